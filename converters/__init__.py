@@ -1,0 +1,1 @@
+"""The conversion pipeline, one step a file. Installed as el_larq.converters."""

@@ -1,0 +1,80 @@
+"""What travels through the conversion pipeline."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from el_larq.card import Card
+from el_larq.errors import ElLarqError
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked of a conversion.
+
+    Arguments:
+        image_size: static input size for a model that leaves its own open.
+        verify_on: name of the data set to verify with; None takes the one named on the model's card, else random inputs.
+        verify_images: how many images to verify with.
+        modules: Python modules to import before loading, for layers of one's own.
+        allow: names of audit rules that may fail.
+    """
+
+    image_size: int | None = None
+    verify_on: str | None = None
+    verify_images: int = 256
+    modules: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One step's line in the report: what it did in a sentence, and the same as data."""
+
+    step: str
+    summary: str
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """The state of one conversion. Immutable: a step returns a changed copy.
+
+    original: the model as loaded, which the result is verified against; no step touches it.
+    model: what the next step works on; rewriting steps replace it.
+    tflite: the flatbuffer, once lowered.
+    """
+
+    destination: Path | None
+    options: Options
+    source: Path | None = None
+    original: "keras.Model | None" = None
+    model: "keras.Model | None" = None
+    card: Card = field(default_factory=dict)
+    tflite: bytes | None = None
+    report: tuple[Entry, ...] = ()
+    summary: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def done(self, summary: str, details: dict[str, Any] | None = None, **changes: Any) -> "Job":
+        """The job after a step: what changed, and what the step has to say."""
+        return replace(self, summary=summary, details=details or {}, **changes)
+
+    def need_model(self) -> "keras.Model":
+        if self.model is None:
+            raise ElLarqError("this step needs a model; run the step 'load' first")
+        return self.model
+
+    def need_original(self) -> "keras.Model":
+        if self.original is None:
+            raise ElLarqError("this step needs the model as it was loaded; run the step 'load' first")
+        return self.original
+
+    def need_tflite(self) -> bytes:
+        if self.tflite is None:
+            raise ElLarqError("this step needs a .tflite; run the step 'lower' first")
+        return self.tflite

@@ -1,0 +1,68 @@
+"""Which LceBconv2d of a .tflite is which binary convolution of the model: by the bits of their kernels.
+
+Names do not tell: LCE cuts them, and names a packed result after the layer that reads it. Kernels of trained or randomly
+started networks are unique. LCE may invert whole filters (it does so for negative multipliers before a packed result), so
+filters are compared up to their sign.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from el_larq.converters.graph import Convolution, FrozenModel
+from el_larq.tflite import Graph, Operator
+
+BINARY_OPERATOR = "LceBconv2d"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A binary convolution of the model and its operator; ``differing`` kernel bits in which the two depart."""
+
+    convolution: Convolution
+    operator: Operator
+    differing: int
+
+
+def unpack_bits(packed: np.ndarray, channels: int) -> np.ndarray:
+    """int32 (..., ceil(C / 32)) to bool (..., C), True for -1: channel 32 * w + b is bit b of word w."""
+    if packed.dtype != np.int32:
+        raise TypeError(f"packed bits are int32; got {packed.dtype}")
+    octets = np.ascontiguousarray(packed.astype("<i4")).view(np.uint8)
+    return np.unpackbits(octets, axis=-1, count=channels, bitorder="little").astype(bool)
+
+
+def kernel_bits(operator: Operator) -> np.ndarray:
+    """The kernel of an LceBconv2d as bool (C_out, kh, kw, C_in / groups), True for -1."""
+    kernel = operator.inputs[1]
+    assert kernel is not None
+    packed = kernel.array()
+    channels = int(operator.options["channels_in"])
+    words = -(-channels // 32)
+    groups = max(1, words // packed.shape[-1])
+    return unpack_bits(packed, channels // groups)
+
+
+def match(model: FrozenModel, graph: Graph) -> list[Match]:
+    """Each LceBconv2d with the model's binary convolution that it resembles most, in the order of the operators."""
+    open_ = [c for c in model.convolutions if c.kind == "Conv2D" and c.meant_binary]
+    matches = []
+    for operator in graph.operators:
+        if operator.name != BINARY_OPERATOR:
+            continue
+        bits = kernel_bits(operator)
+        candidates = [c for c in open_ if c.kernel.shape == (*bits.shape[1:], bits.shape[0])]
+        if not candidates:
+            continue
+        distances = [_distance(bits, c) for c in candidates]
+        nearest = int(np.argmin(distances))
+        # Not list.remove: convolutions hold arrays, which do not compare to one truth value.
+        open_ = [c for c in open_ if c is not candidates[nearest]]
+        matches.append(Match(candidates[nearest], operator, distances[nearest]))
+    return matches
+
+
+def _distance(bits: np.ndarray, convolution: Convolution) -> int:
+    wanted = np.transpose(convolution.kernel < 0, (3, 0, 1, 2)).reshape(len(bits), -1)
+    differing = (bits.reshape(len(bits), -1) != wanted).sum(axis=1)
+    return int(np.minimum(differing, wanted.shape[1] - differing).sum())

@@ -1,0 +1,64 @@
+"""The conversion: a list of named steps over one immutable `Job`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import tf_keras as keras
+
+from el_larq.card import Card
+from el_larq.converters.audit import audit
+from el_larq.converters.job import Entry, Job, Options
+from el_larq.converters.load import load
+from el_larq.converters.lower import lower
+from el_larq.converters.steps import STEPS, check_skip
+from el_larq.converters.verify import verify
+from el_larq.converters.write import write
+from el_larq.files import check_writable
+
+_FUNCTIONS: dict[str, Callable[[Job], Job]] = {
+    "load": load,
+    "lower": lower,
+    "audit": audit,
+    "verify": verify,
+    "write": write,
+}
+
+
+def convert(
+    source: str | Path | keras.Model,
+    destination: str | Path | None = None,
+    *,
+    options: Options | None = None,
+    skip: tuple[str, ...] = (),
+    card: Card | None = None,
+    notify: Callable[[Entry], None] = lambda _: None,
+) -> Job:
+    """Convert a Keras model for Larq Compute Engine. Nothing is written unless every step before `write` succeeded.
+
+    Arguments:
+        source: a model file, a SavedModel folder, or a Keras model.
+        destination: the .tflite to write; None keeps it in the job that is returned, as ``tflite``.
+        skip: names of steps to leave out.
+        card: what is known of a Keras model given as an object (a file has its own card).
+        notify: called after each step with its line of the report.
+
+    Raises:
+        UsageError, ElLarqError: one line with cause and remedy.
+    """
+    check_skip(skip)
+    if destination is not None:
+        destination = Path(destination)
+        check_writable(destination)
+    job = Job(destination, options or Options())
+    job = replace(job, model=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=Path(source))
+    for name in STEPS:
+        if name in skip:
+            continue
+        start = time.monotonic()
+        job = _FUNCTIONS[name](job)
+        entry = Entry(name, job.summary, round(time.monotonic() - start, 3), job.details)
+        job = replace(job, report=(*job.report, entry))
+        notify(entry)
+    return job

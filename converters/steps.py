@@ -1,0 +1,20 @@
+"""The names of the conversion's steps, in order. Imports no TensorFlow: the command line offers them."""
+
+from el_larq.errors import UsageError, unknown_name
+
+STEPS = {
+    "load": "read the model and make its input static",
+    "lower": "LCE's converter makes a flatbuffer",
+    "audit": "each convolution meant to be binary is an LceBconv2d",
+    "verify": "flatbuffer and model agree on real images, signs included",
+    "write": "the file, with labels, preprocessing and provenance in it",
+}
+_OPTIONAL = ("audit", "verify")
+
+
+def check_skip(skip: tuple[str, ...]) -> None:
+    for name in skip:
+        if name not in STEPS:
+            raise unknown_name("step", name, STEPS)
+        if name not in _OPTIONAL:
+            raise UsageError(f"step {name!r} cannot be skipped; these can: {', '.join(_OPTIONAL)}")

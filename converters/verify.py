@@ -1,0 +1,184 @@
+"""Step `verify`: the .tflite computes what the model computes, on real images where there are some.
+
+Two correct implementations of a BNN cannot agree to the last digit: a value within rounding of zero may take the other sign,
+and one flipped bit moves an output by a hundredth. So the signs themselves are compared, at the input of every binary
+convolution:
+
+1. kernels      every packed kernel equals the model's signs
+2. outputs      images without a flipped sign agree to OUTPUT_TOLERANCE of the largest output
+3. flips        in an image with flips, the first tensor that has any (in the order of execution) has them only where its value
+                is at most FLIP_TOLERANCE of that tensor's root mean square; flips further on follow from those
+4. decisions    top-1 agrees for at least TOP1_AGREEMENT of the images
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from el_larq.converters.graph import FrozenModel
+from el_larq.converters.job import Job
+from el_larq.converters.match import Match, match, unpack_bits
+from el_larq.converters.rewrite import with_outputs
+from el_larq.data.registry import DATASETS, load_dataset
+from el_larq.errors import ElLarqError
+from el_larq.interpreter import Interpreter
+
+OUTPUT_TOLERANCE = 1e-3
+FLIP_TOLERANCE = 1e-4
+TOP1_AGREEMENT = 0.99
+
+# Values that are held in memory at once while the tensors of a batch are compared.
+_BATCH_VALUES = 2**26
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the comparison found. Differences are shares of the largest output of the model over all images.
+
+    max_difference: over images without flips; max_difference_flipped: over the others.
+    worst_flip: the largest excused |value| / RMS of a first flip.
+    classes: how many classes the model predicted; 0 where its output is no vector of logits.
+    """
+
+    images: int
+    data: str
+    max_difference: float
+    max_difference_flipped: float
+    flipped_images: int
+    worst_flip: float
+    top1_agreement: float
+    classes: int
+    failures: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        text = f"{self.images} images of {self.data}: max difference {self.max_difference:.1e} of the largest output"
+        if self.flipped_images:
+            text += (
+                f"; in {self.flipped_images} images signs within rounding of zero flipped "
+                f"(there {self.max_difference_flipped:.1e})"
+            )
+        return text + (f"; top-1 agrees for {self.top1_agreement:.1%}" if self.classes else "")
+
+
+def verify(job: Job) -> Job:
+    images, data = _images(job)
+    result = verify_model(FrozenModel(job.need_original()), job.need_tflite(), images, data)
+    if result.failures:
+        raise ElLarqError(f"verify: the .tflite departs from the model: {'; '.join(result.failures)}")
+    return job.done(result.summary, asdict(result))
+
+
+def _images(job: Job) -> tuple[np.ndarray, str]:
+    """Test images of the data set asked for, or of the card's; else random ones, said so."""
+    shape = tuple(job.need_original().inputs[0].shape[1:])
+    count = job.options.verify_images
+    asked = job.options.verify_on
+    name = asked or (job.card.get("dataset") or {}).get("name")
+    if name is not None and (name in DATASETS or asked):
+        data = load_dataset(name, shape[0] if shape[0] == shape[1] else None)
+        if data.preprocessing.input_shape == shape:
+            return data.test_images(count)[0], name
+        if asked:
+            raise ElLarqError(f"verify: {asked} has images of {data.preprocessing.input_shape}, the model takes {shape}")
+    return np.random.default_rng(0).standard_normal((count, *shape), np.float32), "random numbers"
+
+
+def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: str = "the given data") -> Verification:
+    """Compare a model with a .tflite on images (N, H, W, C)."""
+    plain = Interpreter(content)
+    matches = match(model, plain.graph)
+    failures = [
+        f"kernel of {m.convolution.layer} differs in {m.differing} of {m.convolution.kernel.size} bits"
+        for m in matches
+        if m.differing
+    ]
+    probe = _Probe(model, content, plain, [m for m in matches if m.convolution.signs is not None])
+    reference = model.fetch(model.outputs[:1])
+    step = max(1, min(len(images), _BATCH_VALUES // max(1, probe.values_per_image)))
+    wanted, got, flips = [], [], []
+    for start in range(0, len(images), step):
+        batch = images[start : start + step]
+        wanted.append(reference(batch)[0])
+        got.append(plain.run(batch)[0].reshape(wanted[-1].shape))
+        flips += probe.first_flips(batch)
+    return _judge(np.concatenate(wanted), np.concatenate(got), flips, data, failures)
+
+
+@dataclass(frozen=True)
+class _Flip:
+    layer: str
+    count: int
+    worst: float
+
+
+class _Probe:
+    """The same flatbuffer with the packed inputs of its binary convolutions as further outputs, beside their Keras values."""
+
+    def __init__(self, model: FrozenModel, content: bytes, plain: Interpreter, matches: list[Match]):
+        first: dict[int, Match] = {}
+        for m in matches:
+            packed = m.operator.inputs[0]
+            assert packed is not None
+            first.setdefault(packed.index, m)
+        self._matches = list(first.values())
+        self._outputs = len(plain.graph.outputs)
+        self._fetch: Callable[[np.ndarray], list[np.ndarray]] | None = None
+        if first:
+            self._interpreter = Interpreter(with_outputs(content, list(first)))
+            self._fetch = model.fetch([m.convolution.signs for m in self._matches if m.convolution.signs is not None])
+        self.values_per_image = sum(
+            int(np.prod(m.operator.inputs[0].shape[1:-1])) * m.operator.options["channels_in"] for m in self._matches
+        )
+
+    def first_flips(self, images: np.ndarray) -> list[_Flip | None]:
+        """For each image, the first tensor in order of execution with a flipped sign; None for an image without."""
+        result: list[_Flip | None] = [None] * len(images)
+        if self._fetch is None:
+            return result
+        values = self._fetch(images)
+        packed = self._interpreter.run(images)[self._outputs :]
+        for m, x, words in zip(self._matches, values, packed, strict=True):
+            negative = unpack_bits(words, x.shape[-1])
+            for index in np.flatnonzero((negative != (x < 0)).any(axis=(1, 2, 3))):
+                if result[index] is None:
+                    flipped = negative[index] != (x[index] < 0)
+                    scale = np.sqrt(np.mean(np.square(x[index], dtype=np.float64))) or 1.0
+                    worst = float(np.abs(x[index][flipped]).max() / scale)
+                    result[index] = _Flip(m.convolution.layer, int(flipped.sum()), worst)
+        return result
+
+
+def _judge(wanted: np.ndarray, got: np.ndarray, flips: list[_Flip | None], data: str, failures: list[str]) -> Verification:
+    count = len(wanted)
+    scale = float(np.abs(wanted).max()) or 1.0
+    difference = np.abs(wanted - got).reshape(count, -1).max(axis=1) / scale
+    flipped = np.array([flip is not None for flip in flips])
+    clean = float(difference[~flipped].max(initial=0.0))
+    if not np.isfinite(got).all():
+        failures.append("its output is not finite")
+    if not clean <= OUTPUT_TOLERANCE:
+        failures.append(f"outputs differ by {clean:.1e} of the largest one where no sign flipped (limit {OUTPUT_TOLERANCE:g})")
+    inexcusable = [flip for flip in flips if flip is not None and flip.worst > FLIP_TOLERANCE]
+    if inexcusable:
+        worst = max(inexcusable, key=lambda flip: flip.worst)
+        failures.append(
+            f"in {len(inexcusable)} of {count} images signs flip that are not within rounding of zero, first at the input of "
+            f"{worst.layer} (there {worst.worst:.1e} of the tensor's RMS; limit {FLIP_TOLERANCE:g})"
+        )
+    logits = wanted.ndim == 2 and wanted.shape[1] > 1
+    agreement = float(np.mean(wanted.argmax(-1) == got.argmax(-1))) if logits else 1.0
+    if agreement < TOP1_AGREEMENT:
+        failures.append(f"top-1 agrees for {agreement:.1%} of the images only (limit {TOP1_AGREEMENT:.0%})")
+    return Verification(
+        count,
+        data,
+        clean,
+        float(difference[flipped].max(initial=0.0)),
+        int(flipped.sum()),
+        max((flip.worst for flip in flips if flip is not None), default=0.0),
+        agreement,
+        len(np.unique(wanted.argmax(-1))) if logits else 0,
+        tuple(failures),
+    )

@@ -1,0 +1,55 @@
+"""Step `write`: the flatbuffer, with its card as metadata, to its destination, whole or not at all."""
+
+import hashlib
+import platform
+
+import numpy as np
+
+from el_larq import __version__, card, tflite
+from el_larq.converters.job import Job
+from el_larq.converters.rewrite import with_metadata
+from el_larq.errors import ElLarqError
+from el_larq.files import write_bytes
+from el_larq.interpreter import Interpreter
+
+
+def write(job: Job) -> Job:
+    content = job.need_tflite()
+    final = with_metadata(content, card.NAME, card.dump(_card(job, content)))
+    _check_unchanged(content, final)
+    if job.destination is not None:
+        write_bytes(job.destination, final)
+    sha256 = hashlib.sha256(final).hexdigest()
+    summary = f"{job.destination or 'in memory'}, {len(final):,} bytes"
+    return job.done(summary, {"bytes": len(final), "sha256": sha256}, tflite=final)
+
+
+def _card(job: Job, content: bytes) -> card.Card:
+    graph = tflite.parse(content)
+    verified = next((entry.details for entry in job.report if entry.step == "verify"), None)
+    return job.card | {
+        "converted_with": {"el-larq": __version__, "python": platform.python_version()},
+        "source_sha256": _source_hash(job),
+        "inputs": [_describe(tensor) for tensor in graph.inputs],
+        "outputs": [_describe(tensor) for tensor in graph.outputs],
+        "verified": verified,
+    }
+
+
+def _describe(tensor: tflite.Tensor) -> dict[str, object]:
+    return {"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)}
+
+
+def _source_hash(job: Job) -> str | None:
+    if job.source is None or not job.source.is_file():
+        return None
+    with open(job.source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_unchanged(before: bytes, after: bytes) -> None:
+    """Packing the flatbuffer anew must change nothing: one random input, compared bit by bit."""
+    old, new = Interpreter(before), Interpreter(after)
+    image = np.random.default_rng(0).standard_normal((1, *old.input_shape)).astype(np.float32)
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(old.run(image), new.run(image), strict=True)):
+        raise ElLarqError("write: adding the metadata changed what the model computes; report this as a fault of el-larq")

@@ -1,0 +1,53 @@
+"""el-larq: binary neural networks with Elastic-Links, from a published method to a measured latency.
+
+Importing this package selects Keras 2 (``tf-keras``), which Larq needs, and nothing else: TensorFlow is imported
+when a name that needs it is first used, so that the command line answers at once.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from el_larq._version import VERSION
+
+__version__ = VERSION
+
+_HOME = {
+    "ElasticLink": "el_larq.layers.elastic_link",
+    "build": "el_larq.models.build",
+    "convert": "el_larq.converters.pipeline",
+    "load_dataset": "el_larq.data.registry",
+    "load_model": "el_larq.models.load",
+    "train": "el_larq.training.train",
+}
+
+
+def _select_keras_2() -> None:
+    """Set ``TF_USE_LEGACY_KERAS``, or say that it is too late: TensorFlow reads it once, when ``tf.keras`` is first used."""
+    if os.environ.get("TF_USE_LEGACY_KERAS", "1").lower() not in ("1", "true"):
+        raise ImportError(
+            "el-larq needs Keras 2, but TF_USE_LEGACY_KERAS is set to "
+            f"{os.environ['TF_USE_LEGACY_KERAS']!r}: unset it, or set it to 1, before Python starts"
+        )
+    if "TF_USE_LEGACY_KERAS" not in os.environ and "tensorflow" in sys.modules and "keras" in sys.modules:
+        raise ImportError(
+            "TensorFlow was imported before el_larq and has already chosen Keras 3, which Larq cannot use: "
+            "import el_larq first, or set TF_USE_LEGACY_KERAS=1"
+        )
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    # The C++ side prints its notices before any Python code could filter them; errors still come through.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+_select_keras_2()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'el_larq' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

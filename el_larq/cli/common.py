@@ -1,0 +1,47 @@
+"""Options that every command has, and printing."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+
+def common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """--json and -v. The trace itself is `main`'s affair; the option is here so that click accepts it."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for programs.")(function)
+    return click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, help="Show the trace of an error and native messages."
+    )(function)
+
+
+def print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2))
+
+
+def say(line: str) -> None:
+    """A line for people, on stderr, so that what a command prints stays clean."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table for people: first column left-aligned, numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for index, heading in enumerate(headings):
+        numeric = index > 0 and all(isinstance(row[index], (int, float)) or _like_number(row[index]) for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console()
+    # Rich cuts what does not fit 80 columns; a pipe has no width to fit.
+    console.width = console.width if console.is_terminal else 160
+    console.print(table)
+
+
+def _like_number(cell: object) -> bool:
+    text = str(cell).strip()
+    return not text or text[0].isdigit() or text[0] in "+-±–"

@@ -1,0 +1,80 @@
+"""`el-larq convert`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json, print_table, say
+from el_larq.converters.steps import STEPS, check_skip
+
+
+@click.command(epilog=f"Steps: {', '.join(STEPS)}.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
+@click.option("--skip", multiple=True, help="Leave a step out: audit or verify.")
+@click.option("--allow", multiple=True, help="Let an audit rule fail, by name.")
+@click.option("--import", "modules", multiple=True, help="A module that registers layers of your own.")
+@click.option("--image-size", type=int, help="Input size, for a model that leaves it open.")
+@click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
+@click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--table", is_flag=True, help="Show every convolution, its bits, and the operator it became.")
+@common_options
+def command(
+    model: Path,
+    out: Path,
+    skip: tuple[str, ...],
+    allow: tuple[str, ...],
+    modules: tuple[str, ...],
+    image_size: int | None,
+    verify_on: str | None,
+    verify_images: int,
+    table: bool,
+    as_json: bool,
+) -> None:
+    """Convert MODEL (.h5, .keras or a SavedModel folder) for Larq Compute Engine; audit and verify the result.
+
+    \b
+    el-larq convert model.h5 -o model.tflite
+    """
+    from el_larq.errors import ElLarqError
+    from el_larq.files import check_writable
+
+    check_skip(skip)
+    check_writable(out)
+    if not model.exists():
+        raise ElLarqError(f"{model}: no such file")
+
+    from el_larq.converters.job import Options
+    from el_larq.converters.pipeline import convert
+
+    options = Options(image_size, verify_on, verify_images, modules, allow)
+    job = convert(
+        model,
+        out,
+        options=options,
+        skip=skip,
+        notify=(lambda _: None) if as_json else (lambda entry: say(f"{entry.step:8}{entry.seconds:6.1f} s  {entry.summary}")),
+    )
+    if as_json:
+        print_json({"model": str(model), "tflite": str(out), "steps": [asdict(entry) for entry in job.report]})
+        return
+    audit = next((entry.details for entry in job.report if entry.step == "audit"), None)
+    if table and audit:
+        rows = [
+            (
+                row["layer"] or f"operator {row['index']}",
+                row["operator"],
+                row["kernel_bits"],
+                row["input_bits"],
+                "x".join(map(str, row["kernel_shape"])),
+                "x".join(map(str, row["output_shape"])),
+                f"{row['macs']:,}",
+            )
+            for row in audit["convolutions"]
+        ]
+        headings = ("layer", "operator", "kernel bits", "input bits", "kernel", "output", "MACs")
+        print_table("Convolutions", headings, rows)
+    for finding in (audit or {}).get("findings", []):
+        say(f"allowed: [{finding['rule']}] {finding['subject']}: {finding['reason']}")
+    print(f"wrote {out}")

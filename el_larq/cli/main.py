@@ -1,0 +1,90 @@
+"""The entry point `el-larq`. Commands are imported when they are called, so that `--help` answers at once."""
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from el_larq._version import VERSION
+from el_larq.errors import ElLarqError, summarize
+
+# Command: module, and what `--help` says of it.
+COMMANDS = {
+    "train": "Train a network with a method on a data set.",
+    "convert": "Convert a Keras model to a .tflite for Larq Compute Engine.",
+    "benchmark": "Measure the latency of .tflite files.",
+    "predict": "Classify image files with a Keras model or a .tflite.",
+    "list": "Networks, methods, links, recipes, data sets, targets.",
+    "demo": "Train, convert, verify and time two networks on embedded data.",
+}
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f"el_larq.cli.{cmd_name}").command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from el_larq.errors import unknown_name
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # click would import every command for its first line.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="el-larq")
+def cli() -> None:
+    """Binary neural networks with Elastic-Links: train, convert, verify, benchmark.
+
+    Each command takes --json for programs and -v for the trace of an error. Exit status: 0 done, 1 failed, 2 wrong use.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit. Every error is one line on stderr; -v adds the trace."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verbose = "-v" in arguments or "--verbose" in arguments
+    if not verbose:
+        # TensorFlow's C++ side reports missing GPUs as errors.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        cli.main(arguments, prog_name="el-larq", standalone_mode=False)
+        status, message = 0, ""
+    except click.exceptions.Exit as error:
+        status, message = error.exit_code, ""
+    except click.ClickException as error:
+        status, message = 2, _one_line(error)
+    except ElLarqError as error:
+        status, message = error.exit_status, str(error)
+    except (KeyboardInterrupt, click.Abort):
+        status, message = 130, "interrupted"
+    except BrokenPipeError:
+        # The reader has gone (| head): nothing to say, and nowhere to say it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status, message = 1, ""
+    except Exception as error:
+        status, message = 1, f"unexpected {summarize(error)} (-v shows the trace)"
+    if message:
+        if verbose and status == 1:
+            traceback.print_exc()
+        print(f"el-larq: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _one_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if context else message

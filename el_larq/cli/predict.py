@@ -1,0 +1,35 @@
+"""`el-larq predict`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes.")
+@common_options
+def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
+    """Classify IMAGES with MODEL (.h5, .keras, SavedModel or .tflite)."""
+    from el_larq.data.preprocessing import open_image
+    from el_larq.errors import ElLarqError
+
+    if not model.exists():
+        raise ElLarqError(f"{model}: no such file")
+    for image in images:
+        open_image(image)
+
+    from el_larq.evaluation.predict import predict
+
+    predictions = predict(model, list(images), top=top)
+    if as_json:
+        print_json([asdict(prediction) for prediction in predictions])
+        return
+    for prediction in predictions:
+        print(prediction.image)
+        for label, probability in prediction.top:
+            print(f"  {probability:6.1%}  {label}")

@@ -1,0 +1,99 @@
+"""`el-larq train`."""
+
+import json as json_
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json, say
+
+
+@click.command()
+@click.argument("network")
+@click.option("--method", default="el", show_default=True, help="How convolutions are binarized: el-larq list methods.")
+@click.option("--link", help="Another link than the method's own: none, identity, elastic.")
+@click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
+@click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")
+@click.option("--epochs", type=int, help="Instead of the recipe's.")
+@click.option("--batch-size", type=int, help="Instead of the recipe's.")
+@click.option("--learning-rate", type=float, help="Instead of the recipe's.")
+@click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
+@click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
+@click.option("--stem", help="imagenet, small or cifar; chosen from the image size unless given.")
+@click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
+@click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]")
+@click.option("--gamma", type=float, help="Start of the elastic link's gamma. [default: min(1, C_out / C_in)]")
+@click.option("--gamma-per-channel", is_flag=True, help="A gamma for each channel instead of one a link.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/NAME]")
+@common_options
+def command(
+    network: str,
+    method: str,
+    link: str | None,
+    dataset: str,
+    recipe: str,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    image_size: int | None,
+    width: float,
+    stem: str | None,
+    downsample: str | None,
+    placement: str | None,
+    gamma: float | None,
+    gamma_per_channel: bool,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
+
+    \b
+    el-larq train resnet26
+    el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
+    """
+    # Names are checked before TensorFlow takes its seconds to start.
+    from el_larq.data.registry import DATASETS
+    from el_larq.errors import unknown_name
+    from el_larq.methods.registry import get_method
+    from el_larq.models.registry import check_pair, get_network
+    from el_larq.training.recipe import get_recipe
+
+    check_pair(get_network(network), get_method(method, link).link.name, method)
+    get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    if dataset not in DATASETS:
+        raise unknown_name("data set", dataset, DATASETS)
+
+    from el_larq.training.train import train
+
+    link_options: dict[str, object] = {}
+    if gamma is not None:
+        link_options["gamma_initializer"] = {"class_name": "Constant", "config": {"value": gamma}}
+    if gamma_per_channel:
+        link_options["per_channel"] = True
+    network_options = {"stem": stem, "downsample": downsample}
+    trained = train(
+        network,
+        method=method,
+        link=link,
+        dataset=dataset,
+        recipe=recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        image_size=image_size,
+        width=width,
+        placement=placement,
+        link_options=link_options,
+        network_options={name: value for name, value in network_options.items() if value is not None},
+        seed=seed,
+        out=out,
+        notify=say,
+    )
+    result = json_.loads((trained.folder / "result.json").read_text())
+    if as_json:
+        print_json({"run": str(trained.folder), "model": str(trained.h5), **result})
+        return
+    print(f"test accuracy {trained.accuracy:.4f} after {trained.seconds:.0f} s; model: {trained.h5}")
+    print(f"next: el-larq convert {trained.h5} -o model.tflite")

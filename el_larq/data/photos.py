@@ -1,0 +1,112 @@
+"""`photos`: crops of scikit-image's bundled photographs, one class a photograph. Version 1 is frozen.
+
+Which photograph does a small window come from? Training windows lie in one half of each photograph, test windows in the
+other, so that nothing can be learned by heart: what has to be recognised is texture and kind of shape. A window is a square
+of 20 to 72 pixels at any angle, rendered in grey at 32x32 pixels (or another size); each crop is standardized before it
+reaches a network, so brightness and contrast tell nothing. Windows with almost no contrast are drawn again.
+
+The set is a comparison's yardstick: hard, small, the same everywhere. A change of anything below is a new version.
+"""
+
+import math
+import os
+
+import numpy as np
+from PIL import Image
+
+from el_larq.data.dataset import Dataset, Split
+from el_larq.data.preprocessing import Preprocessing
+
+VERSION = 1
+IMAGE_SIZE = 32
+TRAIN_PER_CLASS = 400
+TEST_PER_CLASS = 240
+
+# File name in skimage.data, by label. The longer side is halved; the first half trains.
+PHOTOGRAPHS = {
+    "astronaut": "astronaut.png",
+    "brick": "brick.png",
+    "camera": "camera.png",
+    "cat": "chelsea.png",
+    "cell": "cell.png",
+    "clock": "clock_motion.png",
+    "coffee": "coffee.png",
+    "coins": "coins.png",
+    "galaxies": "hubble_deep_field.jpg",
+    "grass": "grass.png",
+    "gravel": "gravel.png",
+    "moon": "moon.png",
+    "motorcycle": "motorcycle_left.png",
+    "page": "page.png",
+    "retina": "retina.jpg",
+    "rocket": "rocket.jpg",
+    "text": "text.png",
+    "tissue": "ihc.png",
+}
+
+_SMALLEST, _LARGEST = 20.0, 72.0  # side of a window in the photograph's pixels, drawn with log-uniform density
+_MIN_CONTRAST = 4.0  # standard deviation of a crop, of 255
+_OVERSAMPLING = 2
+
+
+def load(image_size: int = IMAGE_SIZE) -> Dataset:
+    import skimage.data
+
+    folder = os.path.dirname(skimage.data.__file__)
+    parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    for index, file in enumerate(PHOTOGRAPHS.values()):
+        with Image.open(os.path.join(folder, file)) as image:
+            grey = np.asarray(image.convert("L"), np.float32)
+        if grey.shape[0] > grey.shape[1]:
+            grey = grey.T
+        middle = grey.shape[1] // 2
+        # The legacy generator: NumPy guarantees its stream for ever.
+        random = np.random.RandomState(1000 + index)
+        parts["train"].append(_crops(grey[:, :middle], TRAIN_PER_CLASS, image_size, random))
+        parts["test"].append(_crops(grey[:, middle:], TEST_PER_CLASS, image_size, random))
+    return Dataset(
+        name="photos",
+        version=VERSION,
+        labels=tuple(PHOTOGRAPHS),
+        preprocessing=Preprocessing(image_size, image_size, 1),
+        train=_split(parts["train"]),
+        test=_split(parts["test"]),
+        mirror=True,
+    )
+
+
+def _split(crops: list[np.ndarray]) -> Split:
+    return Split(np.concatenate(crops), np.repeat(np.arange(len(crops)), [len(part) for part in crops]))
+
+
+def _crops(half: np.ndarray, count: int, size: int, random: np.random.RandomState) -> np.ndarray:
+    """``count`` crops of one half of a photograph, uint8 (count, size, size, 1)."""
+    height, width = half.shape
+    crops = np.empty((count, size, size, 1), np.uint8)
+    for index in range(count):
+        crop = np.zeros((size, size))
+        while crop.std() < _MIN_CONTRAST:
+            side = math.exp(random.uniform(math.log(_SMALLEST), math.log(_LARGEST)))
+            angle = random.uniform(0, 2 * math.pi)
+            # Half the extent of the turned square, so that the whole window lies inside.
+            reach = side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle))) + 1
+            x = random.uniform(reach, width - 1 - reach)
+            y = random.uniform(reach, height - 1 - reach)
+            crop = _render(half, x, y, side, angle, size)
+        crops[index, ..., 0] = np.round(crop)
+    return crops
+
+
+def _render(half: np.ndarray, x: float, y: float, side: float, angle: float, size: int) -> np.ndarray:
+    """A window sampled bilinearly on a finer grid, then averaged down to (size, size)."""
+    fine = size * _OVERSAMPLING
+    offsets = ((np.arange(fine) + 0.5) / fine - 0.5) * side
+    u, v = np.meshgrid(offsets, offsets)
+    columns = x + u * math.cos(angle) - v * math.sin(angle)
+    rows = y + u * math.sin(angle) + v * math.cos(angle)
+    left, top = np.floor(columns).astype(int), np.floor(rows).astype(int)
+    a, b = columns - left, rows - top
+    upper = half[top, left] * (1 - a) + half[top, left + 1] * a
+    lower = half[top + 1, left] * (1 - a) + half[top + 1, left + 1] * a
+    values = upper * (1 - b) + lower * b
+    return values.reshape(size, _OVERSAMPLING, size, _OVERSAMPLING).mean(axis=(1, 3))

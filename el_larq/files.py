@@ -1,0 +1,60 @@
+"""Writing files so that an interrupted command leaves the old file or none, never half of one."""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from el_larq.errors import ElLarqError
+
+
+@contextlib.contextmanager
+def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to ``path`` on success and remove it otherwise.
+
+    The temporary name keeps the suffix, because Keras chooses its format by it. OSErrors become one clear line.
+    """
+    path = Path(path)
+    check_writable(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ElLarqError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise at once, before any long work, if a file could not be written at ``path``."""
+    path = Path(path)
+    folder = path.parent
+    if path.is_dir():
+        raise ElLarqError(f"cannot write {path}: it is a folder; name a file inside it")
+    if not folder.is_dir():
+        raise ElLarqError(f"cannot write {path}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ElLarqError(f"cannot write {path}: the folder {folder} is not writable")
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    with beside(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file; a missing or unreadable one is one clear line."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ElLarqError(f"cannot read {path}: {error.strerror or error}") from error

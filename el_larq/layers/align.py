@@ -1,0 +1,57 @@
+"""Aligning a feature map to the shape of a convolution's output: what makes an Elastic-Link elastic.
+
+With x of shape (N, H, W, C_in) and a wanted output (N, H', W', C_out), c_j the j-th channel of x:
+
+    space     average pooling by the stride: window = stride, padding "same" (cells outside x do not count)
+    channels  C_in = C_out   y_c = x_c
+              C_in > C_out   squeeze: y_c = sum_j x_{j * C_out + c}, over the groups of C_out consecutive channels;
+                             channels past the last one count as zero
+              C_in < C_out   expand: y_c = x_{c mod C_in}
+
+Squeeze and expand are adjoint to each other, so the gradient of either is the other one's forward pass:
+
+    dL/dx_i = dL/dy_{i mod C_out}  (squeeze),     dL/dx_i = sum over the copies of i of dL/dy  (expand).
+
+Source: the authors' description of squeeze (non-overlapping groups, summed) and expand (channels copied); the stride and
+channel counts that do not divide are this project's choice.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def infer_stride(before: int, after: int) -> int:
+    """The smallest stride s with ceil(before / s) = after, as a convolution with "same" padding would have it.
+
+    Raises:
+        ValueError: no stride maps the one size to the other.
+    """
+    for stride in range(1, before + 1):
+        if -(-before // stride) == after:
+            return stride
+    raise ValueError(f"no stride maps a size of {before} to {after}")
+
+
+def align_space(x: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
+    """Average pooling of (N, H, W, C) by the stride, to (N, ceil(H / s), ceil(W / s), C)."""
+    if tuple(strides) == (1, 1):
+        return x
+    return tf.nn.avg_pool2d(x, ksize=strides, strides=strides, padding="SAME")
+
+
+def align_channels(x: tf.Tensor, channels: int) -> tf.Tensor:
+    """Squeeze or expand the last axis of (N, H, W, C_in) to (N, H, W, channels)."""
+    c_in: Any = x.shape[-1]
+    if c_in == channels:
+        return x
+    # Split and tile have the cheapest gradients (benchmarks/align_ops.py): ten times those of slices.
+    if c_in > channels:
+        groups = -(-c_in // channels)
+        missing = groups * channels - c_in
+        if missing:
+            x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, missing]])
+        return tf.add_n(tf.split(x, groups, axis=-1))
+    copies = -(-channels // c_in)
+    x = tf.tile(x, [1, 1, 1, copies])
+    return x if copies * c_in == channels else x[:, :, :, :channels]

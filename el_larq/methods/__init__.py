@@ -1,0 +1,1 @@
+"""Published ways to binarize a convolution, one file a paper, and their registry."""

@@ -1,0 +1,26 @@
+r"""Bi-Real Net: an identity shortcut around each binary convolution, and a closer gradient of the sign.
+
+Forward: z = conv(sign(x), alpha * sign(W)), alpha = mean|W| per filter (detached), y = BN(z) + x where the shapes agree.
+Gradient of the input's sign: 2 - 2|x| within one, the derivative of a piecewise quadratic. Gradient of the kernel's sign:
+alpha within one.
+"""
+
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Method
+
+METHOD = Method(
+    name="bireal",
+    summary="identity shortcut around each convolution, piecewise quadratic gradient, magnitude-aware kernels",
+    reference="Liu, Wu, Luo, Yang, Liu, Cheng: Bi-Real Net, ECCV 2018, arXiv 1808.00278",
+    year=2018,
+    link=LINKS["identity"],
+    input_quantizer="approx_sign",
+    kernel_quantizer="magnitude_aware_sign",
+    kernel_constraint="weight_clip",
+    published={
+        "resnet18": (56.4, "Bi-Real Net's repository"),
+        "resnet34": (62.2, "Bi-Real Net's repository"),
+        "resnet50": (62.6, "Bi-Real Net's repository; two-stream bottleneck, 62.7 in the Elastic-Link poster"),
+        "resnet26": (57.8, "Elastic-Link poster, table 1"),
+    },
+)

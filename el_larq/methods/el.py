@@ -1,0 +1,29 @@
+"""Elastic-Link: the real-valued input of every binary convolution, squeezed or expanded to fit, added to its output.
+
+    z = conv(sign(x), sign(W))
+    y = BN(z) + gamma * align(x)         placement "after_norm", the default here
+    y = BN(z + gamma * align(x))         placement "before_norm"
+
+`el_larq.layers.elastic_link` has the link's mathematics. The paper's text is not available: where the link joins, the start
+and shape of gamma, quantizers and the stride-2 alignment are choices of this project, and options.
+"""
+
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Method
+
+METHOD = Method(
+    name="el",
+    summary="the input of each binary convolution, squeezed or expanded and weighted by gamma, added to its output",
+    reference="Hu, Wu, Tan, Lu, Zeng, Wu: Elastic-Link for Binarized Neural Networks, AAAI 2022, arXiv 2112.10149",
+    year=2022,
+    link=LINKS["elastic"],
+    input_quantizer="ste_sign",
+    kernel_quantizer="ste_sign",
+    kernel_constraint="weight_clip",
+    published={
+        "resnet18": (60.1, "Elastic-Link poster, table 1"),
+        "resnet34": (63.2, "Elastic-Link poster, table 1"),
+        "resnet26": (64.0, "Elastic-Link poster, table 1"),
+        "resnet50": (65.6, "Elastic-Link poster, table 1"),
+    },
+)

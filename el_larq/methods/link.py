@@ -1,0 +1,59 @@
+"""Links: what carries real-valued features around a binary convolution. Importing this module imports no TensorFlow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from el_larq.errors import unknown_name
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link by name, with the options of its layer.
+
+    residual: the link alone is the residual of each convolution (Bi-Real: one shortcut per convolution), so a block of
+    convolutions that keep their shape needs no shortcut of its own.
+    """
+
+    name: str
+    summary: str
+    residual: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_options(self, **options: Any) -> "Link":
+        return replace(self, options={**self.options, **options})
+
+    def attach(self, x: "tf.Tensor", z: "tf.Tensor", name: str, strides: int) -> "tf.Tensor":
+        """z with x's features added to it, as this link does it."""
+        if self.name == "none":
+            return z
+        import tf_keras as keras
+
+        from el_larq.layers import ElasticLink
+
+        if self.name == "identity":
+            return keras.layers.Add(name=f"{name}_link")([x, z]) if x.shape[1:] == z.shape[1:] else z
+        return ElasticLink(strides=strides, name=f"{name}_link", **self.options)([x, z])
+
+
+LINKS = {
+    link.name: link
+    for link in (
+        Link("none", "nothing"),
+        Link(
+            "identity",
+            "the input itself where the shapes agree, nothing where they do not (Bi-Real Net)",
+            residual=True,
+        ),
+        Link("elastic", "the input, squeezed or expanded to fit and weighted by a learnable gamma (Elastic-Link)"),
+    )
+}
+
+
+def get_link(name: str) -> Link:
+    if name not in LINKS:
+        raise unknown_name("link", name, LINKS)
+    return LINKS[name]

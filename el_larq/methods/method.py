@@ -1,0 +1,122 @@
+"""What a method is: how one convolution is binarized, as data. Importing this module imports no TensorFlow.
+
+A network asks a method for one `unit` per convolution that may be binarized; a unit is everything between two real-valued
+tensors. Its stages, in the method's own `order`:
+
+    conv        the convolution on binarized input with a binarized kernel
+    norm        batch normalization
+    link        real-valued features carried around the convolution, see `el_larq.methods.link`
+    shortcut    the block's own residual, where the network hands one to this unit
+    activation  what follows, if anything
+
+Methods with further stages (a shift before the sign, a scale after the convolution) name them in `order` and supply the
+layer in `stages`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from el_larq.errors import UsageError, unknown_name
+from el_larq.methods.link import Link
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+PLACEMENTS = ("after_norm", "before_norm")
+
+# Keras' own 0.99 leaves moving statistics far behind in runs of a few hundred steps.
+BN_MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Conv:
+    """One convolution that a network wants: what it is, not how it is computed."""
+
+    name: str
+    filters: int
+    kernel_size: int
+    strides: int = 1
+
+    @property
+    def padding(self) -> str:
+        """A 1x1 kernel needs no padding, and LCE keeps more of such a chain in packed bits without it."""
+        return "valid" if self.kernel_size == 1 else "same"
+
+
+# A stage is called with the tensor before the unit, the tensor so far, and the convolution.
+Stage = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A published way to binarize a convolution, or a baseline.
+
+    Quantizers and constraints are names that Larq or Keras resolve, or factories that make a new object for each layer
+    (an object shared between layers is not saved and loaded as such). None leaves that side real-valued.
+    """
+
+    name: str
+    summary: str
+    reference: str
+    link: Link
+    year: int | None = None
+    input_quantizer: str | Callable[[], Any] | None = None
+    kernel_quantizer: str | Callable[[], Any] | None = None
+    kernel_constraint: str | Callable[[], Any] | None = None
+    order: tuple[str, ...] = ("conv", "norm", "link", "shortcut", "activation")
+    activation: str | None = None
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    bn_momentum: float = BN_MOMENTUM
+    published: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """ImageNet top-1 in percent by network, each with its source: published numbers, not ours."""
+
+    @property
+    def binary(self) -> bool:
+        return self.kernel_quantizer is not None
+
+    @property
+    def bits(self) -> str:
+        """Bits of weights / activations in a unit."""
+        return f"{1 if self.kernel_quantizer else 32}/{1 if self.input_quantizer else 32}"
+
+    def with_link(self, link: Link) -> "Method":
+        """This method with another link. Refused where there is nothing for a link to go around."""
+        if link.name != "none" and not self.binary:
+            raise UsageError(
+                f"method {self.name!r} binarizes nothing, so there is nothing for link {link.name!r} to carry around; "
+                "use --link none or a binary method"
+            )
+        return replace(self, link=link)
+
+    def with_placement(self, placement: str) -> "Method":
+        """This method with its link joined right after the normalization, or right before it."""
+        if placement not in PLACEMENTS:
+            raise unknown_name("placement", placement, PLACEMENTS)
+        order = [stage for stage in self.order if stage != "link"]
+        if "norm" not in order:
+            raise UsageError(f"method {self.name!r} has no normalization for a link to be placed around")
+        order.insert(order.index("norm") + (placement == "after_norm"), "link")
+        return replace(self, order=tuple(order))
+
+    def unit(self, x: "tf.Tensor", conv: Conv, shortcut: "tf.Tensor | None" = None) -> "tf.Tensor":
+        """The unit for one convolution: (N, H, W, C) to (N, ceil(H / strides), ceil(W / strides), filters)."""
+        from el_larq.methods import stages
+
+        y = x
+        for stage in self.order:
+            if stage in self.stages:
+                y = self.stages[stage](x, y, conv)
+            elif stage == "conv":
+                y = stages.convolve(self, y, conv)
+            elif stage == "norm":
+                y = stages.normalize(y, conv.name, self.bn_momentum)
+            elif stage == "link":
+                y = self.link.attach(x, y, conv.name, conv.strides)
+            elif stage == "shortcut":
+                y = y if shortcut is None else stages.add(shortcut, y, conv.name)
+            elif stage == "activation":
+                y = stages.activate(y, self.activation, conv.name)
+            else:
+                raise ValueError(f"method {self.name!r} orders a stage {stage!r} that it does not supply")
+        return y

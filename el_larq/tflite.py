@@ -1,0 +1,270 @@
+"""Reading a .tflite: its graph as plain data, without TensorFlow or LCE, from a file that may be damaged or hostile.
+
+Only what this project uses is read: operators, tensors, constant data, options of the convolutions, metadata. The numbers in
+`_vector` and `_field` are the positions of fields in TFLite's schema.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from flatbuffers import flexbuffers
+from flatbuffers import number_types as types
+from flatbuffers.table import Table
+
+from el_larq.errors import ElLarqError
+from el_larq.tflite_operators import BUILTIN
+
+IDENTIFIER = b"TFL3"
+TYPES = [
+    "float32",
+    "float16",
+    "int32",
+    "uint8",
+    "int64",
+    "string",
+    "bool",
+    "int16",
+    "complex64",
+    "int8",
+    "float64",
+    "complex128",
+    "uint64",
+    "resource",
+    "variant",
+    "uint32",
+    "uint16",
+    "int4",
+]
+_NUMPY = {
+    "float32": "<f4",
+    "float16": "<f2",
+    "int32": "<i4",
+    "uint8": "u1",
+    "int64": "<i8",
+    "bool": "?",
+    "int16": "<i2",
+} | {
+    "int8": "i1",
+    "float64": "<f8",
+}
+_PADDINGS = ("same", "valid")
+
+# What reading damaged bytes can raise; AssertionError comes from flexbuffers.
+_DAMAGE = (
+    struct.error,
+    IndexError,
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+    AttributeError,
+)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the graph. ``data`` holds a constant's bytes and is empty for what is computed."""
+
+    index: int
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    data: bytes = field(repr=False)
+
+    @property
+    def constant(self) -> bool:
+        return len(self.data) > 0
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+    def array(self) -> np.ndarray:
+        """The constant's values in their shape."""
+        if self.type not in _NUMPY:
+            raise ElLarqError(f"tensor {self.name!r} has type {self.type}, which cannot be read as numbers")
+        values = np.frombuffer(self.data, _NUMPY[self.type])
+        if values.size != self.elements:
+            raise ElLarqError(f"tensor {self.name!r} holds {values.size} values for a shape of {self.shape}")
+        return values.reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator: its name (a built-in one in capitals, a custom one as registered), tensors, and options.
+
+    An absent optional input is None. ``options`` holds padding, strides and so on of convolutions and the FlexBuffers
+    options of custom operators; it is empty for the others.
+    """
+
+    index: int
+    name: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A .tflite with one subgraph."""
+
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    metadata: dict[str, bytes]
+    size: int
+
+    @cached_property
+    def producers(self) -> dict[int, Operator]:
+        """The operator that computes each tensor, by tensor index."""
+        return {tensor.index: operator for operator in self.operators for tensor in operator.outputs}
+
+
+def parse(content: bytes, source: str = "the .tflite") -> Graph:
+    """The graph of a flatbuffer; raises ElLarqError, one line naming ``source``, for anything that is none."""
+    if content[4:8] != IDENTIFIER:
+        raise ElLarqError(f"{source}: not a .tflite (its identifier {IDENTIFIER.decode()} is missing)")
+    try:
+        return _Reader(content).graph()
+    except ElLarqError as error:
+        raise ElLarqError(f"{source}: {error}") from None
+    except _DAMAGE as error:
+        raise ElLarqError(f"{source}: a damaged or truncated .tflite") from error
+
+
+class _Reader:
+    def __init__(self, content: bytes):
+        self.content = content
+        self.root = Table(content, types.UOffsetTFlags.py_type(struct.unpack_from("<I", content)[0]))
+
+    def graph(self) -> Graph:
+        subgraphs = self._tables(self.root, 2)
+        if len(subgraphs) != 1:
+            raise ElLarqError(f"{len(subgraphs)} subgraphs; only models with exactly one can be read")
+        buffers = [self._bytes(buffer, 0) for buffer in self._tables(self.root, 4)]
+        codes = [self._operator_name(code) for code in self._tables(self.root, 1)]
+        tensors = tuple(self._tensor(i, table, buffers) for i, table in enumerate(self._tables(subgraphs[0], 0)))
+        operators = tuple(self._operator(i, table, codes, tensors) for i, table in enumerate(self._tables(subgraphs[0], 3)))
+        metadata = {self._string(m, 0): buffers[self._number(m, 1, "<I")] for m in self._tables(self.root, 6)}
+        return Graph(
+            tensors,
+            operators,
+            tuple(tensors[i] for i in self._integers(subgraphs[0], 1)),
+            tuple(tensors[i] for i in self._integers(subgraphs[0], 2)),
+            metadata,
+            len(self.content),
+        )
+
+    def _operator_name(self, code: Table) -> str:
+        custom = self._string(code, 1)
+        if custom:
+            return custom
+        builtin = max(self._number(code, 0, "<b"), self._number(code, 3, "<i"))
+        return BUILTIN[builtin] if 0 <= builtin < len(BUILTIN) else f"BUILTIN_{builtin}"
+
+    def _tensor(self, index: int, table: Table, buffers: list[bytes]) -> Tensor:
+        kind = self._number(table, 1, "<b")
+        shape = tuple(self._integers(table, 0))
+        return Tensor(
+            index,
+            self._string(table, 3),
+            TYPES[kind] if 0 <= kind < len(TYPES) else f"type {kind}",
+            shape,
+            buffers[self._number(table, 2, "<I")],
+        )
+
+    def _operator(self, index: int, table: Table, codes: list[str], tensors: tuple[Tensor, ...]) -> Operator:
+        name = codes[self._number(table, 0, "<I")]
+        inputs = tuple(tensors[i] if i >= 0 else None for i in self._integers(table, 1))
+        outputs = tuple(tensors[i] for i in self._integers(table, 2))
+        if any(i < -1 for i in self._integers(table, 1)) or any(i < 0 for i in self._integers(table, 2)):
+            raise ValueError("a negative tensor index")
+        return Operator(index, name, inputs, outputs, self._options(name, table))
+
+    def _options(self, name: str, table: Table) -> dict[str, Any]:
+        custom = self._bytes(table, 5)
+        if custom:
+            loaded = flexbuffers.Loads(custom)
+            return loaded if isinstance(loaded, dict) else {}
+        position = self._offset(table, 4)
+        reader: Callable[[Table], dict[str, Any]] | None = _OPTIONS.get(name, lambda _: None)(self)
+        if not position or reader is None:
+            return {}
+        return reader(Table(self.content, self._within(table.Indirect(position + table.Pos))))
+
+    def convolution(self, table: Table) -> dict[str, Any]:
+        """Conv2DOptions."""
+        return self._window(table) | {
+            "dilations": (self._number(table, 5, "<i", 1), self._number(table, 4, "<i", 1)),
+        }
+
+    def depthwise(self, table: Table) -> dict[str, Any]:
+        """DepthwiseConv2DOptions."""
+        return self._window(table) | {
+            "depth_multiplier": self._number(table, 3, "<i"),
+            "dilations": (self._number(table, 6, "<i", 1), self._number(table, 5, "<i", 1)),
+        }
+
+    def pool(self, table: Table) -> dict[str, Any]:
+        """Pool2DOptions."""
+        return self._window(table) | {"window": (self._number(table, 4, "<i"), self._number(table, 3, "<i"))}
+
+    def _window(self, table: Table) -> dict[str, Any]:
+        return {
+            "padding": _PADDINGS[self._number(table, 0, "<b")],
+            "strides": (self._number(table, 2, "<i"), self._number(table, 1, "<i")),
+        }
+
+    # What follows reads one field of one table, and checks that it lies inside the file.
+
+    def _within(self, position: int, length: int = 1) -> int:
+        if position < 0 or length < 0 or position + length > len(self.content):
+            raise ValueError("an offset that points outside the file")
+        return position
+
+    def _offset(self, table: Table, number: int) -> int:
+        return table.Offset(4 + 2 * number)
+
+    def _number(self, table: Table, number: int, form: str, default: int = 0) -> int:
+        offset = self._offset(table, number)
+        return struct.unpack_from(form, self.content, table.Pos + offset)[0] if offset else default
+
+    def _vector(self, table: Table, number: int, item: int) -> tuple[int, int]:
+        """Position and length of a vector whose items take ``item`` bytes."""
+        offset = self._offset(table, number)
+        if not offset:
+            return 0, 0
+        start, length = table.Vector(offset), table.VectorLen(offset)
+        self._within(start, length * item)
+        return start, length
+
+    def _tables(self, table: Table, number: int) -> list[Table]:
+        start, length = self._vector(table, number, 4)
+        return [Table(self.content, self._within(table.Indirect(start + 4 * i))) for i in range(length)]
+
+    def _integers(self, table: Table, number: int) -> list[int]:
+        start, length = self._vector(table, number, 4)
+        return list(struct.unpack_from(f"<{length}i", self.content, start)) if length else []
+
+    def _bytes(self, table: Table, number: int) -> bytes:
+        start, length = self._vector(table, number, 1)
+        return self.content[start : start + length]
+
+    def _string(self, table: Table, number: int) -> str:
+        return self._bytes(table, number).decode(errors="replace")
+
+
+_OPTIONS: dict[str, Callable[[_Reader], Callable[[Table], dict[str, Any]]]] = {
+    "CONV_2D": lambda reader: reader.convolution,
+    "DEPTHWISE_CONV_2D": lambda reader: reader.depthwise,
+    "AVERAGE_POOL_2D": lambda reader: reader.pool,
+    "MAX_POOL_2D": lambda reader: reader.pool,
+}

@@ -1,0 +1,1 @@
+"""Training: recipes, the run folder, and the loop's callbacks."""

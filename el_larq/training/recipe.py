@@ -1,0 +1,65 @@
+"""Recipes: how a network is trained, as data. Imports no TensorFlow."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from el_larq.errors import UsageError, unknown_name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One stage of training with Adam, linear warm-up and cosine decay to zero.
+
+    Arguments:
+        learning_rate: peak, reached after ``warmup`` (a share of all steps, 0 to 1).
+        weight_decay: decoupled, per step and scaled by the learning rate; on real-valued kernels only. A binary kernel
+            has only signs, and gamma and batch normalization are scales: decay would change what they mean.
+        label_smoothing: share of each label spread evenly over all classes, 0 to 1.
+    """
+
+    name: str
+    summary: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup: float = 0.05
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+
+    def with_changes(self, **changes: Any) -> "Recipe":
+        """This recipe with the given fields; None leaves one as it is. Values out of range raise UsageError."""
+        recipe = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        if recipe.epochs < 1:
+            raise UsageError(f"epochs must be at least 1; got {recipe.epochs}")
+        if recipe.batch_size < 1:
+            raise UsageError(f"batch size must be at least 1; got {recipe.batch_size}")
+        if not 0 < recipe.learning_rate < float("inf"):
+            raise UsageError(f"learning rate must be positive; got {recipe.learning_rate:g}")
+        return recipe
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "standard",
+            "Adam, warm-up, cosine; for small images on a PC",
+            epochs=30,
+            batch_size=64,
+            learning_rate=5e-3,
+        ),
+        Recipe(
+            "demo",
+            "the same, short enough for a first look",
+            epochs=5,
+            batch_size=64,
+            learning_rate=5e-3,
+        ),
+    )
+}
+
+
+def get_recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]

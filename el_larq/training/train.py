@@ -1,0 +1,166 @@
+"""Training a network with a method on a data set: from names to a run folder with a model in it."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tf_keras as keras
+from rich.console import Console
+
+from el_larq import card
+from el_larq.data.dataset import Dataset
+from el_larq.data.registry import load_dataset
+from el_larq.files import beside, write_json
+from el_larq.models.build import build, resolve_method
+from el_larq.training.callbacks import Checkpoints, LiveProgress, Metrics, StopOnNaN
+from el_larq.training.optimizer import make_loss, make_optimizer
+from el_larq.training.recipe import Recipe, get_recipe
+from el_larq.training.run import Run, TrainConfig, environment, free_folder
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: its folder, the model, and the accuracy of that model on the test split."""
+
+    folder: Path
+    model: keras.Model
+    accuracy: float
+    seconds: float
+
+    @property
+    def h5(self) -> Path:
+        return self.folder / "model.h5"
+
+
+def train(
+    network: str,
+    *,
+    method: str = "el",
+    link: str | None = None,
+    dataset: str | Dataset = "photos",
+    recipe: str | Recipe = "standard",
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    image_size: int | None = None,
+    width: float = 1.0,
+    placement: str | None = None,
+    link_options: dict[str, Any] | None = None,
+    network_options: dict[str, Any] | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Train and leave everything in a run folder (see `el_larq.training.run`).
+
+    The model saved is that of the last epoch: the best one on the test split, kept as a checkpoint, would flatter itself.
+
+    Arguments:
+        network, method, link, dataset, recipe: names from the registries.
+        epochs, batch_size, learning_rate: changes to the recipe.
+        width, placement, link_options, network_options: see `el_larq.models.build.build`.
+        seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal weights.
+        out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
+        console: where a progress bar goes if it is a terminal.
+        notify: called with one line when the training starts.
+
+    Raises:
+        UsageError: an unknown name or a value out of range.
+        ElLarqError: the folder cannot be written, or the loss is not finite.
+    """
+    settings = (get_recipe(recipe) if isinstance(recipe, str) else recipe).with_changes(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+    )
+    resolved = resolve_method(method, link, placement, link_options or {})
+    data = load_dataset(dataset, image_size) if isinstance(dataset, str) else dataset
+    keras.utils.set_random_seed(seed)
+    model = build(
+        network,
+        resolved,
+        input_shape=data.preprocessing.input_shape,
+        num_classes=data.num_classes,
+        width=width,
+        **(network_options or {}),
+    )
+    steps_per_epoch = data.steps_per_epoch(settings.batch_size)
+    batches = data.training_batches(settings.batch_size, settings.epochs, seed)
+    config = TrainConfig(
+        network=network,
+        method=resolved.name,
+        link=resolved.link.name,
+        placement=placement,
+        link_options=link_options or {},
+        dataset=data.name,
+        dataset_version=data.version,
+        image_size=data.preprocessing.height,
+        width=width,
+        network_options=network_options or {},
+        recipe=asdict(settings),
+        seed=seed,
+    )
+    name = f"{network}-{resolved.name}-{data.name}-s{seed}"
+    run = Run(Path(out) if out is not None else free_folder(Path("runs"), name), config)
+    notify(
+        f"training {network} with method {resolved.name}, link {resolved.link.name}, on {data.name}: "
+        f"{len(data.train)} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
+    )
+    model.compile(
+        make_optimizer(settings, model, steps_per_epoch * settings.epochs),
+        make_loss(settings, data.num_classes),
+        metrics=["accuracy"],
+    )
+    progress = LiveProgress(settings.epochs, steps_per_epoch, console or Console(stderr=True))
+    start = time.monotonic()
+    try:
+        history: Any = model.fit(
+            batches,
+            epochs=settings.epochs,
+            steps_per_epoch=steps_per_epoch,
+            validation_data=data.test_batches(EVALUATION_BATCH),
+            verbose=0,  # pyright: ignore[reportArgumentType]
+            callbacks=[
+                StopOnNaN(),
+                Metrics(run),
+                Checkpoints(run),
+                keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
+                progress,
+            ],
+        )
+    finally:
+        progress.close()
+    seconds = time.monotonic() - start
+    accuracy = float(history.history["val_accuracy"][-1])
+    save_model(run.folder, model, make_card(config, data, accuracy))
+    result = {"accuracy": accuracy, "best_accuracy": max(history.history["val_accuracy"]), "seconds": round(seconds, 1)}
+    write_json(run.folder / "result.json", result)
+    return Trained(run.folder, model, accuracy, seconds)
+
+
+def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:
+    return {
+        "network": config.network,
+        "method": config.method,
+        "link": config.link,
+        "labels": list(data.labels),
+        "preprocessing": data.preprocessing.to_dict(),
+        "dataset": {"name": data.name, "version": data.version},
+        "accuracy": {"split": "test", "top1": round(accuracy, 5)},
+        "trained_with": {"seed": config.seed, "packages": environment()["packages"]},
+    }
+
+
+def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
+    """model.h5 and model.keras, each with the card in it, without loss and optimizer."""
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    for suffix in (".h5", ".keras"):
+        with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings():
+            # Keras recommends its newer format over .h5; both are written.
+            warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
+            bare.save(temporary)
+            card.attach(temporary, model_card)

@@ -1,0 +1,60 @@
+"""Building a Keras model from the names of a network and a method."""
+
+from dataclasses import replace
+from typing import Any
+
+import tf_keras as keras
+
+from el_larq.errors import UsageError
+from el_larq.methods.link import get_link
+from el_larq.methods.method import Method
+from el_larq.methods.registry import get_method
+from el_larq.models.registry import check_pair, get_network
+
+
+def resolve_method(method: str | Method, link: str | None, placement: str | None, link_options: dict[str, Any]) -> Method:
+    """A method with the link, placement and link options asked for."""
+    method = get_method(method) if isinstance(method, str) else method
+    if link is not None:
+        method = method.with_link(get_link(link))
+    if link_options or placement is not None:
+        if method.link.name != "elastic":
+            raise UsageError(f"placement and gamma are options of the elastic link; this method's link is {method.link.name!r}")
+        method = replace(method, link=method.link.with_options(**link_options))
+    return method if placement is None else method.with_placement(placement)
+
+
+def build(
+    network: str,
+    method: str | Method = "el",
+    *,
+    link: str | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int = 1000,
+    width: float = 1.0,
+    placement: str | None = None,
+    link_options: dict[str, Any] | None = None,
+    **arguments: Any,
+) -> keras.Model:
+    """A Keras model from images (N, H, W, C) to logits (N, num_classes).
+
+    Arguments:
+        network, method, link: names from the registries; a Method object of one's own is taken as it is.
+        input_shape: (height, width, channels); None is the network's usual size, in colour.
+        width: factor on every channel count.
+        placement, link_options: options of an elastic link ("after_norm" or "before_norm"; ElasticLink's arguments).
+        arguments: what the network's builder takes beside these (``stem``, ``downsample``).
+
+    Raises:
+        UsageError: an unknown name, or a pair that does not fit.
+    """
+    entry = get_network(network)
+    resolved = resolve_method(method, link, placement, link_options or {})
+    check_pair(entry, resolved.link.name, resolved.name)
+    if width <= 0:
+        raise UsageError(f"width must be positive; got {width:g}")
+    if num_classes < 2:
+        raise UsageError(f"a classifier needs at least 2 classes; got {num_classes}")
+    image = keras.Input(input_shape or (entry.image_size, entry.image_size, 3), name="image")
+    logits = entry.load_builder()(image, num_classes, resolved, width=width, **entry.arguments, **arguments)
+    return keras.Model(image, logits, name=entry.name)

@@ -1,0 +1,70 @@
+"""Every network by name: what the command line, the documentation and the tests read. Imports no TensorFlow."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from el_larq.errors import UsageError, unknown_name
+
+
+@dataclass(frozen=True)
+class Network:
+    """A macro-architecture.
+
+    builder: "module:function" of a function ``(input, num_classes, method, *, width, stem, downsample, **arguments)`` from a
+        Keras input tensor to the logits.
+    arguments: what tells this member of the family from the others.
+    links: the links it has a place for.
+    """
+
+    name: str
+    summary: str
+    reference: str
+    builder: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int = 224
+    links: tuple[str, ...] = ("none", "identity", "elastic")
+
+    def load_builder(self) -> Callable[..., Any]:
+        module, function = self.builder.split(":")
+        return getattr(importlib.import_module(module), function)
+
+
+_RESNET = "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016"
+
+
+def _resnet(name: str, block: str, repeats: tuple[int, ...]) -> Network:
+    return Network(
+        name,
+        f"{block} blocks {list(repeats)}",
+        _RESNET,
+        "el_larq.models.resnet:resnet",
+        {"block": block, "repeats": repeats},
+    )
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        _resnet("resnet18", "basic", (2, 2, 2, 2)),
+        _resnet("resnet26", "bottleneck", (2, 2, 2, 2)),
+        _resnet("resnet34", "basic", (3, 4, 6, 3)),
+        _resnet("resnet50", "bottleneck", (3, 4, 6, 3)),
+    )
+}
+
+
+def get_network(name: str) -> Network:
+    if name not in NETWORKS:
+        raise unknown_name("network", name, NETWORKS)
+    return NETWORKS[name]
+
+
+def check_pair(network: Network, link: str, method: str) -> None:
+    """Refuse, by name, a method whose link the network has no place for."""
+    if link not in network.links:
+        raise UsageError(
+            f"network {network.name!r} has no place for link {link!r} of method {method!r}; "
+            f"it offers {', '.join(network.links)}: choose one with --link"
+        )

@@ -1,0 +1,73 @@
+"""Residual networks of basic (ResNet18, 34) and bottleneck blocks (ResNet26, 50).
+
+Stem, classifier and, with ``downsample="real"``, the 1x1 convolution of a shortcut that changes shape are real-valued; every
+other convolution is a unit of the method. The stride sits on the 3x3 convolution; shortcuts pool by averaging first.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.errors import unknown_name
+from el_larq.methods.method import Conv, Method
+from el_larq.models.stems import apply_stem
+
+DOWNSAMPLES = ("real", "binary")
+EXPANSION = 4
+
+
+def resnet(
+    x: tf.Tensor,
+    num_classes: int,
+    method: Method,
+    *,
+    block: str,
+    repeats: Sequence[int],
+    width: float = 1.0,
+    stem: str | None = None,
+    downsample: str = "real",
+) -> tf.Tensor:
+    """(N, H, W, C) to logits (N, num_classes); stage i has 64 * width * 2**i channels, four times as many in a bottleneck."""
+    if downsample not in DOWNSAMPLES:
+        raise unknown_name("downsample", downsample, DOWNSAMPLES)
+    blocks = {"basic": _basic, "bottleneck": _bottleneck}
+    filters = max(1, round(64 * width))
+    x = apply_stem(stem, x, filters, method.bn_momentum, method.activation)
+    for stage, count in enumerate(repeats):
+        for index in range(count):
+            strides = 2 if stage and not index else 1
+            name = f"stage{stage + 1}_block{index + 1}"
+            x = blocks[block](x, filters * 2**stage, strides, name, method, downsample)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.layers.Dense(num_classes, name="logits")(x)
+
+
+def _basic(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
+    first = Conv(f"{name}_conv1", filters, 3, strides)
+    second = Conv(f"{name}_conv2", filters, 3)
+    shortcut = _shortcut(x, filters, strides, name, method, downsample)
+    if method.link.residual:
+        # One shortcut a convolution: the link is it, except where the shape changes.
+        y = method.unit(x, first, shortcut=None if shortcut is x else shortcut)
+        return method.unit(y, second)
+    return method.unit(method.unit(x, first), second, shortcut=shortcut)
+
+
+def _bottleneck(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
+    shortcut = _shortcut(x, filters * EXPANSION, strides, name, method, downsample)
+    y = method.unit(x, Conv(f"{name}_conv1", filters, 1))
+    y = method.unit(y, Conv(f"{name}_conv2", filters, 3, strides))
+    return method.unit(y, Conv(f"{name}_conv3", filters * EXPANSION, 1), shortcut=shortcut)
+
+
+def _shortcut(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
+    """x itself where the shape stays; else pooled by the stride and passed through a 1x1 convolution."""
+    if strides == 1 and x.shape[-1] == filters:
+        return x
+    if strides > 1:
+        x = keras.layers.AveragePooling2D(strides, strides, "same", name=f"{name}_downsample_pool")(x)
+    if downsample == "binary":
+        return method.unit(x, Conv(f"{name}_downsample", filters, 1))
+    x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_downsample_conv")(x)
+    return keras.layers.BatchNormalization(momentum=method.bn_momentum, epsilon=1e-5, name=f"{name}_downsample_norm")(x)

@@ -1,0 +1,62 @@
+"""Stems: the real-valued layers between an image and the first block."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.errors import UsageError, unknown_name
+
+# From this input size on, the stem that reduces by four in each direction leaves enough for four stages.
+IMAGENET_FROM = 64
+
+
+def imagenet(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
+    """7x7 convolution with stride 2, batch normalization, 3x3 max pooling with stride 2: (N, H/4, W/4, filters)."""
+    x = _convolve(x, filters, 7, 2, "stem_conv", momentum, activation)
+    return keras.layers.MaxPooling2D(3, 2, "same", name="stem_pool")(x)
+
+
+def small(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
+    """3x3 with stride 2 to filters / 8, depthwise 3x3 with stride 2, 1x1: (N, H/4, W/4, filters).
+
+    At 224 pixels and 64 filters 5 million multiply-accumulates instead of the 118 million of the 7x7 convolution.
+    """
+    x = _convolve(x, max(8, filters // 8), 3, 2, "stem_conv", momentum, "relu")
+    x = keras.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, name="stem_depthwise")(x)
+    x = keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5, name="stem_depthwise_norm")(x)
+    return _convolve(x, filters, 1, 1, "stem_pointwise", momentum, activation)
+
+
+def cifar(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
+    """3x3 convolution with stride 1: (N, H, W, filters)."""
+    return _convolve(x, filters, 3, 1, "stem_conv", momentum, activation)
+
+
+STEMS: dict[str, Callable[[tf.Tensor, int, float, str | None], tf.Tensor]] = {
+    "imagenet": imagenet,
+    "small": small,
+    "cifar": cifar,
+}
+
+
+def apply_stem(name: str | None, x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
+    """The stem of that name; None takes `imagenet` for inputs of at least 64 pixels and `cifar` for smaller ones."""
+    shape: Any = x.shape
+    size = min(shape[1], shape[2])
+    if name is None:
+        name = "imagenet" if size >= IMAGENET_FROM else "cifar"
+    if name not in STEMS:
+        raise unknown_name("stem", name, STEMS)
+    if size < 4 and name != "cifar":
+        raise UsageError(f"stem {name!r} reduces by 4, too much for an input of {size} pixels; use --stem cifar")
+    return STEMS[name](x, filters, momentum, activation)
+
+
+def _convolve(
+    x: tf.Tensor, filters: int, kernel_size: int, strides: int, name: str, momentum: float, activation: str | None
+) -> tf.Tensor:
+    x = keras.layers.Conv2D(filters, kernel_size, strides, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
+    x = keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5, name=f"{name}_norm")(x)
+    return keras.layers.Activation(activation, name=f"{name}_activation")(x) if activation else x
