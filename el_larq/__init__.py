@@ -36,8 +36,6 @@ def _select_keras_2() -> None:
             "import el_larq first, or set TF_USE_LEGACY_KERAS=1"
         )
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    # The C++ side prints its notices before any Python code could filter them; errors still come through.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 _select_keras_2()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say
+from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 
 
 def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -30,6 +30,7 @@ def command(models: tuple[Path, ...], target: str, threads: tuple[int, ...], run
 
     check_target(target)
 
+    start_tensorflow()
     from el_larq.devices.local import caveat, measure
 
     results = measure(models, threads=threads, runs=runs, warmup=warmup)

@@ -1,5 +1,7 @@
 """Options that every command has, and printing."""
 
+import contextlib
+import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -7,13 +9,34 @@ from typing import Any
 
 import click
 
+from el_larq.native_output import captured_stderr
+
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
     """--json and -v. The trace itself is `main`'s affair; the option is here so that click accepts it."""
     function = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for programs.")(function)
     return click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, help="Show the trace of an error and native messages."
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_verbose,
+        help="Show the trace of an error and native messages.",
     )(function)
+
+
+def _keep_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.meta["verbose"] = value
+
+
+def start_tensorflow() -> None:
+    """Import TensorFlow without what its C++ side says of missing GPUs; with -v, with it."""
+    quiet = contextlib.nullcontext() if click.get_current_context().meta.get("verbose") else captured_stderr()
+    with quiet:
+        import el_larq  # noqa: F401  (first: it selects Keras 2)
+
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.list_physical_devices()
 
 
 def print_json(content: Any) -> None:

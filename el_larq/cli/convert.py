@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say
+from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 from el_larq.converters.steps import STEPS, check_skip
 
 
@@ -45,6 +45,7 @@ def command(
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
 
+    start_tensorflow()
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say
+from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 
 NETWORK = "resnet26"
 WIDTH = 0.25
@@ -19,6 +19,7 @@ METHODS = ("el", "binary")
 @common_options
 def command(out: Path, seed: int, epochs: int | None, as_json: bool) -> None:
     """Train resnet26 (width 0.25) with Elastic-Links and without any link on `photos`; convert, verify and time both."""
+    start_tensorflow()
     from el_larq.converters.pipeline import convert
     from el_larq.devices.local import caveat, measure
     from el_larq.training.run import free_folder

@@ -57,9 +57,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. Every error is one line on stderr; -v adds the trace."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = "-v" in arguments or "--verbose" in arguments
-    if not verbose:
-        # TensorFlow's C++ side reports missing GPUs as errors.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         cli.main(arguments, prog_name="el-larq", standalone_mode=False)
         status, message = 0, ""

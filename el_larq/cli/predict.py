@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json
+from el_larq.cli.common import common_options, print_json, start_tensorflow
 
 
 @click.command()
@@ -23,6 +23,7 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> N
     for image in images:
         open_image(image)
 
+    start_tensorflow()
     from el_larq.evaluation.predict import predict
 
     predictions = predict(model, list(images), top=top)

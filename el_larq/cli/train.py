@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, say
+from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 
 
 @click.command()
@@ -65,6 +65,7 @@ def command(
     if dataset not in DATASETS:
         raise unknown_name("data set", dataset, DATASETS)
 
+    start_tensorflow()
     from el_larq.training.train import train
 
     link_options: dict[str, object] = {}
