@@ -1,0 +1,45 @@
+# make demo and make test are all a new machine needs: both install first.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2> /dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: install demo test test-slow lint lock clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements/lock.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "el-larq needs Python 3.11 or 3.12 on the PATH; or name one: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/lock.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	$(BIN)/el-larq demo
+
+test: install
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-slow: install
+	$(BIN)/pytest -n $(WORKERS) -m slow
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@# The type checker must see el_larq.models and el_larq.converters where an installation has them.
+	rm -rf build/typing && mkdir -p build/typing/el_larq
+	for entry in el_larq/*; do ln -s ../../../$$entry build/typing/$$entry; done
+	for entry in models converters; do ln -s ../../../$$entry build/typing/el_larq/$$entry; done
+	$(BIN)/basedpyright
+
+# The lock file holds hashes and no addresses. It is made for every platform at once.
+lock: install
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements/lock.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
