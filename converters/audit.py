@@ -11,7 +11,7 @@ from typing import Any
 
 from el_larq.converters.graph import Convolution, FrozenModel
 from el_larq.converters.job import Job
-from el_larq.converters.match import BINARY_OPERATOR, match
+from el_larq.converters.match import BINARY_OPERATOR, match, real_layers
 from el_larq.errors import ElLarqError, unknown_name
 from el_larq.tflite import Graph, Operator, parse
 
@@ -93,10 +93,10 @@ def audit_model(model: FrozenModel, graph: Graph, allow: Iterable[str] = ()) -> 
     for name in allow - set(RULES):
         raise unknown_name("audit rule", name, RULES)
     matches = match(model, graph)
-    layers = {m.operator.index: m.convolution.layer for m in matches}
+    layers = real_layers(model, graph) | {m.operator.index: m.convolution.layer for m in matches}
     subject = Subject(
         graph,
-        tuple(_row(graph, operator, layers, model) for operator in graph.operators if operator.name in _CONVOLUTIONS),
+        tuple(_row(operator, layers) for operator in graph.operators if operator.name in _CONVOLUTIONS),
         tuple(c for c in model.convolutions if c.meant_binary),
         {id(m.convolution): m.operator for m in matches},
     )
@@ -108,7 +108,7 @@ def audit_model(model: FrozenModel, graph: Graph, allow: Iterable[str] = ()) -> 
     return Audit(subject.rows, findings, len(subject.became), len(subject.meant_binary))
 
 
-def _row(graph: Graph, operator: Operator, layers: dict[int, str], model: FrozenModel) -> Row:
+def _row(operator: Operator, layers: dict[int, str]) -> Row:
     source, kernel = operator.inputs[0], operator.inputs[1]
     if operator.name == "TRANSPOSE_CONV":
         source = operator.inputs[2]
@@ -128,21 +128,13 @@ def _row(graph: Graph, operator: Operator, layers: dict[int, str], model: Frozen
     return Row(
         operator.index,
         operator.name,
-        layers.get(operator.index) or _layer_by_name(operator.outputs[0].name, model),
+        layers.get(operator.index, ""),
         1 if binary else _BITS.get(kernel.type, 32),
         1 if binary else _BITS.get(source.type, 32),
         shape,
         output,
         per_output * computed,
     )
-
-
-def _layer_by_name(tensor: str, model: FrozenModel) -> str:
-    """The real-valued layer that a tensor's name speaks of: LCE joins names with ";" and cuts them."""
-    for convolution in model.convolutions:
-        if any(f"/{convolution.layer}/" in f"/{part}/" for part in tensor.split(";")):
-            return convolution.layer
-    return ""
 
 
 def _not_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:

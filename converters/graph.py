@@ -12,6 +12,7 @@ import tf_keras as keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from el_larq.converters.lower import inference
+from el_larq.native_output import captured_stderr
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 _PASS_THROUGH = ("Identity", "StopGradient", "Snapshot", "Reshape")
@@ -55,7 +56,8 @@ class FrozenModel:
 
     def __init__(self, model: keras.Model):
         concrete = inference(model, batch_size=None).get_concrete_function()
-        self._function = convert_variables_to_constants_v2(concrete)
+        with captured_stderr():  # Grappler reports the devices it does not find
+            self._function = convert_variables_to_constants_v2(concrete)
         self.outputs = [t for t in self._function.outputs if t.dtype != tf.resource]
         self.convolutions = tuple(self._find_convolutions(model.name))
 

@@ -14,6 +14,12 @@ from el_larq.tflite import Graph, Operator
 
 BINARY_OPERATOR = "LceBconv2d"
 
+# Real-valued operators with a kernel, and what they come from.
+_REAL_KERNELS = {"CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "DepthwiseConv2dNative", "FULLY_CONNECTED": "MatMul"}
+
+# Cosine between a filter and itself after scaling and rounding, to 8 bits too.
+_PARALLEL = 0.99
+
 
 @dataclass(frozen=True)
 class Match:
@@ -60,6 +66,42 @@ def match(model: FrozenModel, graph: Graph) -> list[Match]:
         open_ = [c for c in open_ if c is not candidates[nearest]]
         matches.append(Match(candidates[nearest], operator, distances[nearest]))
     return matches
+
+
+def real_layers(model: FrozenModel, graph: Graph) -> dict[int, str]:
+    """Layer names of real-valued convolutions and dense layers, by operator index.
+
+    Batch normalization has been multiplied into their kernels, so filters are compared by direction.
+    """
+    open_ = list(model.convolutions)
+    names = {}
+    for operator in graph.operators:
+        if operator.name not in _REAL_KERNELS or operator.inputs[1] is None or not operator.inputs[1].constant:
+            continue
+        kernel = operator.inputs[1].array().astype(np.float64)
+        filters = (
+            kernel.reshape(-1, kernel.shape[-1]).T if operator.name == "DEPTHWISE_CONV_2D" else kernel.reshape(len(kernel), -1)
+        )
+        for convolution in open_:
+            if convolution.kind == _REAL_KERNELS[operator.name] and _parallel(filters, convolution):
+                names[operator.index] = convolution.layer
+                open_ = [c for c in open_ if c is not convolution]
+                break
+    return names
+
+
+def _parallel(filters: np.ndarray, convolution: Convolution) -> bool:
+    """Whether each filter points along the model's, either way; filters of zeros fit any."""
+    kernel = convolution.kernel.astype(np.float64)
+    if convolution.kind == "DepthwiseConv2dNative":
+        wanted = kernel.reshape(-1, kernel.shape[2] * kernel.shape[3]).T
+    else:
+        wanted = kernel.reshape(-1, kernel.shape[-1]).T
+    if wanted.shape != filters.shape:
+        return False
+    product = np.abs(np.sum(filters * wanted, axis=1))
+    norms = np.linalg.norm(filters, axis=1) * np.linalg.norm(wanted, axis=1)
+    return bool(np.all(product >= _PARALLEL * norms))
 
 
 def _distance(bits: np.ndarray, convolution: Convolution) -> int:

@@ -19,7 +19,7 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     check_writable(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
     try:
         yield temporary
         with open(temporary, "rb") as file:

@@ -51,7 +51,7 @@ def build(
     entry = get_network(network)
     resolved = resolve_method(method, link, placement, link_options or {})
     check_pair(entry, resolved.link.name, resolved.name)
-    if width <= 0:
+    if not 0 < width < float("inf"):
         raise UsageError(f"width must be positive; got {width:g}")
     if num_classes < 2:
         raise UsageError(f"a classifier needs at least 2 classes; got {num_classes}")

@@ -4,8 +4,10 @@ Counting rule of the field: convolutions and dense layers count, batch normaliza
 not. BOPs are multiply-accumulates of two 1-bit operands, FLOPs all others, OPs = FLOPs + BOPs / 64.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import tf_keras as keras
 
@@ -73,22 +75,44 @@ def _precision(quantizer: object) -> int:
 
 
 def count(model: keras.Model) -> Counts:
-    """Counts of a built model; layers whose output size is not static raise ValueError."""
-    return Counts(tuple(entry for layer in leaf_layers(model) if (entry := _count_layer(layer)) is not None))
+    """Counts of a built functional model. A layer that is called several times computes as often and is stored once.
+
+    Raises:
+        ValueError: the output size of a layer is not static.
+    """
+    entries: dict[int, LayerCount] = {}
+    for layer, input_shape, output_shape in _calls(model):
+        entry = _count_call(layer, input_shape, output_shape)
+        if entry is not None:
+            known = entries.get(id(layer))
+            entries[id(layer)] = entry if known is None else replace(known, macs=known.macs + entry.macs)
+    return Counts(tuple(entries.values()))
 
 
-def _count_layer(layer: keras.layers.Layer) -> LayerCount | None:
-    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-    if depthwise:
+def _calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any, Any]]:
+    """Each call of a layer, those of nested models in their place, with the shapes that go in and come out."""
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if isinstance(node.layer, keras.Model):
+                yield from _calls(node.layer)
+            else:
+                yield node.layer, node.input_shapes, node.output_shapes
+
+
+def _count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> LayerCount | None:
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
         kernel = layer.depthwise_kernel
     elif isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
         kernel = layer.kernel
     else:
         return None
-    shape = tuple(kernel.shape)
-    output = tuple(layer.output_shape)
+    shape, output = tuple(kernel.shape), tuple(output_shape)
     if None in output[1:]:
         raise ValueError(f"{layer.name}: the output shape {output} is not static, so its operations cannot be counted")
-    # Each output element takes one multiply-accumulate for every kernel weight that leads to its channel.
-    per_output = prod(shape[:2]) if depthwise else prod(shape[:-1])
-    return LayerCount(layer.name, shape, output[1:], kernel_bits(layer), input_bits(layer), per_output * prod(output[1:]))
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        macs = prod(shape) * prod(input_shape[1:3])
+    elif isinstance(layer, keras.layers.DepthwiseConv2D):
+        macs = prod(shape[:2]) * prod(output[1:])
+    else:
+        macs = prod(shape[:-1]) * prod(output[1:])
+    return LayerCount(layer.name, shape, output[1:], kernel_bits(layer), input_bits(layer), macs)

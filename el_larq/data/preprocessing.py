@@ -65,13 +65,16 @@ class Preprocessing:
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """A decoded image, or one clear line."""
     try:
-        image = Image.open(path)
-        if image.width * image.height > MAX_PIXELS:
-            raise ElLarqError(f"{path}: {image.width}x{image.height} pixels is more than {MAX_PIXELS}; scale it down first")
-        image.load()
+        with open(path, "rb") as file, Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ElLarqError(f"{path}: {image.width}x{image.height} pixels is more than {MAX_PIXELS}; scale it down first")
+            image.load()
+            if image.mode == "I" or image.mode.startswith("I;16"):
+                # Pillow cuts 16-bit grey values off at 255 instead of scaling them.
+                return Image.fromarray((np.asarray(image, np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+            return image.copy()
     except UnidentifiedImageError:
         raise ElLarqError(f"{path}: not an image that can be read; give a PNG, JPEG or another common format") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ElLarqError(f"{path}: cannot be read as an image: {reason}") from None
-    return image

@@ -47,6 +47,8 @@ class ElasticLink(keras.layers.Layer):
         self.per_channel = per_channel
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
         self.strides = (strides, strides) if isinstance(strides, int) else None if strides is None else (strides[0], strides[1])
+        if self.strides is not None and min(self.strides) < 1:
+            raise ValueError(f"strides must be at least 1; got {self.strides}")
 
     def build(self, input_shape: Any) -> None:
         if not isinstance(input_shape, (list, tuple)) or len(input_shape) != 2:

@@ -58,10 +58,16 @@ class StopOnNaN(keras.callbacks.Callback):
     """Ends the training at the first step whose loss is not finite, before a checkpoint is overwritten."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
+        self._check("loss", (logs or {}).get("loss", 0.0))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        # A step's loss is that before its update: what the last one broke shows in the validation only.
+        self._check("validation loss", (logs or {}).get("val_loss", 0.0))
+
+    def _check(self, name: str, loss: float) -> None:
         if not math.isfinite(loss):
             step = int(self.model.optimizer.iterations)
-            raise ElLarqError(f"the loss is {loss} at step {step}; lower the learning rate with --learning-rate")
+            raise ElLarqError(f"the {name} is {loss} at step {step}; lower the learning rate with --learning-rate")
 
 
 class LiveProgress(keras.callbacks.Callback):

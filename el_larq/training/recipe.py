@@ -35,6 +35,11 @@ class Recipe:
             raise UsageError(f"batch size must be at least 1; got {recipe.batch_size}")
         if not 0 < recipe.learning_rate < float("inf"):
             raise UsageError(f"learning rate must be positive; got {recipe.learning_rate:g}")
+        for field in ("warmup", "label_smoothing"):
+            if not 0 <= getattr(recipe, field) <= 1:
+                raise UsageError(f"{field.replace('_', ' ')} must be between 0 and 1; got {getattr(recipe, field):g}")
+        if not 0 <= recipe.weight_decay < float("inf"):
+            raise UsageError(f"weight decay must not be negative; got {recipe.weight_decay:g}")
         return recipe
 
 

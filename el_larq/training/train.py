@@ -162,5 +162,6 @@ def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
         with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings():
             # Keras recommends its newer format over .h5; both are written.
             warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
-            bare.save(temporary)
+            # Only .h5 takes the argument; without it Keras warns that there is no optimizer to save.
+            bare.save(temporary, **({"include_optimizer": False} if suffix == ".h5" else {}))
             card.attach(temporary, model_card)

@@ -1,0 +1,190 @@
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from el_larq.data import preprocessing
+from el_larq.data.dataset import Dataset, Split
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.errors import ElLarqError
+
+GREY = Preprocessing(8, 8, 1, mean=100.0, std=50.0)
+COLOUR = Preprocessing(8, 8, 3, mean=100.0, std=50.0)
+STANDARDIZED = Preprocessing(8, 8, 1)
+
+
+def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+# --- Scaling --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fixed_scale_subtracts_and_divides():
+    y = GREY.scale(np.array([0, 100, 150, 255], np.uint8).reshape(1, 2, 2, 1))
+    assert y.dtype == np.float32
+    assert np.ravel(y).tolist() == pytest.approx([-2.0, 0.0, 1.0, 3.1])
+
+
+def test_a_standardized_image_forgets_brightness_and_contrast():
+    image = random_pixels(1, 8, 8, 1) // 4
+    np.testing.assert_allclose(STANDARDIZED.scale(image), STANDARDIZED.scale(2 * image + 30), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_flat_image_becomes_zero(value: int):
+    np.testing.assert_array_equal(STANDARDIZED.scale(np.full((1, 8, 8, 1), value, np.uint8)), np.zeros((1, 8, 8, 1)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.integers(1, 256), st.booleans(), st.sampled_from([1, 3]))
+def test_tensorflow_scales_as_numpy_does(seed: int, levels: int, fixed: bool, channels: int):
+    how = Preprocessing(6, 6, channels, 78.1, 81.4) if fixed else Preprocessing(6, 6, channels)
+    images = random_pixels(4, 6, 6, channels, seed=seed) % levels
+    images = images.astype(np.uint8)
+    nothing = Split(images, np.zeros(4, np.int64))
+    data = Dataset("some", 1, ("a", "b"), how, nothing, nothing)
+    np.testing.assert_allclose(data._scale(images), how.scale(images), atol=1e-5, rtol=1e-5)
+
+
+def test_it_survives_the_way_through_json():
+    for how in (GREY, STANDARDIZED):
+        assert Preprocessing.from_dict(how.to_dict()) == how
+    assert STANDARDIZED.input_shape == (8, 8, 1)
+
+
+# --- Files ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
+@pytest.mark.parametrize("how", [GREY, COLOUR, STANDARDIZED])
+def test_an_image_of_the_right_size_is_taken_as_it_is(tmp_path: Path, how: Preprocessing, suffix: str):
+    pixels = random_pixels(8, 8, how.channels)
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(pixels.squeeze()).save(path)
+    y = how.load(path)
+    assert y.dtype == np.float32
+    assert y.shape == how.input_shape
+    np.testing.assert_array_equal(y, how.scale(pixels[None])[0])
+
+
+def test_a_jpeg_is_read(tmp_path: Path):
+    path = tmp_path / "image.jpg"
+    Image.new("RGB", (20, 20), (200, 100, 50)).save(path, quality=95)
+    y = COLOUR.load(str(path))
+    np.testing.assert_allclose(y, np.broadcast_to([2.0, 0.0, -1.0], (8, 8, 3)), atol=0.1)
+
+
+def test_a_grey_image_becomes_colour_and_the_other_way_round(tmp_path: Path):
+    pixels = random_pixels(8, 8)
+    path = tmp_path / "grey.png"
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(COLOUR.load(path), COLOUR.scale(np.stack([pixels] * 3, axis=-1)[None])[0])
+    Image.fromarray(np.stack([pixels] * 3, axis=-1)).save(path)
+    np.testing.assert_array_equal(GREY.load(path), GREY.scale(pixels[None, ..., None])[0])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "CMYK"])
+def test_other_kinds_of_images_are_read(tmp_path: Path, mode: str):
+    path = tmp_path / ("image.tiff" if mode == "CMYK" else "image.png")
+    Image.new("RGB", (9, 9), "white").convert(mode).save(path)
+    for how in (GREY, COLOUR):
+        np.testing.assert_allclose(how.load(path), np.full(how.input_shape, 3.1), atol=1e-6)
+
+
+@pytest.mark.parametrize("how", [GREY, COLOUR])
+def test_sixteen_bits_mean_the_same_as_eight(tmp_path: Path, how: Preprocessing):
+    pixels = random_pixels(8, 8)
+    eight, sixteen = tmp_path / "8.png", tmp_path / "16.png"
+    Image.fromarray(pixels).save(eight)
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(sixteen)
+    np.testing.assert_allclose(how.load(sixteen), how.load(eight), atol=0.021)
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 8), (8, 16), (24, 16)])
+def test_the_centre_is_taken(tmp_path: Path, width: int, height: int):
+    """A white square in the middle fills the result, whatever stands beside it; Pillow's filter may look one pixel over."""
+    side = min(width, height)
+    pixels = np.zeros((height, width), np.uint8)
+    top, left = (height - side) // 2, (width - side) // 2
+    pixels[top : top + side, left : left + side] = 255
+    path = tmp_path / "image.png"
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_allclose(GREY.load(path)[1:-1, 1:-1], np.full((6, 6, 1), 3.1), atol=1e-6)
+
+
+def test_proportions_other_than_square_are_kept(tmp_path: Path):
+    how = replace(GREY, height=4, width=8)
+    path = tmp_path / "image.png"
+    pixels = random_pixels(4, 8)
+    Image.fromarray(np.concatenate([np.zeros((2, 8), np.uint8), pixels, np.zeros((2, 8), np.uint8)])).save(path)
+    np.testing.assert_array_equal(how.load(path), how.scale(pixels[None, ..., None])[0])
+
+
+def error_of(path: Any, how: Preprocessing = GREY) -> str:
+    with pytest.raises(ElLarqError) as caught:
+        how.load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+def test_a_text_file_is_no_image(tmp_path: Path):
+    path = tmp_path / "image.png"
+    path.write_text("not an image at all\n" * 20)
+    assert "not an image" in error_of(path)
+
+
+def test_an_empty_file_is_no_image(tmp_path: Path):
+    path = tmp_path / "image.png"
+    path.touch()
+    assert "not an image" in error_of(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float, suffix: str):
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(random_pixels(64, 64, 3)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    error_of(path)
+
+
+def test_an_altered_file_is_refused_or_read(tmp_path: Path):
+    path = tmp_path / "image.png"
+    Image.fromarray(random_pixels(16, 16)).save(path)
+    content = path.read_bytes()
+    for position in range(8, len(content), 7):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :])
+        with contextlib.suppress(ElLarqError):
+            GREY.load(path)
+
+
+def test_a_folder_is_refused(tmp_path: Path):
+    assert "Is a directory" in error_of(tmp_path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path):
+    assert "No such file" in error_of(tmp_path / "nowhere.png")
+
+
+def test_an_image_that_claims_too_many_pixels_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "image.png"
+    Image.new("L", (40, 30)).save(path)
+    monkeypatch.setattr(preprocessing, "MAX_PIXELS", 1000)
+    assert "40x30 pixels is more than 1000" in error_of(path)
+
+
+def test_a_bomb_is_refused(tmp_path: Path):
+    """A file that claims more than Pillow itself would open."""
+    path = tmp_path / "image.png"
+    Image.new("1", (20_000, 20_000)).save(path)
+    error_of(path)

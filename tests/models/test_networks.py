@@ -1,0 +1,353 @@
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.errors import UsageError
+from el_larq.layers import ElasticLink
+from el_larq.methods.registry import METHODS, get_method
+from el_larq.models.build import build
+from el_larq.models.counts import Counts, count, leaf_layers
+from el_larq.models.registry import NETWORKS, check_pair, get_network
+from el_larq.models.stems import STEMS, apply_stem
+
+
+def small(network: str, method: Any = "el", **arguments: Any) -> Any:
+    """A network small enough to build in a moment."""
+    return build(network, method, **{"input_shape": (16, 16, 1), "num_classes": 10, "width": 0.125} | arguments)
+
+
+def layers_of(model: Any, kind: Any) -> list[Any]:
+    return [layer for layer in leaf_layers(model) if isinstance(layer, kind)]
+
+
+# --- Counts ---------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def full_size(network: str, downsample: str) -> tuple[Counts, int]:
+    """Counts at 224x224x3 with 1000 classes, and the number of binary convolutions."""
+    model = build(network, "el", downsample=downsample)
+    return count(model), len(layers_of(model, larq.layers.QuantConv2D))
+
+
+# BOPs and FLOPs are multiply-accumulates, binary and real-valued; weights in millions: counted by hand, convolutions and
+# classifier only, from the shapes in the papers.
+FULL_SIZE = [
+    # network, downsample, BOPs / 1e9, FLOPs / 1e8, OPs / 1e8, binary weights / 1e6, real weights / 1e6
+    ("resnet18", "real", 1.676, 1.378, 1.640, 10.99, 0.69),
+    ("resnet18", "binary", 1.696, 1.185, 1.450, 11.16, 0.52),
+    ("resnet34", "real", 3.526, 1.378, 1.929, 21.09, 0.69),
+    ("resnet26", "real", 1.863, 4.797, 5.088, 11.14, 4.83),
+    ("resnet26", "binary", 2.222, 1.201, 1.548, 13.91, 2.06),
+    ("resnet50", "real", 3.609, 4.797, 5.361, 20.68, 4.83),
+    ("resnet50", "binary", 3.969, 1.201, 1.821, 23.45, 2.06),
+]
+
+
+@pytest.mark.parametrize(("network", "downsample", "bops", "flops", "ops", "binary_weights", "real_weights"), FULL_SIZE)
+def test_operations_and_weights_at_full_size(
+    network: str, downsample: str, bops: float, flops: float, ops: float, binary_weights: float, real_weights: float
+):
+    counts, _ = full_size(network, downsample)
+    assert counts.bops / 1e9 == pytest.approx(bops, abs=0.000501)
+    assert counts.flops / 1e8 == pytest.approx(flops, abs=0.000501)
+    assert counts.ops / 1e8 == pytest.approx(ops, abs=0.000501)
+    assert counts.binary_weights / 1e6 == pytest.approx(binary_weights, abs=0.00501)
+    assert counts.real_weights / 1e6 == pytest.approx(real_weights, abs=0.00501)
+
+
+@pytest.mark.parametrize(
+    ("network", "downsample", "convolutions"),
+    [
+        ("resnet18", "real", 16),
+        ("resnet34", "real", 32),
+        ("resnet26", "real", 24),
+        ("resnet26", "binary", 28),
+        ("resnet50", "real", 48),
+        ("resnet50", "binary", 52),
+    ],
+)
+def test_number_of_binary_convolutions(network: str, downsample: str, convolutions: int):
+    counts, binary = full_size(network, downsample)
+    assert binary == convolutions
+    assert sum(layer.binary for layer in counts.layers) == convolutions
+
+
+def test_a_tiny_resnet18_counted_by_hand():
+    """8x8x1, 4 filters in the first stage: stages of 4, 8, 16, 32 filters at 8x8, 4x4, 2x2, 1x1."""
+    counts = count(small("resnet18", input_shape=(8, 8, 1), width=1 / 16, num_classes=2))
+    stage1 = 4 * (9 * 4 * 4) * 64
+    stage2 = ((9 * 4 * 8) + 3 * (9 * 8 * 8)) * 16
+    stage3 = ((9 * 8 * 16) + 3 * (9 * 16 * 16)) * 4
+    stage4 = ((9 * 16 * 32) + 3 * (9 * 32 * 32)) * 1
+    assert counts.bops == stage1 + stage2 + stage3 + stage4 == 133_632
+    stem, downsamples, logits = 9 * 1 * 4 * 64, 4 * 8 * 16 + 8 * 16 * 4 + 16 * 32 * 1, 32 * 2
+    assert counts.flops == stem + downsamples + logits == 3_904
+    assert counts.ops == 3_904 + 133_632 / 64
+    assert counts.binary_weights == 4 * 144 + (288 + 3 * 576) + (1152 + 3 * 2304) + (4608 + 3 * 9216) == 42_912
+    assert counts.real_weights == 36 + (32 + 128 + 512) + 64
+
+
+def test_a_real_valued_network_has_no_binary_operations():
+    counts = count(small("resnet18", "float"))
+    assert (counts.bops, counts.binary_weights) == (0, 0)
+    binary = count(small("resnet18", "el"))
+    assert counts.flops == binary.flops + binary.bops
+    assert counts.real_weights == binary.real_weights + binary.binary_weights
+
+
+def test_weights_that_meet_real_inputs_are_binary_but_their_operations_are_not():
+    half = replace(METHODS["binary"], input_quantizer=None)
+    counts = count(small("resnet18", half))
+    assert counts.bops == 0
+    assert counts.binary_weights == count(small("resnet18", "binary")).binary_weights
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.binary and name != "binary"])
+@pytest.mark.parametrize("network", ["resnet18", "resnet26"])
+def test_links_and_methods_cost_no_counted_operations(network: str, method: str):
+    ours, plain = count(small(network, method)), count(small(network, "binary"))
+    assert (ours.bops, ours.flops, ours.binary_weights) == (plain.bops, plain.flops, plain.binary_weights)
+
+
+def test_depthwise_layers_are_counted():
+    image = keras.Input((6, 6, 3))
+    x = keras.layers.DepthwiseConv2D(3, 2, "same", depth_multiplier=2, use_bias=False)(image)
+    x = larq.layers.QuantDepthwiseConv2D(3, padding="same", input_quantizer="ste_sign", depthwise_quantizer="ste_sign")(x)
+    counts = count(keras.Model(image, x))
+    assert [layer.macs for layer in counts.layers] == [9 * 6 * 3 * 3, 9 * 6 * 3 * 3]
+    assert [layer.weights for layer in counts.layers] == [54, 54]
+    assert [layer.binary for layer in counts.layers] == [False, True]
+    assert counts.layers[0].output_shape == (3, 3, 6)
+
+
+def test_grouped_and_dense_layers_are_counted():
+    image = keras.Input((4, 4, 8))
+    x = keras.layers.Conv2D(6, 3, groups=2)(image)
+    x = keras.layers.Dense(5)(keras.layers.Flatten()(x))
+    assert [layer.macs for layer in count(keras.Model(image, x)).layers] == [9 * 4 * 6 * 4, 24 * 5]
+
+
+def test_transposed_convolutions_are_counted():
+    """Every input element meets every kernel weight of its channel."""
+    image = keras.Input((4, 4, 8))
+    counts = count(keras.Model(image, keras.layers.Conv2DTranspose(6, 3, 2, "same")(image)))
+    assert counts.flops == 4 * 4 * 8 * 9 * 6
+
+
+def test_nested_models_are_counted_in_their_place():
+    inner_image = keras.Input((4, 4, 2))
+    inner = keras.Model(inner_image, keras.layers.Conv2D(3, 1, name="inner")(inner_image))
+    sequential = keras.Sequential([keras.layers.Conv2D(2, 3, name="first", input_shape=(6, 6, 1)), inner])
+    image = keras.Input((6, 6, 1))
+    model: Any = keras.Model(image, keras.layers.Dense(4, name="last")(keras.layers.Flatten()(sequential(image))))
+    counts = count(model)
+    assert [layer.name for layer in counts.layers] == ["first", "inner", "last"]
+    assert counts.flops == 9 * 2 * 16 + 2 * 3 * 16 + 48 * 4
+
+
+def test_a_shared_layer_computes_twice_and_is_stored_once():
+    image = keras.Input((4, 4, 2))
+    shared = keras.layers.Conv2D(2, 1, use_bias=False)
+    counts = count(keras.Model(image, shared(shared(image))))
+    assert counts.real_weights == 4
+    assert counts.flops == 2 * 4 * 16
+
+
+def test_sizes_that_are_not_static_cannot_be_counted():
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, keras.layers.Conv2D(3, 1, name="conv")(image))
+    with pytest.raises(ValueError, match=r"conv: the output shape .* is not static"):
+        count(model)
+
+
+# --- Stems ----------------------------------------------------------------------------------------------------------------
+
+
+def stem(name: str | None, size: int, filters: int = 64, channels: int = 3) -> Any:
+    image: Any = keras.Input((size, size, channels))
+    return keras.Model(image, apply_stem(name, image, filters, 0.9, "relu"))
+
+
+@pytest.mark.parametrize(("name", "size", "after"), [("imagenet", 64, 16), ("small", 64, 16), ("cifar", 64, 64)])
+def test_stems_reduce_as_they_say(name: str, size: int, after: int):
+    assert stem(name, size).output_shape == (None, after, after, 64)
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_stems_round_odd_sizes_up(name: str):
+    after = 33 if name == "cifar" else 9
+    assert stem(name, 33, filters=4, channels=1).output_shape == (None, after, after, 4)
+
+
+@pytest.mark.parametrize(("size", "after"), [(16, 16), (63, 63), (64, 16), (224, 56)])
+def test_the_stem_is_chosen_by_the_images_size(size: int, after: int):
+    assert stem(None, size, filters=4).output_shape == (None, after, after, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "macs"),
+    [
+        ("small", 27 * 8 * 112**2 + 9 * 8 * 56**2 + 8 * 64 * 56**2),
+        ("imagenet", 49 * 3 * 64 * 112**2),
+        ("cifar", 27 * 64 * 224**2),
+    ],
+)
+def test_operations_of_the_stems(name: str, macs: int):
+    assert count(stem(name, 224)).flops == macs
+
+
+def test_the_small_stem_is_far_cheaper_than_the_usual_one():
+    assert count(stem("small", 224)).flops == 4_540_928
+    assert count(stem("imagenet", 224)).flops == 118_013_952
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_stems_end_in_the_methods_activation(name: str):
+    image: Any = keras.Input((16, 16, 1))
+    bare, active = (keras.Model(image, apply_stem(name, image, 4, 0.9, activation)) for activation in (None, "relu"))
+    names = [{layer.name for layer in model.layers if "activation" in layer.name} for model in (bare, active)]
+    assert len(names[1] - names[0]) == 1
+    assert names[0] == ({"stem_conv_activation"} if name == "small" else set())
+
+
+def test_an_unknown_stem_offers_the_nearest():
+    with pytest.raises(UsageError, match="unknown stem 'imagnet'; did you mean imagenet"):
+        small("resnet18", stem="imagnet")
+
+
+@pytest.mark.parametrize("name", ["imagenet", "small"])
+def test_an_image_that_a_stem_would_swallow_is_refused(name: str):
+    with pytest.raises(UsageError, match="use --stem cifar"):
+        stem(name, 3)
+    assert stem("cifar", 3).output_shape == (None, 3, 3, 64)
+
+
+# --- Structure ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_builds_with_every_method(network: str, method: str):
+    model = small(network, method)
+    assert model.name == network
+    assert model.output_shape == (None, 10)
+    logits = model(tf.zeros((2, 16, 16, 1)), training=False)
+    assert np.all(np.isfinite(logits))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_registered_networks_say_what_they_are(network: str):
+    entry = NETWORKS[network]
+    assert entry.name == network
+    assert entry.summary
+    assert entry.reference
+    assert isinstance(entry.load_builder(), Callable)
+
+
+def adds(model: Any, suffix: str) -> list[str]:
+    return [layer.name for layer in layers_of(model, keras.layers.Add) if layer.name.endswith(suffix)]
+
+
+@pytest.mark.parametrize("method", ["bireal", get_method("el", "identity")], ids=["bireal", "el with identity"])
+@pytest.mark.parametrize(("network", "convolutions"), [("resnet18", 16), ("resnet34", 32)])
+def test_with_identity_links_basic_blocks_have_one_addition_a_convolution(network: str, convolutions: int, method: Any):
+    model = small(network, method)
+    assert len(layers_of(model, keras.layers.Add)) == convolutions
+    changing = [f"stage{stage}_block1_conv1_shortcut" for stage in (2, 3, 4)]
+    assert adds(model, "_shortcut") == changing
+    assert len(adds(model, "_link")) == convolutions - len(changing)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_elastic_links_stand_beside_the_blocks_own_shortcuts(network: str):
+    model = small(network, "el")
+    repeats = NETWORKS[network].arguments["repeats"]
+    last = "conv2" if NETWORKS[network].arguments["block"] == "basic" else "conv3"
+    blocks = [f"stage{s + 1}_block{b + 1}_{last}_shortcut" for s, n in enumerate(repeats) for b in range(n)]
+    assert adds(model, "") == blocks
+    assert len(layers_of(model, ElasticLink)) == len(layers_of(model, larq.layers.QuantConv2D))
+
+
+def test_without_links_only_the_blocks_shortcuts_add():
+    assert len(layers_of(small("resnet18", "binary"), keras.layers.Add)) == 8
+    assert len(layers_of(small("resnet18", "float"), keras.layers.Add)) == 8
+
+
+@pytest.mark.parametrize("downsample", ["real", "binary"])
+def test_the_shortcut_that_changes_shape_is_real_or_binary(downsample: str):
+    model = small("resnet26", downsample=downsample)
+    kinds = {layer.name: type(layer).__name__ for layer in model.layers if "downsample" in layer.name}
+    convolution = "stage2_block1_downsample_conv"
+    assert kinds[convolution] == ("QuantConv2D" if downsample == "binary" else "Conv2D")
+    assert kinds["stage2_block1_downsample_pool"] == "AveragePooling2D"
+    # The first stage of bottlenecks widens without a stride.
+    assert "stage1_block1_downsample_conv" in kinds
+    assert "stage1_block1_downsample_pool" not in kinds
+    assert ("stage1_block1_downsample_link" in kinds) == (downsample == "binary")
+
+
+def test_the_bottlenecks_stride_sits_on_the_three_by_three():
+    model = small("resnet26")
+    strides = {index: model.get_layer(f"stage2_block1_conv{index}_conv").strides for index in (1, 2, 3)}
+    assert strides == {1: (1, 1), 2: (2, 2), 3: (1, 1)}
+
+
+def test_link_options_reach_every_link():
+    options = {"per_channel": True, "gamma_initializer": "zeros"}
+    links = layers_of(small("resnet18", "bireal", link="elastic", placement="before_norm", link_options=options), ElasticLink)
+    assert len(links) == 16
+    for layer in links:
+        np.testing.assert_array_equal(layer.gamma, np.zeros(layer.channels))
+
+
+@pytest.mark.parametrize("arguments", [{"placement": "after_norm"}, {"link_options": {"per_channel": True}}])
+@pytest.mark.parametrize("method", ["bireal", "binary", "float"])
+def test_options_of_an_elastic_link_need_one(method: str, arguments: dict[str, Any]):
+    with pytest.raises(UsageError, match="options of the elastic link"):
+        small("resnet18", method, **arguments)
+
+
+# --- What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_network_offers_the_nearest():
+    with pytest.raises(UsageError, match="unknown network 'resnet-26'; did you mean resnet26"):
+        get_network("resnet-26")
+    with pytest.raises(UsageError, match="unknown network"):
+        build("alexnet")
+
+
+def test_an_unknown_downsample_offers_the_nearest():
+    with pytest.raises(UsageError, match="unknown downsample 'bin'; did you mean binary"):
+        small("resnet18", downsample="bin")
+
+
+def test_a_link_that_a_network_has_no_place_for_is_refused_by_name():
+    entry = replace(get_network("resnet18"), links=("none", "identity"))
+    with pytest.raises(UsageError, match="'resnet18' has no place for link 'elastic' of method 'el'; it offers none, identity"):
+        check_pair(entry, "elastic", "el")
+    check_pair(entry, "identity", "bireal")
+
+
+@pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
+def test_a_width_that_is_no_positive_number_is_refused(width: float):
+    with pytest.raises(UsageError, match="width must be positive"):
+        small("resnet18", width=width)
+
+
+@pytest.mark.parametrize("num_classes", [1, 0, -3])
+def test_fewer_than_two_classes_are_refused(num_classes: int):
+    with pytest.raises(UsageError, match="at least 2 classes"):
+        small("resnet18", num_classes=num_classes)
+
+
+def test_a_width_near_nothing_leaves_one_channel():
+    assert small("resnet18", width=1e-6).get_layer("stem_conv").filters == 1
