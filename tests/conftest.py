@@ -1,0 +1,120 @@
+"""Fixtures that several folders share. Each piece of TensorFlow work is done once a session."""
+
+import el_larq  # isort: skip  (first: it selects Keras 2)
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def el_larq_command() -> Run:
+    """The installed entry point in a process of its own: el_larq_command("list", "methods", cwd=..., timeout=...)."""
+    program = Path(sys.executable).parent / "el-larq"
+
+    def run(*arguments: object, cwd: Path | None = None, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+        command = [str(program), *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    return Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class Small:
+    """A small trained classifier of `digits` in every format, with its card."""
+
+    model: Any
+    card: dict[str, Any]
+    h5: Path
+    keras: Path
+    saved_model: Path
+    tflite: Path
+    job: Any
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """Two binary convolutions between a real-valued stem and classifier, an epoch of digits behind them."""
+    import larq
+    import tf_keras as keras
+
+    from el_larq.training.train import save_model
+
+    keras.utils.set_random_seed(0)
+    data = el_larq.load_dataset("digits")
+    binary: dict[str, Any] = {
+        "input_quantizer": "ste_sign",
+        "kernel_quantizer": "ste_sign",
+        "kernel_constraint": "weight_clip",
+        "use_bias": False,
+    }
+    image = keras.Input(data.preprocessing.input_shape, name="image")
+    x = keras.layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem")(image)
+    x = keras.layers.BatchNormalization(momentum=0.8, name="stem_norm")(x)
+    x = larq.layers.QuantConv2D(32, 3, padding="same", pad_values=1.0, name="first", **binary)(x)
+    x = keras.layers.BatchNormalization(momentum=0.8, name="first_norm")(x)
+    x = larq.layers.QuantConv2D(48, 3, padding="same", pad_values=1.0, name="second", **binary)(x)
+    x = keras.layers.BatchNormalization(momentum=0.8, name="second_norm")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="small")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.legacy.Adam(1e-2), loss)
+    model.fit(data.training_batches(64, 2, seed=0), verbose=0)  # pyright: ignore[reportArgumentType]
+
+    folder = tmp_path_factory.mktemp("small")
+    card = {
+        "labels": list(data.labels),
+        "preprocessing": data.preprocessing.to_dict(),
+        "dataset": {"name": data.name, "version": data.version},
+    }
+    save_model(folder, model, card)
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    bare.save(folder / "saved_model", save_format="tf")
+    job = el_larq.convert(folder / "model.h5", folder / "model.tflite")
+    return Small(
+        bare,
+        card,
+        folder / "model.h5",
+        folder / "model.keras",
+        folder / "saved_model",
+        folder / "model.tflite",
+        job,
+    )
+
+
+@pytest.fixture(scope="session")
+def digit_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A test image of `digits` as a file."""
+    data = el_larq.load_dataset("digits")
+    path = tmp_path_factory.mktemp("images") / "digit.png"
+    Image.fromarray(data.test.images[0, ..., 0]).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def one_line() -> Callable[[BaseException], str]:
+    """The message of an error that a user can mend, after a check that it is one line of readable length."""
+    from el_larq.errors import ElLarqError
+
+    def check(error: BaseException) -> str:
+        message = str(error)
+        assert isinstance(error, ElLarqError)
+        assert message
+        assert "\n" not in message
+        assert len(message) < 1000
+        return message
+
+    return check

@@ -1,0 +1,175 @@
+from typing import Any
+
+import binary_models as models
+import larq
+import pytest
+import tf_keras as keras
+
+from el_larq import tflite
+from el_larq.converters.audit import RULES, Audit, audit, audit_model, operator_counts
+from el_larq.converters.graph import FrozenModel
+from el_larq.converters.job import Job, Options
+from el_larq.converters.lower import lower_model
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.models import counts
+
+
+def _audit(model: keras.Model, allow: tuple[str, ...] = (), content: bytes | None = None) -> Audit:
+    return audit_model(FrozenModel(model), tflite.parse(content or lower_model(model)), allow)
+
+
+def _finding(result: Audit, layer: str) -> Any:
+    (finding,) = result.errors
+    assert finding.rule == "not-binary"
+    assert finding.subject == layer
+    assert finding.reason
+    assert finding.remedy
+    assert "\n" not in str(finding)
+    return finding
+
+
+def _with_dead_filter(model: keras.Model) -> keras.Model:
+    layer = models.layer(model, "conv")
+    kernel = layer.kernel.numpy()
+    kernel[..., 3] = 0
+    layer.kernel.assign(kernel)
+    return model
+
+
+def test_a_binary_network_passes_every_rule() -> None:
+    model = models.network(models.binary(48, "a"), models.norm("n1"), models.binary(64, "b", 1), models.norm("n2"))
+    result = _audit(model)
+    assert result.findings == ()
+    assert result.binary == result.meant_binary == 2
+    assert result.summary == "2 of 2 binary convolutions are LceBconv2d"
+
+
+@pytest.mark.parametrize("padding", [{"padding": "valid"}, {"pad_values": 0.0}, {"pad_values": 1.0}])
+def test_paddings_that_lce_takes_pass(padding: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {"padding": "same"} | padding
+    assert _audit(models.network(models.binary(32, "conv", 3, **changes), models.norm("n"))).findings == ()
+
+
+def test_padding_with_minus_one_is_found() -> None:
+    finding = _finding(_audit(models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))), "conv")
+    assert "CONV_2D" in finding.reason
+    assert "padding" in finding.reason
+
+
+def test_a_kernel_quantizer_without_an_input_quantizer_is_found() -> None:
+    result = _audit(models.network(models.binary(32, "conv", input_quantizer=None), models.norm("n")))
+    assert "input" in _finding(result, "conv").reason
+
+
+def test_a_binary_dense_layer_is_found() -> None:
+    image = keras.Input((8, 8, 1), name="image")
+    x = models.norm("n")(keras.layers.Conv2D(32, 3, 2, name="stem")(image))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    result = _audit(keras.Model(image, larq.layers.QuantDense(10, name="dense", **models.SIGNS)(x)))
+    finding = _finding(result, "dense")
+    assert "FULLY_CONNECTED" in finding.reason
+    assert "dense" in finding.reason
+    assert result.summary == "0 of 1 binary convolutions are LceBconv2d"
+
+
+def test_a_binary_depthwise_layer_is_found() -> None:
+    depthwise = larq.layers.QuantDepthwiseConv2D(
+        3, input_quantizer="ste_sign", depthwise_quantizer="ste_sign", depthwise_constraint="weight_clip", name="depthwise"
+    )
+    finding = _finding(_audit(models.network(depthwise, models.norm("n"))), "depthwise")
+    assert "DEPTHWISE_CONV_2D" in finding.reason
+
+
+def test_a_binary_transposed_layer_is_found() -> None:
+    transposed = larq.layers.QuantConv2DTranspose(32, 3, padding="same", name="transposed", **models.SIGNS)
+    _finding(_audit(models.network(transposed, models.norm("n"))), "transposed")
+
+
+def test_a_dead_filter_is_found() -> None:
+    alive = models.network(models.binary(32, "conv", kernel_quantizer=larq.quantizers.MagnitudeAwareSign()), models.norm("n"))
+    assert _audit(alive).findings == ()
+    assert "zeros" in _finding(_audit(_with_dead_filter(alive)), "conv").reason
+
+
+def test_groups_are_taken_in_words_of_32_channels_and_found_otherwise() -> None:
+    whole = models.network(models.binary(64, "conv", groups=2), models.norm("n"), channels=64)
+    assert _audit(whole).findings == ()
+    partial = models.network(models.binary(64, "conv", groups=4), models.norm("n"), channels=64)
+    assert "groups" in _finding(_audit(partial), "conv").reason
+
+
+@pytest.mark.parametrize("quantizer", ["ste_tern", "ste_heaviside"])
+def test_a_kernel_of_three_or_other_values_was_not_meant_to_be_binary(quantizer: str) -> None:
+    result = _audit(models.network(models.binary(32, "conv", kernel_quantizer=quantizer), models.norm("n")))
+    assert result.findings == ()
+    assert result.meant_binary == 0
+
+
+def test_a_binary_convolution_from_nowhere_is_found() -> None:
+    model = models.network(models.binary(32, "conv"), models.norm("n"))
+    other = models.network(models.binary(32, "a"), models.norm("n1"), models.binary(48, "b"), models.norm("n2"))
+    result = _audit(model, content=lower_model(other))
+    assert [finding.rule for finding in result.findings] == ["stray-binary"]
+    assert result.findings[0].subject.startswith("operator ")
+
+
+def test_every_rule_has_a_test_above() -> None:
+    assert set(RULES) == {"not-binary", "stray-binary"}
+
+
+def test_an_allowed_rule_stays_in_the_report() -> None:
+    model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
+    result = _audit(model, allow=("not-binary",))
+    assert result.errors == []
+    assert [finding.allowed for finding in result.findings] == [True]
+    assert result.to_dict()["findings"][0]["allowed"]
+
+
+def test_an_unknown_rule_offers_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown audit rule 'not-binery'; did you mean not-binary"):
+        _audit(models.network(), allow=("not-binery",))
+
+
+def test_the_step_fails_in_one_line_with_rule_layer_and_remedy() -> None:
+    model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
+    job = Job(None, Options(), original=model, model=model, tflite=lower_model(model))
+    with pytest.raises(ElLarqError, match=r"0 of 1 binary.*\[not-binary\] conv: .*; use padding") as caught:
+        audit(job)
+    assert "\n" not in str(caught.value)
+    allowed = audit(Job(None, Options(allow=("not-binary",)), original=model, model=model, tflite=job.need_tflite()))
+    assert allowed.details["findings"][0]["rule"] == "not-binary"
+
+
+def _model_of_everything() -> keras.Model:
+    def middle(x: Any) -> Any:
+        x = models.norm("n1")(models.binary(48, "one_by_one", 1)(x))
+        x = models.norm("n2")(models.binary(40, "strided", strides=2)(x))
+        x = models.norm("n3")(keras.layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x))
+        return models.norm("n4")(models.binary(32, "last", padding="valid")(x))
+
+    return models.network(middle, size=12)
+
+
+def test_rows_have_the_bits_and_operations_that_are_counted_in_the_model() -> None:
+    model = _model_of_everything()
+    rows = {row.layer: row for row in _audit(model).rows}
+    wanted = {layer.name: layer for layer in counts.count(model).layers}
+    assert set(rows) == set(wanted)
+    for name, layer in wanted.items():
+        assert (rows[name].kernel_bits, rows[name].input_bits) == (layer.kernel_bits, layer.input_bits), name
+        assert rows[name].macs == layer.macs, name
+        assert rows[name].output_shape[1:] == layer.output_shape, name
+
+
+def test_rows_of_a_chain_that_stays_packed_count_channels_not_words() -> None:
+    model = models.network(models.binary(48, "a"), models.norm("n1"), models.binary(40, "b"), models.norm("n2"))
+    rows = {row.layer: row for row in _audit(model).rows}
+    assert {row.layer: row.macs for row in rows.values()} == {c.name: c.macs for c in counts.count(model).layers}
+    assert rows["a"].output_shape == (1, 8, 8, 48)
+
+
+def test_operators_are_counted_most_frequent_first() -> None:
+    model = models.network(models.binary(48, "a"), models.norm("n1"), models.binary(40, "b"), models.norm("n2"))
+    found = operator_counts(tflite.parse(lower_model(model)))
+    assert next(iter(found)) == "LceBconv2d"
+    assert found["LceBconv2d"] == 2

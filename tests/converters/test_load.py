@@ -1,0 +1,282 @@
+"""Loading models: of models/load.py, beside the step that uses it."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import binary_models as models
+import h5py
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from el_larq import card
+from el_larq.converters.job import Job, Options
+from el_larq.converters.load import load
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.models.load import import_modules, load_model, with_static_input
+
+OneLine = Callable[[BaseException], str]
+
+
+def _refused(path: Path, one_line: OneLine) -> str:
+    with pytest.raises(ElLarqError) as caught:
+        load_model(path)
+    message = one_line(caught.value)
+    assert str(path) in message
+    return message
+
+
+@pytest.mark.parametrize("form", ["h5", "keras", "saved_model"])
+def test_every_format_gives_the_model_back(small: Any, form: str) -> None:
+    loaded = load_model(getattr(small, form))
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in small.model.layers]
+    x = models.images(4, 16)
+    np.testing.assert_allclose(loaded(x, training=False), small.model(x, training=False), rtol=1e-5, atol=1e-5)
+
+
+def test_layers_of_this_project_are_known(tmp_path: Path) -> None:
+    from el_larq.layers import ElasticLink
+
+    def linked(x: Any) -> Any:
+        return ElasticLink(name="link")([x, models.norm("norm")(models.binary(48, "conv")(x))])
+
+    model = models.network(linked)
+    for name in ("model.h5", "model.keras", "saved_model"):
+        loaded = load_model(models.save(model, tmp_path / name))
+        np.testing.assert_allclose(loaded(models.images(2)), model(models.images(2)), rtol=1e-5, atol=1e-5)
+
+
+def test_a_missing_file_is_named(tmp_path: Path, one_line: OneLine) -> None:
+    assert "no such file" in _refused(tmp_path / "model.h5", one_line)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_h5_is_refused(small: Any, tmp_path: Path, one_line: OneLine, share: float) -> None:
+    content = small.h5.read_bytes()
+    path = tmp_path / "cut.h5"
+    path.write_bytes(content[: int(share * len(content))])
+    assert "damaged or truncated" in _refused(path, one_line)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_keras_file_is_refused(small: Any, tmp_path: Path, one_line: OneLine, share: float) -> None:
+    content = small.keras.read_bytes()
+    path = tmp_path / "cut.keras"
+    path.write_bytes(content[: int(share * len(content))])
+    assert "truncated" in _refused(path, one_line)
+
+
+@pytest.mark.parametrize("name", ["notes.h5", "notes.keras", "notes.hdf5"])
+@pytest.mark.parametrize("content", [b"", b"a text file\n"])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, one_line: OneLine, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert "not " in _refused(path, one_line)
+
+
+def test_weights_alone_are_refused(small: Any, tmp_path: Path, one_line: OneLine) -> None:
+    path = tmp_path / "only.weights.h5"
+    small.model.save_weights(path)
+    _refused(path, one_line)
+    path = tmp_path / "legacy.h5"
+    small.model.save_weights(path)
+    assert "weights only" in _refused(path, one_line)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, one_line: OneLine) -> None:
+    assert "no SavedModel" in _refused(tmp_path, one_line)
+
+
+def test_a_damaged_saved_model_is_refused(tmp_path: Path, one_line: OneLine) -> None:
+    for name in ("saved_model.pb", "keras_metadata.pb"):
+        (tmp_path / name).write_bytes(b"\xff damaged")
+    _refused(tmp_path, one_line)
+
+
+def test_an_unknown_suffix_is_refused(small: Any, tmp_path: Path, one_line: OneLine) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small.h5.read_bytes())
+    assert "known formats: .h5, .hdf5, .keras" in _refused(path, one_line)
+
+
+def test_an_h5_whose_configuration_is_bytes_is_loaded(small: Any, tmp_path: Path) -> None:
+    """As TensorFlow before 2.4 with h5py 2 wrote it."""
+    path = tmp_path / "old.h5"
+    path.write_bytes(small.h5.read_bytes())
+    with h5py.File(path, "r+") as file:
+        content = str(file.attrs["model_config"])
+        del file.attrs["model_config"]
+        file.attrs["model_config"] = np.bytes_(content.encode())
+    assert load_model(path).count_params() == small.model.count_params()
+
+
+# Nothing in a model file is executed.
+
+
+def _lambda(canary: Path) -> keras.layers.Layer:
+    """A layer whose marshalled code writes a file whenever it is called."""
+    return keras.layers.Lambda(
+        lambda x, path: (__import__("pathlib").Path(path).write_text("executed"), x)[1],
+        arguments={"path": str(canary)},
+        output_shape=lambda shape: shape,
+    )
+
+
+def _poisoned(canary: Path, nested: bool) -> keras.Model:
+    image = keras.Input((4, 4, 1), name="image")
+    layer = _lambda(canary)
+    if nested:
+        inner = keras.Input((4, 4, 1))
+        layer = keras.Model(inner, layer(inner), name="inner")
+    model = keras.Model(image, layer(image), name="poisoned")
+    canary.unlink()
+    return model
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
+def test_a_lambda_layer_is_refused_and_not_executed(tmp_path: Path, one_line: OneLine, name: str, nested: bool) -> None:
+    canary = tmp_path / "canary"
+    path = models.save(_poisoned(canary, nested), tmp_path / name)
+    canary.unlink(missing_ok=True)  # saving a SavedModel traces the model
+    assert "Lambda" in _refused(path, one_line)
+    assert not canary.exists()
+
+
+def test_a_lambda_layer_inside_a_wrapper_is_refused_and_not_executed(tmp_path: Path, one_line: OneLine) -> None:
+    canary = tmp_path / "canary"
+    image = keras.Input((3, 4, 4, 1), name="image")
+    model = keras.Model(image, keras.layers.TimeDistributed(_lambda(canary))(image))
+    path = models.save(model, tmp_path / "model.h5")
+    canary.unlink(missing_ok=True)
+    assert "Lambda" in _refused(path, one_line)
+    assert not canary.exists()
+
+
+def test_a_keras_file_cannot_import_a_module_by_naming_it(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_line: OneLine
+) -> None:
+    """tf-keras imports whatever module a .keras file names; only --import may."""
+    canary = tmp_path / "canary"
+    (tmp_path / "named_by_a_file.py").write_text(f"open({str(canary)!r}, 'w').close()\ndef start(shape, dtype=None): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(small.keras) as source, zipfile.ZipFile(path, "w") as target:
+        for member in source.namelist():
+            content = source.read(member)
+            if member == "config.json":
+                config = json.loads(content)
+                stem = next(entry for entry in config["config"]["layers"] if entry["config"]["name"] == "stem")
+                stem["config"]["kernel_initializer"] = {
+                    "module": "named_by_a_file",
+                    "class_name": "function",
+                    "config": "start",
+                    "registered_name": "function",
+                }
+                content = json.dumps(config).encode()
+            target.writestr(member, content)
+    _refused(path, one_line)
+    assert not canary.exists()
+
+
+OWN_LAYER = """
+import tf_keras as keras
+
+@keras.utils.register_keras_serializable("mine")
+class {name}(keras.layers.Layer):
+    def call(self, x):
+        return 2.0 * x
+"""
+
+
+@pytest.fixture
+def own_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], tuple[Path, str]]:
+    """A model file with a layer of the user's own, and the module that defines it, not yet imported."""
+
+    def make(name: str, suffix: str) -> tuple[Path, str]:
+        scope: dict[str, Any] = {"__name__": f"module_of_{name.lower()}"}
+        exec(OWN_LAYER.format(name=name), scope)
+        image = keras.Input((4, 4, 1), name="image")
+        path = models.save(keras.Model(image, scope[name]()(image), name="own"), tmp_path / f"model{suffix}")
+        keras.utils.get_custom_objects().pop(f"mine>{name}")
+        module = f"module_of_{name.lower()}"
+        (tmp_path / f"{module}.py").write_text(OWN_LAYER.format(name=name))
+        monkeypatch.syspath_prepend(tmp_path)
+        return path, module
+
+    return make
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_an_unknown_layer_asks_for_its_module_and_takes_it(own_layer: Any, one_line: OneLine, suffix: str) -> None:
+    path, module = own_layer(f"Twice{suffix[1:].upper()}", suffix)
+    message = _refused(path, one_line)
+    assert "--import MODULE" in message
+    import_modules((module,))
+    x = models.images(1, 4)
+    np.testing.assert_allclose(load_model(path)(x), 2 * x)
+
+
+def test_the_step_imports_the_modules_it_is_given(own_layer: Any) -> None:
+    path, module = own_layer("TwiceInStep", ".h5")
+    job = load(Job(None, Options(modules=(module,)), source=path))
+    assert job.details["name"] == "own"
+
+
+def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_module.py").write_text("def :\n")
+    for name in ("no_such_module_here", "broken_module"):
+        with pytest.raises(UsageError, match=name) as caught:
+            import_modules((name,))
+        one_line(caught.value)
+
+
+# A static input.
+
+
+def _any_size() -> keras.Model:
+    image = keras.Input((None, None, 1), name="image")
+    x = keras.layers.Conv2D(32, 3, padding="same")(image)
+    x = keras.layers.GlobalAveragePooling2D()(models.binary(32, "conv")(x))
+    return keras.Model(image, keras.layers.Dense(3)(x), name="open")
+
+
+def test_an_open_size_needs_one(one_line: OneLine) -> None:
+    with pytest.raises(ElLarqError, match="--image-size") as caught:
+        with_static_input(_any_size(), None)
+    one_line(caught.value)
+
+
+def test_an_open_size_takes_one_and_computes_the_same() -> None:
+    model = _any_size()
+    fixed = with_static_input(model, 12)
+    assert tuple(fixed.inputs[0].shape) == (None, 12, 12, 1)
+    x = models.images(2, 12)
+    np.testing.assert_allclose(fixed(x), model(x), rtol=1e-6)
+
+
+def test_a_fixed_size_stays_or_is_refused(small: Any) -> None:
+    assert with_static_input(small.model, None) is small.model
+    assert with_static_input(small.model, 16) is small.model
+    with pytest.raises(UsageError, match="fixed at"):
+        with_static_input(small.model, 32)
+
+
+def test_two_inputs_are_refused(one_line: OneLine) -> None:
+    inputs = [keras.Input((4, 4, 1)), keras.Input((4, 4, 1))]
+    model = keras.Model(inputs, keras.layers.Add()(inputs), name="pair")
+    with pytest.raises(ElLarqError, match="'pair' has 2 inputs") as caught:
+        with_static_input(model, None)
+    one_line(caught.value)
+
+
+def test_the_step_brings_the_card_along(small: Any) -> None:
+    job = load(Job(None, Options(), source=small.h5))
+    assert job.card["labels"] == small.card["labels"]
+    assert job.card == {"schema": card.SCHEMA, **small.card}
+    assert job.original is job.model
+    assert job.details["parameters"] == small.model.count_params()

@@ -1,0 +1,249 @@
+from collections.abc import Callable
+from typing import Any
+
+import binary_models as models
+import numpy as np
+import pytest
+import tf_keras as keras
+
+import el_larq
+from el_larq import tflite
+from el_larq.converters.graph import FrozenModel
+from el_larq.converters.job import Job, Options
+from el_larq.converters.lower import lower_model
+from el_larq.converters.verify import OUTPUT_TOLERANCE, Verification, verify, verify_model
+from el_larq.errors import ElLarqError
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def photos() -> np.ndarray:
+    """Real images: smooth, correlated, standardized."""
+    return el_larq.load_dataset("photos", 16).test_images(64)[0]
+
+
+@pytest.fixture(scope="module")
+def checked(photos: np.ndarray) -> Any:
+    """A network of three binary convolutions (one stays packed), frozen and lowered, and a way to verify altered copies."""
+
+    def residual(x: Any) -> Any:
+        y = models.norm("n1", 0, 288)(models.binary(32, "first")(x))
+        y = keras.layers.Add()([x, y])
+        return models.norm("n2", 10, 288)(models.binary(48, "second")(y))
+
+    model = models.network(residual, models.binary(40, "third"), models.norm("n3", 20, 432), size=16)
+    frozen, content = FrozenModel(model), lower_model(model)
+
+    class Checked:
+        graph = tflite.parse(content)
+
+        def verify(self, changed: bytes = content) -> Verification:
+            return verify_model(frozen, changed, photos, "photos")
+
+        def change(self, tensor: int, dtype: Any, change: Change) -> Verification:
+            return self.verify(models.change_constant(content, tensor, dtype, change))
+
+        @property
+        def binary(self) -> list[tflite.Operator]:
+            return [operator for operator in self.graph.operators if operator.name == "LceBconv2d"]
+
+    assert len(Checked().binary) == 3
+    return Checked()
+
+
+def _constant(operator: tflite.Operator, index: int) -> tflite.Tensor:
+    tensor = operator.inputs[index]
+    assert tensor is not None
+    assert tensor.constant
+    return tensor
+
+
+def test_a_correct_model_passes_on_real_images(checked: Any) -> None:
+    result = checked.verify()
+    assert result.failures == ()
+    assert result.images == 64
+    assert result.data == "photos"
+    assert result.max_difference <= OUTPUT_TOLERANCE
+    assert result.top1_agreement >= 0.99
+    assert 1 <= result.classes <= 10
+    assert 0 <= result.flipped_images < 64
+    assert "64 images of photos" in result.summary
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("plane", [0, 7, 15])
+def test_one_inverted_bit_plane_of_any_kernel_fails(checked: Any, number: int, plane: int) -> None:
+    kernel = _constant(checked.binary[number], 1)
+    result = checked.change(kernel.index, np.int32, lambda words: words ^ np.int32(1 << plane))
+    assert any(f"kernel of {('first', 'second', 'third')[number]} differs" in failure for failure in result.failures)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_one_flipped_kernel_bit_fails(checked: Any, number: int) -> None:
+    kernel = _constant(checked.binary[number], 1)
+
+    def flip(words: np.ndarray) -> np.ndarray:
+        words[len(words) // 2] ^= 1
+        return words
+
+    assert any("differs in 1 of" in failure for failure in checked.change(kernel.index, np.int32, flip).failures)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_inverted_filter_fails(checked: Any, number: int) -> None:
+    """LCE inverts filters itself and makes up for it, so their bits alone do not tell."""
+    kernel = _constant(checked.binary[number], 1)
+
+    def invert(words: np.ndarray) -> np.ndarray:
+        filters = words.reshape(kernel.shape)
+        filters[0] = ~filters[0]
+        return filters.reshape(-1)
+
+    assert checked.change(kernel.index, np.int32, invert).failures
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("part", [2, 3])
+def test_a_scale_or_bias_behind_a_convolution_that_is_5_percent_off_fails(checked: Any, number: int, part: int) -> None:
+    """Inputs 2 and 3 of an LceBconv2d; where the result stays packed, thresholds (input 4) stand for both."""
+    operator = checked.binary[number]
+    if operator.inputs[part] is not None:
+        result = checked.change(_constant(operator, part).index, np.float32, lambda values: 1.05 * values)
+    else:
+        result = checked.change(_constant(operator, 4).index, np.int32, lambda values: values + 3)
+    assert result.failures
+
+
+def test_a_changed_bias_of_the_classifier_fails(checked: Any) -> None:
+    dense = next(operator for operator in checked.graph.operators if operator.name == "FULLY_CONNECTED")
+    result = checked.change(_constant(dense, 2).index, np.float32, lambda values: values + 0.02)
+    assert any("outputs differ" in failure for failure in result.failures)
+
+
+def test_changed_weights_of_the_stem_fail(checked: Any) -> None:
+    stem = next(operator for operator in checked.graph.operators if operator.name == "CONV_2D")
+    result = checked.change(_constant(stem, 1).index, np.float32, lambda values: 1.01 * values + 0.01)
+    assert any("within rounding" in failure and "first" in failure for failure in result.failures)
+
+
+def test_an_output_that_is_not_finite_fails(checked: Any) -> None:
+    dense = next(operator for operator in checked.graph.operators if operator.name == "FULLY_CONNECTED")
+    result = checked.change(_constant(dense, 2).index, np.float32, lambda values: values * np.nan)
+    assert any("not finite" in failure for failure in result.failures)
+
+
+def _on_the_edge(offset: float) -> keras.Model:
+    """A binary convolution whose input is within ``offset`` of zero in one channel of four, whatever the image."""
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Conv2D(32, 3, padding="same", use_bias=False, name="stem")(image)
+    gain: Any = keras.initializers.Constant(np.where(np.arange(32) % 4, 1.0, 0.0))  # pyright: ignore[reportArgumentType]
+    shift: Any = keras.initializers.Constant(np.where(np.arange(32) % 4, 0.0, offset))  # pyright: ignore[reportArgumentType]
+    x = keras.layers.BatchNormalization(name="edge", gamma_initializer=gain, beta_initializer=shift)(x)
+    x = models.norm("n")(models.binary(32, "conv")(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="edge")
+
+
+@pytest.mark.parametrize(("offset", "excused"), [(1e-7, True), (1e-2, False)])
+def test_only_flips_within_rounding_of_zero_are_excused(offset: float, excused: bool) -> None:
+    """The .tflite is that of the same weights with the channels' constant on the other side of zero."""
+    keras.utils.set_random_seed(0)
+    model, other = _on_the_edge(offset), _on_the_edge(-offset)
+    other.set_weights([b if b.shape == a.shape and "edge" in v.name else a for v, a, b in _pairs(model, other)])
+    result = verify_model(FrozenModel(model), lower_model(other), models.images(16))
+    assert result.flipped_images == 16
+    unexcused = [failure for failure in result.failures if "within rounding" in failure]
+    assert bool(unexcused) != excused
+    if excused:
+        assert 0 < result.worst_flip < 1e-6
+        assert "in 16 images" in result.summary
+    else:
+        assert "input of conv" in unexcused[0]
+        assert "in 16 of 16 images" in unexcused[0]
+
+
+def _pairs(model: keras.Model, other: keras.Model) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+    return list(zip(model.weights, model.get_weights(), other.get_weights(), strict=True))
+
+
+def test_a_real_valued_model_is_verified_too() -> None:
+    model = models.network()
+    content = lower_model(model)
+    assert verify_model(FrozenModel(model), content, models.images(8)).failures == ()
+    dense = next(operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED")
+    damaged = models.change_constant(content, _constant(dense, 2).index, np.float32, lambda values: values + 0.1)
+    assert verify_model(FrozenModel(model), damaged, models.images(8)).failures
+
+
+def test_a_layer_that_is_called_twice_is_verified() -> None:
+    shared = models.binary(32, "shared")
+    model = models.network(shared, models.norm("n1"), shared, models.norm("n2", 5))
+    assert verify_model(FrozenModel(model), lower_model(model), models.images(8)).failures == ()
+
+
+def test_every_output_is_verified() -> None:
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.GlobalAveragePooling2D()(models.norm("n")(keras.layers.Conv2D(32, 3, name="stem")(image)))
+    outputs = [keras.layers.Dense(size, bias_initializer="normal", name=f"head{size}")(x) for size in (4, 7)]
+    model = keras.Model(image, outputs, name="two_headed")
+    content = lower_model(model)
+    assert verify_model(FrozenModel(model), content, models.images(8)).failures == ()
+    for dense in (operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED"):
+        damaged = models.change_constant(content, _constant(dense, 2).index, np.float32, lambda values: values + 1)
+        assert verify_model(FrozenModel(model), damaged, models.images(8)).failures, dense.outputs[0].shape
+
+
+def _job(small: Any, **options: Any) -> Job:
+    return Job(None, Options(**options), original=small.model, tflite=lower_model(small.model), card=small.card)
+
+
+def test_the_step_uses_the_data_on_the_card(small: Any) -> None:
+    job = verify(_job(small, verify_images=32))
+    assert job.details["data"] == "digits"
+    assert job.details["images"] == 32
+    assert job.details["classes"] > 1
+    assert job.details["failures"] == ()
+
+
+def test_the_step_uses_the_data_it_is_told(small: Any) -> None:
+    assert verify(_job(small, verify_on="photos", verify_images=16)).details["data"] == "photos"
+
+
+def test_the_step_says_when_it_has_no_data() -> None:
+    model = models.network(models.binary(32, "conv"), models.norm("n"), image_channels=3)
+    job = Job(
+        None, Options(verify_images=8), original=model, tflite=lower_model(model), card={"dataset": {"name": "elsewhere"}}
+    )
+    assert "8 images of random numbers" in verify(job).summary
+
+
+def test_data_of_another_shape_is_refused() -> None:
+    model = models.network(image_channels=3)
+    job = Job(None, Options(verify_on="digits"), original=model, tflite=lower_model(model))
+    with pytest.raises(ElLarqError, match="digits has images of"):
+        verify(job)
+
+
+def test_data_for_a_model_of_vectors_is_refused() -> None:
+    vector = keras.Input((64,), name="vector")
+    model = keras.Model(vector, keras.layers.Dense(10)(vector), name="dense")
+    content = lower_model(model)
+    assert verify(Job(None, Options(verify_images=4), original=model, tflite=content)).details["images"] == 4
+    with pytest.raises(ElLarqError, match="digits has images of"):
+        verify(Job(None, Options(verify_on="digits"), original=model, tflite=content))
+
+
+def test_an_unknown_data_set_offers_the_nearest(small: Any) -> None:
+    with pytest.raises(ElLarqError, match="did you mean digits"):
+        verify(_job(small, verify_on="digit"))
+
+
+def test_the_step_fails_in_one_line() -> None:
+    model = models.network(models.binary(32, "conv"), models.norm("n"))
+    content = lower_model(model)
+    kernel = _constant(next(o for o in tflite.parse(content).operators if o.name == "LceBconv2d"), 1)
+    damaged = models.change_constant(content, kernel.index, np.int32, lambda words: ~words[::-1])
+    with pytest.raises(ElLarqError, match=r"departs from the model: kernel of conv") as caught:
+        verify(Job(None, Options(verify_images=8), original=model, tflite=damaged))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import el_larq
+from el_larq import card
+from el_larq.converters.rewrite import with_metadata
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.errors import ElLarqError
+from el_larq.evaluation.predict import predict
+
+
+@pytest.mark.parametrize("form", ["h5", "keras", "tflite"])
+def test_probabilities_are_the_softmax_of_the_logits_best_first(small: Any, digit_png: Path, form: str) -> None:
+    (prediction,) = predict(getattr(small, form), [digit_png], top=10)
+    image = el_larq.load_dataset("digits").preprocessing.load(digit_png)
+    logits = np.asarray(small.model(image[None]))[0].astype(np.float64)
+    wanted = np.exp(logits) / np.exp(logits).sum()
+    labels, probabilities = zip(*prediction.top, strict=True)
+    assert list(labels) == [str(index) for index in np.argsort(-wanted, kind="stable")]
+    np.testing.assert_allclose(probabilities, np.sort(wanted)[::-1], atol=1e-4)
+    assert prediction.image == str(digit_png)
+
+
+def test_keras_and_tflite_agree_on_every_image(small: Any, tmp_path: Path) -> None:
+    data = el_larq.load_dataset("digits")
+    paths: list[str | Path] = []
+    for index in range(0, 400, 40):
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(data.test.images[index, ..., 0]).save(paths[-1])
+    for one, other in zip(predict(small.h5, paths), predict(small.tflite, paths), strict=True):
+        assert one.top[0][0] == other.top[0][0]
+        assert one.image == other.image
+
+
+def test_top_limits_the_classes(small: Any, digit_png: Path) -> None:
+    assert len(predict(small.tflite, [digit_png], top=1)[0].top) == 1
+    assert len(predict(small.tflite, [digit_png], top=99)[0].top) == 10
+
+
+def test_images_of_any_size_and_colour_are_prepared(small: Any, tmp_path: Path) -> None:
+    for index, mode in enumerate(("RGB", "RGBA", "L", "P", "1", "CMYK")):
+        path = tmp_path / (f"{index}.tiff" if mode == "CMYK" else f"{index}.png")
+        Image.new(mode, (37, 21)).save(path)
+        assert len(predict(small.tflite, [path])[0].top) == 5
+
+
+def _with_card(small: Any, path: Path, **changes: Any) -> Path:
+    content = {**small.card, **changes}
+    path.write_bytes(with_metadata(small.tflite.read_bytes(), card.NAME, json.dumps(content).encode()))
+    return path
+
+
+def test_a_model_without_labels_gives_numbers(small: Any, tmp_path: Path, digit_png: Path) -> None:
+    path = _with_card(small, tmp_path / "model.tflite", labels=None)
+    assert predict(path, [digit_png])[0].top[0][0].isdigit()
+
+
+@pytest.mark.parametrize("labels", [["only", "two"], "text", 3, [1] * 10], ids=str)
+def test_labels_that_do_not_fit_the_model_are_named(small: Any, tmp_path: Path, digit_png: Path, labels: Any) -> None:
+    path = _with_card(small, tmp_path / "model.tflite", labels=labels)
+    with pytest.raises(ElLarqError, match=r"model\.tflite: .*labels"):
+        predict(path, [digit_png], top=10)
+
+
+def test_preprocessing_of_another_size_than_the_model_is_named(small: Any, tmp_path: Path, digit_png: Path) -> None:
+    other = Preprocessing(8, 8, 1).to_dict()
+    path = _with_card(small, tmp_path / "model.tflite", preprocessing=other)
+    with pytest.raises(ElLarqError, match=r"model\.tflite: takes inputs of shape \(16, 16, 1\); got \(8, 8, 1\)"):
+        predict(path, [digit_png])
+    from el_larq.training.train import save_model
+
+    save_model(tmp_path, small.model, {**small.card, "preprocessing": other})
+    with pytest.raises(ElLarqError, match=r"model\.h5: "):
+        predict(tmp_path / "model.h5", [digit_png])
+
+
+def test_a_model_without_a_card_is_refused(data_folder: Path, digit_png: Path) -> None:
+    with pytest.raises(ElLarqError, match=r"float\.tflite: does not say how images are prepared"):
+        predict(data_folder / "float.tflite", [digit_png])
+
+
+def test_files_that_are_missing_are_named(small: Any, tmp_path: Path, digit_png: Path) -> None:
+    with pytest.raises(ElLarqError, match=r"missing\.tflite"):
+        predict(tmp_path / "missing.tflite", [digit_png])
+    with pytest.raises(ElLarqError, match=r"missing\.png"):
+        predict(small.tflite, [tmp_path / "missing.png"])

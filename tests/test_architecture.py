@@ -1,0 +1,173 @@
+"""The rules of ARCHITECTURE.md that a program can check."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+BASE = ("__init__", "_version", "card", "errors", "files", "interpreter", "native_output", "tflite", "tflite_operators")
+"""The top-level modules of el_larq: everything may import these."""
+
+MAY_IMPORT = {
+    "base": (),
+    "layers": (),
+    "quantizers": (),
+    "data": ("layers", "quantizers"),
+    "methods": ("layers", "quantizers", "data"),
+    "models": ("methods", "data", "layers", "quantizers"),
+    "compression": ("models", "methods", "data", "layers", "quantizers"),
+}
+"""Packages from the bottom up and what each may import, beside itself and the base."""
+
+_BELOW = ("compression", "models", "methods", "data", "layers", "quantizers")
+_MIDDLE = ("devices", "training", "converters", "evaluation")
+for _name in _MIDDLE:
+    MAY_IMPORT[_name] = (*_BELOW, *_MIDDLE)
+MAY_IMPORT["report"] = (*_MIDDLE, *_BELOW)
+MAY_IMPORT["cli"] = ("report", *_MIDDLE, *_BELOW)
+
+EXCEPTIONS = {("el_larq.card", "el_larq.data.preprocessing")}
+"""The card says how images are prepared."""
+
+NO_REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org", "conda" + ".anaconda.org")
+"""Package indexes differ from place to place; their addresses are the installer's configuration."""
+
+MAX_LINES = 500
+
+
+def _tracked() -> list[Path]:
+    """Files under version control, or that would be: what git does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in result.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _sources() -> dict[str, Path]:
+    """Every module of the library by its installed name."""
+    found = {}
+    for folder, prefix in (("el_larq", "el_larq"), ("models", "el_larq.models"), ("converters", "el_larq.converters")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = [prefix, *path.relative_to(ROOT / folder).with_suffix("").parts]
+            found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Absolute names that a file imports anywhere, and the level of relative ones."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, 0
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.level
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.level
+
+
+def _layer(module: str) -> str | None:
+    """The package of a module in MAY_IMPORT's words; None for what is not of this project."""
+    parts = module.split(".")
+    if parts[0] != "el_larq":
+        return None
+    if len(parts) == 1 or parts[1] not in MAY_IMPORT:
+        return "base"
+    return parts[1]
+
+
+def _code() -> list[Path]:
+    return [path for path in _tracked() if path.suffix == ".py"]
+
+
+@pytest.mark.parametrize("module", sorted(_sources()))
+def test_imports_point_one_way(module: str) -> None:
+    own = _layer(module)
+    assert own is not None
+    for target, level in _imports(_sources()[module]):
+        layer = _layer(target)
+        if layer in (None, "base", own) or level:
+            continue
+        # `from el_larq.data import preprocessing` names the package first, then the module.
+        if any(what.startswith(target) or target.startswith(what) for who, what in EXCEPTIONS if who == module):
+            continue
+        assert layer in MAY_IMPORT[own], f"{module} ({own}) imports {target} ({layer})"
+
+
+def test_every_package_and_top_level_module_has_its_place() -> None:
+    for module in _sources():
+        parts = module.split(".")
+        if len(parts) == 1 or parts[1] in MAY_IMPORT:
+            continue
+        assert len(parts) == 2, f"package {parts[1]} has no place in the order of imports"
+        assert parts[1] in BASE, f"el_larq/{parts[1]}.py is a new base module: list it in BASE"
+
+
+def test_imports_are_absolute_and_come_from_the_installed_namespace() -> None:
+    for path in _code():
+        for target, level in _imports(path):
+            assert level == 0, f"{path} imports relatively"
+            assert target.split(".")[0] not in ("models", "converters"), f"{path} imports {target}: it would load twice"
+
+
+def test_pyproject_lists_exactly_the_packages_there_are() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = {module for module, path in _sources().items() if path.name == "__init__.py"}
+    assert set(tools["packages"]) == found
+    folders = {path.parent for path in _sources().values()}
+    assert {folder for folder in folders if not (folder / "__init__.py").is_file()} == set()
+
+
+def test_no_file_holds_the_address_of_a_package_registry() -> None:
+    for path in _tracked():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        text = content.decode("utf-8", errors="replace").lower()
+        for address in NO_REGISTRIES:
+            assert address not in text, f"{path} holds {address}"
+
+
+def test_no_python_file_is_too_long() -> None:
+    long = {str(path): count for path in _code() if (count := len(path.read_text("utf-8").splitlines())) > MAX_LINES}
+    assert long == {}
+
+
+def _modules_after(code: str) -> set[str]:
+    """Names of top-level modules that a fresh interpreter has imported when it exits, whatever ``code`` does."""
+    report = "import atexit, sys; atexit.register(lambda: print('\\nMODULES', *{n.split('.')[0] for n in sys.modules}))\n"
+    command = [sys.executable, "-c", report + code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.rpartition("MODULES")[2].split())
+
+
+HEAVY = {"tensorflow", "tf_keras", "keras", "larq", "larq_compute_engine", "sklearn", "skimage"}
+
+
+def test_importing_the_package_imports_no_tensorflow() -> None:
+    assert not _modules_after("import el_larq") & HEAVY
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["convert", "--help"],
+        ["predict", "--help"],
+        ["benchmark", "--help"],
+        ["demo", "--help"],
+        *(["list", kind] for kind in ("networks", "methods", "links", "recipes", "datasets", "targets")),
+    ],
+    ids=" ".join,
+)
+def test_questions_are_answered_without_tensorflow(arguments: list[str]) -> None:
+    assert not _modules_after(f"from el_larq.cli.main import main; main({arguments!r})") & HEAVY
