@@ -4,12 +4,12 @@ A rule is a function from the `Subject` to findings; each has a reason and a rem
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from el_larq.converters.graph import Convolution, FrozenModel
+from el_larq.converters.graph import Convolution, find_convolutions
 from el_larq.converters.job import Job
 from el_larq.converters.match import BINARY_OPERATOR, match, real_layers
 from el_larq.errors import ElLarqError, unknown_name
@@ -81,23 +81,23 @@ class Audit:
 
 
 def audit(job: Job) -> Job:
-    result = audit_model(FrozenModel(job.need_original()), parse(job.need_tflite()), job.options.allow)
+    result = audit_model(find_convolutions(job.need_original()), parse(job.need_tflite()), job.options.allow)
     if result.errors:
         raise ElLarqError(f"audit: {result.summary}. " + " ".join(str(finding) for finding in result.errors))
     return job.done(result.summary, result.to_dict())
 
 
-def audit_model(model: FrozenModel, graph: Graph, allow: Iterable[str] = ()) -> Audit:
-    """Every rule on a model and its flatbuffer. Findings of allowed rules stay, marked."""
+def audit_model(convolutions: Sequence[Convolution], graph: Graph, allow: Iterable[str] = ()) -> Audit:
+    """Every rule on a model's convolutions and its flatbuffer. Findings of allowed rules stay, marked."""
     allow = set(allow)
     for name in allow - set(RULES):
         raise unknown_name("audit rule", name, RULES)
-    matches = match(model, graph)
-    layers = real_layers(model, graph) | {m.operator.index: m.convolution.layer for m in matches}
+    matches = match(convolutions, graph)
+    layers = real_layers(convolutions, graph) | {m.operator.index: m.convolution.layer for m in matches}
     subject = Subject(
         graph,
         tuple(_row(operator, layers) for operator in graph.operators if operator.name in _CONVOLUTIONS),
-        tuple(c for c in model.convolutions if c.meant_binary),
+        tuple(c for c in convolutions if c.meant_binary),
         {id(m.convolution): m.operator for m in matches},
     )
     findings = tuple(
@@ -154,6 +154,8 @@ def _not_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:
 def _why_not(convolution: Convolution) -> tuple[str, str]:
     if convolution.kind == "MatMul":
         return "LCE has no binary dense layer", "reshape to (1, 1, C) and use a 1x1 QuantConv2D"
+    if convolution.kind == "Conv2DBackpropInput":
+        return "LCE has no binary transposed convolution", "keep it real-valued, or upsample and convolve"
     if convolution.kind == "DepthwiseConv2dNative":
         return "LCE has no binary depthwise convolution", "keep it real-valued, or allow it with --allow not-binary"
     if convolution.signs is None:

@@ -3,18 +3,15 @@
 Read from the frozen inference graph, so it holds for any model: nested, subclassed, or with the sign as a layer of its own.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import tf_keras as keras
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from el_larq.converters.lower import inference
-from el_larq.native_output import captured_stderr
+from el_larq.converters.frozen import FrozenModel, behind
 
-_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
+# Which operands are the input and the kernel.
+_OPERANDS = {"Conv2D": (0, 1), "DepthwiseConv2dNative": (0, 1), "MatMul": (0, 1), "Conv2DBackpropInput": (2, 1)}
 _PASS_THROUGH = ("Identity", "StopGradient", "Snapshot", "Reshape")
 _PADS = ("Pad", "PadV2", "MirrorPad")
 _SELECTS = ("Select", "SelectV2")
@@ -37,7 +34,7 @@ class Convolution:
     kind: str
     kernel: np.ndarray
     quantized: bool
-    signs: tf.Tensor | None
+    signs: Any | None
 
     @property
     def binary_kernel(self) -> bool:
@@ -48,77 +45,27 @@ class Convolution:
 
     @property
     def meant_binary(self) -> bool:
-        return self.quantized
+        """Quantized, and to two values: ternary kernels have zeros beside others in a filter."""
+        zeros = self.kernel.reshape(-1, self.kernel.shape[-1]) == 0
+        return self.quantized and not bool(np.any(zeros.any(axis=0) & ~zeros.all(axis=0)))
 
 
-class FrozenModel:
-    """A model's inference graph with its weights as constants."""
-
-    def __init__(self, model: keras.Model):
-        concrete = inference(model, batch_size=None).get_concrete_function()
-        with captured_stderr():  # Grappler reports the devices it does not find
-            self._function = convert_variables_to_constants_v2(concrete)
-        self.outputs = [t for t in self._function.outputs if t.dtype != tf.resource]
-        self.convolutions = tuple(self._find_convolutions(model.name))
-
-    def fetch(self, tensors: list[tf.Tensor]) -> Callable[[np.ndarray], list[np.ndarray]]:
-        """A function from images (N, ...) to the values of the tensors."""
-        pruned = self._function.prune(self._function.inputs[0], tensors)
-        return lambda images: [value.numpy() for value in pruned(tf.constant(images))]
-
-    def _find_convolutions(self, root: str) -> list[Convolution]:
-        found = []
-        operations = [op for op in self._function.graph.get_operations() if op.type in _CONVOLUTIONS]
-        kernels = self._constants([op.inputs[1] for op in operations])
-        for operation, kernel in zip(operations, kernels, strict=True):
-            if kernel is None:
-                continue  # a product of two activations
-            found.append(
-                Convolution(
-                    _layer_name(operation.name, root),
-                    operation.type,
-                    kernel,
-                    _quantized(operation.inputs[1]),
-                    _sign_input(operation.inputs[0]),
-                )
-            )
-        return found
-
-    def _constants(self, tensors: list[tf.Tensor]) -> list[np.ndarray | None]:
-        """Values of those tensors that do not depend on the input."""
-        image = self._function.inputs[0].op
-        constant = [not _depends_on(tensor, image) for tensor in tensors]
-        fetched = [tensor for tensor, known in zip(tensors, constant, strict=True) if known]
-        values = iter(self._function.prune([], fetched)() if fetched else [])
-        return [next(values).numpy() if known else None for known in constant]
+def find_convolutions(model: FrozenModel) -> list[Convolution]:
+    """Every convolution and dense layer of a model, in the order of its graph."""
+    operations = [operation for operation in model.operations if operation.type in _OPERANDS]
+    kernels = model.constants([operation.inputs[_OPERANDS[operation.type][1]] for operation in operations])
+    found = []
+    for operation, kernel in zip(operations, kernels, strict=True):
+        if kernel is None:
+            continue  # a product of two activations
+        source, operand = _OPERANDS[operation.type]
+        quantized = any(o.type == "Sign" or o.type in _SELECTS for o in behind(operation.inputs[operand]))
+        layer = _layer_name(operation.name, model.name)
+        found.append(Convolution(layer, operation.type, kernel, quantized, _sign_input(operation.inputs[source])))
+    return found
 
 
-def _depends_on(tensor: tf.Tensor, target: tf.Operation) -> bool:
-    stack, seen = [tensor.op], set()
-    while stack:
-        operation = stack.pop()
-        if operation is target:
-            return True
-        if operation.name not in seen:
-            seen.add(operation.name)
-            stack.extend(source.op for source in operation.inputs)
-    return False
-
-
-def _quantized(kernel: tf.Tensor) -> bool:
-    """Whether a sign or a choice between two values lies between the stored weights and the kernel."""
-    stack, seen = [kernel.op], set()
-    while stack:
-        operation = stack.pop()
-        if operation.type == "Sign" or operation.type in _SELECTS:
-            return True
-        if operation.name not in seen:
-            seen.add(operation.name)
-            stack.extend(source.op for source in operation.inputs)
-    return False
-
-
-def _source(tensor: tf.Tensor) -> tf.Tensor:
+def _source(tensor: Any) -> Any:
     """The tensor behind operations that change no value."""
     while True:
         if tensor.op.type in _PASS_THROUGH:
@@ -129,7 +76,7 @@ def _source(tensor: tf.Tensor) -> tf.Tensor:
             return tensor
 
 
-def _sign_input(tensor: tf.Tensor) -> tf.Tensor | None:
+def _sign_input(tensor: Any) -> Any | None:
     """x, where a convolution's input is Larq's sign(sign(x) + c), possibly padded; None where it is something else."""
     tensor = _source(tensor)
     if tensor.op.type in _PADS:

@@ -10,6 +10,8 @@ from el_larq.errors import ElLarqError
 if TYPE_CHECKING:
     import tf_keras as keras
 
+    from el_larq.converters.frozen import FrozenModel
+
 
 @dataclass(frozen=True)
 class Options:
@@ -44,16 +46,18 @@ class Entry:
 class Job:
     """The state of one conversion. Immutable: a step returns a changed copy.
 
-    original: the model as loaded, which the result is verified against; no step touches it.
-    model: what the next step works on; rewriting steps replace it.
+    loaded: the Keras model.
+    original: its inference graph, which the result is verified against; no step touches it.
+    model: the graph that the next step works on; rewriting steps replace it.
     tflite: the flatbuffer, once lowered.
     """
 
     destination: Path | None
     options: Options
     source: Path | None = None
-    original: "keras.Model | None" = None
-    model: "keras.Model | None" = None
+    loaded: "keras.Model | None" = None
+    original: "FrozenModel | None" = None
+    model: "FrozenModel | None" = None
     card: Card = field(default_factory=dict)
     tflite: bytes | None = None
     report: tuple[Entry, ...] = ()
@@ -64,12 +68,12 @@ class Job:
         """The job after a step: what changed, and what the step has to say."""
         return replace(self, summary=summary, details=details or {}, **changes)
 
-    def need_model(self) -> "keras.Model":
+    def need_model(self) -> "FrozenModel":
         if self.model is None:
             raise ElLarqError("this step needs a model; run the step 'load' first")
         return self.model
 
-    def need_original(self) -> "keras.Model":
+    def need_original(self) -> "FrozenModel":
         if self.original is None:
             raise ElLarqError("this step needs the model as it was loaded; run the step 'load' first")
         return self.original

@@ -5,11 +5,12 @@ started networks are unique. LCE may invert whole filters (it does so for negati
 filters are compared up to their sign.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from el_larq.converters.graph import Convolution, FrozenModel
+from el_larq.converters.graph import Convolution
 from el_larq.tflite import Graph, Operator
 
 BINARY_OPERATOR = "LceBconv2d"
@@ -49,9 +50,9 @@ def kernel_bits(operator: Operator) -> np.ndarray:
     return unpack_bits(packed, channels // groups)
 
 
-def match(model: FrozenModel, graph: Graph) -> list[Match]:
+def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
     """Each LceBconv2d with the model's binary convolution that it resembles most, in the order of the operators."""
-    open_ = [c for c in model.convolutions if c.kind == "Conv2D" and c.meant_binary]
+    open_ = [c for c in convolutions if c.kind == "Conv2D" and c.meant_binary]
     matches = []
     for operator in graph.operators:
         if operator.name != BINARY_OPERATOR:
@@ -68,12 +69,12 @@ def match(model: FrozenModel, graph: Graph) -> list[Match]:
     return matches
 
 
-def real_layers(model: FrozenModel, graph: Graph) -> dict[int, str]:
+def real_layers(convolutions: Iterable[Convolution], graph: Graph) -> dict[int, str]:
     """Layer names of real-valued convolutions and dense layers, by operator index.
 
     Batch normalization has been multiplied into their kernels, so filters are compared by direction.
     """
-    open_ = list(model.convolutions)
+    open_ = list(convolutions)
     names = {}
     for operator in graph.operators:
         if operator.name not in _REAL_KERNELS or operator.inputs[1] is None or not operator.inputs[1].constant:

@@ -52,7 +52,7 @@ def convert(
         destination = Path(destination)
         check_writable(destination)
     job = Job(destination, options or Options())
-    job = replace(job, model=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=Path(source))
+    job = replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=Path(source))
     for name in STEPS:
         if name in skip:
             continue

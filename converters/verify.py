@@ -16,13 +16,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from el_larq.converters.graph import FrozenModel
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
 from el_larq.converters.match import Match, match, unpack_bits
 from el_larq.converters.rewrite import with_outputs
 from el_larq.data.registry import DATASETS, load_dataset
 from el_larq.errors import ElLarqError
 from el_larq.interpreter import Interpreter
+from el_larq.tflite import Graph
 
 OUTPUT_TOLERANCE = 1e-3
 FLIP_TOLERANCE = 1e-4
@@ -64,7 +66,7 @@ class Verification:
 
 def verify(job: Job) -> Job:
     images, data = _images(job)
-    result = verify_model(FrozenModel(job.need_original()), job.need_tflite(), images, data)
+    result = verify_model(job.need_original(), job.need_tflite(), images, data)
     if result.failures:
         raise ElLarqError(f"verify: the .tflite departs from the model: {'; '.join(result.failures)}")
     return job.done(result.summary, asdict(result))
@@ -72,12 +74,12 @@ def verify(job: Job) -> Job:
 
 def _images(job: Job) -> tuple[np.ndarray, str]:
     """Test images of the data set asked for, or of the card's; else random ones, said so."""
-    shape = tuple(job.need_original().inputs[0].shape[1:])
+    shape = job.need_original().input_shape
     count = job.options.verify_images
     asked = job.options.verify_on
     name = asked or (job.card.get("dataset") or {}).get("name")
     if name is not None and (name in DATASETS or asked):
-        data = load_dataset(name, shape[0] if shape[0] == shape[1] else None)
+        data = load_dataset(name, shape[0] if len(shape) == 3 and shape[0] == shape[1] else None)
         if data.preprocessing.input_shape == shape:
             return data.test_images(count)[0], name
         if asked:
@@ -88,22 +90,39 @@ def _images(job: Job) -> tuple[np.ndarray, str]:
 def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: str = "the given data") -> Verification:
     """Compare a model with a .tflite on images (N, H, W, C)."""
     plain = Interpreter(content)
-    matches = match(model, plain.graph)
+    matches = match(find_convolutions(model), plain.graph)
     failures = [
         f"kernel of {m.convolution.layer} differs in {m.differing} of {m.convolution.kernel.size} bits"
         for m in matches
         if m.differing
     ]
     probe = _Probe(model, content, plain, [m for m in matches if m.convolution.signs is not None])
-    reference = model.fetch(model.outputs[:1])
+    reference, order = model.fetch(model.outputs), output_order(plain.graph)
+    if len(order) != len(model.outputs):
+        raise ElLarqError(f"verify: the .tflite has {len(order)} outputs, the model {len(model.outputs)}")
     step = max(1, min(len(images), _BATCH_VALUES // max(1, probe.values_per_image)))
-    wanted, got, flips = [], [], []
+    wanted: list[list[np.ndarray]] = [[] for _ in order]
+    got: list[list[np.ndarray]] = [[] for _ in order]
+    flips: list[_Flip | None] = []
     for start in range(0, len(images), step):
         batch = images[start : start + step]
-        wanted.append(reference(batch)[0])
-        got.append(plain.run(batch)[0].reshape(wanted[-1].shape))
+        computed = plain.run(batch)
+        for number, values in enumerate(reference(batch)):
+            wanted[number].append(values)
+            got[number].append(computed[order[number]].reshape(values.shape))
         flips += probe.first_flips(batch)
-    return _judge(np.concatenate(wanted), np.concatenate(got), flips, data, failures)
+    outputs = [(np.concatenate(w), np.concatenate(g)) for w, g in zip(wanted, got, strict=True)]
+    return _judge(outputs, flips, data, failures)
+
+
+def output_order(graph: Graph) -> list[int]:
+    """Positions of a flatbuffer's outputs in the model's order, which LCE keeps only as the number that ends their names."""
+
+    def number(position: int) -> int:
+        digits = graph.outputs[position].name.rpartition(":")[2]
+        return int(digits) if digits.isdigit() else position
+
+    return sorted(range(len(graph.outputs)), key=number)
 
 
 @dataclass(frozen=True)
@@ -150,16 +169,19 @@ class _Probe:
         return result
 
 
-def _judge(wanted: np.ndarray, got: np.ndarray, flips: list[_Flip | None], data: str, failures: list[str]) -> Verification:
-    count = len(wanted)
-    scale = float(np.abs(wanted).max()) or 1.0
-    difference = np.abs(wanted - got).reshape(count, -1).max(axis=1) / scale
+def _judge(
+    outputs: list[tuple[np.ndarray, np.ndarray]], flips: list[_Flip | None], data: str, failures: list[str]
+) -> Verification:
+    count = len(flips)
+    difference = np.max([_difference(wanted, got) for wanted, got in outputs], axis=0)
     flipped = np.array([flip is not None for flip in flips])
     clean = float(difference[~flipped].max(initial=0.0))
-    if not np.isfinite(got).all():
+    if not all(np.isfinite(got).all() for _, got in outputs):
         failures.append("its output is not finite")
     if not clean <= OUTPUT_TOLERANCE:
         failures.append(f"outputs differ by {clean:.1e} of the largest one where no sign flipped (limit {OUTPUT_TOLERANCE:g})")
+    if flipped.all():
+        failures.append("in every image a sign flipped, so that no output could be compared; verify on more images")
     inexcusable = [flip for flip in flips if flip is not None and flip.worst > FLIP_TOLERANCE]
     if inexcusable:
         worst = max(inexcusable, key=lambda flip: flip.worst)
@@ -167,6 +189,7 @@ def _judge(wanted: np.ndarray, got: np.ndarray, flips: list[_Flip | None], data:
             f"in {len(inexcusable)} of {count} images signs flip that are not within rounding of zero, first at the input of "
             f"{worst.layer} (there {worst.worst:.1e} of the tensor's RMS; limit {FLIP_TOLERANCE:g})"
         )
+    wanted, got = outputs[0]
     logits = wanted.ndim == 2 and wanted.shape[1] > 1
     agreement = float(np.mean(wanted.argmax(-1) == got.argmax(-1))) if logits else 1.0
     if agreement < TOP1_AGREEMENT:
@@ -182,3 +205,9 @@ def _judge(wanted: np.ndarray, got: np.ndarray, flips: list[_Flip | None], data:
         len(np.unique(wanted.argmax(-1))) if logits else 0,
         tuple(failures),
     )
+
+
+def _difference(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """By image, the largest difference as a share of the largest value over all images."""
+    scale = float(np.abs(wanted).max()) or 1.0
+    return np.abs(wanted - got).reshape(len(wanted), -1).max(axis=1) / scale

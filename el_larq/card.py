@@ -69,5 +69,5 @@ def preprocessing(card: Card, source: str) -> Preprocessing | None:
         return None
     try:
         return Preprocessing.from_dict(fields)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ElLarqError(f"{source}: the preprocessing in its el-larq card is damaged") from error

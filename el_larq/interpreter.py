@@ -32,10 +32,21 @@ class Interpreter:
                 reason = f"{summarize(error)}{cause(printed())}"
                 raise ElLarqError(f"{source}: LCE's interpreter refuses to load it: {reason}") from error
 
+        if len(self.graph.inputs) != 1:
+            raise ElLarqError(f"{source}: has {len(self.graph.inputs)} inputs; only models with one can be run")
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one image: (height, width, channels) for an image classifier."""
         return tuple(self._interpreter.input_shapes[0][1:])
+
+    def random_input(self, random: np.random.Generator) -> np.ndarray:
+        """One input (1, ...) of the type the model takes: normal numbers, or integers over the type's range."""
+        shape, kind = (1, *self.input_shape), self._interpreter.input_types[0]
+        if np.issubdtype(kind, np.integer):
+            limits = np.iinfo(kind)
+            return random.integers(limits.min, limits.max, shape, kind, endpoint=True)
+        return random.standard_normal(shape).astype(kind)
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
         """All outputs, each (N, ...), for inputs (N, ...) of `input_shape`."""

@@ -22,7 +22,7 @@ def import_modules(modules: tuple[str, ...]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:  # whatever the user's code raises
             raise UsageError(f"cannot import module {name!r}: {summarize(error)}; is it on PYTHONPATH?") from error
 
 
@@ -40,6 +40,8 @@ def load_model(path: str | Path) -> keras.Model:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ElLarqError(f"{path}: a damaged or truncated model file; save the model again") from error
     _refuse_code(config, path)
+    if path.suffix == ".keras":
+        _require_known(config, path)
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises nearly every kind of error for a file it cannot use
@@ -53,13 +55,13 @@ def load_model(path: str | Path) -> keras.Model:
 
 
 def _read_config(path: Path) -> Any:
-    """The model's configuration as JSON, read without Keras; None for a SavedModel, which has none."""
+    """The model's configuration as JSON, read without Keras."""
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise ElLarqError(f"{path}: a folder without saved_model.pb is no SavedModel")
         if not (path / "keras_metadata.pb").is_file():
             raise ElLarqError(f"{path}: a SavedModel without Keras layers; save it with model.save() from tf-keras")
-        return None
+        return _saved_model_config(path)
     if path.suffix not in FORMATS:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
     if path.suffix == ".keras":
@@ -72,7 +74,36 @@ def _read_config(path: Path) -> Any:
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
             raise ElLarqError(f"{path}: holds weights only; save the whole model with model.save(), not save_weights()")
-        return json.loads(str(file.attrs["model_config"]))
+        config: Any = file.attrs["model_config"]
+        return json.loads(config.decode() if isinstance(config, bytes) else config)
+
+
+def _saved_model_config(path: Path) -> list[Any]:
+    """What a SavedModel says of its Keras layers, a JSON text each."""
+    from google.protobuf.message import DecodeError
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
+    except DecodeError as error:
+        raise ValueError("keras_metadata.pb is damaged") from error
+    return [json.loads(node.metadata) for node in metadata.nodes if node.metadata]
+
+
+def _require_known(config: Any, path: Path) -> None:
+    """A .keras file names the module of each object; those of neither Keras nor an imported module cannot be made."""
+    stack = [config]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            name, module = node.get("registered_name"), node.get("module")
+            foreign = isinstance(name, str) and isinstance(module, str) and not module.startswith(("keras", "tf_keras"))
+            if foreign and keras.utils.get_registered_object(name) is None:
+                raise ElLarqError(f"{path}: unknown object {name!r} of module {module}; name it with --import {module}")
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            stack.extend(node)
 
 
 def _refuse_code(config: Any, path: Path) -> None:

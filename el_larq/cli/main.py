@@ -57,15 +57,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. Every error is one line on stderr; -v adds the trace."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = "-v" in arguments or "--verbose" in arguments
+    trace: BaseException | None = None
     try:
         cli.main(arguments, prog_name="el-larq", standalone_mode=False)
         status, message = 0, ""
     except click.exceptions.Exit as error:
         status, message = error.exit_code, ""
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        status, message = 2, ""
     except click.ClickException as error:
         status, message = 2, _one_line(error)
     except ElLarqError as error:
-        status, message = error.exit_status, str(error)
+        status, message, trace = error.exit_status, str(error), error
     except (KeyboardInterrupt, click.Abort):
         status, message = 130, "interrupted"
     except BrokenPipeError:
@@ -73,10 +77,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status, message = 1, ""
     except Exception as error:
-        status, message = 1, f"unexpected {summarize(error)} (-v shows the trace)"
+        status, message, trace = 1, f"unexpected {summarize(error)} (-v shows the trace)", error
     if message:
-        if verbose and status == 1:
-            traceback.print_exc()
+        if verbose and trace is not None:
+            traceback.print_exception(trace)
         print(f"el-larq: {message}", file=sys.stderr)
     sys.exit(status)
 

@@ -1,5 +1,6 @@
 """From an image file or array to what a network takes. The same function serves training, prediction and verification."""
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from el_larq.errors import ElLarqError
 
 # Larger images are refused before they are decoded: a few kilobytes can claim gigabytes.
 MAX_PIXELS = 100_000_000
+MAX_SIDE = 8192
 
 # Keeps a flat image from being divided by nothing; in units of 8-bit grey levels.
 MIN_STD = 1.0
@@ -29,6 +31,21 @@ class Preprocessing:
     channels: int
     mean: float | None = None
     std: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 < value <= MAX_SIDE:
+                raise ValueError(f"{name} must be an integer from 1 to {MAX_SIDE}; got {value!r}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3; got {self.channels!r}")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together")
+        for value in (self.mean, self.std):
+            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
+                raise ValueError(f"mean and std must be finite numbers; got {value!r}")
+        if self.std is not None and self.std <= 0:
+            raise ValueError(f"std must be positive; got {self.std!r}")
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -45,10 +45,7 @@ def measure(
     for count in threads:
         interpreters = {path: Interpreter(content, threads=count, source=path) for path, content in contents.items()}
         random = np.random.default_rng(0)
-        inputs = {
-            path: random.standard_normal((1, *interpreter.input_shape), np.float32)
-            for path, interpreter in interpreters.items()
-        }
+        inputs = {path: interpreter.random_input(random) for path, interpreter in interpreters.items()}
         latencies: dict[str, list[float]] = {path: [] for path in contents}
         for run in range(warmup + runs):
             for path, interpreter in interpreters.items():

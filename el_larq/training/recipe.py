@@ -51,14 +51,14 @@ RECIPES = {
             "Adam, warm-up, cosine; for small images on a PC",
             epochs=30,
             batch_size=64,
-            learning_rate=5e-3,
+            learning_rate=2e-2,
         ),
         Recipe(
             "demo",
             "the same, short enough for a first look",
-            epochs=5,
+            epochs=4,
             batch_size=64,
-            learning_rate=5e-3,
+            learning_rate=2e-2,
         ),
     )
 }

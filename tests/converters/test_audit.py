@@ -7,7 +7,8 @@ import tf_keras as keras
 
 from el_larq import tflite
 from el_larq.converters.audit import RULES, Audit, audit, audit_model, operator_counts
-from el_larq.converters.graph import FrozenModel
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.errors import ElLarqError, UsageError
@@ -15,7 +16,7 @@ from el_larq.models import counts
 
 
 def _audit(model: keras.Model, allow: tuple[str, ...] = (), content: bytes | None = None) -> Audit:
-    return audit_model(FrozenModel(model), tflite.parse(content or lower_model(model)), allow)
+    return audit_model(find_convolutions(FrozenModel(model)), tflite.parse(content or lower_model(FrozenModel(model))), allow)
 
 
 def _finding(result: Audit, layer: str) -> Any:
@@ -108,7 +109,7 @@ def test_a_kernel_of_three_or_other_values_was_not_meant_to_be_binary(quantizer:
 def test_a_binary_convolution_from_nowhere_is_found() -> None:
     model = models.network(models.binary(32, "conv"), models.norm("n"))
     other = models.network(models.binary(32, "a"), models.norm("n1"), models.binary(48, "b"), models.norm("n2"))
-    result = _audit(model, content=lower_model(other))
+    result = _audit(model, content=lower_model(FrozenModel(other)))
     assert [finding.rule for finding in result.findings] == ["stray-binary"]
     assert result.findings[0].subject.startswith("operator ")
 
@@ -132,11 +133,19 @@ def test_an_unknown_rule_offers_the_nearest() -> None:
 
 def test_the_step_fails_in_one_line_with_rule_layer_and_remedy() -> None:
     model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
-    job = Job(None, Options(), original=model, model=model, tflite=lower_model(model))
+    job = Job(None, Options(), original=FrozenModel(model), model=FrozenModel(model), tflite=lower_model(FrozenModel(model)))
     with pytest.raises(ElLarqError, match=r"0 of 1 binary.*\[not-binary\] conv: .*; use padding") as caught:
         audit(job)
     assert "\n" not in str(caught.value)
-    allowed = audit(Job(None, Options(allow=("not-binary",)), original=model, model=model, tflite=job.need_tflite()))
+    allowed = audit(
+        Job(
+            None,
+            Options(allow=("not-binary",)),
+            original=FrozenModel(model),
+            model=FrozenModel(model),
+            tflite=job.need_tflite(),
+        )
+    )
     assert allowed.details["findings"][0]["rule"] == "not-binary"
 
 
@@ -170,6 +179,6 @@ def test_rows_of_a_chain_that_stays_packed_count_channels_not_words() -> None:
 
 def test_operators_are_counted_most_frequent_first() -> None:
     model = models.network(models.binary(48, "a"), models.norm("n1"), models.binary(40, "b"), models.norm("n2"))
-    found = operator_counts(tflite.parse(lower_model(model)))
+    found = operator_counts(tflite.parse(lower_model(FrozenModel(model))))
     assert next(iter(found)) == "LceBconv2d"
     assert found["LceBconv2d"] == 2

@@ -6,11 +6,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.converters.graph import Convolution, FrozenModel
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import Convolution, find_convolutions
 
 
 def _by_layer(model: keras.Model) -> dict[str, Convolution]:
-    found = FrozenModel(model).convolutions
+    found = find_convolutions(FrozenModel(model))
     by_layer = {convolution.layer: convolution for convolution in found}
     assert len(by_layer) == len(found)
     return by_layer
@@ -18,7 +19,7 @@ def _by_layer(model: keras.Model) -> dict[str, Convolution]:
 
 def _signs(model: keras.Model, layer: str, x: np.ndarray) -> np.ndarray:
     frozen = FrozenModel(model)
-    signs = next(c.signs for c in frozen.convolutions if c.layer == layer)
+    signs = next(c.signs for c in find_convolutions(frozen) if c.layer == layer)
     assert signs is not None
     return frozen.fetch([signs])(x)[0]
 
@@ -62,7 +63,7 @@ def test_a_wrapped_model_keeps_its_convolutions() -> None:
     image = keras.Input((None, None, 1), name="image")
     x = models.binary(32, "conv")(keras.layers.Conv2D(32, 3, name="stem")(image))
     fixed = with_static_input(keras.Model(image, x, name="open"), 8)
-    found = FrozenModel(fixed).convolutions
+    found = find_convolutions(FrozenModel(fixed))
     assert [c.layer.split("/")[-1] for c in found] == ["stem", "conv"]
     assert found[1].signs is not None
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from el_larq import tflite
-from el_larq.converters.graph import FrozenModel
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import find_convolutions
 from el_larq.converters.lower import lower_model
 from el_larq.converters.match import Match, kernel_bits, match, unpack_bits
 
@@ -35,8 +36,8 @@ def test_packed_bits_of_another_type_are_refused() -> None:
 
 
 def _matches(model: keras.Model) -> tuple[list[Match], tflite.Graph]:
-    graph = tflite.parse(lower_model(model))
-    return match(FrozenModel(model), graph), graph
+    graph = tflite.parse(lower_model(FrozenModel(model)))
+    return match(find_convolutions(FrozenModel(model)), graph), graph
 
 
 @pytest.mark.parametrize("channels", [3, 8, 32, 48, 96])
@@ -100,8 +101,8 @@ def test_a_layer_that_is_called_twice_is_matched_twice() -> None:
 
 def test_one_flipped_kernel_bit_is_counted() -> None:
     model = models.network(models.binary(32, "a"), models.norm("n1"), models.binary(32, "b"), models.norm("n2"))
-    content = lower_model(model)
-    target = next(m for m in match(FrozenModel(model), tflite.parse(content)) if m.convolution.layer == "b")
+    content = lower_model(FrozenModel(model))
+    target = next(m for m in match(find_convolutions(FrozenModel(model)), tflite.parse(content)) if m.convolution.layer == "b")
     kernel = target.operator.inputs[1]
     assert kernel is not None
 
@@ -110,7 +111,10 @@ def test_one_flipped_kernel_bit_is_counted() -> None:
         return words
 
     damaged = models.change_constant(content, kernel.index, np.int32, flip)
-    assert {m.convolution.layer: m.differing for m in match(FrozenModel(model), tflite.parse(damaged))} == {"a": 0, "b": 1}
+    assert {m.convolution.layer: m.differing for m in match(find_convolutions(FrozenModel(model)), tflite.parse(damaged))} == {
+        "a": 0,
+        "b": 1,
+    }
 
 
 def test_a_model_without_binary_convolutions_has_no_match() -> None:

@@ -8,7 +8,7 @@ import tf_keras as keras
 
 import el_larq
 from el_larq import tflite
-from el_larq.converters.graph import FrozenModel
+from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.verify import OUTPUT_TOLERANCE, Verification, verify, verify_model
@@ -33,7 +33,7 @@ def checked(photos: np.ndarray) -> Any:
         return models.norm("n2", 10, 288)(models.binary(48, "second")(y))
 
     model = models.network(residual, models.binary(40, "third"), models.norm("n3", 20, 432), size=16)
-    frozen, content = FrozenModel(model), lower_model(model)
+    frozen, content = FrozenModel(model), lower_model(FrozenModel(model))
 
     class Checked:
         graph = tflite.parse(content)
@@ -151,7 +151,7 @@ def test_only_flips_within_rounding_of_zero_are_excused(offset: float, excused: 
     keras.utils.set_random_seed(0)
     model, other = _on_the_edge(offset), _on_the_edge(-offset)
     other.set_weights([b if b.shape == a.shape and "edge" in v.name else a for v, a, b in _pairs(model, other)])
-    result = verify_model(FrozenModel(model), lower_model(other), models.images(16))
+    result = verify_model(FrozenModel(model), lower_model(FrozenModel(other)), models.images(16))
     assert result.flipped_images == 16
     unexcused = [failure for failure in result.failures if "within rounding" in failure]
     assert bool(unexcused) != excused
@@ -169,7 +169,7 @@ def _pairs(model: keras.Model, other: keras.Model) -> list[tuple[Any, np.ndarray
 
 def test_a_real_valued_model_is_verified_too() -> None:
     model = models.network()
-    content = lower_model(model)
+    content = lower_model(FrozenModel(model))
     assert verify_model(FrozenModel(model), content, models.images(8)).failures == ()
     dense = next(operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED")
     damaged = models.change_constant(content, _constant(dense, 2).index, np.float32, lambda values: values + 0.1)
@@ -179,7 +179,7 @@ def test_a_real_valued_model_is_verified_too() -> None:
 def test_a_layer_that_is_called_twice_is_verified() -> None:
     shared = models.binary(32, "shared")
     model = models.network(shared, models.norm("n1"), shared, models.norm("n2", 5))
-    assert verify_model(FrozenModel(model), lower_model(model), models.images(8)).failures == ()
+    assert verify_model(FrozenModel(model), lower_model(FrozenModel(model)), models.images(8)).failures == ()
 
 
 def test_every_output_is_verified() -> None:
@@ -187,7 +187,7 @@ def test_every_output_is_verified() -> None:
     x = keras.layers.GlobalAveragePooling2D()(models.norm("n")(keras.layers.Conv2D(32, 3, name="stem")(image)))
     outputs = [keras.layers.Dense(size, bias_initializer="normal", name=f"head{size}")(x) for size in (4, 7)]
     model = keras.Model(image, outputs, name="two_headed")
-    content = lower_model(model)
+    content = lower_model(FrozenModel(model))
     assert verify_model(FrozenModel(model), content, models.images(8)).failures == ()
     for dense in (operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED"):
         damaged = models.change_constant(content, _constant(dense, 2).index, np.float32, lambda values: values + 1)
@@ -195,7 +195,13 @@ def test_every_output_is_verified() -> None:
 
 
 def _job(small: Any, **options: Any) -> Job:
-    return Job(None, Options(**options), original=small.model, tflite=lower_model(small.model), card=small.card)
+    return Job(
+        None,
+        Options(**options),
+        original=FrozenModel(small.model),
+        tflite=lower_model(FrozenModel(small.model)),
+        card=small.card,
+    )
 
 
 def test_the_step_uses_the_data_on_the_card(small: Any) -> None:
@@ -213,14 +219,18 @@ def test_the_step_uses_the_data_it_is_told(small: Any) -> None:
 def test_the_step_says_when_it_has_no_data() -> None:
     model = models.network(models.binary(32, "conv"), models.norm("n"), image_channels=3)
     job = Job(
-        None, Options(verify_images=8), original=model, tflite=lower_model(model), card={"dataset": {"name": "elsewhere"}}
+        None,
+        Options(verify_images=8),
+        original=FrozenModel(model),
+        tflite=lower_model(FrozenModel(model)),
+        card={"dataset": {"name": "elsewhere"}},
     )
     assert "8 images of random numbers" in verify(job).summary
 
 
 def test_data_of_another_shape_is_refused() -> None:
     model = models.network(image_channels=3)
-    job = Job(None, Options(verify_on="digits"), original=model, tflite=lower_model(model))
+    job = Job(None, Options(verify_on="digits"), original=FrozenModel(model), tflite=lower_model(FrozenModel(model)))
     with pytest.raises(ElLarqError, match="digits has images of"):
         verify(job)
 
@@ -228,10 +238,10 @@ def test_data_of_another_shape_is_refused() -> None:
 def test_data_for_a_model_of_vectors_is_refused() -> None:
     vector = keras.Input((64,), name="vector")
     model = keras.Model(vector, keras.layers.Dense(10)(vector), name="dense")
-    content = lower_model(model)
-    assert verify(Job(None, Options(verify_images=4), original=model, tflite=content)).details["images"] == 4
+    content = lower_model(FrozenModel(model))
+    assert verify(Job(None, Options(verify_images=4), original=FrozenModel(model), tflite=content)).details["images"] == 4
     with pytest.raises(ElLarqError, match="digits has images of"):
-        verify(Job(None, Options(verify_on="digits"), original=model, tflite=content))
+        verify(Job(None, Options(verify_on="digits"), original=FrozenModel(model), tflite=content))
 
 
 def test_an_unknown_data_set_offers_the_nearest(small: Any) -> None:
@@ -241,9 +251,9 @@ def test_an_unknown_data_set_offers_the_nearest(small: Any) -> None:
 
 def test_the_step_fails_in_one_line() -> None:
     model = models.network(models.binary(32, "conv"), models.norm("n"))
-    content = lower_model(model)
+    content = lower_model(FrozenModel(model))
     kernel = _constant(next(o for o in tflite.parse(content).operators if o.name == "LceBconv2d"), 1)
     damaged = models.change_constant(content, kernel.index, np.int32, lambda words: ~words[::-1])
     with pytest.raises(ElLarqError, match=r"departs from the model: kernel of conv") as caught:
-        verify(Job(None, Options(verify_images=8), original=model, tflite=damaged))
+        verify(Job(None, Options(verify_images=8), original=FrozenModel(model), tflite=damaged))
     assert "\n" not in str(caught.value)

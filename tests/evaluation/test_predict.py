@@ -70,7 +70,7 @@ def test_labels_that_do_not_fit_the_model_are_named(small: Any, tmp_path: Path, 
 def test_preprocessing_of_another_size_than_the_model_is_named(small: Any, tmp_path: Path, digit_png: Path) -> None:
     other = Preprocessing(8, 8, 1).to_dict()
     path = _with_card(small, tmp_path / "model.tflite", preprocessing=other)
-    with pytest.raises(ElLarqError, match=r"model\.tflite: takes inputs of shape \(16, 16, 1\); got \(8, 8, 1\)"):
+    with pytest.raises(ElLarqError, match=r"model\.tflite: takes inputs of shape \(16, 16, 1\); its card says \(8, 8, 1\)"):
         predict(path, [digit_png])
     from el_larq.training.train import save_model
 

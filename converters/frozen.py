@@ -1,0 +1,101 @@
+"""A model as a frozen TensorFlow graph: what the steps after `load` work on, whatever Keras made it from."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from el_larq.native_output import captured_stderr
+
+
+class FrozenModel:
+    """An inference graph with one input (N, ...) and its weights as constants.
+
+    input, outputs: tensors of the graph, the outputs in the model's order. operations: all of its nodes.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._freeze(lambda image: model(image, training=False), model.inputs[0], model.name)
+
+    @classmethod
+    def from_function(cls, function: Callable[[Any], Any], like: "FrozenModel") -> "FrozenModel":
+        """A function of an image batch, frozen with the name and the input of another model."""
+        frozen = cls.__new__(cls)
+        frozen._freeze(function, like.input, like.name)
+        return frozen
+
+    def _freeze(self, function: Callable[[Any], Any], image: Any, name: str) -> None:
+        self.name = name
+        self.input_shape: tuple[int, ...] = tuple(image.shape[1:])
+        self._spec = tf.TensorSpec([None, *self.input_shape], image.dtype, name="image")
+        # Named outputs keep the model's order: TensorFlow sorts by name.
+        traced = tf.function(
+            lambda image: {f"output_{i:03}": y for i, y in enumerate(tf.nest.flatten(function(image)))},
+            input_signature=[self._spec],
+        )
+        with captured_stderr(), _open_groups():  # Grappler reports the devices it does not find
+            self._function = convert_variables_to_constants_v2(traced.get_concrete_function())
+
+    @property
+    def input(self) -> Any:
+        return self._function.inputs[0]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return list(self._function.outputs)
+
+    @property
+    def operations(self) -> list[Any]:
+        return self._function.graph.get_operations()
+
+    def fetch(self, tensors: list[Any]) -> Callable[[np.ndarray], list[np.ndarray]]:
+        """A function from images (N, ...) to the values of the tensors."""
+        pruned = self._function.prune(self.input, tensors)
+        return lambda images: [value.numpy() for value in pruned(tf.constant(images))]
+
+    def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
+        """Values of those tensors that do not depend on the input, None for those that do."""
+        known = [not self._depends(tensor) for tensor in tensors]
+        fetched = [tensor for tensor, is_known in zip(tensors, known, strict=True) if is_known]
+        values = iter(self._function.prune([], fetched)() if fetched else [])
+        return [next(values).numpy() if is_known else None for is_known in known]
+
+    def _depends(self, tensor: Any) -> bool:
+        return any(operation is self.input.op for operation in behind(tensor))
+
+    def save(self, folder: str) -> None:
+        """A SavedModel with batch size 1. It holds nothing but the function: saving Keras layers traces each of them anew."""
+        shape = tf.TensorSpec([1, *self.input_shape], self._spec.dtype, name="image")
+        names = [f"output_{i:03}" for i in range(len(self.outputs))]
+        serve = tf.function(
+            lambda image: dict(zip(names, tf.nest.flatten(self._function(image)), strict=True)), input_signature=[shape]
+        )
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(tf.Module(), folder, signatures=serve.get_concrete_function(), options=options)
+
+
+@contextlib.contextmanager
+def _open_groups() -> Iterator[None]:
+    """Trace grouped convolutions as any other. Keras compiles them, as functions that stay closed when a graph is frozen."""
+    base = keras.layers.Conv2D.__mro__[1]
+    compiled = base._jit_compiled_convolution_op
+    base._jit_compiled_convolution_op = base.convolution_op
+    try:
+        yield
+    finally:
+        base._jit_compiled_convolution_op = compiled
+
+
+def behind(tensor: Any) -> list[Any]:
+    """Every operation that a tensor depends on, its own included."""
+    stack, seen = [tensor.op], {}
+    while stack:
+        operation = stack.pop()
+        if operation.name not in seen:
+            seen[operation.name] = operation
+            stack.extend(source.op for source in operation.inputs)
+    return list(seen.values())
