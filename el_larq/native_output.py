@@ -1,6 +1,7 @@
-"""What C++ code prints: kept aside, and quoted where it explains an error."""
+"""What TensorFlow says on the side: kept aside, and quoted where it explains an error."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -27,6 +28,18 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep TensorFlow's logger to errors: Keras warns of each model that it saves or loads without loss and metrics."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def cause(text: str) -> str:

@@ -13,6 +13,7 @@ import tf_keras as keras
 
 import el_larq.layers  # noqa: F401  (registers this project's)
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.native_output import without_warnings
 
 FORMATS = (".h5", ".hdf5", ".keras")
 
@@ -43,7 +44,8 @@ def load_model(path: str | Path) -> keras.Model:
     if path.suffix == ".keras":
         _require_known(config, path)
     try:
-        model = keras.models.load_model(path, compile=False)
+        with without_warnings():
+            model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises nearly every kind of error for a file it cannot use
         hint = ""
         if "nknown layer" in str(error) or "Could not locate" in str(error) or "Unknown object" in str(error):

@@ -15,6 +15,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.registry import load_dataset
 from el_larq.files import beside, write_json
 from el_larq.models.build import build, resolve_method
+from el_larq.native_output import without_warnings
 from el_larq.training.callbacks import Checkpoints, LiveProgress, Metrics, StopOnNaN
 from el_larq.training.optimizer import make_loss, make_optimizer
 from el_larq.training.recipe import Recipe, get_recipe
@@ -159,7 +160,7 @@ def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
     """model.h5 and model.keras, each with the card in it, without loss and optimizer."""
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     for suffix in (".h5", ".keras"):
-        with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings():
+        with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings(), without_warnings():
             # Keras recommends its newer format over .h5; both are written.
             warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
             # Only .h5 takes the argument; without it Keras warns that there is no optimizer to save.
