@@ -30,12 +30,13 @@ def _select_keras_2() -> None:
             "el-larq needs Keras 2, but TF_USE_LEGACY_KERAS is set to "
             f"{os.environ['TF_USE_LEGACY_KERAS']!r}: unset it, or set it to 1, before Python starts"
         )
-    if "TF_USE_LEGACY_KERAS" not in os.environ and "tensorflow" in sys.modules and "keras" in sys.modules:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and getattr(tensorflow.keras, "__version__", "").startswith("3"):
         raise ImportError(
             "TensorFlow was imported before el_larq and has already chosen Keras 3, which Larq cannot use: "
             "import el_larq first, or set TF_USE_LEGACY_KERAS=1"
         )
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 
 _select_keras_2()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
@@ -66,7 +67,7 @@ def train(
         network, method, link, dataset, recipe: names from the registries.
         epochs, batch_size, learning_rate: changes to the recipe.
         width, placement, link_options, network_options: see `el_larq.models.build.build`.
-        seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal weights.
+        seed: of initialization, shuffling and augmentation. TensorFlow is set to deterministic operations for the process. Two runs with one seed on one machine end with equal weights.
         out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
         console: where a progress bar goes if it is a terminal.
         notify: called with one line when the training starts.
@@ -81,6 +82,7 @@ def train(
     resolved = resolve_method(method, link, placement, link_options or {})
     data = load_dataset(dataset, image_size) if isinstance(dataset, str) else dataset
     keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
     model = build(
         network,
         resolved,
