@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 
+import el_larq  # noqa: F401  (before Keras: it selects Keras 2)
+
 PAIRS, STEPS, WARMUP = 5, 12, 3
 
 
@@ -19,7 +21,6 @@ def measure(method: str) -> float:
     import tensorflow as tf
     import tf_keras as keras
 
-    import el_larq  # noqa: F401  (first: it selects Keras 2)
     from el_larq.models.build import build
     from el_larq.training.optimizer import make_loss, make_optimizer
     from el_larq.training.recipe import get_recipe

@@ -24,18 +24,21 @@ _HOME = {
 
 
 def _select_keras_2() -> None:
-    """Set ``TF_USE_LEGACY_KERAS``, or say that it is too late: TensorFlow reads it once, when ``tf.keras`` is first used."""
-    if os.environ.get("TF_USE_LEGACY_KERAS", "1").lower() not in ("1", "true"):
+    """Set ``TF_USE_LEGACY_KERAS``, or say that it is too late: Keras reads it once, when it is first imported."""
+    setting = os.environ.get("TF_USE_LEGACY_KERAS")
+    if setting is not None and setting.lower() not in ("1", "true"):
         raise ImportError(
-            "el-larq needs Keras 2, but TF_USE_LEGACY_KERAS is set to "
-            f"{os.environ['TF_USE_LEGACY_KERAS']!r}: unset it, or set it to 1, before Python starts"
+            f"el-larq needs Keras 2, but TF_USE_LEGACY_KERAS is {setting!r}: unset it, or set it to 1, before Python starts"
         )
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is not None and getattr(tensorflow.keras, "__version__", "").startswith("3"):
+    too_late = "tf_keras" in sys.modules
+    if "tensorflow" in sys.modules and not too_late:
+        # Loads Keras now if nothing has yet, and so with the setting; Keras 2 as part of TensorFlow has no version.
+        too_late = getattr(sys.modules["tensorflow"].keras, "__version__", "").startswith("3")
+    if setting is None and too_late:
         raise ImportError(
-            "TensorFlow was imported before el_larq and has already chosen Keras 3, which Larq cannot use: "
-            "import el_larq first, or set TF_USE_LEGACY_KERAS=1"
+            "Keras was imported before el_larq, without the setting that Larq needs: import el_larq first, "
+            "or set TF_USE_LEGACY_KERAS=1 before Python starts"
         )
 
 

@@ -67,7 +67,8 @@ def train(
         network, method, link, dataset, recipe: names from the registries.
         epochs, batch_size, learning_rate: changes to the recipe.
         width, placement, link_options, network_options: see `el_larq.models.build.build`.
-        seed: of initialization, shuffling and augmentation. TensorFlow is set to deterministic operations for the process. Two runs with one seed on one machine end with equal weights.
+        seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal
+            weights; for that, TensorFlow is set to deterministic operations for the rest of the process.
         out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
         console: where a progress bar goes if it is a terminal.
         notify: called with one line when the training starts.
