@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from el_larq.layers.align import align_channels  # isort: skip  (before TensorFlow: it selects Keras 2)
 import tensorflow as tf
-
-from el_larq.layers.align import align_channels
 
 WIDE, NARROW, ROUNDS = 256, 64, 40
 GROUPS = WIDE // NARROW

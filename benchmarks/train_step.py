@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-import el_larq  # noqa: F401  (before Keras: it selects Keras 2)
+import el_larq  # noqa: F401  (before TensorFlow: it selects Keras 2)
 
 PAIRS, STEPS, WARMUP = 5, 12, 3
 

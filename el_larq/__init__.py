@@ -24,22 +24,18 @@ _HOME = {
 
 
 def _select_keras_2() -> None:
-    """Set ``TF_USE_LEGACY_KERAS``, or say that it is too late: Keras reads it once, when it is first imported."""
+    """Set ``TF_USE_LEGACY_KERAS``, or say that it is too late: TensorFlow and Keras read it when they are first imported."""
     setting = os.environ.get("TF_USE_LEGACY_KERAS")
     if setting is not None and setting.lower() not in ("1", "true"):
         raise ImportError(
             f"el-larq needs Keras 2, but TF_USE_LEGACY_KERAS is {setting!r}: unset it, or set it to 1, before Python starts"
         )
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    too_late = "tf_keras" in sys.modules
-    if "tensorflow" in sys.modules and not too_late:
-        # Loads Keras now if nothing has yet, and so with the setting; Keras 2 as part of TensorFlow has no version.
-        too_late = getattr(sys.modules["tensorflow"].keras, "__version__", "").startswith("3")
-    if setting is None and too_late:
+    if setting is None and ("tensorflow" in sys.modules or "tf_keras" in sys.modules):
         raise ImportError(
-            "Keras was imported before el_larq, without the setting that Larq needs: import el_larq first, "
+            "TensorFlow was imported before el_larq, without the setting that Larq needs for Keras 2: import el_larq first, "
             "or set TF_USE_LEGACY_KERAS=1 before Python starts"
         )
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 
 _select_keras_2()

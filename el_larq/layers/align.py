@@ -45,7 +45,7 @@ def align_channels(x: tf.Tensor, channels: int) -> tf.Tensor:
     c_in: Any = x.shape[-1]
     if c_in == channels:
         return x
-    # Split and tile have the cheapest gradients (benchmarks/align_ops.py): ten times those of slices.
+    # Not slices: their gradient takes ten times as long (benchmarks/align_ops.py).
     if c_in > channels:
         groups = -(-c_in // channels)
         missing = groups * channels - c_in
