@@ -1,0 +1,233 @@
+"""A frozen inference graph as data that rewrites can edit, and that runs in any precision.
+
+A `Graph` is made of `Node`s, each with one output. Their operators are TensorFlow's, run by name, and a few of this project's
+own, which stand for what Keras and Larq spread over several operations:
+
+    BINARIZE   sign(x), with sign(0) = +1
+    AFFINE     scale * x + shift, per channel: batch normalization at inference
+    PRELU      max(x, 0) + alpha * min(x, 0), alpha per channel or scalar
+    SQUEEZE    (..., k * C) to (..., C): the k groups of C consecutive channels, each channel times its gain, summed
+    EXPAND     (..., C) to (..., k * C): k copies
+
+Constants are NumPy arrays in float32, as the model holds them; `Graph.run` casts them to the precision asked for.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import op_def_library, op_def_registry
+
+CONST, INPUT, OUTPUT = "Const", "Placeholder", "Output"
+BINARIZE, AFFINE, PRELU, SQUEEZE, EXPAND = "BINARIZE", "AFFINE", "PRELU", "SQUEEZE", "EXPAND"
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation on the outputs of others.
+
+    shape: static shape of the output, None for an unknown size (the batch).
+    attributes: of TensorFlow's operator, as its definition takes them.
+    """
+
+    op: str
+    inputs: list["Node"] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    value: np.ndarray | None = None
+    shape: tuple[int | None, ...] = ()
+    name: str = ""
+
+    @property
+    def constant(self) -> bool:
+        return self.value is not None
+
+    @property
+    def channels(self) -> int:
+        channels = self.shape[-1]
+        assert channels is not None
+        return channels
+
+    def __repr__(self) -> str:
+        return f"{self.op}({self.name}, {self.shape})"
+
+
+def constant(value: Any, name: str = "") -> Node:
+    value = np.asarray(value)
+    return Node(CONST, value=value, shape=value.shape, name=name)
+
+
+class Graph:
+    """Nodes behind one input and some outputs. Nodes that no output needs do not count."""
+
+    def __init__(self, source: Node, outputs: list[Node]):
+        self.input = source
+        self.outputs = outputs
+
+    def nodes(self) -> list[Node]:
+        """Every node an output depends on, each after its inputs."""
+        order: list[Node] = []
+        state: dict[int, bool] = {}
+        stack = [(node, False) for node in reversed(self.outputs)]
+        while stack:
+            node, expanded = stack.pop()
+            if expanded:
+                order.append(node)
+            elif id(node) not in state:
+                state[id(node)] = True
+                stack.append((node, True))
+                stack.extend((source, False) for source in reversed(node.inputs) if id(source) not in state)
+        return order
+
+    def consumers(self) -> dict[int, list[Node]]:
+        """By id of a node, the nodes that read it, once for each time they do."""
+        readers: dict[int, list[Node]] = {}
+        for node in self.nodes():
+            for source in node.inputs:
+                readers.setdefault(id(source), []).append(node)
+        return readers
+
+    def replace(self, old: Node, new: Node) -> None:
+        """Let everything that reads ``old``, but ``new`` itself and what it is made of, read ``new``."""
+        made_of = {id(node) for node in Graph(self.input, [new]).nodes()} - {id(n) for n in Graph(self.input, [old]).nodes()}
+        for node in self.nodes():
+            if id(node) not in made_of:
+                node.inputs = [new if source is old else source for source in node.inputs]
+        self.outputs = [new if node is old else node for node in self.outputs]
+
+    @tf.autograph.experimental.do_not_convert
+    def run(self, x: tf.Tensor, keep: Iterable[Node] = ()) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The outputs for an input, in the input's precision, and the values of the nodes in ``keep``; inside a tf.function."""
+        values: dict[int, Any] = {id(self.input): x}
+        kept = list(keep)
+        for node in Graph(self.input, [*self.outputs, *kept]).nodes():
+            if node is not self.input:
+                values[id(node)] = _compute(node, [values[id(source)] for source in node.inputs], x.dtype)
+        return [values[id(node)] for node in self.outputs], [values[id(node)] for node in kept]
+
+
+def _compute(node: Node, inputs: list[Any], dtype: tf.DType) -> Any:
+    if node.value is not None:
+        value = node.value
+        return tf.constant(value, dtype if np.issubdtype(value.dtype, np.floating) else value.dtype)
+    if node.op in _OWN:
+        return _OWN[node.op](node, *inputs)
+    return raw(node, inputs, node.name)
+
+
+def raw(node: Node, inputs: list[Any], name: str) -> Any:
+    """TensorFlow's operation of that name, with its type attributes left to what the inputs are."""
+    definition = op_def_registry.get(node.op)
+    defaults = {a.name: _default(a.default_value) for a in definition.attr if a.HasField("default_value")}
+    arguments: dict[str, Any] = {**{k: v for k, v in defaults.items() if v is not None}, **node.attributes}
+    position = 0
+    for argument in definition.input_arg:
+        if argument.number_attr or argument.type_list_attr:
+            # A list takes all inputs that are left but those of the arguments behind it.
+            behind = len(definition.input_arg) - list(definition.input_arg).index(argument) - 1
+            count = len(inputs) - position - behind
+            arguments[argument.name] = inputs[position : position + count]
+            position += count
+        else:
+            arguments[argument.name] = inputs[position]
+            position += 1
+    try:
+        return op_def_library.apply_op(node.op, name=name or None, **arguments)
+    except TypeError:
+        # Not defined in double precision: compute this one operation in single.
+        narrow = {key: _cast(value, tf.float64, tf.float32) for key, value in arguments.items()}
+        return tf.nest.map_structure(lambda y: _cast(y, tf.float32, tf.float64), op_def_library.apply_op(node.op, **narrow))
+
+
+def _default(value: Any) -> Any:
+    """An attribute's default; None for types, which follow from the inputs."""
+    kind = value.WhichOneof("value")
+    if kind == "list":
+        return [*value.list.i, *value.list.s, *value.list.f, *value.list.b]
+    return None if kind in ("type", None) else getattr(value, kind)
+
+
+def _cast(value: Any, source: tf.DType, target: tf.DType) -> Any:
+    if isinstance(value, list):
+        return [_cast(item, source, target) for item in value]
+    return tf.cast(value, target) if tf.is_tensor(value) and value.dtype == source else value
+
+
+def _affine(node: Node, x: Any, scale: Any, shift: Any) -> Any:
+    # What is one or zero throughout would still be an operator in the flatbuffer.
+    if np.any(node.inputs[1].value != 1):
+        x = x * scale
+    return x + shift if np.any(node.inputs[2].value) else tf.identity(x)
+
+
+def _prelu(node: Node, x: Any, alpha: Any) -> Any:
+    return tf.nn.relu(x) - alpha * tf.nn.relu(-x)
+
+
+def _squeeze(node: Node, x: Any, gain: Any) -> Any:
+    return tf.add_n(tf.split(x * gain, x.shape[-1] // node.channels, axis=-1))
+
+
+def _expand(node: Node, x: Any) -> Any:
+    return tf.tile(x, [1] * (len(node.shape) - 1) + [node.channels // x.shape[-1]])
+
+
+def _output(node: Node, values: Any) -> Any:
+    return values[node.attributes["index"]]
+
+
+def _binarize(node: Node, x: Any) -> Any:
+    return tf.sign(tf.sign(x) + 0.1)
+
+
+_OWN: dict[str, Callable[..., Any]] = {
+    AFFINE: _affine,
+    BINARIZE: _binarize,
+    EXPAND: _expand,
+    OUTPUT: _output,
+    PRELU: _prelu,
+    SQUEEZE: _squeeze,
+}
+
+
+def affine(x: Node, scale: Any, shift: Any, name: str = "") -> Node:
+    """scale * x + shift, both broadcast to one value a channel."""
+    parts = [np.broadcast_to(np.asarray(part, np.float64).reshape(-1), (x.channels,)).copy() for part in (scale, shift)]
+    return Node(AFFINE, [x, *(constant(part) for part in parts)], {}, None, x.shape, name)
+
+
+def scale_of(node: Node) -> np.ndarray:
+    """The scale of an AFFINE, (C,)."""
+    value = node.inputs[1].value
+    assert value is not None
+    return value
+
+
+def shift_of(node: Node) -> np.ndarray:
+    """The shift of an AFFINE, (C,)."""
+    value = node.inputs[2].value
+    assert value is not None
+    return value
+
+
+CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
+
+
+class Readers:
+    """Who reads what, for one state of a graph."""
+
+    def __init__(self, graph: Graph):
+        self._consumers = graph.consumers()
+        self._outputs = {id(node) for node in graph.outputs}
+
+    def of(self, node: Node) -> list[Node]:
+        return self._consumers.get(id(node), [])
+
+    def only_one(self, node: Node) -> bool:
+        """Whether one operation reads the node, once, and it is no output."""
+        return len(self.of(node)) == 1 and id(node) not in self._outputs
+
+    def absorbs(self, node: Node) -> bool:
+        """Whether an AFFINE costs nothing because it becomes part of the convolution before it."""
+        return node.op == AFFINE and node.inputs[0].op in CONVOLUTIONS and self.only_one(node.inputs[0])

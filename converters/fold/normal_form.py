@@ -1,0 +1,171 @@
+"""From a frozen TensorFlow graph to a `Graph` in normal form, so that rewrites have few patterns to know.
+
+What does not depend on the input becomes a constant; identities go; batch normalization, BiasAdd, additions and multiplications
+of constants become AFFINE; Larq's sign becomes BINARIZE; Keras' PReLU becomes PRELU; a Split of the channels into an AddN becomes
+SQUEEZE, a Tile of the channels EXPAND.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+
+from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, INPUT, OUTPUT, PRELU, SQUEEZE, Graph, Node, affine, constant
+from el_larq.converters.frozen import FrozenModel
+
+_IDENTITIES = ("Identity", "StopGradient", "Snapshot", "CheckNumerics")
+
+
+def import_graph(model: FrozenModel) -> Graph:
+    """The model's inference graph in normal form."""
+    source, nodes = _copy(model)
+    graph = Graph(source, [nodes[tensor.name] for tensor in model.outputs])
+    for normalize in (_signs, _affines, _prelus, _squeezes, _expands, _merge_affines):
+        normalize(graph)
+    return graph
+
+
+def _copy(model: FrozenModel) -> tuple[Node, dict[str, Node]]:
+    """The TensorFlow graph node by node, by tensor name; constants are computed, identities skipped."""
+    image = model.input
+    source = Node(INPUT, shape=_shape(image), name=image.op.name)
+    nodes: dict[str, Node] = {image.name: source}
+    depends = {image.op.name}
+    operations = [op for op in model.operations if op.type not in ("NoOp", "Placeholder")]
+    constants = []
+    for operation in operations:
+        if any(tensor.op.name in depends for tensor in operation.inputs):
+            depends.add(operation.name)
+        else:
+            constants += list(operation.outputs)
+    needed = {t.name for op in operations if op.name in depends for t in op.inputs} | {t.name for t in model.outputs}
+    constants = [tensor for tensor in constants if tensor.name in needed]
+    for tensor, value in zip(constants, model.constants(constants), strict=True):
+        nodes[tensor.name] = constant(value, tensor.op.name)
+    for operation in operations:
+        if operation.name not in depends:
+            continue
+        inputs = [nodes[tensor.name] for tensor in operation.inputs]
+        if operation.type in _IDENTITIES:
+            nodes[operation.outputs[0].name] = inputs[0]
+        elif operation.type == "IdentityN":
+            for tensor, passed in zip(operation.outputs, inputs, strict=True):
+                nodes[tensor.name] = passed
+        else:
+            node = Node(operation.type, inputs, _attributes(operation), None, _shape(operation.outputs[0]), operation.name)
+            if len(operation.outputs) == 1:
+                nodes[operation.outputs[0].name] = node
+            else:
+                for index, tensor in enumerate(operation.outputs):
+                    nodes[tensor.name] = Node(OUTPUT, [node], {"index": index}, None, _shape(tensor), operation.name)
+    return source, nodes
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...]:
+    return () if tensor.shape.rank is None else tuple(tensor.shape)
+
+
+def _attributes(operation: tf.Operation) -> dict[str, Any]:
+    """What the raw operation takes beside its inputs: no types and counts, which follow from them."""
+    definition = op_def_registry.get(operation.type)
+    derived = set()
+    for argument in definition.input_arg:
+        derived |= {argument.type_attr, argument.number_attr, argument.type_list_attr}
+    return {a.name: operation.get_attr(a.name) for a in definition.attr if a.name not in derived and not a.name.startswith("_")}
+
+
+def _signs(graph: Graph) -> None:
+    for node in graph.nodes():
+        if node.op != "Sign" or node.inputs[0].op != "AddV2":
+            continue
+        summands = node.inputs[0].inputs
+        inner = [s for s in summands if s.op == "Sign"]
+        shift = [s for s in summands if s.constant]
+        if len(inner) == 1 and len(shift) == 1 and np.all((shift[0].value > 0) & (shift[0].value < 1)):
+            graph.replace(node, Node(BINARIZE, [inner[0].inputs[0]], {}, None, node.shape, node.name))
+
+
+def _affines(graph: Graph) -> None:
+    """Batch normalization in inference, BiasAdd, and x op constant, as scale * x + shift with scale and shift of shape (C,)."""
+    for node in graph.nodes():
+        found = _as_affine(node)
+        if found is not None:
+            x, scale, shift = found
+            graph.replace(node, affine(x, scale, shift, node.name))
+
+
+def _as_affine(node: Node) -> tuple[Node, Any, Any] | None:
+    if node.op == OUTPUT and node.inputs[0].op.startswith("FusedBatchNorm") and node.attributes["index"] == 0:
+        norm = node.inputs[0]
+        x, *parameters = norm.inputs
+        if norm.attributes.get("is_training") or not all(p.constant for p in parameters):
+            return None
+        gamma, beta, mean, variance = (np.asarray(p.value, np.float64) for p in parameters)
+        scale = gamma / np.sqrt(variance + norm.attributes["epsilon"])
+        return x, scale, beta - mean * scale
+    if node.op not in ("BiasAdd", "AddV2", "Add", "Sub", "Mul", "RealDiv") or len(node.shape) < 2 or node.shape[-1] is None:
+        return None
+    a, b = node.inputs
+    if a.constant == b.constant:
+        return None
+    x, c = (b, a) if a.constant else (a, b)
+    value = np.asarray(c.value, np.float64)
+    # Only what is one value a channel, or one for all.
+    if value.size not in (1, node.channels) or (value.ndim and value.size > 1 and value.shape[-1] != value.size):
+        return None
+    if x.shape != node.shape or not np.issubdtype(c.value.dtype, np.floating):
+        return None
+    if node.op in ("BiasAdd", "AddV2", "Add"):
+        return x, 1.0, value
+    if node.op == "Mul":
+        return x, value, 0.0
+    if node.op == "Sub":
+        return (x, 1.0, -value) if b.constant else (x, -1.0, value)
+    return (x, 1.0 / value, 0.0) if b.constant else None
+
+
+def _merge_affines(graph: Graph) -> None:
+    """An AFFINE of an AFFINE that nothing else reads is one AFFINE."""
+    consumers = graph.consumers()
+    for node in graph.nodes():
+        if node.op == AFFINE and node.inputs[0].op == AFFINE and len(consumers[id(node.inputs[0])]) == 1:
+            inner = node.inputs[0]
+            (a, b), (c, d) = ((n.inputs[1].value, n.inputs[2].value) for n in (inner, node))
+            node.inputs = [inner.inputs[0], constant(c * a), constant(c * b + d)]
+
+
+def _prelus(graph: Graph) -> None:
+    """relu(x) + (-alpha) * relu(-x), as Keras spells PReLU: the second term has become an AFFINE without shift."""
+    for node in graph.nodes():
+        if node.op not in ("AddV2", "Add"):
+            continue
+        for positive, negative in (node.inputs, node.inputs[::-1]):
+            if positive.op == "Relu" and negative.op == AFFINE and not np.any(negative.inputs[2].value):
+                inner = negative.inputs[0]
+                if inner.op == "Relu" and inner.inputs[0].op == "Neg" and inner.inputs[0].inputs[0] is positive.inputs[0]:
+                    alpha = constant(-negative.inputs[1].value)
+                    graph.replace(node, Node(PRELU, [positive.inputs[0], alpha], {}, None, node.shape, node.name))
+                    break
+
+
+def _squeezes(graph: Graph) -> None:
+    for node in graph.nodes():
+        if node.op != "AddN" or not all(part.op == OUTPUT for part in node.inputs):
+            continue
+        splits = {id(part.inputs[0]): part.inputs[0] for part in node.inputs}
+        split = next(iter(splits.values()))
+        if len(splits) != 1 or split.op != "Split" or [p.attributes["index"] for p in node.inputs] != list(range(len(node.inputs))):
+            continue
+        axis, x = split.inputs
+        if axis.constant and int(axis.value) in (-1, len(node.shape) - 1) and split.attributes["num_split"] == len(node.inputs):
+            gain = constant(np.ones(x.channels))
+            graph.replace(node, Node(SQUEEZE, [x, gain], {}, None, node.shape, node.name))
+
+
+def _expands(graph: Graph) -> None:
+    for node in graph.nodes():
+        if node.op == "Tile" and node.inputs[1].constant:
+            copies = np.asarray(node.inputs[1].value)
+            if len(copies) == len(node.shape) and np.all(copies[:-1] == 1):
+                graph.replace(node, Node(EXPAND, [node.inputs[0]], {}, None, node.shape, node.name))

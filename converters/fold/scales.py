@@ -1,0 +1,250 @@
+"""Positive scales travel: a multiplication goes wherever something can take it up for nothing.
+
+A binary convolution sees only signs, so a tensor t may be stored as t' = t / s with any positive s, one a tensor or one a channel.
+What it costs is said by the operations between tensors:
+
+    takes up any s       convolution (with its normalization), on either side; squeeze, in its gain; sign, before it
+    s_out = s_in         ReLU, PReLU, pooling, padding with zeros, reshaping; every summand of a sum
+    s_out = g * s_in     multiplication by a positive constant g, which is gone then
+    s_out = tile(s_in)   expand
+    s = 1                the graph's input and outputs, and whatever is not known here
+
+These are equations between logarithms along the edges of the graph. A tree of them can always be satisfied; every edge that closes
+a cycle with another product than one leaves a multiplication. So a maximum spanning forest is taken, the weight of an edge being the
+elements that its multiplication would touch: what is left is left on the narrowest tensors.
+
+Negative and zero factors stay where they are: a sign would turn around.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from el_larq.converters.fold.ir import (
+    AFFINE,
+    BINARIZE,
+    CONVOLUTIONS,
+    EXPAND,
+    PRELU,
+    SQUEEZE,
+    Graph,
+    Node,
+    Readers,
+    affine,
+    constant,
+    scale_of,
+    shift_of,
+)
+from el_larq.converters.fold.rewrite import Notes
+
+_HOMOGENEOUS = ("Relu", PRELU, "AvgPool", "MaxPool", "Mean", "Pad", "Reshape", "Squeeze")
+_SUMS = ("Add", "AddV2", "AddN")
+
+
+def scales(graph: Graph, notes: Notes) -> None:
+    gains = [node for node in graph.nodes() if node.op == AFFINE and np.any(scale_of(node) != 1)]
+    readers = Readers(graph)
+    before = sum(not readers.absorbs(node) for node in gains)
+    assigned = _assign(graph, readers)
+    _Rebuild(graph, assigned).run()
+    left = multiplications(graph)
+    notes.applied += [f"{before} multiplications before, {len(left)} after"] if before else []
+    notes.refused += [f"{node.name or node.inputs[0].name}: left on {node.channels} channels" for node in left]
+
+
+def multiplications(graph: Graph) -> list[Node]:
+    """AFFINEs that stay multiplications in the flatbuffer."""
+    readers = Readers(graph)
+    return [n for n in graph.nodes() if n.op == AFFINE and not readers.absorbs(n) and np.any(scale_of(n) != 1)]
+
+
+@dataclass
+class _Edge:
+    """s_v = factor * s_u, or factor * tile(s_u) where v is wider. u None: s_v = 1. cost: elements of a multiplication."""
+
+    cost: int
+    u: Node | None
+    v: Node
+    factor: np.ndarray
+
+
+class _Component:
+    """Tensors whose scales are fixed relative to each other; all may still be multiplied by one vector of this period."""
+
+    def __init__(self, node: Node):
+        self.members = [node]
+        self.period = node.channels
+        self.anchored = False
+
+
+class _Forest:
+    def __init__(self, nodes: list[Node]):
+        self.offset = {id(node): np.ones(node.channels) for node in nodes}
+        self._component = {id(node): _Component(node) for node in nodes}
+
+    def connect(self, edge: _Edge) -> bool:
+        """Satisfy an edge by multiplying one side; False where that is impossible."""
+        v = edge.v
+        if edge.u is None:
+            return self._multiply(self._component[id(v)], 1 / self.offset[id(v)], anchor=True)
+        u = edge.u
+        wanted = edge.factor * np.tile(self.offset[id(u)], v.channels // u.channels)
+        ratio = wanted / self.offset[id(v)]
+        a, b = self._component[id(u)], self._component[id(v)]
+        if a is b:
+            return bool(np.allclose(ratio, 1, rtol=1e-12))
+        if not self._multiply(b, ratio) and not (_periodic(ratio, u.channels) and self._multiply(a, 1 / ratio[: u.channels])):
+            return False
+        a.members += b.members
+        a.period = math.gcd(a.period, b.period)
+        a.anchored |= b.anchored
+        for node in b.members:
+            self._component[id(node)] = a
+        return True
+
+    def _multiply(self, component: _Component, ratio: np.ndarray, anchor: bool = False) -> bool:
+        if not np.allclose(ratio, 1, rtol=1e-12):
+            if component.anchored or not _periodic(ratio, component.period):
+                return False
+            part = ratio[: component.period]
+            for node in component.members:
+                self.offset[id(node)] = self.offset[id(node)] * np.tile(part, node.channels // component.period)
+        component.anchored |= anchor
+        return True
+
+
+def _periodic(vector: np.ndarray, period: int) -> bool:
+    return len(vector) % period == 0 and np.allclose(vector, np.tile(vector[:period], len(vector) // period), rtol=1e-12)
+
+
+def _carries(node: Node) -> bool:
+    return not node.constant and len(node.shape) >= 2 and isinstance(node.shape[-1], int)
+
+
+def _elements(node: Node) -> int:
+    return math.prod(size or 1 for size in node.shape)
+
+
+def _assign(graph: Graph, readers: Readers) -> dict[int, np.ndarray]:
+    """The scale s of each tensor, by node id."""
+    nodes = [node for node in graph.nodes() if _carries(node)]
+    edges = [_Edge(_elements(node), None, node, np.ones(node.channels)) for node in [graph.input, *graph.outputs] if _carries(node)]
+    for node in graph.nodes():
+        edges += _edges(node, readers)
+    forest = _Forest(nodes)
+    for edge in sorted(edges, key=lambda edge: -edge.cost):
+        forest.connect(edge)
+    return forest.offset
+
+
+def same(node: Node) -> bool:
+    """Whether the node is positively homogeneous and keeps its channels: s_out = s_in."""
+    if node.op not in _HOMOGENEOUS or not _carries(node) or not _carries(node.inputs[0]):
+        return False
+    x = node.inputs[0]
+    if node.op in ("Reshape", "Squeeze", "Mean"):
+        # Only what leaves the channels where they are.
+        if node.channels != x.channels:
+            return False
+        return node.op != "Mean" or all(int(a) % len(x.shape) != len(x.shape) - 1 for a in np.atleast_1d(_value(node.inputs[1])))
+    return True
+
+
+def _value(node: Node) -> np.ndarray:
+    return np.array([-1]) if node.value is None else node.value
+
+
+def _edges(node: Node, readers: Readers) -> list[_Edge]:
+    if node.constant or not node.inputs:
+        return []
+    carried = [source for source in node.inputs if _carries(source)]
+    if node.op in CONVOLUTIONS or node.op in (SQUEEZE, BINARIZE):
+        return [] if node.op != BINARIZE else [_Edge(_elements(node), None, node, np.ones(node.channels))]
+    if node.op == AFFINE:
+        scale = scale_of(node)
+        if readers.absorbs(node) or np.any(scale <= 0):
+            return []
+        return [_Edge(_elements(node), node.inputs[0], node, scale)]
+    if _carries(node) and node.op in _SUMS and all(source.shape == node.shape for source in carried):
+        return [_Edge(_elements(node), source, node, np.ones(node.channels)) for source in carried]
+    if node.op == EXPAND:
+        return [_Edge(_elements(node.inputs[0]), node.inputs[0], node, np.ones(node.channels))]
+    if same(node):
+        cost = min(_elements(node), _elements(node.inputs[0]))
+        return [_Edge(cost, node.inputs[0], node, np.ones(node.channels))]
+    return [_Edge(_elements(t), None, t, np.ones(t.channels)) for t in (*carried, node) if _carries(t)]
+
+
+class _Rebuild:
+    """Write every node anew for tensors stored divided by their scales; what an edge could not carry becomes a multiplication."""
+
+    def __init__(self, graph: Graph, scale: dict[int, np.ndarray]):
+        self.graph, self.scale = graph, scale
+        self.new: dict[int, Node] = {}
+
+    def run(self) -> None:
+        for node in self.graph.nodes():
+            self.new[id(node)] = self._copy(node)
+        self.graph.outputs = [self._read(node, np.ones(1)) for node in self.graph.outputs]
+
+    def _of(self, node: Node) -> np.ndarray:
+        return self.scale.get(id(node), np.ones(1))
+
+    def _read(self, node: Node, wanted: np.ndarray) -> Node:
+        """The node's value divided by ``wanted``."""
+        return _times(self.new[id(node)], self._of(node) / wanted)
+
+    def _copy(self, node: Node) -> Node:
+        if node is self.graph.input or node.constant:
+            return node
+        s = self._of(node)
+        if node.op == AFFINE:
+            x = node.inputs[0]
+            return affine(self.new[id(x)], scale_of(node) * self._of(x) / s, shift_of(node) / s, node.name)
+        if node.op == BINARIZE:
+            return self._with(node, [self.new[id(node.inputs[0])]])
+        if node.op == SQUEEZE:
+            x, gain = node.inputs
+            groups = x.channels // node.channels
+            scaled = constant(_value(gain) * self._of(x) / np.tile(np.broadcast_to(s, (node.channels,)), groups))
+            return self._with(node, [self.new[id(x)], scaled])
+        if node.op in CONVOLUTIONS and node.inputs[1].value is not None:
+            return _times(self._with(node, [self.new[id(node.inputs[0])], self._kernel(node)]), 1 / s)
+        if node.op == EXPAND:
+            x = node.inputs[0]
+            if _periodic(np.broadcast_to(s, (node.channels,)), x.channels):
+                return self._with(node, [self._read(x, np.broadcast_to(s, (node.channels,))[: x.channels])])
+            tiled = np.tile(np.broadcast_to(self._of(x), (x.channels,)), node.channels // x.channels)
+            return _times(self._with(node, [self.new[id(x)]]), tiled / s)
+        if node.op in _SUMS and all(source.shape == node.shape for source in node.inputs):
+            return self._with(node, [self._read(source, s) for source in node.inputs])
+        if same(node):
+            x, *rest = node.inputs
+            if _elements(x) > _elements(node):
+                return _times(self._with(node, [self.new[id(x)], *rest]), self._of(x) / s)
+            return self._with(node, [self._read(x, s), *rest])
+        return _times(self._with(node, [self._read(source, np.ones(1)) for source in node.inputs]), 1 / s)
+
+    def _kernel(self, node: Node) -> Node:
+        """The kernel times the scale of what the convolution reads, channel by channel."""
+        kernel, s = _value(node.inputs[1]), self._of(node.inputs[0])
+        if np.all(s == 1):
+            return node.inputs[1]
+        if node.op == "MatMul":
+            by_row = not node.attributes.get("transpose_b")
+            return constant(kernel * (s[:, None] if by_row and len(s) > 1 else s))
+        groups = 1 if node.op == "DepthwiseConv2dNative" else len(s) // kernel.shape[2]
+        if groups > 1:
+            # Output channels come in groups, each of which reads its own part of the input.
+            parts = np.split(np.broadcast_to(s, (node.inputs[0].channels,)), groups)
+            kernels = np.split(kernel, groups, axis=3)
+            return constant(np.concatenate([k * p[:, None] for k, p in zip(kernels, parts, strict=True)], axis=3))
+        return constant(kernel * s[:, None])
+
+    def _with(self, node: Node, inputs: list[Node]) -> Node:
+        return Node(node.op, inputs, node.attributes, None, node.shape, node.name)
+
+
+def _times(node: Node, factor: np.ndarray) -> Node:
+    return node if np.allclose(factor, 1, rtol=1e-12) else affine(node, factor, 0.0, node.name)

@@ -1,0 +1,106 @@
+"""Shifts travel: an addition of a constant merges with the next one, or vanishes into a convolution's bias.
+
+With p stored without its shift d, p = p' + d, and z the output of a convolution with bias:
+
+    (p' + d) + c            = p' + (d + c)                     one addition instead of two
+    (p' + d) + (a * z + b)  = p' + (a * z + (b + d))           the convolution's bias takes it
+    (x + (a * z + b)) + d   = x + (a * z + (b + d))            the same, from behind a sum that nothing else reads
+    pool(p' + d)            = pool(p') + d                     average pooling, where padding does not count
+    concat(x, y) + d        = concat(x + d_x, y + d_y)         where both can take theirs
+
+A shifted tensor that several operations read (ReActNet's activations feed a sign and a shortcut) is shifted for each of them, and
+each rids itself of the shift. What is left of ReActNet's three additions a unit is the one before the sign.
+"""
+
+import numpy as np
+
+from el_larq.converters.fold.ir import AFFINE, Graph, Node, Readers, affine, scale_of, shift_of
+from el_larq.converters.fold.rewrite import Notes
+
+_SUMS = ("Add", "AddV2")
+
+
+def shifts(graph: Graph, notes: Notes) -> None:
+    # Each pass moves every shift one operation further; a graph is no deeper than it has nodes.
+    for _ in range(len(graph.nodes())):
+        if not any(rule(graph, node, notes) for node in graph.nodes() for rule in _RULES):
+            return
+
+
+def is_shift(node: Node) -> bool:
+    return node.op == AFFINE and bool(np.all(scale_of(node) == 1)) and bool(np.any(shift_of(node)))
+
+
+def _merge(graph: Graph, node: Node, notes: Notes) -> bool:
+    """An AFFINE of an AFFINE. The inner one stays for its other readers, unless it is part of a convolution then."""
+    if node.op != AFFINE or node.inputs[0].op != AFFINE:
+        return False
+    inner, readers = node.inputs[0], Readers(graph)
+    if readers.absorbs(inner) and not readers.only_one(inner):
+        return False
+    scale, shift = scale_of(node), shift_of(node)
+    merged = affine(inner.inputs[0], scale * scale_of(inner), scale * shift_of(inner) + shift, node.name)
+    graph.replace(node, merged)
+    notes.applied.append(f"{node.name}: merged with {inner.name}")
+    return True
+
+
+def _into_summand(graph: Graph, node: Node, notes: Notes) -> bool:
+    """A shift behind a sum, or a shifted summand: the summand that is a convolution takes it."""
+    if node.op not in _SUMS:
+        return False
+    readers = Readers(graph)
+    bias = next((s for s in node.inputs if readers.absorbs(s) and readers.only_one(s)), None)
+    if bias is None or node.inputs[0] is node.inputs[1]:
+        return False
+    other = node.inputs[1] if node.inputs[0] is bias else node.inputs[0]
+    behind = readers.of(node)[0] if readers.only_one(node) and is_shift(readers.of(node)[0]) else None
+    if behind is not None:
+        _add_to(bias, shift_of(behind))
+        graph.replace(behind, node)
+        notes.applied.append(f"{behind.name}: into the bias of {bias.name}")
+        return True
+    if is_shift(other):
+        _add_to(bias, shift_of(other))
+        node.inputs = [other.inputs[0] if s is other else s for s in node.inputs]
+        notes.applied.append(f"{other.name}: into the bias of {bias.name}")
+        return True
+    return False
+
+
+def _through_pool(graph: Graph, node: Node, notes: Notes) -> bool:
+    if node.op != "AvgPool" or not is_shift(node.inputs[0]):
+        return False
+    shifted = node.inputs[0]
+    pooled = Node(node.op, [shifted.inputs[0]], node.attributes, None, node.shape, node.name)
+    graph.replace(node, affine(pooled, 1.0, shift_of(shifted), shifted.name))
+    notes.applied.append(f"{shifted.name}: through {node.name}")
+    return True
+
+
+def _through_concat(graph: Graph, node: Node, notes: Notes) -> bool:
+    if not is_shift(node) or node.inputs[0].op != "ConcatV2":
+        return False
+    concat, readers = node.inputs[0], Readers(graph)
+    *parts, axis = concat.inputs
+    along_channels = axis.value is not None and int(axis.value) in (-1, len(concat.shape) - 1)
+    if not along_channels or not readers.only_one(concat) or not all(_can_take(part, readers) for part in parts):
+        return False
+    bounds = np.cumsum([0, *(part.channels for part in parts)])
+    shifted = [affine(p, 1.0, shift_of(node)[a:b], node.name) for p, a, b in zip(parts, bounds, bounds[1:], strict=False)]
+    graph.replace(node, Node(concat.op, [*shifted, axis], concat.attributes, None, concat.shape, concat.name))
+    notes.applied.append(f"{node.name}: into the parts of {concat.name}")
+    return True
+
+
+def _can_take(node: Node, readers: Readers) -> bool:
+    if not readers.only_one(node):
+        return False
+    return readers.absorbs(node) or (node.op in _SUMS and any(readers.absorbs(s) and readers.only_one(s) for s in node.inputs))
+
+
+def _add_to(bias: Node, shift: np.ndarray) -> None:
+    bias.inputs = affine(bias.inputs[0], scale_of(bias), shift_of(bias) + shift).inputs
+
+
+_RULES = (_merge, _into_summand, _through_pool, _through_concat)
