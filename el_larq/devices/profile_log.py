@@ -1,0 +1,123 @@
+"""The benchmark tool's operator profile: rows of its "Run Order" table, from its tab-separated or its CSV form.
+
+Columns follow the heading, because versions differ (a `[start]` column until about 2020). A node type holds spaces, commas and
+parentheses, in CSV without quotes; a name holds `;`, `/`, `[`, `]` and is cut by the converter.
+"""
+
+import re
+from dataclasses import dataclass
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf"
+_PHASE = re.compile(r"Profiling Info for (.*?):?\s*$")
+_TABLE = re.compile(r"=====+ (Run Order|Top by .*?|Summary by .*?|.*?) =====+")
+_INDEX = re.compile(r":(\d+)$")
+_COLUMNS = {
+    "node type": "type",
+    "start": "start",
+    "first": "first",
+    "avg ms": "avg",
+    "avg_ms": "avg",
+    "%": "percent",
+    "cdf%": "cdf",
+    "mem kb": "memory",
+    "times called": "times",
+    "name": "name",
+}
+_END = ("Number of nodes executed", "Timings (microseconds)", "Memory (bytes)")
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    """One row, in run order. ``avg_ms`` is of one call; ``percent`` is of all calls; ``index`` ends the name, or is None."""
+
+    node_type: str
+    name: str
+    index: int | None
+    avg_ms: float
+    percent: float
+    times_called: int
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds an inference spends in it."""
+        # Integers divided by the number of runs: the oldest versions print 0 for an operator that was called every time.
+        return self.avg_ms * max(self.times_called, 1)
+
+    @property
+    def delegated(self) -> bool:
+        """Whether a delegate (XNNPACK) ran it: its index then counts inside a partition, and rows may have been merged."""
+        return self.name.startswith("Delegate/")
+
+
+def parse(text: str) -> list[ProfileRow]:
+    """Rows of the regular runs, from a log or a CSV file; empty where there is no profile."""
+    rows: list[ProfileRow] = []
+    phase, table = "regular", ""
+    columns: list[str] | None = None
+    tabs = False
+    for line in re.split(r"\r*\n", text):
+        if match := _PHASE.search(line):
+            phase, table, columns = match[1].lower(), "", None
+            continue
+        if match := _TABLE.search(line):
+            table, columns = match[1], None
+            if table == "Run Order" and "initialization" not in phase:
+                # Several profiles in one log: the last one counts.
+                rows = []
+            continue
+        if table != "Run Order" or "initialization" in phase:
+            continue
+        if not line.strip() or any(end in line for end in _END):
+            columns = None if rows else columns
+            continue
+        if columns is None:
+            tabs = "\t" in line and "[" in line
+            columns = _heading(line, tabs)
+            continue
+        row = _from_tabs(line, columns) if tabs else _from_csv(line, columns)
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def _heading(line: str, tabs: bool) -> list[str] | None:
+    """Names of columns in this module's words; None when the line is no heading."""
+    cells = [cell.strip().strip("[]").lower() for cell in line.split("\t" if tabs else ",")]
+    found = [_COLUMNS.get(cell, cell) for cell in cells if cell]
+    return found if {"type", "avg", "name"} <= set(found) else None
+
+
+def _from_tabs(line: str, columns: list[str]) -> ProfileRow | None:
+    cells = line.split("\t")
+    # Rows start with a tab, and a log's prefix may stand before it.
+    cells = [cell.strip() for cell in cells[1:]]
+    if len(cells) < len(columns):
+        return None
+    cells = [*cells[: len(columns) - 1], "\t".join(cells[len(columns) - 1 :])]
+    return _row(dict(zip(columns, cells, strict=True)))
+
+
+def _from_csv(line: str, columns: list[str]) -> ProfileRow | None:
+    numeric = [column for column in columns if column not in ("type", "name")]
+    pattern = r"(?P<type>.*?),\s*" + "".join(rf"(?P<{column}>{_NUMBER})%?,\s*" for column in numeric) + r"(?P<name>.*)"
+    match = re.fullmatch(pattern, line.strip())
+    if match is None:
+        return None
+    # The tool writes a name's commas as tabs.
+    return _row(match.groupdict() | {"name": match["name"].replace("\t", ",").strip()})
+
+
+def _row(cells: dict[str, str]) -> ProfileRow | None:
+    try:
+        name = cells["name"]
+        index = _INDEX.search(name)
+        return ProfileRow(
+            node_type=cells["type"].strip(),
+            name=name[: index.start()] if index else name,
+            index=int(index[1]) if index else None,
+            avg_ms=float(cells["avg"]),
+            percent=float(cells.get("percent", "0").rstrip("%")),
+            times_called=int(float(cells.get("times", "1"))),
+        )
+    except ValueError:
+        return None

@@ -1,0 +1,109 @@
+"""A device behind the system's ssh: its configuration, agent, jump hosts and host keys are the user's own.
+
+One connection serves everything: the first command is the master, the others go through its socket. Files go through
+`cat` on that connection and not through scp, which would need an sftp server on the device (small systems with Dropbear have none)
+and would interpret paths a second time.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from el_larq.devices import process, shell
+from el_larq.devices.process import Completed
+from el_larq.devices.target import PATIENCE, Target, copy_failed
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import read_bytes, write_bytes
+
+_FORM = re.compile(r"ssh://(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^@:/\[\]]+)(?::(?P<port>\d+))?/?")
+# A host or user may reach a shell of this machine by way of ProxyCommand or Match exec in the user's configuration.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%+-]*")
+
+_FAILURES = {
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: if that is expected (a new system on the card), "
+    "remove the old one with ssh-keygen -R HOST and connect once with ssh; otherwise somebody else may be answering",
+    "Host key verification failed": "its host key is not known yet: connect once with ssh and accept it",
+    "Permission denied": "the device refuses the login, or asks for a password, which el-larq never types: "
+    "set up a key (ssh-keygen, ssh-copy-id) or load it into the agent (ssh-add)",
+    "Could not resolve hostname": "the name of the host is unknown; check it, or use its address",
+    "Connection refused": "nothing answers at that port; is sshd running on the device?",
+    "No route to host": "the host cannot be reached; is it switched on and in the same network?",
+    "timed out": "the host does not answer; is it switched on and in the same network?",
+    "Too many authentication failures": "the agent offers too many keys; name one with IdentityFile and IdentitiesOnly",
+    "Bad owner or permissions": "ssh rejects the permissions of its configuration file",
+}
+
+
+class SshTarget(Target):
+    """`ssh://[user@]host[:port]`; the host may be an alias of the user's ssh configuration.
+
+    Arguments:
+        config: a configuration file to use instead of ~/.ssh/config.
+    """
+
+    def __init__(self, name: str, config: Path | None = None):
+        match = _FORM.fullmatch(name)
+        if match is None:
+            raise UsageError(f"{name!r} is no target of the form ssh://user@host[:port]")
+        user, host, port = match["user"], match["host"].strip("[]"), match["port"]
+        for what, value in (("user", user), ("host", host)):
+            if value is not None and not _NAME.fullmatch(value):
+                raise UsageError(f"{value!r} is no name of a {what}: letters, digits and . _ - only")
+        if port is not None and not 0 < int(port) < 65536:
+            raise UsageError(f"{port} is no port: 1 to 65535")
+        self.name = name.rstrip("/")
+        self._host = host
+        self._options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=5"]
+        self._options += ["-o", "ServerAliveCountMax=4", "-o", "ForwardX11=no", "-o", "ClearAllForwardings=yes", "-T"]
+        # Notices of the server's banner are no errors.
+        self._options += ["-o", "LogLevel=ERROR"]
+        if config is not None:
+            self._options += ["-F", str(config.absolute())]
+        if user is not None:
+            self._options += ["-l", user]
+        if port is not None:
+            self._options += ["-p", port]
+        self._sockets: Path | None = None
+
+    def command(self, source: str, *, keeper: bool = False) -> list[str]:
+        return ["ssh", *self._options, *self._multiplexed(keeper), "--", self._host, shell.for_any_login_shell(source)]
+
+    def _multiplexed(self, master: bool) -> list[str]:
+        if os.name == "nt":  # its ssh has no control sockets
+            return []
+        if self._sockets is None:
+            # A socket's path has about 100 characters at most.
+            parent = tempfile.gettempdir()
+            self._sockets = Path(tempfile.mkdtemp(prefix="el-larq-", dir=parent if len(parent) < 50 else "/tmp"))
+        control = "yes" if master else "no"
+        return ["-o", f"ControlMaster={control}", "-o", "ControlPersist=no", "-S", str(self._sockets / "c")]
+
+    def push(self, local: Path, remote: str) -> None:
+        content = read_bytes(local)
+        self._push_by(self.command(shell.script('cat > "$1"', [remote])), content, local)
+
+    def fetch(self, remote: str, local: Path) -> None:
+        done = process.run_bytes(self.command(shell.script('cat < "$1"', [remote])), timeout=10 * PATIENCE)
+        if done.returncode:
+            raise copy_failed(self.name, remote, done.stderr.decode(errors="replace"))
+        write_bytes(local, done.stdout)
+
+    def failure(self, done: Completed) -> str:
+        if done.status != 255:
+            return ""
+        for sign, meaning in _FAILURES.items():
+            if sign in done.stderr:
+                return meaning
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return f"ssh failed: {lines[-1][:200]}" if lines else "the connection was lost"
+
+    def close(self) -> None:
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._sockets = None
+
+    def check(self) -> None:
+        if shutil.which("ssh") is None:
+            raise ElLarqError("ssh is not installed: install OpenSSH's client (Debian: apt-get install openssh-client)")
