@@ -1,13 +1,48 @@
 """Every target by name. Imports nothing heavy: the command line lists them."""
 
-from el_larq.errors import unknown_name
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from el_larq.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from el_larq.devices.target import Target
 
 TARGETS = {
-    "local": "this machine, in-process with LCE's interpreter; an x86 latency says nothing about a BNN on ARM",
+    "local": "this machine, in-process with LCE's interpreter, or with --binary; an x86 latency says nothing about a BNN on ARM",
+    "ssh://user@host[:port]": "a Raspberry Pi or any Linux device, through the system's ssh with its configuration and keys",
+    "android[:SERIAL]": "a phone with USB debugging, through the system's adb",
 }
 
 
 def check_target(name: str) -> str:
-    if name not in TARGETS:
-        raise unknown_name("target", name, TARGETS)
-    return name
+    """The kind of a target: local, ssh or android; raises UsageError for anything else."""
+    if name == "local":
+        return "local"
+    if name.startswith("ssh:"):
+        return "ssh"
+    if name == "android" or name.startswith("android:"):
+        return "android"
+    if "@" in name or name.startswith("ssh"):
+        raise UsageError(f"unknown target {name!r}; a device behind ssh is written ssh://user@host[:port]")
+    raise unknown_name("target", name, ("local", "android", "ssh://user@host[:port]"))
+
+
+def open_target(name: str, *, ssh_config: Path | None = None) -> "Target":
+    """The way to a device; nothing is connected yet.
+
+    Raises:
+        UsageError: the name is no target, or its user, host, port or serial is wrong.
+    """
+    kind = check_target(name)
+    if kind == "ssh":
+        from el_larq.devices.ssh import SshTarget
+
+        return SshTarget(name, ssh_config)
+    if kind == "android":
+        from el_larq.devices.android import AndroidTarget
+
+        return AndroidTarget(name)
+    from el_larq.devices.local_shell import LocalTarget
+
+    return LocalTarget()

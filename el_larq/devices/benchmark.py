@@ -1,0 +1,300 @@
+"""Measuring models on a device with the benchmark binary: several models and numbers of threads, interleaved and repeated."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from el_larq import tflite
+from el_larq.devices import benchmark_log, engine, layers, profile_log
+from el_larq.devices.benchmark_log import BenchmarkLog
+from el_larq.devices.failures import explain
+from el_larq.devices.folder import Folder
+from el_larq.devices.probe import Device, celsius, probe
+from el_larq.devices.process import Completed
+from el_larq.devices.record import Record
+from el_larq.devices.target import Target
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import read_bytes
+
+_SPARE_MB = 8.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    runs, warmup: at least so many inferences; the tool goes on for a second, and half a second of warm-up, at least. repeat:
+    how often each model is started anew; rounds go through all models. cool_down: seconds to wait at most, before a run, for the
+    processor to be as cool as it was. cores: "auto" pins to the big cores of a device that has two kinds, "all" to none, else
+    numbers of cores. marks: notes on a model by its path. flags: more arguments of the tool.
+    """
+
+    models: tuple[Path, ...]
+    threads: tuple[int, ...] = (1,)
+    runs: int = 50
+    warmup: int = 5
+    repeat: int = 3
+    profile: bool = False
+    binary: Path | None = None
+    cool_down: float = 0.0
+    cores: str = "auto"
+    timeout: float = 600.0
+    folder: str | None = None
+    marks: dict[str, tuple[str, ...]] | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    path: Path
+    content: bytes
+    graph: tflite.Graph
+    remote: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path),
+            "name": self.path.name,
+            "sha256": hashlib.sha256(self.content).hexdigest(),
+            "bytes": len(self.content),
+        }
+
+
+Keep = Callable[[Record, dict[str, str]], None]
+
+
+class Session:
+    """A target with the benchmark binary and the models on it; everything goes when it ends.
+
+    Raises:
+        ElLarqError: the device is not there, does not fit the binary, has no room, or a model is none.
+    """
+
+    def __init__(self, target: Target, plan: Plan, notify: Callable[[str], None] = lambda line: None):
+        if len({path.absolute() for path in plan.models}) != len(plan.models):
+            raise UsageError("a model is named twice; --repeat measures the same one again")
+        contents = [(path, read_bytes(path)) for path in plan.models]
+        self.models = [
+            Model(path, content, tflite.parse(content, str(path)), f"model{number}.tflite")
+            for number, (path, content) in enumerate(contents)
+        ]
+        self.target, self.plan, self.notify = target, plan, notify
+        self.folder = Folder(target, plan.folder)
+        self.device = Device("unknown")
+        self.engine: dict[str, Any] = {}
+        self.flags: set[str] = set()
+
+    def __enter__(self) -> "Session":
+        if self.plan.binary is not None:
+            engine.read_elf(self.plan.binary)
+        self.folder.__enter__()
+        try:
+            self._prepare()
+        except BaseException as error:
+            self.folder.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self.folder.__exit__(*details)
+
+    def _prepare(self) -> None:
+        self.device = probe(self.target, self.folder.path, time.time())
+        binary = engine.choose(self.device, android=self.target.android, binary=self.plan.binary)
+        content = read_bytes(binary)
+        needed = (len(content) + sum(len(model.content) for model in self.models)) / 2**20
+        free = self.device.disk_free_mb
+        if free is not None and free < needed + _SPARE_MB / 8:
+            raise ElLarqError(
+                f"{self.target.name}: no space left: {free:.1f} MB free in {self.folder.path}, {needed:.1f} MB needed; "
+                "free some, or choose another place with --folder"
+            )
+        self.notify(f"{self.target.name}: {describe(self.device)}")
+        self.notify(f"copying {binary.name} and {len(self.models)} model{'s' * (len(self.models) > 1)} ({needed:.1f} MB)")
+        checked = {self.folder.place(binary, "engine", executable=True)}
+        checked |= {self.folder.place(model.path, model.remote) for model in self.models}
+        self.engine = {
+            "path": str(binary),
+            "name": binary.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "copy_checked_by": "size" if "size" in checked else "sha256",
+        }
+        self._ask_flags()
+
+    def _ask_flags(self) -> None:
+        """Which flags the binary knows: they differ between versions, and an unknown one is ignored with exit status 0."""
+        done = self.folder.run([f"{self.folder.path}/engine", "--help"], timeout=self.plan.timeout)
+        told = [line.split("=")[0].strip() for line in (done.stdout + done.stderr).splitlines()]
+        self.flags = {word.removeprefix("--") for word in told if word.startswith("--")}
+        if not self.flags:
+            self._complete_or_raise(benchmark_log.parse(done.stdout, done.stderr), done, self.plan.binary or Path("engine"))
+        lce = "use_reference_bconv" in self.flags
+        self.engine["lce"] = lce
+        for model in self.models:
+            if not lce and any(operator.name.startswith("Lce") for operator in model.graph.operators):
+                raise ElLarqError(
+                    f"{self.engine['name']} is no benchmark binary of LCE and cannot run {model.path.name}, which holds "
+                    "binary convolutions; get LCE's with el-larq engine fetch"
+                )
+
+    def run_all(self, keep: Keep) -> list[Record]:
+        """All runs of the plan. ``keep`` gets each record with its logs as soon as there is one: nothing measured is lost."""
+        records: list[Record] = []
+        start = self.device.celsius
+        for threads, repeat, model, profile in self._order():
+            if records and self.plan.cool_down:
+                self._cool(start)
+            record, logs = self.run(model, threads, repeat=repeat, profile=profile)
+            records.append(record)
+            keep(record, logs)
+            what = "profile, without XNNPACK" if profile else f"repeat {repeat + 1} of {self.plan.repeat}"
+            self.notify(f"{model.path.name}, {threads} thread{'s' * (threads > 1)}, {what}: {record.latency_ms:.3f} ms")
+        return records
+
+    def _order(self) -> Iterator[tuple[int, int, Model, bool]]:
+        for threads in self.plan.threads:
+            for repeat in range(self.plan.repeat):
+                for model in self.models:
+                    yield threads, repeat, model, False
+        if self.plan.profile:
+            for model in self.models:
+                yield self.plan.threads[0], 0, model, True
+
+    def run(
+        self, model: Model, threads: int, *, repeat: int = 0, profile: bool = False, flags: Sequence[str] = ()
+    ) -> tuple[Record, dict[str, str]]:
+        """One run of the benchmark binary.
+
+        Raises:
+            ElLarqError: it did not come to its final timings line; the message says why.
+        """
+        cores, pin = self._pin(threads)
+        wanted = {
+            "graph": f"{self.folder.path}/{model.remote}",
+            "num_threads": str(threads),
+            "num_runs": str(self.plan.runs),
+            "warmup_runs": str(max(1, self.plan.warmup)),
+        }
+        # XNNPACK is on unless it is switched off, whatever the tool's help says. Its rows cannot be told apart in a profile.
+        if profile:
+            wanted |= {"enable_op_profiling": "true", "use_xnnpack": "false", "max_profiling_buffer_entries": "100000"}
+        marks = list((self.plan.marks or {}).get(str(model.path), ()))
+        if self.flags:
+            missing = sorted(set(wanted) - self.flags - {"max_profiling_buffer_entries"})
+            if "graph" in missing:
+                missing.remove("graph")
+            if missing:
+                marks.append(f"the benchmark binary does not know --{', --'.join(missing)}: its defaults hold")
+            wanted = {name: value for name, value in wanted.items() if name == "graph" or name in self.flags}
+        arguments = [f"--{name}={value}" for name, value in wanted.items()] + [*self.plan.flags, *flags]
+        command = [*pin, f"{self.folder.path}/engine", *arguments]
+        before = celsius(self.target)
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        done = self.folder.run(command, timeout=self.plan.timeout)
+        log = benchmark_log.parse(done.stdout, done.stderr)
+        self._complete_or_raise(log, done, model.path)
+        found = layers.join(profile_log.parse(done.stdout), model.graph) if profile else []
+        if profile and not found:
+            marks.append("the benchmark binary printed no profile")
+        record = Record(
+            time=at,
+            target=self.target.name,
+            model=model.facts,
+            device=self.device.to_dict(),
+            engine=self.engine,
+            runtime={
+                "num_threads": threads,
+                "cores": list(cores),
+                "use_xnnpack": not profile,
+                "profile": profile,
+                "repeat": repeat,
+            },
+            latency_metrics=log.latency_metrics(),
+            memory_metrics=log.memory_metrics(),
+            misc_metrics={"model_size_mb": len(model.content) / 1e6} | log.misc_metrics(),
+            command=tuple(command),
+            before={"celsius": before},
+            after={"celsius": celsius(self.target)},
+            layers=tuple(layer.to_dict() for layer in found),
+            marks=tuple(dict.fromkeys([*marks, *self._warnings(log, done)])),
+        )
+        return record, {"stdout": done.stdout, "stderr": done.stderr}
+
+    def _complete_or_raise(self, log: BenchmarkLog, done: Completed, model: Path) -> None:
+        if log.complete:
+            return
+        if not log.errors and (lost := self.folder.lost()):
+            raise lost
+        if reason := self.target.failure(done):
+            raise ElLarqError(f"{self.target.name}: {reason}")
+        raise ElLarqError(f"{self.target.name}: {model.name}: {explain(log, done)}")
+
+    def _warnings(self, log: BenchmarkLog, done: Completed) -> list[str]:
+        marks = [f"the benchmark binary warns: {warning}" for warning in log.warnings]
+        if done.status:
+            marks.append(f"the benchmark binary ended with status {done.status} after its final timings line")
+        return marks
+
+    def _pin(self, threads: int) -> tuple[tuple[int, ...], list[str]]:
+        """Cores to run on and the command before the binary's that does it."""
+        big, count = self.device.big_cores, self.device.cpus or 0
+        if self.plan.cores == "all":
+            return (), []
+        if self.plan.cores == "auto":
+            if not self.device.taskset or not 0 < len(big) < count or threads > len(big):
+                return (), []
+            cores = big
+        else:
+            cores = parse_cores(self.plan.cores)
+            if count and max(cores) >= count:
+                raise UsageError(f"--cores {self.plan.cores}: the device has cores 0 to {count - 1}")
+            if not self.device.taskset:
+                raise ElLarqError(f"{self.target.name}: the device has no taskset, so nothing can be pinned; use --cores all")
+        return cores, ["taskset", f"{sum(1 << core for core in cores):x}"]
+
+    def _cool(self, start: float | None) -> None:
+        deadline = time.monotonic() + self.plan.cool_down
+        while (rest := deadline - time.monotonic()) > 0:
+            now = None if start is None else celsius(self.target)
+            if start is not None and now is not None and now <= start + 2:
+                return
+            time.sleep(min(rest, 5.0))
+
+
+def parse_cores(text: str) -> tuple[int, ...]:
+    """Cores from a list like 4-7 or 0,2; raises UsageError."""
+    cores: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) > 1023:
+            raise UsageError(f"--cores {text!r} is no list of cores like 4-7 or 0,2, and neither auto nor all")
+        cores |= set(range(int(first), int(last or first) + 1))
+    if not cores:
+        raise UsageError(f"--cores {text!r} names no core")
+    return tuple(sorted(cores))
+
+
+def describe(device: Device) -> str:
+    """A device in one line."""
+    parts = [device.board or device.machine]
+    if device.board:
+        parts.append(device.machine)
+    if device.bits:
+        parts.append(f"{device.bits}-bit")
+    if device.android:
+        parts.append(f"Android {device.android}")
+    if device.cpus:
+        big = len(device.big_cores)
+        parts.append(f"{device.cpus} cores" + (f", {big} of them big" if 0 < big < device.cpus else ""))
+    if device.governors:
+        parts.append(f"governor {'/'.join(device.governors)}")
+    if device.celsius is not None:
+        parts.append(f"{device.celsius:.0f} °C")
+    return ", ".join(parts)
+
+

@@ -1,0 +1,87 @@
+"""Models compared with a baseline, with what the noise of the measurement allows to say."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from el_larq.devices.record import Record
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A model at one number of threads over its repeats.
+
+    latency_ms: median over the repeats. noise_ms: half the range of the repeats, or twice the standard error inside a run if that
+    is more. ratio: to the baseline at the same number of threads. within_noise: whether the difference to it is
+    smaller than both noises together; None for the baseline itself.
+    """
+
+    model: str
+    sha256: str
+    threads: int
+    repeats: int
+    latency_ms: float
+    noise_ms: float
+    stddev_ms: float | None
+    min_ms: float | None
+    peak_mem_mb: float | None
+    ratio: float
+    within_noise: bool | None
+    marks: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(records: Sequence[Record]) -> list[Compared]:
+    """Rows in the order of the records; the first model is the baseline. Profiled runs do not count: they are slower."""
+    groups: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        if not record.profiled:
+            groups.setdefault((record.model["path"], record.threads), []).append(record)
+    rows: list[Compared] = []
+    baselines: dict[int, tuple[float, float]] = {}
+    for (path, threads), group in groups.items():
+        latencies = [record.latency_ms for record in group]
+        latency, noise = statistics.median(latencies), _noise(group)
+        known = baselines.setdefault(threads, (latency, noise))
+        first = not any(row.threads == threads for row in rows)
+        rows.append(
+            Compared(
+                model=path,
+                sha256=group[0].model["sha256"],
+                threads=threads,
+                repeats=len(group),
+                latency_ms=latency,
+                noise_ms=noise,
+                stddev_ms=_median(group, "stddev_ms"),
+                min_ms=min((r.latency_metrics["min_ms"] for r in group if "min_ms" in r.latency_metrics), default=None),
+                peak_mem_mb=_memory(group),
+                ratio=latency / known[0],
+                within_noise=None if first else abs(latency - known[0]) <= noise + known[1],
+                marks=tuple(dict.fromkeys(mark for record in group for mark in record.marks)),
+            )
+        )
+    return rows
+
+
+def _noise(group: Sequence[Record]) -> float:
+    latencies = [record.latency_ms for record in group]
+    errors = [
+        2 * record.latency_metrics.get("stddev_ms", 0.0) / max(1, record.misc_metrics.get("num_runs", 1)) ** 0.5
+        for record in group
+    ]
+    return max((max(latencies) - min(latencies)) / 2, statistics.median(errors))
+
+
+def _median(group: Sequence[Record], name: str) -> float | None:
+    values = [record.latency_metrics[name] for record in group if name in record.latency_metrics]
+    return statistics.median(values) if values else None
+
+
+def _memory(group: Sequence[Record]) -> float | None:
+    """Peak memory of the process, or what it grew by where only that is told, in MB."""
+    peaks = [record.memory_metrics["peak_mem_mb"] for record in group if "peak_mem_mb" in record.memory_metrics]
+    grown = [r.memory_metrics["overall_footprint_kb"] / 1024 for r in group if "overall_footprint_kb" in r.memory_metrics]
+    return max(peaks or grown, default=None)

@@ -1,0 +1,148 @@
+"""Which benchmark binary fits a device, and where it is."""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from el_larq.devices.probe import Device
+from el_larq.errors import ElLarqError, UsageError
+
+TAG = "v0.16.0"
+"""The release of LCE whose converter this project uses; runtime and converter should be of the same."""
+
+ASSETS = {
+    "aarch64": "64-bit ARM Linux (Raspberry Pi OS 64-bit)",
+    "aarch32": "32-bit ARM Linux (Raspberry Pi OS 32-bit)",
+    "android_arm64": "64-bit ARM Android",
+}
+_MACHINES = {0x28: "arm", 0xB7: "aarch64", 0x3E: "x86_64", 0x03: "x86", 0xF3: "riscv"}
+_ARM64 = ("aarch64", "arm64")
+
+
+def asset_name(kind: str) -> str:
+    return f"lce_benchmark_model_{kind}"
+
+
+def cache_folder() -> Path:
+    """Where downloaded binaries are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
+    return (Path(base) if base else Path.home() / ".cache") / "el-larq" / "engine"
+
+
+def kind_for(device: Device, *, android: bool) -> str:
+    """The asset that runs on a device.
+
+    Raises:
+        ElLarqError: LCE has released none for it.
+    """
+    arm64, arm32 = device.machine in _ARM64, device.machine.startswith(("armv7", "armv8l", "armv6"))
+    if android or device.android:
+        if (arm64 and device.bits != 32) or "arm64-v8a" in device.abis:
+            return "android_arm64"
+        raise ElLarqError(f"LCE has released no benchmark binary for Android on {_describe(device)}; build one and give it with --binary")
+    if arm64 and device.bits != 32:
+        return "aarch64"
+    if arm64 or (arm32 and device.machine != "armv6l"):
+        return "aarch32"
+    raise ElLarqError(f"LCE has released no benchmark binary for Linux on {_describe(device)}; build one and give it with --binary")
+
+
+def choose(device: Device, *, android: bool, binary: Path | None) -> Path:
+    """The binary to push: the user's own, or the fetched one that fits.
+
+    Raises:
+        ElLarqError: it does not fit the device, or nothing was fetched.
+    """
+    if binary is not None:
+        check_fits(binary, device, android=android)
+        return binary
+    kind = kind_for(device, android=android)
+    path = cache_folder() / TAG / asset_name(kind)
+    if not path.is_file():
+        raise ElLarqError(f"no benchmark binary for {ASSETS[kind]} yet: el-larq engine fetch {kind}, or --binary PATH")
+    check_fits(path, device, android=android)
+    return path
+
+
+@dataclass(frozen=True)
+class Elf:
+    """What an executable's header says: 32 or 64 bits, the machine, and the loader it asks for ("" when static)."""
+
+    bits: int
+    machine: str
+    loader: str
+
+
+def read_elf(path: Path) -> Elf | None:
+    """The header of an ELF file; None for a script or anything else."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise UsageError(f"cannot read the benchmark binary {path}: {error.strerror or error}") from error
+    if head[:4] != b"\x7fELF" or len(head) < 64:
+        return None
+    bits = {1: 32, 2: 64}.get(head[4])
+    order = {1: "<", 2: ">"}.get(head[5])
+    if bits is None or order is None:
+        return None
+    machine = struct.unpack_from(f"{order}H", head, 18)[0]
+    return Elf(bits, _MACHINES.get(machine, f"machine {machine}"), _loader(head, bits, order))
+
+
+def _loader(head: bytes, bits: int, order: str) -> str:
+    """PT_INTERP of the program headers."""
+    try:
+        offset = struct.unpack_from(f"{order}Q" if bits == 64 else f"{order}I", head, 32 if bits == 64 else 28)[0]
+        size, count = struct.unpack_from(f"{order}HH", head, 54 if bits == 64 else 42)
+        for number in range(count):
+            at = offset + number * size
+            if struct.unpack_from(f"{order}I", head, at)[0] == 3:
+                if bits == 64:
+                    start, length = struct.unpack_from(f"{order}Q", head, at + 8)[0], struct.unpack_from(f"{order}Q", head, at + 32)[0]
+                else:
+                    start, length = struct.unpack_from(f"{order}I", head, at + 4)[0], struct.unpack_from(f"{order}I", head, at + 16)[0]
+                return head[start : start + length].rstrip(b"\0").decode(errors="replace")
+    except struct.error:
+        pass
+    return ""
+
+
+def check_fits(path: Path, device: Device, *, android: bool) -> None:
+    """Refuse a binary that cannot run on a device, with the reason. A script is believed."""
+    elf = read_elf(path)
+    if elf is None:
+        with open(path, "rb") as file:
+            if file.read(2) != b"#!":
+                raise UsageError(f"{path} is no program: it is neither an ELF executable nor a script")
+        return
+    runs = {"aarch64": {"aarch64"}, "arm64": {"aarch64"}, "x86_64": {"x86_64"}, "amd64": {"x86_64"}}.get(device.machine)
+    if device.machine.startswith("armv"):
+        runs = {"arm"}
+    if device.bits == 32 and runs == {"aarch64"}:
+        runs = {"arm"}
+    elif runs == {"aarch64"} and device.bits is None:
+        runs = {"aarch64", "arm"}
+    elif runs == {"x86_64"}:
+        runs = {"x86"} if device.bits == 32 else {"x86_64", "x86"}
+    if runs is not None and elf.machine not in runs:
+        raise ElLarqError(
+            f"{path.name} is for {elf.machine} ({elf.bits} bits) and cannot run on {_describe(device)}; {_remedy(device, android)}"
+        )
+    on_android = android and device.android is not None
+    if on_android and elf.loader and "/system/" not in elf.loader and "/apex/" not in elf.loader:
+        raise ElLarqError(f"{path.name} is for Linux (it asks for {elf.loader}) and cannot run on Android; {_remedy(device, True)}")
+    if not android and device.android is None and "/system/" in elf.loader:
+        raise ElLarqError(f"{path.name} is for Android and cannot run on Linux; {_remedy(device, False)}")
+
+
+def _remedy(device: Device, android: bool) -> str:
+    try:
+        return f"el-larq engine fetch {kind_for(device, android=android)} gets the one that can"
+    except ElLarqError:
+        return "build one for it"
+
+
+def _describe(device: Device) -> str:
+    return f"{device.machine} with a {device.bits}-bit userland" if device.bits else device.machine

@@ -1,0 +1,186 @@
+"""What a device is and how it feels: architecture, cores, governor, temperature, memory, disk, Android version."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from el_larq.devices.target import Target
+
+# Each line is key=value; what a device does not tell is missing. $1: the folder whose disk counts.
+_PROBE = r"""
+say() { printf '%s=%s\n' "$1" "$2"; }
+say machine "$(uname -m 2>/dev/null)"
+say kernel "$(uname -sr 2>/dev/null)"
+say time "$(date +%s 2>/dev/null)"
+say elf_class "$(od -An -tu1 -j4 -N1 /proc/self/exe 2>/dev/null | tr -d ' ')"
+say long_bit "$(getconf LONG_BIT 2>/dev/null)"
+say cpus "$(nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo)"
+for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
+  number=${cpu##*/cpu}
+  [ -r "$cpu/cpu_capacity" ] && say "capacity.$number" "$(cat "$cpu/cpu_capacity")"
+  [ -r "$cpu/cpufreq/cpuinfo_max_freq" ] && say "max_khz.$number" "$(cat "$cpu/cpufreq/cpuinfo_max_freq")"
+  [ -r "$cpu/cpufreq/scaling_governor" ] && say "governor.$number" "$(cat "$cpu/cpufreq/scaling_governor")"
+done
+for zone in /sys/class/thermal/thermal_zone*; do
+  [ -r "$zone/temp" ] && say "temp.$(cat "$zone/type" 2>/dev/null)" "$(cat "$zone/temp" 2>/dev/null)"
+done
+while read -r key value rest; do
+  [ "$key" = MemAvailable: ] && say mem_kb "$value"
+done < /proc/meminfo 2>/dev/null
+say disk_kb "$(df -k "$1" 2>/dev/null | tail -n 1 | awk '{print $(NF-2)}' 2>/dev/null)"
+if [ -r /proc/device-tree/model ]; then say board "$(tr -d '\000' < /proc/device-tree/model)"; fi
+while IFS=: read -r key value; do
+  case $key in Features*|flags*) say features "$value"; break;; esac
+done < /proc/cpuinfo 2>/dev/null
+if command -v getprop > /dev/null 2>&1; then
+  say android "$(getprop ro.build.version.release)"
+  say sdk "$(getprop ro.build.version.sdk)"
+  say abis "$(getprop ro.product.cpu.abilist)"
+  say board "$(getprop ro.product.manufacturer) $(getprop ro.product.model)"
+fi
+command -v taskset > /dev/null 2>&1 && say taskset yes
+command -v vcgencmd > /dev/null 2>&1 && say throttled "$(vcgencmd get_throttled 2>/dev/null)"
+exit 0
+"""
+_WARM = r"""
+for zone in /sys/class/thermal/thermal_zone*; do
+  [ -r "$zone/temp" ] && printf 'temp.%s=%s\n' "$(cat "$zone/type" 2>/dev/null)" "$(cat "$zone/temp" 2>/dev/null)"
+done
+exit 0
+"""
+# Zones that speak of something else than the processor.
+_COLD = ("battery", "charger", "usb", "wifi", "pmic", "skin", "quiet", "xo", "modem", "camera", "nvme")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Facts about a device at one moment; None or empty where it does not tell.
+
+    bits: of its userland, 32 or 64, which decides what programs it can run whatever its kernel is.
+    big_cores: numbers of the fastest kind of core, all cores where they are alike. celsius: of the hottest processor zone.
+    clock_offset_s: the device's clock minus this machine's; nothing is timed with it.
+    """
+
+    machine: str
+    bits: int | None = None
+    kernel: str = ""
+    board: str = ""
+    android: str | None = None
+    android_sdk: int | None = None
+    abis: tuple[str, ...] = ()
+    cpus: int | None = None
+    big_cores: tuple[int, ...] = ()
+    governors: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    celsius: float | None = None
+    mem_available_mb: float | None = None
+    disk_free_mb: float | None = None
+    throttled: str | None = None
+    taskset: bool = False
+    clock_offset_s: float | None = None
+    temperatures: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of its numbers must know."""
+        notes = []
+        if self.governors and "performance" not in self.governors:
+            notes.append(
+                f"CPU governor {'/'.join(self.governors)}: clocks follow the load, so short runs look slower; performance is steadier"
+            )
+        if self.throttled and not self.throttled.endswith("0x0"):
+            notes.append(f"the board reports throttling or low voltage since it started ({self.throttled})")
+        if self.clock_offset_s is not None and abs(self.clock_offset_s) > 3600:
+            notes.append(f"the device's clock is off by {abs(self.clock_offset_s) / 3600:.0f} h; nothing here depends on it")
+        if self.celsius is not None and self.celsius >= 70:
+            notes.append(f"the processor is at {self.celsius:.0f} °C and may slow down: let it cool (--cool-down)")
+        if self.machine in ("x86_64", "amd64", "i686"):
+            notes.append("x86: LCE has no optimized binary kernel there; no latency on it says anything about a BNN on ARM")
+        return notes
+
+
+def probe(target: Target, folder: str, now: float) -> Device:
+    """Ask a device what it is. ``now``: this machine's time in seconds since 1970."""
+    return parse(target.execute(_PROBE, folder).stdout, now)
+
+
+def celsius(target: Target) -> float | None:
+    """Temperature of the hottest processor zone, degrees Celsius."""
+    return _hottest(_temperatures(_pairs(target.execute(_WARM).stdout)))
+
+
+def parse(text: str, now: float) -> Device:
+    """Facts from the probe's output; whatever is damaged or missing is left out."""
+    pairs = _pairs(text)
+    found = dict(pairs)
+    temperatures = _temperatures(pairs)
+    clock = _integer(found.get("time"))
+    bits = {"1": 32, "2": 64}.get(found.get("elf_class", "")) or _integer(found.get("long_bit"))
+    return Device(
+        machine=found.get("machine", "").strip() or "unknown",
+        bits=bits if bits in (32, 64) else None,
+        kernel=found.get("kernel", ""),
+        board=found.get("board", "").strip(),
+        android=found.get("android") or None,
+        android_sdk=_integer(found.get("sdk")),
+        abis=tuple(part for part in found.get("abis", "").split(",") if part),
+        cpus=_integer(found.get("cpus")),
+        big_cores=_big_cores(pairs, _integer(found.get("cpus"))),
+        governors=tuple(sorted({value for key, value in pairs if key.startswith("governor.") and value})),
+        features=tuple(found.get("features", "").split()),
+        celsius=_hottest(temperatures),
+        mem_available_mb=_megabytes(found.get("mem_kb")),
+        disk_free_mb=_megabytes(found.get("disk_kb")),
+        throttled=found.get("throttled") or None,
+        taskset=found.get("taskset") == "yes",
+        clock_offset_s=None if clock is None else float(round(clock - now)),
+        temperatures=temperatures,
+    )
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    lines = [line.rstrip("\r").partition("=") for line in text.split("\n")]
+    return [(key, value) for key, equals, value in lines if equals]
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return int(text or "")
+    except ValueError:
+        return None
+
+
+def _megabytes(text: str | None) -> float | None:
+    value = _integer(text)
+    return None if value is None else value / 1024
+
+
+def _temperatures(pairs: list[tuple[str, str]]) -> dict[str, float]:
+    """Degrees Celsius by zone. The kernel counts thousandths; some old ones count degrees, or report nonsense."""
+    found = {}
+    for key, value in pairs:
+        reading = _integer(value) if key.startswith("temp.") else None
+        if reading is None:
+            continue
+        degrees = reading / 1000 if abs(reading) >= 1000 else float(reading)
+        if -40 <= degrees <= 150:
+            found[key.removeprefix("temp.")] = degrees
+    return found
+
+
+def _hottest(temperatures: dict[str, float]) -> float | None:
+    return max((value for zone, value in temperatures.items() if not any(c in zone.lower() for c in _COLD)), default=None)
+
+
+def _big_cores(pairs: list[tuple[str, str]], cpus: int | None) -> tuple[int, ...]:
+    """The cores of the highest capacity, or of the highest clock where capacities are not told."""
+    for kind in ("capacity.", "max_khz."):
+        values = {int(k.removeprefix(kind)): _integer(v) for k, v in pairs if k.startswith(kind) and k[len(kind) :].isdigit()}
+        known = {core: value for core, value in values.items() if value}
+        if known:
+            top = max(known.values())
+            # A "prime" core some percent above its neighbours is of their kind.
+            return tuple(sorted(core for core, value in known.items() if value >= 0.8 * top))
+    return tuple(range(cpus or 0))

@@ -1,0 +1,142 @@
+"""A measured run as it is kept: one JSON file, with the raw log beside it, never changed afterwards.
+
+`latency_metrics`, `memory_metrics` and `misc_metrics` have the fields of LiteRT's BenchmarkResult; all else is this project's.
+"""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from el_larq.devices.result import Measurement
+from el_larq.errors import ElLarqError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of the benchmark of one model.
+
+    model: path, name, sha256, bytes. device: probe.Device as a dict. engine: the benchmark binary (or interpreter) that ran
+    it. command: its arguments on the device. runtime: num_threads, cores, use_xnnpack, repeat (from 0). before, after:
+    temperatures in °C. layers: of a profile, layers.Layer as dicts. marks: what must be said beside the numbers.
+    """
+
+    time: str
+    target: str
+    model: dict[str, Any]
+    device: dict[str, Any]
+    engine: dict[str, Any]
+    runtime: dict[str, Any]
+    latency_metrics: dict[str, float]
+    memory_metrics: dict[str, float] = field(default_factory=dict)
+    misc_metrics: dict[str, Any] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    layers: tuple[dict[str, Any], ...] = ()
+    marks: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+    @property
+    def threads(self) -> int:
+        return int(self.runtime["num_threads"])
+
+    @property
+    def profiled(self) -> bool:
+        return bool(self.runtime.get("profile"))
+
+    @property
+    def latency_ms(self) -> float:
+        """The median where the tool tells it, its average otherwise."""
+        return self.latency_metrics.get("median_ms", self.latency_metrics["avg_ms"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def from_measurement(measurement: Measurement, size: int, device: dict[str, Any], time: str, marks: tuple[str, ...]) -> Record:
+    """The record of an in-process measurement."""
+    import statistics
+
+    latencies = measurement.latencies_ms
+    return Record(
+        time=time,
+        target=measurement.target,
+        model={
+            "path": measurement.model,
+            "name": Path(measurement.model).name,
+            "sha256": measurement.sha256,
+            "bytes": size,
+        },
+        device=device,
+        engine={"name": "LCE's interpreter in Python", "kernel": measurement.kernel},
+        runtime={"num_threads": measurement.threads, "use_xnnpack": True, "repeat": 0},
+        latency_metrics={
+            "avg_ms": statistics.fmean(latencies),
+            "min_ms": min(latencies),
+            "max_ms": max(latencies),
+            "stddev_ms": statistics.pstdev(latencies),
+            "median_ms": measurement.median_ms,
+        },
+        misc_metrics={"model_size_mb": size / 1e6, "num_runs": len(latencies), "num_warmup_runs": measurement.warmup},
+        marks=marks,
+    )
+
+
+def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> Path:
+    """Add a record, and its raw logs by suffix, to a folder of results; returns the JSON's path.
+
+    Raises:
+        ElLarqError: the folder cannot be written.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(record.model["name"]).stem)[:40] or "model"
+    kind = re.sub(r"[^A-Za-z0-9_-]+", "_", record.target)[:40]
+    stamp = re.sub(r"[^0-9T]", "", record.time)[:15]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = _reserve(folder, f"{stamp}-{name}-{kind}-t{record.threads}")
+        content = record.to_dict() | {"logs": [f"{path.stem}.{suffix}.txt" for suffix in logs or {}]}
+        for suffix, text in (logs or {}).items():
+            (folder / f"{path.stem}.{suffix}.txt").write_text(text, encoding="utf-8", errors="replace")
+        # The empty file of the reservation becomes the record in one step.
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ElLarqError(f"cannot write results to {folder}: {error.strerror or error}; choose another folder with -o") from error
+    return path
+
+
+def _reserve(folder: Path, stem: str) -> Path:
+    """A path that no other run, also not one at the same moment, has: existing results are never replaced."""
+    number = 1
+    while True:
+        path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def read(path: Path) -> Record:
+    """A record from its file.
+
+    Raises:
+        ElLarqError: it is none.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        known = {name: content[name] for name in Record.__dataclass_fields__ if name in content}
+        record = Record(**known)
+        if record.latency_ms <= 0 or record.threads < 1:
+            raise ValueError("no latency")
+    except OSError as error:
+        raise ElLarqError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ElLarqError(f"{path} is no result of el-larq benchmark, or a damaged one") from error
+    return record
