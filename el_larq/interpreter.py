@@ -54,3 +54,15 @@ class Interpreter:
             raise ElLarqError(f"{self.source}: takes inputs of shape {self.input_shape}; got {tuple(images.shape[1:])}")
         outputs = self._interpreter.predict(images, verbose=0)
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+    def run_real(self, images: np.ndarray) -> np.ndarray:
+        """The first output (N, ...) in real numbers for real-valued inputs (N, ...), whatever integers the model works with."""
+        kind, scale, zero = (getattr(self._interpreter, f"input_{name}")[0] for name in ("types", "scales", "zero_points"))
+        if np.issubdtype(kind, np.integer):
+            limits = np.iinfo(kind)
+            images = np.clip(np.round(images / (scale or 1) + (zero or 0)), limits.min, limits.max)
+        output = self.run(images.astype(kind))[0]
+        kind, scale, zero = (getattr(self._interpreter, f"output_{name}")[0] for name in ("types", "scales", "zero_points"))
+        if np.issubdtype(kind, np.integer):
+            return ((output.astype(np.float32) - (zero or 0)) * (scale or 1)).astype(np.float32)
+        return output

@@ -81,25 +81,25 @@ def count(model: keras.Model) -> Counts:
         ValueError: the output size of a layer is not static.
     """
     entries: dict[int, LayerCount] = {}
-    for layer, input_shape, output_shape in _calls(model):
-        entry = _count_call(layer, input_shape, output_shape)
+    for layer, input_shape, output_shape in calls(model):
+        entry = count_call(layer, input_shape, output_shape)
         if entry is not None:
             known = entries.get(id(layer))
             entries[id(layer)] = entry if known is None else replace(known, macs=known.macs + entry.macs)
     return Counts(tuple(entries.values()))
 
 
-def _calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any, Any]]:
+def calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any, Any]]:
     """Each call of a layer, those of nested models in their place, with the shapes that go in and come out."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
             if isinstance(node.layer, keras.Model):
-                yield from _calls(node.layer)
+                yield from calls(node.layer)
             else:
                 yield node.layer, node.input_shapes, node.output_shapes
 
 
-def _count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> LayerCount | None:
+def count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> LayerCount | None:
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         kernel = layer.depthwise_kernel
     elif isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):

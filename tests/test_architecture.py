@@ -26,7 +26,7 @@ MAY_IMPORT = {
 """Packages from the bottom up and what each may import, beside itself and the base."""
 
 _BELOW = ("compression", "models", "methods", "data", "layers", "quantizers")
-_MIDDLE = ("devices", "training", "converters", "evaluation")
+_MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doctor")
 for _name in _MIDDLE:
     MAY_IMPORT[_name] = (*_BELOW, *_MIDDLE)
 MAY_IMPORT["report"] = (*_MIDDLE, *_BELOW)
@@ -163,6 +163,11 @@ def test_importing_the_package_imports_no_tensorflow() -> None:
         ["train", "--help"],
         ["convert", "--help"],
         ["predict", "--help"],
+        ["inspect", "--help"],
+        ["inspect", str(ROOT / "tests" / "data" / "t1.tflite")],
+        ["evaluate", "--help"],
+        ["export-weights", "--help"],
+        ["doctor", "--help"],
         ["benchmark", "--help"],
         ["demo", "--help"],
         *(["list", kind] for kind in ("networks", "methods", "links", "recipes", "datasets", "targets")),

@@ -51,14 +51,15 @@ def say(line: str) -> None:
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for people: first column left-aligned, numbers to the right."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for index, heading in enumerate(headings):
         numeric = index > 0 and all(isinstance(row[index], (int, float)) or _like_number(row[index]) for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     console = Console()
     # Rich cuts what does not fit 80 columns; a pipe has no width to fit.
     console.width = console.width if console.is_terminal else 160

@@ -15,9 +15,13 @@ from el_larq.errors import ElLarqError, summarize
 COMMANDS = {
     "train": "Train a network with a method on a data set.",
     "convert": "Convert a Keras model to a .tflite for Larq Compute Engine.",
+    "inspect": "What a model weighs, computes and needs, layer by layer.",
+    "evaluate": "Accuracy of a Keras model or a .tflite on a data set.",
+    "export-weights": "The binary kernels of a model as packed bits and scales.",
     "benchmark": "Measure the latency of .tflite files.",
     "predict": "Classify image files with a Keras model or a .tflite.",
     "list": "Networks, methods, links, recipes, data sets, targets.",
+    "doctor": "What this machine has and lacks, and how to mend it.",
     "demo": "Train, convert, verify and time two networks on embedded data.",
 }
 
@@ -29,7 +33,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"el_larq.cli.{cmd_name}").command
+        return importlib.import_module(f"el_larq.cli.{cmd_name.replace('-', '_')}").command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from el_larq.errors import unknown_name

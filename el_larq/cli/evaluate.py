@@ -1,0 +1,67 @@
+"""`el-larq evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--dataset", help="el-larq list datasets. [default: the one the model was trained on]")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
+@click.option("--images", type=click.IntRange(1), help="Only so many, spread evenly over the test split.")
+@click.option("--workers", type=click.IntRange(1), help="Processes for a .tflite. [default: one for each core]")
+@common_options
+def command(model: Path, dataset: str | None, out: Path | None, images: int | None, workers: int | None, as_json: bool) -> None:
+    """Accuracy of MODEL (.h5, .keras, SavedModel or .tflite) on the test split of a data set.
+
+    Leaves evaluation.json, confusion.svg and reliability.svg. An interrupted evaluation goes on where it stopped.
+
+    \b
+    el-larq evaluate model.tflite
+    """
+    from el_larq.data.registry import DATASETS
+    from el_larq.errors import ElLarqError, unknown_name
+
+    if not model.exists():
+        raise ElLarqError(f"{model}: no such file")
+    if dataset is not None and dataset not in DATASETS:
+        raise unknown_name("data set", dataset, DATASETS)
+    if model.suffix != ".tflite":
+        start_tensorflow()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from el_larq.evaluation.evaluate import evaluate
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("images")
+        result = evaluate(
+            model,
+            dataset,
+            out=out,
+            images=images,
+            workers=workers,
+            notify=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if as_json:
+        print_json({"folder": str(result.folder), **result.to_dict()})
+        return
+    scores = result.scores
+    rows = [(c.label, c.images, _percent(c.recall), _percent(c.precision)) for c in scores.classes]
+    print_table(f"{model} on {result.dataset}", ("class", "images", "recognized", "right when called so"), rows)
+    print(f"top-1             {scores.top1:.2%} of {scores.images:,} images")
+    if scores.top5 is not None:
+        print(f"top-5             {scores.top5:.2%}")
+    print(f"calibration error {scores.ece:.4f}")
+    if result.images_now < scores.images:
+        say(f"{scores.images - result.images_now:,} images had been done before an interruption")
+    print(f"report            {result.folder}")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

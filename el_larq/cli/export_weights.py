@@ -1,0 +1,42 @@
+"""`el-larq export-weights`."""
+
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json, start_tensorflow
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--binary", is_flag=True, help="The binary kernels as packed bits and scales; the one form there is.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .npz to write.")
+@common_options
+def command(model: Path, binary: bool, out: Path, as_json: bool) -> None:
+    """Write the binary kernels of MODEL (.h5, .keras, SavedModel or .tflite) as packed bits, a bit a weight, with scales.
+
+    Keras files hold the real-valued kernels that training works on; only their signs matter afterwards.
+    docs/inspecting.md has the format; el_larq.inspection.weights.read_weights reads it.
+    """
+    from el_larq.errors import ElLarqError, UsageError
+    from el_larq.files import check_writable
+
+    if not binary:
+        raise UsageError("say --binary: packed bits and scales are the one form that is exported; model.h5 itself has the rest")
+    if out.suffix != ".npz":
+        raise UsageError(f"{out}: weights are written as .npz; name the file so")
+    if not model.exists():
+        raise ElLarqError(f"{model}: no such file")
+    check_writable(out)
+    if model.suffix != ".tflite":
+        start_tensorflow()
+    from el_larq.inspection.weights import binary_layers, write_weights
+
+    layers = binary_layers(model)
+    write_weights(layers, out, model.name)
+    bits = sum(layer.signs.size for layer in layers)
+    if as_json:
+        names = [{"name": layer.name, "shape": list(layer.signs.shape)} for layer in layers]
+        print_json({"file": str(out), "bits": bits, "bytes": out.stat().st_size, "layers": names})
+        return
+    print(f"wrote {out}: {len(layers)} binary convolutions, {bits:,} bits in {out.stat().st_size:,} bytes")

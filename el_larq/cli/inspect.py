@@ -1,0 +1,124 @@
+"""`el-larq inspect`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+
+if TYPE_CHECKING:
+    from el_larq.inspection.summary import Inspection
+
+
+_SHOWN = ("schema", "inputs", "outputs")
+"""What the card says that is printed anyway."""
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--plot", "picture", type=click.Path(path_type=Path), help="Draw bits, MACs and memory over depth: F.svg, .png, .pdf."
+)
+@click.option("--total", is_flag=True, help="Totals only, without the table.")
+@common_options
+def command(model: Path, picture: Path | None, total: bool, as_json: bool) -> None:
+    """Say what MODEL (.h5, .keras, SavedModel, or anybody's .tflite) weighs, computes and needs.
+
+    A .tflite needs neither TensorFlow nor LCE for that.
+    """
+    from el_larq.errors import ElLarqError
+    from el_larq.files import check_writable
+    from el_larq.inspection.inspect import inspect
+    from el_larq.inspection.plot import check_format
+
+    if not model.exists():
+        raise ElLarqError(f"{model}: no such file")
+    if picture is not None:
+        check_format(picture)
+        check_writable(picture)
+    if model.suffix != ".tflite":
+        start_tensorflow()
+    inspection = inspect(model)
+    if picture is not None:
+        from el_larq.inspection.plot import plot
+
+        plot(inspection, picture)
+        say(f"wrote {picture}")
+    if as_json:
+        print_json(inspection.to_dict())
+        return
+    if not total:
+        _print_layers(inspection)
+    _print_totals(inspection)
+
+
+def _print_layers(inspection: "Inspection") -> None:
+    rows = []
+    for layer in inspection.layers:
+        weights = (f"{layer.weights[bits]:,}" if layer.weights.get(bits) else "" for bits in (1, 8, 32))
+        macs = (f"{layer.macs:,}" if layer.mac_bits == bits and layer.macs else "" for bits in (1, 8, 32))
+        shape = "x".join(map(str, layer.output_shape[1:])) or "1"
+        sizes = (f"{size / 1000:,.1f}" if size else "" for size in (layer.memory, layer.activation, layer.live))
+        rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes))
+    weights = [f"{bits}-bit weights" for bits in (1, 8, 32)]
+    macs = [f"{bits}-bit MACs" for bits in (1, 8, 32)]
+    headings = ["layer", "kind", "output", *weights, *macs, "weights kB", "output kB", "alive kB"]
+    # A column in which no layer has anything says nothing.
+    shown = [i for i in range(len(headings)) if i < 3 or any(row[i] for row in rows)]
+    print_table(inspection.model, [headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
+
+
+def _print_totals(inspection: "Inspection") -> None:
+    lines = [
+        ("file", f"{inspection.size:,} bytes"),
+        (
+            "as .tflite" if inspection.format != "tflite" else "predicted",
+            f"{inspection.predicted_size:,} bytes{_departure(inspection)}: "
+            + ", ".join(f"{size:,} {name}" for name, size in inspection.predicted.items() if size),
+        ),
+        ("weights", _by_bits(inspection.weights)),
+        ("MACs", _by_bits(inspection.macs)),
+        ("OPs", f"{inspection.ops:,.0f} = {inspection.flops:,} FLOPs + {inspection.bops:,} BOPs / 64"),
+        (
+            "peak RAM",
+            f"{inspection.arena:,} bytes of activations and buffers (greatest buffer {inspection.scratch_peak:,}; "
+            f"no plan can do with less than {inspection.live_peak:,})",
+        ),
+        *(("input", _describe(tensor)) for tensor in inspection.inputs),
+        *(("output", _describe(tensor)) for tensor in inspection.outputs),
+        *(("metadata", f"{name}, {size:,} bytes") for name, size in inspection.metadata.items()),
+        *(
+            ("card", f"{name}: {_short(value)}")
+            for name, value in inspection.card.items()
+            if value is not None and name not in _SHOWN
+        ),
+        *(("note", f"MACs of {name} are not counted") for name in inspection.uncounted),
+        *(("note", note) for note in inspection.notes),
+    ]
+    for heading, text in lines:
+        print(f"{heading:11}{text}")
+
+
+def _departure(inspection: "Inspection") -> str:
+    """How much larger a .tflite is than its weights and metadata: names, shapes and the operators themselves."""
+    if inspection.format != "tflite" or not inspection.predicted_size:
+        return ""
+    return f" (the file has {inspection.size / inspection.predicted_size - 1:+.1%} for names, shapes and operators)"
+
+
+def _by_bits(counts: dict[int, int]) -> str:
+    return ", ".join(f"{count:,} of {bits} bit" for bits, count in counts.items() if count) or "none"
+
+
+def _describe(tensor: dict[str, object]) -> str:
+    return f"{tensor['name']}: {tensor['type']} {tensor['shape']}"
+
+
+def _short(value: object, limit: int = 120) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {item}" for name, item in value.items() if not isinstance(item, (dict, list)))
+    elif isinstance(value, list):
+        value = f"{len(value)}: {', '.join(str(item) for item in value)}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,1 @@
+"""What this machine has and lacks for each part of the toolchain."""

@@ -1,0 +1,102 @@
+"""This machine: processor, accelerators, memory, disk."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from el_larq.doctor.check import LACK, NOTE, OK, Check
+from el_larq.doctor.versions import installed
+
+# What a run of resnet26 on photos and its conversion leave, many times over; and what converting ResNet26 at 224 takes.
+NEED_DISK, NEED_MEMORY = 2e9, 3e9
+START_SECONDS = 120
+
+_FEATURES = {"x86_64": ("avx", "avx2", "fma", "avx512f"), "aarch64": ("asimd", "asimddp"), "arm64": ("asimd", "asimddp")}
+_ASK_TENSORFLOW = """
+import json, el_larq, tensorflow as tf
+print("\\n" + json.dumps([[d.device_type, d.name] for d in tf.config.list_physical_devices()]))
+"""
+
+
+def checks(folder: Path) -> list[Check]:
+    return [_cores(), _features(), _memory(), _disk(folder), _accelerators()]
+
+
+def _cores() -> Check:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Check("machine", "cores", OK, f"{usable} usable, {platform.machine()}, {platform.system()} {platform.release()}")
+
+
+def cpu_flags() -> set[str]:
+    """Feature flags as Linux lists them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
+
+
+def _features() -> Check:
+    machine, flags = platform.machine(), cpu_flags()
+    wanted = _FEATURES.get(machine)
+    if not flags or wanted is None:
+        return Check("machine", "CPU features", NOTE, f"not known on {platform.system()} {machine}")
+    present = ", ".join(name for name in wanted if name in flags) or "none of " + ", ".join(wanted)
+    if machine == "x86_64" and "avx" not in flags:
+        return Check(
+            "machine", "CPU features", LACK, f"{present}; TensorFlow needs AVX", "use another machine, or a VM that passes AVX on"
+        )
+    if machine == "x86_64":
+        return Check("machine", "CPU features", OK, f"{present}; LCE's fast binary kernels are for 64-bit ARM only")
+    return Check("machine", "CPU features", OK, present)
+
+
+def _memory() -> Check:
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return Check("machine", "memory", NOTE, "not known on this system")
+    try:  # what is cached can be had too
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    if available < NEED_MEMORY:
+        return Check(
+            "machine", "memory", NOTE, f"{available / 1e9:.1f} GB available", "close programs; converting large networks takes 3 GB"
+        )
+    return Check("machine", "memory", OK, f"{available / 1e9:.1f} GB available")
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free
+    if free < NEED_DISK:
+        return Check("machine", "disk", LACK, f"{free / 1e9:.1f} GB free in {folder}", "free 2 GB, or work in another folder")
+    return Check("machine", "disk", OK, f"{free / 1e9:.1f} GB free in {folder}")
+
+
+def _accelerators() -> Check:
+    """What TensorFlow itself finds; asked in a process of its own, since a TensorFlow that does not fit the CPU kills it."""
+    if installed("tensorflow") is None:
+        return Check("machine", "accelerators", NOTE, "not known without TensorFlow")
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", _ASK_TENSORFLOW], capture_output=True, text=True, timeout=START_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Check(
+            "machine", "accelerators", LACK, f"TensorFlow did not start in {START_SECONDS} s", "install it anew: make clean install"
+        )
+    if asked.returncode:
+        lines = asked.stderr.strip().splitlines()
+        reason = lines[-1][:200] if lines else f"exit status {asked.returncode}"
+        return Check("machine", "accelerators", LACK, f"TensorFlow does not start: {reason}", "install it anew: make clean install")
+    devices = [name for kind, name in json.loads(asked.stdout.strip().splitlines()[-1]) if kind != "CPU"]
+    if devices:
+        return Check("machine", "accelerators", OK, ", ".join(devices))
+    remedy = "for an NVIDIA GPU: pip install 'tensorflow[and-cuda]' and its driver"
+    return Check("machine", "accelerators", NOTE, "none that TensorFlow can use; training runs on the CPU", remedy)

@@ -1,0 +1,236 @@
+"""How good a model is on a data set's test split: a Keras model or a .tflite, on all cores, resumable."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from el_larq import __version__, card, tflite
+from el_larq.data.dataset import Dataset
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.registry import load_dataset
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.evaluation.scores import Scores, score
+from el_larq.evaluation.state import State
+from el_larq.evaluation.workers import Workers
+from el_larq.files import read_bytes, write_json
+
+# Images a worker takes at a time, and Keras in a batch; seconds between two savings of the state.
+CHUNK = 32
+BATCH = 256
+SAVE_EVERY = 10.0
+
+REPORT = "evaluation.json"
+
+Run = Callable[[np.ndarray, int], Iterator[np.ndarray]]
+"""From all images, uint8 (N, H, W, C), and a first one to the outputs from there on, chunk by chunk."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``seconds`` are those of the images computed now: ``images_now`` of them, the others came from an interrupted run."""
+
+    model: str
+    dataset: str
+    folder: Path
+    scores: Scores
+    images_now: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "el_larq": __version__,
+            "model": self.model,
+            "dataset": self.dataset,
+            "images_now": self.images_now,
+            "seconds": round(self.seconds, 3),
+            **self.scores.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A model ready to run: its file's hash, one image's shape, its card, and how it is run with a preprocessing."""
+
+    sha256: str
+    input_shape: tuple[int, ...]
+    card: card.Card
+    start: Callable[[Preprocessing], Any]
+
+
+def evaluate(
+    model: str | Path,
+    dataset: str | Dataset | None = None,
+    *,
+    out: str | Path | None = None,
+    images: int | None = None,
+    workers: int | None = None,
+    notify: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Scores on the test split, with evaluation.json and pictures in a folder.
+
+    Arguments:
+        dataset: a name from the registry or a data set; None takes the one that the model's card names.
+        out: the folder; None makes evaluations/FOLDER-MODEL-DATASET. An interrupted evaluation leaves its state there, and
+            one of the same model, data and number of images goes on from it.
+        images: only so many, spread evenly over the split.
+        workers: processes for a .tflite; None takes one for each core.
+        notify: called with the images done and their total.
+
+    Raises:
+        UsageError: no data set named, an unknown one, or one that does not fit the model.
+        ElLarqError: the model cannot be run, or the folder not be written.
+    """
+    from el_larq.evaluation.pictures import draw
+
+    path = Path(model)
+    opened = _open_tflite(path, workers) if path.suffix == ".tflite" else _open_keras(path)
+    preprocessing = card.preprocessing(opened.card, str(path))
+    data = _data(dataset, opened, preprocessing, path)
+    preprocessing = preprocessing or data.preprocessing
+    index = np.arange(len(data.test))
+    if images is not None and images < len(index):
+        index = np.linspace(0, len(index) - 1, images).astype(int)
+    folder = Path(out) if out is not None else Path("evaluations") / f"{path.resolve().parent.name}-{path.name}-{data.name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ElLarqError(f"cannot write to {folder}: {error.strerror or error}") from error
+    key = {
+        "model": opened.sha256,
+        "dataset": [data.name, data.version, *data.test.images.shape],
+        "preprocessing": preprocessing.to_dict(),
+        "images": len(index),
+    }
+    state = State(folder, key)
+    start = time.monotonic()
+    before = state.load()
+    with opened.start(preprocessing) as run:
+        outputs = _compute(run, data.test.images[index], before, state, notify)
+    if outputs.ndim != 2 or outputs.shape[1] != data.num_classes:
+        raise ElLarqError(
+            f"{path}: puts out {outputs.shape[1:]} for {data.num_classes} classes of {data.name}; name its own --dataset"
+        )
+    try:
+        scores = score(outputs, data.test.labels[index], data.labels)
+    except ValueError as error:
+        raise ElLarqError(f"{path}: cannot be scored: {error}") from error
+    now = len(index) - (0 if before is None else len(before))
+    result = Evaluation(str(path), data.name, folder, scores, now, time.monotonic() - start)
+    draw(scores, folder, f"{path.name} on {data.name}")
+    write_json(folder / REPORT, result.to_dict())
+    state.remove()
+    return result
+
+
+def _compute(
+    run: Run, images: np.ndarray, before: np.ndarray | None, state: State, notify: Callable[[int, int], None]
+) -> np.ndarray:
+    """All outputs, those computed before first; what there is is saved from time to time and when this is interrupted."""
+    parts = [] if before is None else [before]
+    done = sum(map(len, parts))
+    saved, saved_at = done, time.monotonic()
+    notify(done, len(images))
+    try:
+        # Closed at once when this is interrupted, and not whenever Python collects it.
+        with closing(run(images, done)) as chunks:  # pyright: ignore[reportArgumentType]
+            for outputs in chunks:
+                parts.append(outputs)
+                done += len(outputs)
+                notify(done, len(images))
+                if time.monotonic() - saved_at > SAVE_EVERY:
+                    state.save(np.concatenate(parts))
+                    saved, saved_at = done, time.monotonic()
+    finally:
+        if saved < done < len(images):
+            state.save(np.concatenate(parts))
+    return np.concatenate(parts)
+
+
+def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preprocessing | None, path: Path) -> Dataset:
+    """The data set in the size that the model takes."""
+    height, width, _ = opened.input_shape if len(opened.input_shape) == 3 else (0, 0, 0)
+    if not height:
+        raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are no images")
+    if preprocessing is not None and preprocessing.input_shape != opened.input_shape:
+        raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}; its card says {preprocessing.input_shape}")
+    if dataset is None:
+        dataset = (opened.card.get("dataset") or {}).get("name")
+        if not isinstance(dataset, str):
+            raise UsageError(f"{path}: its file does not say what it was trained on; name a data set with --dataset")
+    if isinstance(dataset, str):
+        if height != width:
+            raise UsageError(f"{path}: takes images of {height}x{width}; data sets come in squares only")
+        dataset = load_dataset(dataset, height)
+    if dataset.preprocessing.input_shape != opened.input_shape:
+        raise UsageError(
+            f"{path}: takes inputs of shape {opened.input_shape}; images of {dataset.name} are {dataset.preprocessing.input_shape}"
+        )
+    return dataset
+
+
+def _open_tflite(path: Path, workers: int | None) -> _Opened:
+    content = read_bytes(path)
+    graph = tflite.parse(content, str(path))
+    if len(graph.inputs) != 1:
+        raise ElLarqError(f"{path}: has {len(graph.inputs)} inputs; only models with one can be evaluated")
+    stored = graph.metadata.get(card.NAME)
+    model_card = card.parse(stored, str(path)) if stored else {}
+    shape = tuple(graph.inputs[0].shape[1:])
+    return _Opened(
+        hashlib.sha256(content).hexdigest(), shape, model_card, lambda p: _TfliteRun(Workers(content, str(path), p, workers))
+    )
+
+
+class _TfliteRun:
+    def __init__(self, workers: Workers):
+        self.workers = workers
+
+    def __enter__(self) -> Run:
+        self.workers.__enter__()
+        return lambda images, start: self.workers.run(images, CHUNK, start)
+
+    def __exit__(self, *reason: object) -> None:
+        self.workers.__exit__(*reason)
+
+
+def _open_keras(path: Path) -> _Opened:
+    from el_larq.models.load import load_model
+
+    model = load_model(path)
+    if len(model.inputs or []) != 1:
+        raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
+    shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
+    return _Opened(_hash(path), shape, card.read(path), lambda p: _KerasRun(model, p))
+
+
+class _KerasRun:
+    """TensorFlow takes all cores by itself."""
+
+    def __init__(self, model: Any, preprocessing: Preprocessing):
+        self.model, self.preprocessing = model, preprocessing
+
+    def __enter__(self) -> Run:
+        return self._run
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _run(self, images: np.ndarray, start: int) -> Iterator[np.ndarray]:
+        for position in range(start, len(images), BATCH):
+            batch = self.preprocessing.scale(images[position : position + BATCH])
+            yield np.asarray(self.model.predict_on_batch(batch))
+
+
+def _hash(path: Path) -> str:
+    """Of a file, or of a folder's files with their names."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(str(file.relative_to(path)).encode() + b"\0")
+        digest.update(read_bytes(file))
+    return digest.hexdigest()

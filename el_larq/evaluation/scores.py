@@ -1,0 +1,109 @@
+"""What a classifier's outputs say of it: accuracy, confusion, calibration.
+
+Expected calibration error (ECE): images in 15 bins of equal width by the probability of the chosen class; the mean, weighted by
+images, of |accuracy - mean probability| over the bins. Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural
+Networks, ICML 2017.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+BINS = 15
+TOP = 5
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class: its images, the share of them that is recognized, and the share of what is called so that is so.
+
+    precision is None where nothing is called so, recall where there are no images.
+    """
+
+    label: str
+    images: int
+    recall: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images whose best probability lies in (low, high]: how many, its mean, and how many are right."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """``confusion[i][j]``: images of class i that were called class j. ``top5`` is None with five classes or fewer."""
+
+    images: int
+    top1: float
+    top5: float | None
+    ece: float
+    classes: tuple[ClassScore, ...]
+    bins: tuple[Bin, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def score(outputs: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Scores:
+    """Scores of logits or probabilities (N, classes) against labels (N,) from 0.
+
+    Raises:
+        ValueError: shapes that do not fit, no images, or outputs that are no numbers.
+    """
+    if outputs.ndim != 2 or outputs.shape != (len(labels), len(names)) or not len(labels):
+        raise ValueError(f"outputs of shape {outputs.shape} for {len(labels)} labels of {len(names)} classes")
+    if not np.isfinite(outputs).all():
+        raise ValueError("outputs that are not finite")
+    probability = probabilities(outputs)
+    # Stable, so that equal outputs are ranked by class, the same everywhere.
+    ranked = np.argsort(-outputs, axis=1, kind="stable")[:, :TOP]
+    predicted = ranked[:, 0]
+    confusion = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    right = predicted == labels
+    bins = _bins(probability[np.arange(len(labels)), predicted], right)
+    return Scores(
+        images=len(labels),
+        top1=float(right.mean()),
+        top5=float((ranked == labels[:, None]).any(axis=1).mean()) if len(names) > TOP else None,
+        ece=sum(b.images * abs(b.accuracy - b.confidence) for b in bins) / len(labels),
+        classes=tuple(_class(name, index, confusion) for index, name in enumerate(names)),
+        bins=bins,
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+    )
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Softmax of logits (N, classes); outputs that already are probabilities are taken as they are."""
+    outputs = outputs.astype(np.float64)
+    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-2):
+        return outputs
+    exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return exponential / exponential.sum(axis=1, keepdims=True)
+
+
+def _class(name: str, index: int, confusion: np.ndarray) -> ClassScore:
+    images, called, right = int(confusion[index].sum()), int(confusion[:, index].sum()), int(confusion[index, index])
+    return ClassScore(name, images, right / images if images else None, right / called if called else None)
+
+
+def _bins(confidence: np.ndarray, right: np.ndarray) -> tuple[Bin, ...]:
+    """The bins that hold images."""
+    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    found = []
+    for i in range(BINS):
+        chosen = index == i
+        if chosen.any():
+            mean, accuracy = float(confidence[chosen].mean()), float(right[chosen].mean())
+            found.append(Bin(i / BINS, (i + 1) / BINS, int(chosen.sum()), mean, accuracy))
+    return tuple(found)

@@ -1,0 +1,35 @@
+"""What an evaluation has computed so far, in a file, so that an interrupted one goes on where it stopped."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from el_larq.files import beside
+
+NAME = "unfinished.npz"
+
+
+class State:
+    """Outputs of the first images, in ``folder``/unfinished.npz, next to ``key``: all that decides what they are."""
+
+    def __init__(self, folder: Path, key: dict[str, Any]):
+        self.path = folder / NAME
+        self.key = json.dumps(key, sort_keys=True)
+
+    def load(self) -> np.ndarray | None:
+        """The outputs (n, classes) of an evaluation with the same key; None where there is none that can be used."""
+        try:
+            with np.load(self.path, allow_pickle=False) as content:
+                return content["outputs"] if str(content["key"]) == self.key else None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def save(self, outputs: np.ndarray) -> None:
+        with beside(self.path) as temporary:
+            np.savez(temporary, key=np.array(self.key), outputs=outputs)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)

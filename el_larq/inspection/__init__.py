@@ -1,0 +1,1 @@
+"""What a model weighs, computes and needs, from its file alone."""

@@ -1,0 +1,160 @@
+"""The memory that TFLite's interpreter plans for one inference: tensors placed in one block, the arena, largest first.
+
+The plan of the default interpreter without delegates, on one thread, with LCE's default kernel. Constants stay in the file's
+buffer and are not part of it. XNNPACK and the indirect kernel keep buffers of their own instead.
+
+Source: TensorFlow 2.16, arena_planner.cc, simple_memory_arena.cc, kernels conv.cc and add_n.cc; LCE 0.16, bconv2d.cc.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from el_larq.inspection.tensors import tensor_bytes
+from el_larq.tflite import Graph, Operator, Tensor
+
+ALIGNMENT = 64
+
+# A result may lie where an input of the same size was, if nothing else reads that input.
+_IN_PLACE = ("ADD", "MUL", "SUB", "DIV")
+# A result that is its first input, byte by byte.
+_SAME_BYTES = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "BITCAST")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A planned arena.
+
+    size: bytes of the whole block.
+    live: bytes of the tensors alive while each operator runs, by its index; their greatest value is what no plan can undercut.
+    scratch: bytes of the buffer that an operator needs only while it runs, for each that needs one, by its index.
+    """
+
+    size: int
+    live: dict[int, int]
+    scratch: dict[int, int]
+
+    @property
+    def lower_bound(self) -> int:
+        return max(self.live.values(), default=0)
+
+
+@dataclass
+class _Block:
+    size: int
+    first: int
+    last: int
+    offset: int = -1
+
+
+def plan(graph: Graph) -> Plan:
+    """The arena of a graph, planned as TFLite does it: largest tensors first, each into the smallest gap that fits it."""
+    scratch = {operator.index: size for operator in graph.operators if (size := scratch_bytes(operator))}
+    blocks = _lifetimes(graph) + [_Block(size, index, index) for index, size in scratch.items()]
+    live = {
+        operator.index: sum(block.size for block in blocks if block.first <= operator.index <= block.last)
+        for operator in graph.operators
+    }
+    return Plan(_place(blocks, len(graph.operators)), live, scratch)
+
+
+def _lifetimes(graph: Graph) -> list[_Block]:
+    """The blocks of computed tensors. Inputs and outputs of the graph live to its end."""
+    end = len(graph.operators)
+    uses = dict.fromkeys((tensor.index for tensor in graph.tensors), 0)
+    for operator in graph.operators:
+        for tensor in operator.inputs:
+            if tensor is not None:
+                uses[tensor.index] += 1
+    kept = {tensor.index for tensor in (*graph.inputs, *graph.outputs)}
+    owner = _shared(graph, uses, kept)
+    blocks: dict[int, _Block] = {}
+    for tensor in graph.inputs:
+        blocks[tensor.index] = _Block(tensor_bytes(tensor), 0, end)
+    for operator in graph.operators:
+        for tensor in operator.outputs:
+            block = owner.get(tensor.index, tensor.index)
+            blocks.setdefault(block, _Block(tensor_bytes(tensor), operator.index, operator.index))
+        for tensor in (*operator.inputs, *operator.outputs):
+            if tensor is None or tensor.constant:
+                continue
+            block = owner.get(tensor.index, tensor.index)
+            if block in blocks:
+                blocks[block].last = max(blocks[block].last, end if tensor.index in kept else operator.index)
+    return list(blocks.values())
+
+
+def _shared(graph: Graph, uses: dict[int, int], kept: set[int]) -> dict[int, int]:
+    """Which tensor's memory a result takes over, for results that are computed in place."""
+    owner: dict[int, int] = {}
+    uses = dict(uses)
+    for operator in graph.operators:
+        if operator.name not in (*_IN_PLACE, *_SAME_BYTES) or not operator.outputs:
+            continue
+        output = operator.outputs[0]
+        candidates = operator.inputs[:1] if operator.name in _SAME_BYTES else operator.inputs
+        for source in candidates:
+            if source is None or not _can_share(source, output, kept):
+                continue
+            root = owner.get(source.index, source.index)
+            if operator.name in _IN_PLACE and uses[root] > 1:
+                continue
+            owner[output.index] = root
+            uses[root] += uses[output.index] - 1
+            break
+    return owner
+
+
+def _can_share(source: Tensor, output: Tensor, kept: set[int]) -> bool:
+    same = tensor_bytes(source) == tensor_bytes(output)
+    return same and not source.constant and source.index not in kept and output.index not in kept
+
+
+def _place(blocks: list[_Block], end: int) -> int:
+    """Give each block an offset; the size of the whole."""
+    placed: list[_Block] = []
+    # What lives throughout lies at the beginning; the rest by falling size, and by age where sizes are equal.
+    order = sorted(blocks, key=lambda b: (not (b.first == 0 and b.last == end), -b.size if b.last < end or b.first else 0, b.first))
+    for block in order:
+        if not block.size:
+            continue
+        best, best_fit, offset = -1, -1, 0
+        for other in placed:
+            if other.last < block.first or other.first > block.last:
+                continue
+            start = _aligned(offset)
+            if start + block.size <= other.offset and (best < 0 or other.offset - start < best_fit):
+                best, best_fit = start, other.offset - offset
+            offset = max(offset, other.offset + other.size)
+        block.offset = best if best >= 0 else _aligned(offset)
+        placed.append(block)
+        placed.sort(key=lambda b: b.offset)
+    return max((block.offset + block.size for block in placed), default=0)
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def scratch_bytes(operator: Operator) -> int:
+    """Bytes of a convolution's im2col buffer, into which it copies its input's patches; of ADD_N's sum; else 0."""
+    if operator.name == "ADD_N" and operator.outputs:
+        return tensor_bytes(operator.outputs[0])
+    kernel = operator.inputs[1] if len(operator.inputs) > 1 else None
+    if operator.name not in ("CONV_2D", "LceBconv2d") or kernel is None or len(kernel.shape) != 4 or not operator.outputs:
+        return 0
+    height, width = kernel.shape[1:3]
+    if (height, width) == (1, 1) and _strides(operator) == (1, 1):
+        return 0
+    patches = prod(operator.outputs[0].shape[:3])
+    if operator.name == "LceBconv2d":
+        words = -(-int(operator.options.get("channels_in", 32 * kernel.shape[3])) // 32)
+        return patches * height * width * words * 4
+    source = operator.inputs[0]
+    assert source is not None
+    return patches * height * width * kernel.shape[3] * tensor_bytes(source) // max(1, source.elements)
+
+
+def _strides(operator: Operator) -> tuple[int, int]:
+    if "strides" in operator.options:
+        return operator.options["strides"]
+    return int(operator.options.get("stride_height", 1)), int(operator.options.get("stride_width", 1))

@@ -1,0 +1,28 @@
+"""The binary kernels of a Keras model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.models.counts import input_bits, kernel_bits, leaf_layers
+from el_larq.models.load import load_model
+
+Fields = tuple[str, np.ndarray, np.ndarray, np.ndarray]
+
+
+def from_keras(path: Path) -> Iterator[Fields]:
+    """Name, signs int8 (C_out, kh, kw, C_in), scale and shift float32 (C_out,) of each binary convolution."""
+    for layer in leaf_layers(load_model(path)):
+        if not isinstance(layer, keras.layers.Conv2D) or not kernel_bits(layer) == input_bits(layer) == 1:
+            continue
+        if isinstance(layer, (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)):
+            continue  # LCE has no binary kernel for them
+        quantizer = getattr(layer, "kernel_quantizer", None)
+        assert quantizer is not None
+        kernel = np.transpose(np.asarray(quantizer(tf.constant(layer.kernel.numpy()))), (3, 0, 1, 2))
+        scale = np.abs(kernel).mean(axis=(1, 2, 3)).astype(np.float32)
+        shift = np.asarray(layer.bias) if layer.use_bias else np.zeros(len(kernel), np.float32)
+        yield layer.name, np.where(kernel < 0, -1, 1).astype(np.int8), scale, shift

@@ -1,0 +1,157 @@
+"""A .tflite's operators as layers: its figures come from the .tflite alone, whoever made it."""
+
+from math import prod
+
+from el_larq import card
+from el_larq.errors import ElLarqError
+from el_larq.inspection.arena import plan
+from el_larq.inspection.summary import Inspection, Layer, bit_class
+from el_larq.inspection.tensors import BITS, tensor_bytes
+from el_larq.tflite import Graph, Operator, Tensor
+
+BINARY = "LceBconv2d"
+_KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", BINARY)
+# Constants of these say where to, not how much: they are no weights.
+_INDEX_TYPES = ("int32", "int64", "bool", "string")
+
+
+def inspect_graph(graph: Graph, source: str) -> Inspection:
+    """Every operator of a graph, in the order they run.
+
+    Raises:
+        ElLarqError: shapes that do not go together, as in a damaged file.
+    """
+    try:
+        memory = plan(graph)
+        layers = tuple(_layer(operator, graph, memory.live[operator.index]) for operator in graph.operators)
+    except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ElLarqError(f"{source}: its operators do not go together; the file is damaged, convert the model again") from error
+    content = graph.metadata.get(card.NAME)
+    uncounted = sorted({o.name for o in graph.operators if _has_weights(o) and o.name not in _KERNELS})
+    notes = []
+    if any(-1 in tensor.shape or 0 in tensor.shape for tensor in (*graph.inputs, *graph.outputs)):
+        notes.append("an input or output has no fixed size: what depends on it counts nothing")
+    return Inspection(
+        source,
+        "tflite",
+        graph.size,
+        layers,
+        tuple(describe(tensor) for tensor in graph.inputs),
+        tuple(describe(tensor) for tensor in graph.outputs),
+        _sizes(graph),
+        memory.size,
+        memory.lower_bound,
+        max(memory.scratch.values(), default=0),
+        card.parse(content, source) if content else {},
+        {name: len(value) for name, value in graph.metadata.items()},
+        tuple(uncounted),
+        tuple(notes),
+    )
+
+
+def describe(tensor: Tensor) -> dict[str, object]:
+    return {"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)}
+
+
+def _layer(operator: Operator, graph: Graph, live: int) -> Layer:
+    output = operator.outputs[0].shape if operator.outputs else ()
+    if operator.name == BINARY:
+        output = (*output[:-1], binary_kernel_shape(operator)[0])  # a packed output counts words
+    elif operator.name == "LceQuantize" and operator.inputs[0] is not None:
+        output = operator.inputs[0].shape
+    macs = _macs(operator, output)
+    return Layer(
+        layer_name(operator),
+        operator.name,
+        tuple(output),
+        _weights(operator),
+        macs,
+        _mac_bits(operator, graph) if macs else 0,
+        sum(len(tensor.data) for tensor in operator.inputs if tensor is not None),
+        sum(tensor_bytes(tensor) for tensor in operator.outputs),
+        live,
+    )
+
+
+def layer_name(operator: Operator) -> str:
+    """The layer that LCE names a result after: the first of several, without the parts that TensorFlow adds."""
+    if not operator.outputs:
+        return f"operator {operator.index}"
+    name = operator.outputs[0].name.split(";")[0].split(":")[0]
+    parts = [part for part in name.split("/") if part not in ("", "StatefulPartitionedCall", "PartitionedCall")]
+    # The model's name comes first, TensorFlow's operation last.
+    inner = parts[1:-1] if len(parts) > 2 else parts[-1:]
+    return "/".join(inner) or f"operator {operator.index}"
+
+
+def binary_kernel_shape(operator: Operator) -> tuple[int, int, int, int]:
+    """(C_out, kh, kw, C_in / groups) of an LceBconv2d, whose kernel holds 32 channels a word."""
+    kernel = operator.inputs[1]
+    assert kernel is not None
+    channels = int(operator.options["channels_in"])
+    groups = max(1, -(-channels // 32) // kernel.shape[3])
+    return kernel.shape[0], kernel.shape[1], kernel.shape[2], channels // groups
+
+
+def _macs(operator: Operator, output: tuple[int, ...]) -> int:
+    if operator.name not in _KERNELS:
+        return 0
+    kernel = operator.inputs[1]
+    assert kernel is not None
+    if operator.name == BINARY:
+        return prod(binary_kernel_shape(operator)[1:]) * prod(output[1:])
+    if operator.name == "TRANSPOSE_CONV":
+        source = operator.inputs[2]
+        assert source is not None
+        return prod(kernel.shape) * prod(source.shape[1:3])
+    if operator.name == "DEPTHWISE_CONV_2D":
+        return prod(kernel.shape[1:3]) * prod(output[1:])
+    if operator.name == "FULLY_CONNECTED":
+        return kernel.shape[-1] * prod(output[1:] if len(output) > 1 else output)
+    if operator.name == "CONV_3D":
+        return prod(kernel.shape[:-1]) * prod(output[1:])
+    return prod(kernel.shape[1:]) * prod(output[1:])
+
+
+def _mac_bits(operator: Operator, graph: Graph) -> int:
+    if operator.name == BINARY:
+        return 1
+    source, kernel = operator.inputs[2 if operator.name == "TRANSPOSE_CONV" else 0], operator.inputs[1]
+    assert source is not None
+    assert kernel is not None
+    return bit_class(max(BITS.get(source.type, 32), BITS.get(kernel.type, 32)))
+
+
+def _has_weights(operator: Operator) -> bool:
+    return any(t is not None and t.constant and len(t.shape) > 1 and t.type not in _INDEX_TYPES for t in operator.inputs)
+
+
+def _weights(operator: Operator) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for position, tensor in enumerate(operator.inputs):
+        if tensor is None or not tensor.constant:
+            continue
+        if operator.name == BINARY and position == 1:
+            bits, count = 1, prod(binary_kernel_shape(operator))
+        elif tensor.type in _INDEX_TYPES and not (operator.name in _KERNELS and position > 0):
+            continue  # shapes, axes, multiples
+        else:
+            bits, count = bit_class(BITS.get(tensor.type, 32)), tensor.elements
+        counts[bits] = counts.get(bits, 0) + count
+    return counts
+
+
+def _sizes(graph: Graph) -> dict[str, int]:
+    """Bytes of the file by what they are for. Buffers that several tensors share count once."""
+    sizes = {"binary kernels": 0, "8-bit weights": 0, "real-valued weights": 0, "metadata": sum(map(len, graph.metadata.values()))}
+    kernels = {o.inputs[1].index for o in graph.operators if o.name == BINARY and o.inputs[1] is not None}
+    seen: set[int] = set()
+    for tensor in graph.tensors:
+        if not tensor.constant or id(tensor.data) in seen:
+            continue
+        seen.add(id(tensor.data))
+        if tensor.index in kernels:
+            sizes["binary kernels"] += len(tensor.data)
+        else:
+            sizes["8-bit weights" if BITS.get(tensor.type, 32) <= 8 else "real-valued weights"] += len(tensor.data)
+    return sizes

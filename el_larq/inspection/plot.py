@@ -1,0 +1,56 @@
+"""Bits, multiply-accumulates and memory over depth, as a picture."""
+
+from pathlib import Path
+
+from el_larq.errors import UsageError
+from el_larq.files import beside
+from el_larq.inspection.summary import CLASSES, Inspection
+
+FORMATS = (".svg", ".png", ".pdf")
+COLOURS = {1: "#0072b2", 8: "#e69f00", 32: "#7f7f7f"}
+"""By bits; told apart by readers with any colour vision, and in print."""
+
+
+def check_format(path: Path) -> None:
+    if path.suffix not in FORMATS:
+        raise UsageError(f"{path}: a picture is one of {', '.join(FORMATS)} by its name")
+
+
+def plot(inspection: Inspection, path: Path) -> None:
+    """Two panels over the layers: MACs, coloured by bits, on a logarithmic scale; memory alive while each runs.
+
+    Raises:
+        UsageError: the name is that of no known picture format.
+        ElLarqError: it cannot be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    check_format(path)
+    positions = range(len(inspection.layers))
+    # A fixed salt and no date make the same picture from the same model.
+    with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(10, 6), layout="constrained")
+        macs, memory = figure.subplots(2, 1, sharex=True)
+        for bits in CLASSES:
+            chosen = [i for i in positions if inspection.layers[i].mac_bits == bits]
+            if not chosen:
+                continue
+            heights = [inspection.layers[i].macs / 1e6 for i in chosen]
+            macs.bar(chosen, heights, width=0.9, color=COLOURS[bits], label=f"{bits} bit")
+        macs.set_yscale("log")
+        macs.set_ylabel("MACs, millions")
+        macs.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(CLASSES), frameon=False)
+        macs.set_title(
+            f"{Path(inspection.model).name}: {inspection.bops / 1e9:.3g} G binary, {inspection.flops / 1e9:.3g} G other MACs",
+            loc="left",
+        )
+        memory.bar(positions, [layer.live / 1e6 for layer in inspection.layers], width=0.9, color="#009e73")
+        memory.axhline(inspection.arena / 1e6, color="black", linewidth=0.8)
+        memory.annotate(f"planned arena {inspection.arena / 1e6:.2f} MB", (0, inspection.arena / 1e6), va="bottom")
+        memory.set_ylabel("alive, MB")
+        memory.set_xlabel("layer, in the order they run")
+        for axes in (macs, memory):
+            axes.spines[["top", "right"]].set_visible(False)
+        with beside(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -1,0 +1,100 @@
+"""What a Keras model's graph will look like to TFLite's memory planner: a sketch, without converting anything.
+
+Norms and activations take no memory of their own (they fuse, or run in place), binary convolutions read packed signs, a link
+is one addition. The .tflite itself tells exactly.
+"""
+
+from math import prod
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.models.counts import input_bits, kernel_bits
+from el_larq.tflite import Graph, Operator, Tensor
+
+_PRESENT = b"\0"  # stands for the data of a constant, which a plan does not look at
+
+
+class Sketch:
+    """The graph of a functional model; ``operators_of`` gives the operators of each layer, by the layer's id."""
+
+    def __init__(self, model: keras.Model):
+        self._tensors: list[Tensor] = []
+        self._operators: list[Operator] = []
+        self._packed: dict[int, Tensor] = {}
+        self.operators_of: dict[int, list[int]] = {}
+        inputs = [self._tensor(_static(tensor.shape)) for tensor in model.inputs]
+        outputs = self._walk(model, inputs)
+        self.graph = Graph(tuple(self._tensors), tuple(self._operators), tuple(inputs), tuple(outputs), {}, 0)
+
+    def _walk(self, model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
+        """Add a model's layers, those of nested models in their place."""
+        known = {id(tensor): mine for tensor, mine in zip(model.inputs, inputs, strict=True)}
+        for depth in sorted(model._nodes_by_depth, reverse=True):
+            for node in model._nodes_by_depth[depth]:
+                if node.is_input:
+                    continue
+                sources = [known[id(tensor)] for tensor in node.keras_inputs if id(tensor) in known]
+                if isinstance(node.layer, keras.Model):
+                    results = self._walk(node.layer, sources)
+                else:
+                    results = self._call(node.layer, sources, [_static(s) for s in _list(node.output_shapes)])
+                for tensor, mine in zip(tf.nest.flatten(node.outputs), results, strict=False):
+                    known[id(tensor)] = mine
+        return [known[id(tensor)] for tensor in model.outputs if id(tensor) in known]
+
+    def _call(self, layer: Any, sources: list[Tensor], shapes: list[tuple[int, ...]]) -> list[Tensor]:
+        if len(sources) == len(shapes) == 1 and _passes(layer, sources[0].elements, shapes[0]):
+            return sources  # fused, or in place: the same memory
+        first = len(self._operators)
+        outputs = [self._tensor(shape) for shape in shapes]
+        if isinstance(layer, keras.layers.Conv2D) and not isinstance(
+            layer, (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)
+        ):
+            self._convolution(layer, sources[0], outputs[0])
+        elif len(sources) > 1 and len(outputs) == 1 and any(source.shape == outputs[0].shape for source in sources):
+            self._operator("ADD", tuple(reversed(sources)), outputs)
+        else:
+            self._operator(type(layer).__name__, tuple(sources), outputs)
+        self.operators_of.setdefault(id(layer), []).extend(range(first, len(self._operators)))
+        return outputs
+
+    def _convolution(self, layer: Any, source: Tensor, output: Tensor) -> None:
+        kh, kw, channels, filters = layer.kernel.shape
+        strides = tuple(layer.strides)
+        if not kernel_bits(layer) == input_bits(layer) == 1:
+            kernel = self._tensor((filters, kh, kw, channels), data=_PRESENT)
+            self._operator("CONV_2D", (source, kernel), [output], {"strides": strides})
+            return
+        words = -(-source.shape[-1] // 32)
+        if source.index not in self._packed:
+            packed = self._tensor((*source.shape[:-1], words), "int32")
+            self._operator("LceQuantize", (source,), [packed])
+            self._packed[source.index] = packed
+        kernel = self._tensor((filters, kh, kw, -(-channels // 32)), "int32", _PRESENT)
+        options = {"channels_in": source.shape[-1], "stride_height": strides[0], "stride_width": strides[1]}
+        self._operator("LceBconv2d", (self._packed[source.index], kernel), [output], options)
+
+    def _tensor(self, shape: tuple[int, ...], kind: str = "float32", data: bytes = b"") -> Tensor:
+        self._tensors.append(Tensor(len(self._tensors), "", kind, shape, data))
+        return self._tensors[-1]
+
+    def _operator(
+        self, name: str, inputs: tuple[Tensor, ...], outputs: list[Tensor], options: dict[str, Any] | None = None
+    ) -> None:
+        self._operators.append(Operator(len(self._operators), name, inputs, tuple(outputs), options or {}))
+
+
+def _passes(layer: Any, elements: int, shape: tuple[int, ...]) -> bool:
+    """Whether a layer changes values one by one at most."""
+    return elements == prod(shape) and not any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel", "pool_size"))
+
+
+def _list(shapes: Any) -> list[Any]:
+    return list(shapes) if shapes and isinstance(shapes[0], (tuple, list)) else [shapes]
+
+
+def _static(shape: Any) -> tuple[int, ...]:
+    """With one image where the number of images is open."""
+    return (1, *(int(size or 0) for size in tuple(shape)[1:]))

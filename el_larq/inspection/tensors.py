@@ -1,0 +1,26 @@
+"""Bits and bytes of tensors by their type."""
+
+from el_larq.tflite import Tensor
+
+BITS = {
+    "float32": 32,
+    "float16": 16,
+    "int32": 32,
+    "uint8": 8,
+    "int64": 64,
+    "bool": 8,
+    "int16": 16,
+    "complex64": 64,
+    "int8": 8,
+    "float64": 64,
+    "complex128": 128,
+    "uint64": 64,
+    "uint32": 32,
+    "uint16": 16,
+    "int4": 4,
+}
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Bytes of the values; strings and resources, whose size the file does not tell, count nothing."""
+    return -(-tensor.elements * BITS.get(tensor.type, 0) // 8)

@@ -1,0 +1,122 @@
+"""The binary kernels of a model as packed bits and scales, for those who write kernels of their own.
+
+The file is NumPy's .npz: a zip of arrays that any NumPy reads without pickles. ``meta`` is JSON as uint8 bytes:
+``{"schema": 1, "source": ..., "layers": [{"name", "shape"}, ...]}``, in the order the layers run,
+where shape is (C_out, kh, kw, C_in). Layer i has
+
+    i/bits    uint8 (C_out, ceil(kh * kw * C_in / 8)): a filter a row. Bit number n of a row, the least significant first, is
+              entry n of the filter in the order (kh, kw, C_in), C_in fastest. 0 stands for +1 and 1 for -1.
+    i/scale   float32 (C_out,): what the result of the filter is multiplied by.
+    i/shift   float32 (C_out,): what is added to it after that.
+
+From a Keras model, the scale is the magnitude of the quantized kernel, and the shift 0 or the layer's bias. From a .tflite both
+are what LCE's kernel applies, with batch normalization in them. A convolution that puts out packed bits compares with whole
+numbers instead: it has neither, but
+
+    i/threshold  int32 (C_out,): the result is -1 where more inputs than that differ from the filter's signs, else +1.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from el_larq.errors import ElLarqError
+from el_larq.files import read_bytes, write_bytes
+from el_larq.inspection.operators import BINARY, binary_kernel_shape, layer_name
+from el_larq.tflite import Graph, Operator, parse
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class BinaryLayer:
+    """A binary convolution: signs (C_out, kh, kw, C_in) as int8 of -1 and +1, and what follows the sum, each (C_out,)."""
+
+    name: str
+    signs: np.ndarray
+    scale: np.ndarray | None
+    shift: np.ndarray | None
+    threshold: np.ndarray | None = None
+
+
+def binary_layers(path: str | Path) -> list[BinaryLayer]:
+    """The binary convolutions of a .tflite (without TensorFlow) or of a Keras model, in the order they run.
+
+    Raises:
+        ElLarqError: no model, or one without binary convolutions.
+    """
+    path = Path(path)
+    if path.suffix == ".tflite":
+        layers = _from_graph(parse(read_bytes(path), str(path)), str(path))
+    else:
+        from el_larq.inspection.keras_weights import from_keras
+
+        layers = [BinaryLayer(*fields) for fields in from_keras(path)]
+    if not layers:
+        raise ElLarqError(f"{path}: holds no binary convolution, so there is nothing to export")
+    return layers
+
+
+def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> None:
+    """The layers as one .npz, whole or not at all."""
+    arrays: dict[str, np.ndarray] = {}
+    listed = []
+    for index, layer in enumerate(layers):
+        listed.append({"name": layer.name, "shape": list(layer.signs.shape)})
+        arrays[f"{index}/bits"] = np.packbits(layer.signs.reshape(len(layer.signs), -1) < 0, axis=1, bitorder="little")
+        for name in ("scale", "shift", "threshold"):
+            values = getattr(layer, name)
+            if values is not None:
+                arrays[f"{index}/{name}"] = values
+    meta = json.dumps({"schema": SCHEMA, "source": source, "layers": listed}).encode()
+    content = io.BytesIO()
+    np.savez_compressed(content, meta=np.frombuffer(meta, np.uint8), **arrays)  # pyright: ignore[reportArgumentType]
+    write_bytes(path, content.getvalue())
+
+
+def read_weights(path: str | Path) -> list[BinaryLayer]:
+    """What `write_weights` wrote.
+
+    Raises:
+        ElLarqError: no such file, or another one.
+    """
+    try:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as arrays:
+            meta: Any = json.loads(arrays["meta"].tobytes())
+            if meta["schema"] != SCHEMA:
+                raise ElLarqError(f"{path}: has schema {meta['schema']}; this version of el-larq reads {SCHEMA}")
+            return [_read(arrays, index, entry) for index, entry in enumerate(meta["layers"])]
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ElLarqError(f"{path}: not a file of exported weights, or a damaged one; export it again") from error
+
+
+def _read(arrays: Any, index: int, entry: dict[str, Any]) -> BinaryLayer:
+    shape = tuple(entry["shape"])
+    bits = np.unpackbits(arrays[f"{index}/bits"], axis=1, count=int(np.prod(shape[1:])), bitorder="little")
+    optional = [arrays.get(f"{index}/{name}") for name in ("scale", "shift", "threshold")]
+    return BinaryLayer(entry["name"], np.where(bits.reshape(shape), -1, 1).astype(np.int8), *optional)
+
+
+def _from_graph(graph: Graph, source: str) -> list[BinaryLayer]:
+    try:
+        return [_from_operator(operator) for operator in graph.operators if operator.name == BINARY]
+    except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ElLarqError(f"{source}: a binary convolution is damaged; convert the model again") from error
+
+
+def _from_operator(operator: Operator) -> BinaryLayer:
+    kernel = operator.inputs[1]
+    assert kernel is not None
+    shape = binary_kernel_shape(operator)
+    octets = np.ascontiguousarray(kernel.array().astype("<i4")).view(np.uint8)
+    bits = np.unpackbits(octets, axis=-1, count=shape[3], bitorder="little")
+    scale, shift, threshold = (
+        None if tensor is None or not tensor.constant else tensor.array()
+        for tensor in (*operator.inputs[2:5], None, None, None)[:3]
+    )
+    return BinaryLayer(layer_name(operator), np.where(bits, -1, 1).astype(np.int8), scale, shift, threshold)
