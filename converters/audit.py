@@ -101,9 +101,7 @@ def audit_model(convolutions: Sequence[Convolution], graph: Graph, allow: Iterab
         {id(m.convolution): m.operator for m in matches},
     )
     findings = tuple(
-        Finding(name, what, reason, remedy, name in allow)
-        for name, rule in RULES.items()
-        for what, reason, remedy in rule(subject)
+        Finding(name, what, reason, remedy, name in allow) for name, rule in RULES.items() for what, reason, remedy in rule(subject)
     )
     return Audit(subject.rows, findings, len(subject.became), len(subject.meant_binary))
 

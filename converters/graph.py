@@ -3,6 +3,7 @@
 Read from the frozen inference graph, so it holds for any model: nested, subclassed, or with the sign as a layer of its own.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ class Convolution:
         return self.quantized and not bool(np.any(zeros.any(axis=0) & ~zeros.all(axis=0)))
 
 
-def find_convolutions(model: FrozenModel) -> list[Convolution]:
+@functools.lru_cache(maxsize=4)
+def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
     """Every convolution and dense layer of a model, in the order of its graph."""
     operations = [operation for operation in model.operations if operation.type in _OPERANDS]
     kernels = model.constants([operation.inputs[_OPERANDS[operation.type][1]] for operation in operations])
@@ -62,7 +64,7 @@ def find_convolutions(model: FrozenModel) -> list[Convolution]:
         quantized = any(o.type == "Sign" or o.type in _SELECTS for o in behind(operation.inputs[operand]))
         layer = _layer_name(operation.name, model.name)
         found.append(Convolution(layer, operation.type, kernel, quantized, _sign_input(operation.inputs[source])))
-    return found
+    return tuple(found)
 
 
 def _source(tensor: Any) -> Any:

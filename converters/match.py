@@ -52,13 +52,13 @@ def kernel_bits(operator: Operator) -> np.ndarray:
 
 def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
     """Each LceBconv2d with the model's binary convolution that it resembles most, in the order of the operators."""
-    open_ = [c for c in convolutions if c.kind == "Conv2D" and c.meant_binary]
+    open_ = [c for c in convolutions if c.kind in ("Conv2D", "MatMul") and c.meant_binary]
     matches = []
     for operator in graph.operators:
         if operator.name != BINARY_OPERATOR:
             continue
         bits = kernel_bits(operator)
-        candidates = [c for c in open_ if c.kernel.shape == (*bits.shape[1:], bits.shape[0])]
+        candidates = [c for c in open_ if _as_convolution(c).shape == (*bits.shape[1:], bits.shape[0])]
         if not candidates:
             continue
         distances = [_distance(bits, c) for c in candidates]
@@ -105,7 +105,13 @@ def _parallel(filters: np.ndarray, convolution: Convolution) -> bool:
     return bool(np.all(product >= _PARALLEL * norms))
 
 
+def _as_convolution(convolution: Convolution) -> np.ndarray:
+    """The kernel as (kh, kw, C_in, C_out); `fold` makes 1x1 convolutions of binary dense layers."""
+    kernel = convolution.kernel
+    return kernel[None, None] if convolution.kind == "MatMul" else kernel
+
+
 def _distance(bits: np.ndarray, convolution: Convolution) -> int:
-    wanted = np.transpose(convolution.kernel < 0, (3, 0, 1, 2)).reshape(len(bits), -1)
+    wanted = np.transpose(_as_convolution(convolution) < 0, (3, 0, 1, 2)).reshape(len(bits), -1)
     differing = (bits.reshape(len(bits), -1) != wanted).sum(axis=1)
     return int(np.minimum(differing, wanted.shape[1] - differing).sum())

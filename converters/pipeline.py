@@ -9,6 +9,7 @@ import tf_keras as keras
 
 from el_larq.card import Card
 from el_larq.converters.audit import audit
+from el_larq.converters.fold.step import fold
 from el_larq.converters.job import Entry, Job, Options
 from el_larq.converters.load import load
 from el_larq.converters.lower import lower
@@ -19,6 +20,7 @@ from el_larq.files import check_writable
 
 _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
     "load": load,
+    "fold": fold,
     "lower": lower,
     "audit": audit,
     "verify": verify,

@@ -4,12 +4,13 @@ from el_larq.errors import UsageError, unknown_name
 
 STEPS = {
     "load": "read the model and make its input static",
+    "fold": "exact rewrites: the cheapest graph that computes the same",
     "lower": "LCE's converter makes a flatbuffer",
     "audit": "each convolution meant to be binary is an LceBconv2d",
     "verify": "flatbuffer and model agree on real images, signs included",
     "write": "the file, with labels, preprocessing and provenance in it",
 }
-_OPTIONAL = ("audit", "verify")
+_OPTIONAL = ("fold", "audit", "verify")
 
 
 def check_skip(skip: tuple[str, ...]) -> None:

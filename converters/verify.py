@@ -60,8 +60,7 @@ class Verification:
             text = f"{self.images} images of {self.data}: none without a flipped sign to compare outputs on"
         if self.flipped_images:
             text += (
-                f"; in {self.flipped_images} images signs within rounding of zero flipped "
-                f"(there {self.max_difference_flipped:.1e})"
+                f"; in {self.flipped_images} images signs within rounding of zero flipped (there {self.max_difference_flipped:.1e})"
             )
         return text + (f"; top-1 agrees for {self.top1_agreement:.1%}" if self.classes else "")
 
@@ -161,8 +160,8 @@ class _Probe:
         values = self._fetch(images)
         packed = self._interpreter.run(images)[self._outputs :]
         for m, x, words in zip(self._matches, values, packed, strict=True):
-            negative = unpack_bits(words, x.shape[-1])
-            for index in np.flatnonzero((negative != (x < 0)).any(axis=(1, 2, 3))):
+            negative = unpack_bits(words, x.shape[-1]).reshape(x.shape)
+            for index in np.flatnonzero((negative != (x < 0)).reshape(len(x), -1).any(axis=1)):
                 if result[index] is None:
                     flipped = negative[index] != (x[index] < 0)
                     scale = np.sqrt(np.mean(np.square(x[index], dtype=np.float64))) or 1.0
@@ -171,9 +170,7 @@ class _Probe:
         return result
 
 
-def _judge(
-    outputs: list[tuple[np.ndarray, np.ndarray]], flips: list[_Flip | None], data: str, failures: list[str]
-) -> Verification:
+def _judge(outputs: list[tuple[np.ndarray, np.ndarray]], flips: list[_Flip | None], data: str, failures: list[str]) -> Verification:
     count = len(flips)
     difference = np.max([_difference(wanted, got) for wanted, got in outputs], axis=0)
     flipped = np.array([flip is not None for flip in flips])

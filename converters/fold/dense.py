@@ -1,11 +1,11 @@
 """A dense layer on binary input as a 1x1 convolution: LCE has no binary dense layer, but the same product as a convolution is one.
 
-    (N, C) @ (C, D)  =  conv((N, 1, 1, C), (1, 1, C, D))
+(N, C) @ (C, D)  =  conv((N, 1, 1, C), (1, 1, C, D))
 """
 
 import numpy as np
 
-from el_larq.converters.fold.ir import BINARIZE, Graph, Node, constant
+from el_larq.converters.fold.ir import BINARIZE, Graph, Node, affine, constant
 from el_larq.converters.fold.rewrite import Notes
 
 
@@ -18,16 +18,17 @@ def dense(graph: Graph, notes: Notes) -> None:
             continue
         kernel = kernel.T if node.attributes.get("transpose_b") else kernel
         magnitude = np.abs(kernel)
-        if not np.allclose(magnitude, magnitude[:1], rtol=1e-3) or not np.all(magnitude):
+        if not np.all(magnitude == magnitude[:1]) or not np.all(magnitude):
             notes.refused.append(f"{node.name}: its kernel is not binary")
             continue
         inputs, outputs = kernel.shape
         view = _reshape(x, (1, 1, inputs))
         signs = Node(BINARIZE, [view], {}, None, view.shape, node.inputs[0].name)
         attributes = {"strides": [1, 1, 1, 1], "padding": b"VALID"}
-        inputs_ = [signs, constant(kernel[None, None])]
-        convolution = Node("Conv2D", inputs_, attributes, None, (view.shape[0], 1, 1, outputs), node.name)
-        graph.replace(node, _reshape(convolution, (outputs,)))
+        inputs_ = [signs, constant(np.sign(kernel)[None, None])]
+        convolution = Node("Conv2D", inputs_, attributes, None, (view.shape[0], 1, 1, outputs), node.name, integers=True)
+        scaled = convolution if np.all(magnitude[0] == 1) else affine(convolution, magnitude[0], 0.0, node.name)
+        graph.replace(node, _reshape(scaled, (outputs,)))
         notes.applied.append(node.name)
 
 

@@ -13,7 +13,7 @@ Constants are NumPy arrays in float32, as the model holds them; `Graph.run` cast
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Node:
     value: np.ndarray | None = None
     shape: tuple[int | None, ...] = ()
     name: str = ""
+    integers: bool = False
+    """A convolution of -1 and 1 with -1 and 1: single precision computes it without error, and ten times as fast as double."""
 
     @property
     def constant(self) -> bool:
@@ -64,6 +66,14 @@ class Graph:
     def __init__(self, source: Node, outputs: list[Node]):
         self.input = source
         self.outputs = outputs
+
+    def copy(self) -> "Graph":
+        """The same graph of new nodes, so that one can be changed; constants are shared."""
+        new = {id(node): replace(node) for node in self.nodes()}
+        new.setdefault(id(self.input), self.input)
+        for node in new.values():
+            node.inputs = [new[id(source)] for source in node.inputs]
+        return Graph(new[id(self.input)], [new[id(node)] for node in self.outputs])
 
     def nodes(self) -> list[Node]:
         """Every node an output depends on, each after its inputs."""
@@ -113,6 +123,8 @@ def _compute(node: Node, inputs: list[Any], dtype: tf.DType) -> Any:
         return tf.constant(value, dtype if np.issubdtype(value.dtype, np.floating) else value.dtype)
     if node.op in _OWN:
         return _OWN[node.op](node, *inputs)
+    if node.integers:
+        return tf.cast(raw(node, [tf.cast(x, tf.float32) for x in inputs], node.name), dtype)
     return raw(node, inputs, node.name)
 
 
@@ -156,13 +168,15 @@ def _cast(value: Any, source: tf.DType, target: tf.DType) -> Any:
 
 def _affine(node: Node, x: Any, scale: Any, shift: Any) -> Any:
     # What is one or zero throughout would still be an operator in the flatbuffer.
-    if np.any(node.inputs[1].value != 1):
+    if np.any(scale_of(node) != 1):
         x = x * scale
-    return x + shift if np.any(node.inputs[2].value) else tf.identity(x)
+    return x + shift if np.any(shift_of(node)) else tf.identity(x)
 
 
 def _prelu(node: Node, x: Any, alpha: Any) -> Any:
-    return tf.nn.relu(x) - alpha * tf.nn.relu(-x)
+    # As Keras spells it, with alpha of one rank less than x: that is what LCE turns into one PRELU.
+    alpha = tf.reshape(alpha, [1] * (len(node.shape) - 2) + [-1])
+    return tf.nn.relu(x) + -alpha * tf.nn.relu(-x)
 
 
 def _squeeze(node: Node, x: Any, gain: Any) -> Any:

@@ -11,7 +11,21 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, INPUT, OUTPUT, PRELU, SQUEEZE, Graph, Node, affine, constant
+from el_larq.converters.fold.ir import (
+    AFFINE,
+    BINARIZE,
+    EXPAND,
+    INPUT,
+    OUTPUT,
+    PRELU,
+    SQUEEZE,
+    Graph,
+    Node,
+    affine,
+    constant,
+    scale_of,
+    shift_of,
+)
 from el_larq.converters.frozen import FrozenModel
 
 _IDENTITIES = ("Identity", "StopGradient", "Snapshot", "CheckNumerics")
@@ -21,7 +35,7 @@ def import_graph(model: FrozenModel) -> Graph:
     """The model's inference graph in normal form."""
     source, nodes = _copy(model)
     graph = Graph(source, [nodes[tensor.name] for tensor in model.outputs])
-    for normalize in (_signs, _affines, _prelus, _squeezes, _expands, _merge_affines):
+    for normalize in (_signs, _binary_kernels, _affines, _prelus, _squeezes, _expands, _merge_affines):
         normalize(graph)
     return graph
 
@@ -86,6 +100,25 @@ def _signs(graph: Graph) -> None:
             graph.replace(node, Node(BINARIZE, [inner[0].inputs[0]], {}, None, node.shape, node.name))
 
 
+def _binary_kernels(graph: Graph) -> None:
+    """A binary convolution multiplies signs; the magnitude of each filter moves behind it."""
+    for node in graph.nodes():
+        if node.op != "Conv2D" or node.inputs[1].value is None or not _binarized(node.inputs[0]):
+            continue
+        kernel = node.inputs[1].value
+        magnitude = np.abs(kernel[0, 0, 0])
+        if np.all(magnitude > 0) and np.all(np.abs(kernel) == magnitude):
+            signs = constant(np.sign(kernel), node.inputs[1].name)
+            product = Node(node.op, [node.inputs[0], signs], node.attributes, None, node.shape, node.name, integers=True)
+            graph.replace(node, product if np.all(magnitude == 1) else affine(product, magnitude, 0.0, node.name))
+
+
+def _binarized(node: Node) -> bool:
+    if node.op in ("Pad", "PadV2"):
+        return node.inputs[0].op == BINARIZE and all(source.constant for source in node.inputs[1:])
+    return node.op == BINARIZE
+
+
 def _affines(graph: Graph) -> None:
     """Batch normalization in inference, BiasAdd, and x op constant, as scale * x + shift with scale and shift of shape (C,)."""
     for node in graph.nodes():
@@ -141,10 +174,10 @@ def _prelus(graph: Graph) -> None:
         if node.op not in ("AddV2", "Add"):
             continue
         for positive, negative in (node.inputs, node.inputs[::-1]):
-            if positive.op == "Relu" and negative.op == AFFINE and not np.any(negative.inputs[2].value):
+            if positive.op == "Relu" and negative.op == AFFINE and not np.any(shift_of(negative)):
                 inner = negative.inputs[0]
                 if inner.op == "Relu" and inner.inputs[0].op == "Neg" and inner.inputs[0].inputs[0] is positive.inputs[0]:
-                    alpha = constant(-negative.inputs[1].value)
+                    alpha = constant(-scale_of(negative))
                     graph.replace(node, Node(PRELU, [positive.inputs[0], alpha], {}, None, node.shape, node.name))
                     break
 
@@ -155,10 +188,11 @@ def _squeezes(graph: Graph) -> None:
             continue
         splits = {id(part.inputs[0]): part.inputs[0] for part in node.inputs}
         split = next(iter(splits.values()))
-        if len(splits) != 1 or split.op != "Split" or [p.attributes["index"] for p in node.inputs] != list(range(len(node.inputs))):
+        indices = sorted(part.attributes["index"] for part in node.inputs)
+        if len(splits) != 1 or split.op != "Split" or indices != list(range(split.attributes["num_split"])):
             continue
         axis, x = split.inputs
-        if axis.constant and int(axis.value) in (-1, len(node.shape) - 1) and split.attributes["num_split"] == len(node.inputs):
+        if axis.value is not None and int(axis.value) in (-1, len(node.shape) - 1):
             gain = constant(np.ones(x.channels))
             graph.replace(node, Node(SQUEEZE, [x, gain], {}, None, node.shape, node.name))
 

@@ -1,6 +1,6 @@
 """Global average pooling as average pooling over the whole map: TFLite runs AVERAGE_POOL_2D much faster than MEAN.
 
-    mean over H and W of (N, H, W, C)  =  average pooling with a window of (H, W)
+mean over H and W of (N, H, W, C)  =  average pooling with a window of (H, W)
 """
 
 import numpy as np

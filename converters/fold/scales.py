@@ -9,9 +9,9 @@ What it costs is said by the operations between tensors:
     s_out = tile(s_in)   expand
     s = 1                the graph's input and outputs, and whatever is not known here
 
-These are equations between logarithms along the edges of the graph. A tree of them can always be satisfied; every edge that closes
-a cycle with another product than one leaves a multiplication. So a maximum spanning forest is taken, the weight of an edge being the
-elements that its multiplication would touch: what is left is left on the narrowest tensors.
+These are equations between logarithms along the edges of the graph. A tree of them can always be satisfied; every edge that
+closes a cycle with another product than one leaves a multiplication. So a maximum spanning forest is taken, the weight of an edge
+being the elements that its multiplication would touch: what is left is left on the narrowest tensors.
 
 Negative and zero factors stay where they are: a sign would turn around.
 """
@@ -40,6 +40,9 @@ from el_larq.converters.fold.rewrite import Notes
 
 _HOMOGENEOUS = ("Relu", PRELU, "AvgPool", "MaxPool", "Mean", "Pad", "Reshape", "Squeeze")
 _SUMS = ("Add", "AddV2", "AddN")
+
+# Products of double-precision scales that should be one.
+_ROUNDING = 1e-12
 
 
 def scales(graph: Graph, notes: Notes) -> None:
@@ -93,7 +96,7 @@ class _Forest:
         ratio = wanted / self.offset[id(v)]
         a, b = self._component[id(u)], self._component[id(v)]
         if a is b:
-            return bool(np.allclose(ratio, 1, rtol=1e-12))
+            return bool(np.allclose(ratio, 1, rtol=_ROUNDING))
         if not self._multiply(b, ratio) and not (_periodic(ratio, u.channels) and self._multiply(a, 1 / ratio[: u.channels])):
             return False
         a.members += b.members
@@ -104,7 +107,7 @@ class _Forest:
         return True
 
     def _multiply(self, component: _Component, ratio: np.ndarray, anchor: bool = False) -> bool:
-        if not np.allclose(ratio, 1, rtol=1e-12):
+        if not np.allclose(ratio, 1, rtol=_ROUNDING):
             if component.anchored or not _periodic(ratio, component.period):
                 return False
             part = ratio[: component.period]
@@ -115,7 +118,7 @@ class _Forest:
 
 
 def _periodic(vector: np.ndarray, period: int) -> bool:
-    return len(vector) % period == 0 and np.allclose(vector, np.tile(vector[:period], len(vector) // period), rtol=1e-12)
+    return len(vector) % period == 0 and np.allclose(vector, np.tile(vector[:period], len(vector) // period), rtol=_ROUNDING)
 
 
 def _carries(node: Node) -> bool:
@@ -143,12 +146,10 @@ def same(node: Node) -> bool:
     if node.op not in _HOMOGENEOUS or not _carries(node) or not _carries(node.inputs[0]):
         return False
     x = node.inputs[0]
-    if node.op in ("Reshape", "Squeeze", "Mean"):
-        # Only what leaves the channels where they are.
-        if node.channels != x.channels:
-            return False
-        return node.op != "Mean" or all(int(a) % len(x.shape) != len(x.shape) - 1 for a in np.atleast_1d(_value(node.inputs[1])))
-    return True
+    if node.channels != x.channels:
+        return False
+    axes = np.atleast_1d(_value(node.inputs[1])) if node.op == "Mean" else []
+    return all(int(axis) % len(x.shape) != len(x.shape) - 1 for axis in axes)
 
 
 def _value(node: Node) -> np.ndarray:
@@ -177,7 +178,7 @@ def _edges(node: Node, readers: Readers) -> list[_Edge]:
 
 
 class _Rebuild:
-    """Write every node anew for tensors stored divided by their scales; what an edge could not carry becomes a multiplication."""
+    """Write every node anew, for tensors stored divided by their scales; what an edge could not carry becomes a multiplication."""
 
     def __init__(self, graph: Graph, scale: dict[int, np.ndarray]):
         self.graph, self.scale = graph, scale
@@ -201,7 +202,9 @@ class _Rebuild:
         s = self._of(node)
         if node.op == AFFINE:
             x = node.inputs[0]
-            return affine(self.new[id(x)], scale_of(node) * self._of(x) / s, shift_of(node) / s, node.name)
+            scale = scale_of(node) * self._of(x) / s
+            left = np.where(np.abs(scale - 1) < _ROUNDING, 1.0, scale)
+            return affine(self.new[id(x)], left, shift_of(node) / s, node.name)
         if node.op == BINARIZE:
             return self._with(node, [self.new[id(node.inputs[0])]])
         if node.op == SQUEEZE:
@@ -243,8 +246,8 @@ class _Rebuild:
         return constant(kernel * s[:, None])
 
     def _with(self, node: Node, inputs: list[Node]) -> Node:
-        return Node(node.op, inputs, node.attributes, None, node.shape, node.name)
+        return Node(node.op, inputs, node.attributes, None, node.shape, node.name, node.integers)
 
 
 def _times(node: Node, factor: np.ndarray) -> Node:
-    return node if np.allclose(factor, 1, rtol=1e-12) else affine(node, factor, 0.0, node.name)
+    return node if np.allclose(factor, 1, rtol=_ROUNDING) else affine(node, factor, 0.0, node.name)

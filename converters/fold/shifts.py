@@ -6,6 +6,7 @@ With p stored without its shift d, p = p' + d, and z the output of a convolution
     (p' + d) + (a * z + b)  = p' + (a * z + (b + d))           the convolution's bias takes it
     (x + (a * z + b)) + d   = x + (a * z + (b + d))            the same, from behind a sum that nothing else reads
     pool(p' + d)            = pool(p') + d                     average pooling, where padding does not count
+    (p' + d) @ W            = p' @ W + d @ W                  a dense layer's bias
     concat(x, y) + d        = concat(x + d_x, y + d_y)         where both can take theirs
 
 A shifted tensor that several operations read (ReActNet's activations feed a sign and a shortcut) is shifted for each of them, and
@@ -16,6 +17,7 @@ import numpy as np
 
 from el_larq.converters.fold.ir import AFFINE, Graph, Node, Readers, affine, scale_of, shift_of
 from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.scales import same
 
 _SUMS = ("Add", "AddV2")
 
@@ -69,12 +71,24 @@ def _into_summand(graph: Graph, node: Node, notes: Notes) -> bool:
 
 
 def _through_pool(graph: Graph, node: Node, notes: Notes) -> bool:
-    if node.op != "AvgPool" or not is_shift(node.inputs[0]):
+    if node.op not in ("AvgPool", "Mean") or not is_shift(node.inputs[0]) or not same(node):
         return False
     shifted = node.inputs[0]
-    pooled = Node(node.op, [shifted.inputs[0]], node.attributes, None, node.shape, node.name)
+    pooled = Node(node.op, [shifted.inputs[0], *node.inputs[1:]], node.attributes, None, node.shape, node.name)
     graph.replace(node, affine(pooled, 1.0, shift_of(shifted), shifted.name))
     notes.applied.append(f"{shifted.name}: through {node.name}")
+    return True
+
+
+def _into_dense(graph: Graph, node: Node, notes: Notes) -> bool:
+    kernel = node.inputs[1].value if node.op == "MatMul" else None
+    if kernel is None or not is_shift(node.inputs[0]) or node.attributes.get("transpose_a"):
+        return False
+    shifted = node.inputs[0]
+    product = Node(node.op, [shifted.inputs[0], node.inputs[1]], node.attributes, None, node.shape, node.name)
+    by_row = kernel.T if node.attributes.get("transpose_b") else kernel
+    graph.replace(node, affine(product, 1.0, shift_of(shifted) @ by_row.astype(np.float64), node.name))
+    notes.applied.append(f"{shifted.name}: into the bias of {node.name}")
     return True
 
 
@@ -103,4 +117,4 @@ def _add_to(bias: Node, shift: np.ndarray) -> None:
     bias.inputs = affine(bias.inputs[0], scale_of(bias), shift_of(bias) + shift).inputs
 
 
-_RULES = (_merge, _into_summand, _through_pool, _through_concat)
+_RULES = (_merge, _into_summand, _through_pool, _into_dense, _through_concat)

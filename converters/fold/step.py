@@ -33,7 +33,7 @@ REWRITES: dict[str, Rewrite] = {
 }
 
 TOLERANCE = 1e-9
-_PROOF_IMAGES = 2
+_PROOF_IMAGES = 1
 
 
 def fold(job: Job) -> Job:
@@ -50,7 +50,8 @@ def fold_model(model: FrozenModel) -> tuple[FrozenModel, dict[str, Notes]]:
     Raises:
         ElLarqError: a rewrite changed what the graph computes, which would be a fault of this project.
     """
-    graph, original = import_graph(model), import_graph(model)
+    original = import_graph(model)
+    graph = original.copy()
     notes = {name: Notes() for name in REWRITES}
     for name, rewrite in REWRITES.items():
         rewrite(graph, notes[name])

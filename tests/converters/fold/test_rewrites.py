@@ -1,0 +1,280 @@
+"""Rewrites are exact, apply where they should, and leave alone what they must not touch."""
+
+from collections import Counter
+from typing import Any
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from random_networks import Gain, Shift, random_network, randomize
+
+from el_larq import tflite
+from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, SQUEEZE, Graph
+from el_larq.converters.fold.normal_form import import_graph
+from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.scales import multiplications
+from el_larq.converters.fold.step import REWRITES, TOLERANCE, compare, fold_model
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.lower import lower_model
+from el_larq.converters.pipeline import convert
+from el_larq.layers import ElasticLink
+from el_larq.models.build import build
+
+SLOW = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], derandomize=True
+)
+FAST = settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], derandomize=True
+)
+
+
+def _check(model: keras.Model) -> None:
+    """After each rewrite, in double precision; then the frozen result against the model itself, in single."""
+    frozen = FrozenModel(model)
+    original = import_graph(frozen)
+    graph = original.copy()
+    for name, rewrite in REWRITES.items():
+        rewrite(graph, Notes())
+        assert compare(original, graph, frozen.input_shape) <= TOLERANCE, name
+    images = np.random.default_rng(1).standard_normal((3, *frozen.input_shape))
+    exact = tf.function(lambda x: original.run(x)[0][0])(tf.constant(images)).numpy()
+    float64_of_keras = frozen.fetch(frozen.outputs)(images.astype(np.float32))[0]
+    # One sign within rounding of zero may flip in single precision; most images agree.
+    agree = np.abs(exact - float64_of_keras).max(axis=1) <= 1e-4 * np.abs(exact).max()
+    assert agree.any()
+
+
+@FAST
+@given(st.data())
+def test_random_networks_keep_what_they_compute(data: Any) -> None:
+    _check(random_network(data.draw))
+
+
+@pytest.mark.slow
+@SLOW
+@given(st.data())
+def test_two_hundred_random_networks_keep_what_they_compute(data: Any) -> None:
+    _check(random_network(data.draw))
+
+
+def _conv(filters: int, size: int, name: str, **arguments: Any) -> Any:
+    return larq.layers.QuantConv2D(
+        filters,
+        size,
+        padding="valid" if size == 1 else "same",
+        pad_values=0.0 if size == 1 else 1.0,
+        input_quantizer="ste_sign",
+        kernel_quantizer="ste_sign",
+        kernel_constraint="weight_clip",
+        use_bias=False,
+        name=name,
+        **arguments,
+    )
+
+
+def _folded(model: keras.Model) -> tuple[Graph, dict[str, Notes]]:
+    graph = import_graph(FrozenModel(model))
+    notes = {name: Notes() for name in REWRITES}
+    for name, rewrite in REWRITES.items():
+        rewrite(graph, notes[name])
+    return graph, notes
+
+
+def _operators(graph: Graph) -> Counter:
+    return Counter(node.op for node in graph.nodes())
+
+
+def _stem(channels: int) -> tuple[Any, Any]:
+    image: Any = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name="stem")(image)
+    return image, keras.layers.BatchNormalization(name="stem_norm")(x)
+
+
+def _end(image: Any, x: Any) -> keras.Model:
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, keras.layers.Dense(4, name="logits")(x), name="net")
+
+
+def test_elastic_links_leave_no_copies_and_at_most_one_multiplication_a_block() -> None:
+    model = randomize(build("resnet26", "el", width=0.125, input_shape=(64, 64, 3), num_classes=10), 0)
+    frozen = FrozenModel(model)
+    folded, _ = fold_model(frozen)
+    names = Counter(operator.name for operator in tflite.parse(lower_model(folded)).operators)
+    assert not names["CONCATENATION"] + names["TILE"] + names["SPLIT"] + names["ADD_N"]
+    assert names["MUL"] <= 8
+    assert names["LceBconv2d"] == 24
+
+
+def test_the_same_scale_around_a_cycle_leaves_nothing() -> None:
+    """Identity links with gates under a shortcut: the product of the gates has to be made up for once."""
+    image, x = _stem(32)
+    y = x
+    for index in range(3):
+        z = keras.layers.BatchNormalization(name=f"n{index}")(_conv(32, 1, f"c{index}")(y))
+        y = keras.layers.Add()([z, Gain(name=f"g{index}")(y)])
+    graph, notes = _folded(randomize(_end(image, y), 1))
+    assert notes["scales"].applied == ["3 multiplications before, 0 after"]
+    assert multiplications(graph) == []
+
+
+def test_a_shortcut_over_gates_leaves_one_on_the_narrowest_tensor() -> None:
+    image, x = _stem(32)
+    y = keras.layers.BatchNormalization(name="n1")(_conv(8, 1, "c1")(x))
+    z = keras.layers.BatchNormalization(name="n2")(_conv(8, 3, "c2")(y))
+    y = keras.layers.Add()([z, Gain(name="g")(y)])
+    wide = ElasticLink(name="link")([y, keras.layers.BatchNormalization(name="n3")(_conv(32, 1, "c3")(y))])
+    total = keras.layers.Add()([wide, x])
+    total = keras.layers.Add()([total, Gain(name="outer")(total)])
+    graph, _ = _folded(randomize(_end(image, total), 2))
+    assert all(node.channels == 8 or node.name.startswith("net/outer") for node in multiplications(graph))
+
+
+def test_negative_gates_stay_multiplications() -> None:
+    image, x = _stem(32)
+    z = keras.layers.BatchNormalization(name="n")(_conv(32, 3, "c")(x))
+    model = randomize(_end(image, keras.layers.Add()([z, Gain(name="g")(x)])), 3)
+    layer: Any = model.get_layer("g")
+    layer.gain.assign(-0.7)
+    graph, notes = _folded(model)
+    assert len(multiplications(graph)) == 1
+    assert "left on 32 channels" in notes["scales"].refused[0]
+    _check(model)
+
+
+def test_a_nonlinearity_that_is_not_homogeneous_stops_scales() -> None:
+    image, x = _stem(32)
+    y = keras.layers.Activation("tanh")(Gain(name="g")(x))
+    model = randomize(_end(image, keras.layers.BatchNormalization(name="n")(_conv(32, 1, "c")(y))), 4)
+    _check(model)
+    graph, _ = _folded(model)
+    tanh = next(node for node in graph.nodes() if node.op == "Tanh")
+    assert tanh.inputs[0].op == AFFINE
+
+
+def test_before_norm_moves_into_the_convolution() -> None:
+    image, x = _stem(32)
+    linked = ElasticLink(name="link")([x, _conv(32, 3, "c")(x)])
+    model = randomize(_end(image, keras.layers.BatchNormalization(name="n")(linked)), 5, negative=True)
+    _, notes = _folded(model)
+    assert len(notes["placement"].applied) == 1
+    _check(model)
+
+
+def test_before_norm_is_left_alone_where_the_sum_is_read_elsewhere() -> None:
+    image, x = _stem(32)
+    linked = ElasticLink(name="link")([x, _conv(32, 3, "c")(x)])
+    y = keras.layers.Add()([keras.layers.BatchNormalization(name="n")(linked), linked])
+    model = randomize(_end(image, y), 6)
+    _, notes = _folded(model)
+    assert notes["placement"].applied == []
+    assert "read elsewhere" in notes["placement"].refused[0]
+    _check(model)
+
+
+@pytest.mark.parametrize("channels", [(32, 8), (8, 32), (12, 5), (5, 12)])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_squeezes_and_expands_are_views(channels: tuple[int, int], strides: int, per_channel: bool) -> None:
+    image, x = _stem(channels[0])
+    z = keras.layers.BatchNormalization(name="n")(_conv(channels[1], 1, "c", strides=strides)(x))
+    model = randomize(_end(image, ElasticLink(per_channel, name="link")([x, z])), 7, negative=True)
+    _check(model)
+    graph, _ = _folded(model)
+    if channels[0] % channels[1] == 0 or channels[1] % channels[0] == 0:
+        assert not _operators(graph)[SQUEEZE] + _operators(graph)[EXPAND]
+
+
+def test_pooling_is_part_of_a_strided_squeeze() -> None:
+    image, x = _stem(32)
+    z = keras.layers.BatchNormalization(name="n")(_conv(8, 1, "c", strides=2)(x))
+    model = randomize(_end(image, ElasticLink(name="link")([x, z])), 8)
+    graph, _ = _folded(model)
+    assert _operators(graph)["DepthwiseConv2dNative"] == 1
+    assert _operators(graph)["AvgPool"] == 1  # the global one
+
+
+def _react_block(x: Any, name: str) -> Any:
+    for half in ("a", "b"):
+        z = _conv(x.shape[-1], 3 if half == "a" else 1, f"{name}{half}")(Shift(name=f"{name}{half}_sign")(x))
+        x = keras.layers.Add()([keras.layers.BatchNormalization(name=f"{name}{half}_norm")(z), x])
+        x = keras.layers.PReLU(shared_axes=[1, 2], name=f"{name}{half}_prelu")(Shift(name=f"{name}{half}_in")(x))
+        x = Shift(name=f"{name}{half}_out")(x)
+    return x
+
+
+def test_shifts_leave_four_additions_in_a_block_of_two_convolutions() -> None:
+    image, x = _stem(32)
+    for index in range(3):
+        x = _react_block(x, f"k{index}")
+    model = randomize(_end(image, x), 9)
+    folded, _ = fold_model(FrozenModel(model))
+    names = [Counter(o.name for o in tflite.parse(lower_model(m)).operators) for m in (FrozenModel(model), folded)]
+    assert (names[0]["ADD"], names[1]["ADD"]) == (24, 12)
+    assert names[0]["PRELU"] == names[1]["PRELU"] == 6
+    _check(model)
+
+
+def _before_sign(scale: list[float]) -> keras.Model:
+    image, x = _stem(len(scale))
+    y = keras.layers.PReLU(shared_axes=[1, 2])(x)
+    y = keras.layers.BatchNormalization(name="first")(y)
+    model = randomize(_end(image, keras.layers.BatchNormalization(name="n")(_conv(8, 3, "c")(y))), 10)
+    layer: Any = model.get_layer("first")
+    layer.gamma.assign(scale)
+    return model
+
+
+def test_a_normalization_before_a_sign_becomes_a_threshold() -> None:
+    model = _before_sign([0.5, 2.0, 1.5, 0.1])
+    graph, notes = _folded(model)
+    assert len(notes["threshold"].applied) == 1
+    sign = next(node for node in graph.nodes() if node.op == BINARIZE)
+    assert np.all(np.asarray(sign.inputs[0].inputs[1].value) == 1)
+    _check(model)
+
+
+def test_a_negative_scale_before_a_sign_stays() -> None:
+    model = _before_sign([0.5, -2.0, 1.5, 0.1])
+    _, notes = _folded(model)
+    assert notes["threshold"].applied == []
+    assert "1 of 4 scales before the sign are not positive" in notes["threshold"].refused[0]
+    _check(model)
+
+
+def test_a_binary_dense_layer_becomes_a_binary_convolution() -> None:
+    image, x = _stem(8)
+    x = keras.layers.Flatten()(x)
+    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
+    x = larq.layers.QuantDense(32, **quantizers, use_bias=False, name="dense")(x)
+    model = keras.Model(image, keras.layers.BatchNormalization(name="n")(x), name="net")
+    job = convert(randomize(model, 11))
+    assert Counter(o.name for o in tflite.parse(job.need_tflite()).operators)["LceBconv2d"] == 1
+
+
+def test_a_real_valued_dense_layer_stays() -> None:
+    image, x = _stem(8)
+    _, notes = _folded(randomize(_end(image, x), 12))
+    assert notes["dense"].applied == []
+
+
+def test_only_a_mean_over_both_sizes_becomes_average_pooling() -> None:
+    image, x = _stem(8)
+    rows = keras.layers.Lambda(lambda x: tf.reduce_mean(x, axis=1))(x)
+    _, notes = _folded(keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(rows)), name="net"))
+    assert notes["pooling"].applied == []
+    _, notes = _folded(_end(image, x))
+    assert len(notes["pooling"].applied) == 1
+
+
+def test_a_copy_of_a_graph_can_change_alone() -> None:
+    image, x = _stem(8)
+    frozen = FrozenModel(randomize(_end(image, x), 13))
+    graph = import_graph(frozen)
+    other = graph.copy()
+    REWRITES["pooling"](other, Notes())
+    assert _operators(graph)["Mean"] == 1
+    assert _operators(other)["Mean"] == 0
