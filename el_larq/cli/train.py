@@ -10,7 +10,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 
 @click.command()
 @click.argument("network")
-@click.option("--method", default="el", show_default=True, help="How convolutions are binarized: el-larq list methods.")
+@click.option("--method", help="How convolutions are binarized: el-larq list methods. [default: el]")
 @click.option("--link", help="Another link than the method's own: none, identity, elastic.")
 @click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
 @click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")
@@ -29,7 +29,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @common_options
 def command(
     network: str,
-    method: str,
+    method: str | None,
     link: str | None,
     dataset: str,
     recipe: str,
@@ -49,18 +49,26 @@ def command(
 ) -> None:
     """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
 
+    NETWORK may be your own: a file and a function (input_shape, num_classes) in it that returns a Keras model.
+
     \b
     el-larq train resnet26
+    el-larq train my_network.py:build
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     """
     # Names are checked before TensorFlow takes its seconds to start.
     from el_larq.data.registry import DATASETS
     from el_larq.errors import unknown_name
     from el_larq.methods.registry import get_method
+    from el_larq.models.own import check_own, is_own
     from el_larq.models.registry import check_pair, get_network
     from el_larq.training.recipe import get_recipe
 
-    check_pair(get_network(network), get_method(method, link).link.name, method)
+    chosen = get_method(method or "el", link)
+    if is_own(network):
+        check_own(network)
+    else:
+        check_pair(get_network(network), chosen.link.name, chosen.name)
     get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if dataset not in DATASETS:
         raise unknown_name("data set", dataset, DATASETS)

@@ -23,4 +23,5 @@ BITS = {
 
 def tensor_bytes(tensor: Tensor) -> int:
     """Bytes of the values; strings and resources, whose size the file does not tell, count nothing."""
-    return -(-tensor.elements * BITS.get(tensor.type, 0) // 8)
+    # A size that is left open is written as -1.
+    return max(0, -(-tensor.elements * BITS.get(tensor.type, 0) // 8))

@@ -14,8 +14,11 @@ from rich.console import Console
 from el_larq import card
 from el_larq.data.dataset import Dataset
 from el_larq.data.registry import load_dataset
-from el_larq.files import beside, write_json
+from el_larq.errors import UsageError
+from el_larq.files import beside, read_bytes, write_bytes, write_json
+from el_larq.methods.method import Method
 from el_larq.models.build import build, resolve_method
+from el_larq.models.own import Own, is_own, load_own
 from el_larq.native_output import without_warnings
 from el_larq.training.callbacks import Checkpoints, LiveProgress, Metrics, StopOnNaN
 from el_larq.training.optimizer import make_loss, make_optimizer
@@ -23,6 +26,9 @@ from el_larq.training.recipe import Recipe, get_recipe
 from el_larq.training.run import Run, TrainConfig, environment, free_folder
 
 EVALUATION_BATCH = 256
+
+OWN = "own"
+"""Stands for method and link where a user's own network chooses them itself."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Trained:
 def train(
     network: str,
     *,
-    method: str = "el",
+    method: str | None = None,
     link: str | None = None,
     dataset: str | Dataset = "photos",
     recipe: str | Recipe = "standard",
@@ -64,7 +70,8 @@ def train(
     The model saved is that of the last epoch: the best one on the test split, kept as a checkpoint, would flatter itself.
 
     Arguments:
-        network, method, link, dataset, recipe: names from the registries.
+        network, method, link, dataset, recipe: names from the registries; a network may also be one's own, as
+            "my_network.py:build" (see `el_larq.models.own`). method None is "el", or nothing for a network that takes none.
         epochs, batch_size, learning_rate: changes to the recipe.
         width, placement, link_options, network_options: see `el_larq.models.build.build`.
         seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal
@@ -80,24 +87,23 @@ def train(
     settings = (get_recipe(recipe) if isinstance(recipe, str) else recipe).with_changes(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
     )
-    resolved = resolve_method(method, link, placement, link_options or {})
+    own = load_own(network) if is_own(network) else None
+    if own is not None and not own.accepts("method"):
+        if method or link or placement or link_options:
+            raise UsageError(f"{network} takes no 'method'; leave --method, --link and their options out, or add the argument")
+        resolved = None
+    else:
+        resolved = resolve_method(method or "el", link, placement, link_options or {})
     data = load_dataset(dataset, image_size) if isinstance(dataset, str) else dataset
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    model = build(
-        network,
-        resolved,
-        input_shape=data.preprocessing.input_shape,
-        num_classes=data.num_classes,
-        width=width,
-        **(network_options or {}),
-    )
+    model = _build(network, own, resolved, data, width, network_options or {})
     steps_per_epoch = data.steps_per_epoch(settings.batch_size)
     batches = data.training_batches(settings.batch_size, settings.epochs, seed)
     config = TrainConfig(
         network=network,
-        method=resolved.name,
-        link=resolved.link.name,
+        method=resolved.name if resolved else OWN,
+        link=resolved.link.name if resolved else OWN,
         placement=placement,
         link_options=link_options or {},
         dataset=data.name,
@@ -108,10 +114,12 @@ def train(
         recipe=asdict(settings),
         seed=seed,
     )
-    name = f"{network}-{resolved.name}-{data.name}-s{seed}"
+    name = f"{own.path.stem if own else network}-{config.method}-{data.name}-s{seed}"
     run = Run(Path(out) if out is not None else free_folder(Path("runs"), name), config)
+    if own is not None:
+        write_bytes(run.folder / "network.py", read_bytes(own.path))  # it decides what was computed
     notify(
-        f"training {network} with method {resolved.name}, link {resolved.link.name}, on {data.name}: "
+        f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
         f"{len(data.train)} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
     )
     model.compile(
@@ -144,6 +152,20 @@ def train(
     result = {"accuracy": accuracy, "best_accuracy": max(history.history["val_accuracy"]), "seconds": round(seconds, 1)}
     write_json(run.folder / "result.json", result)
     return Trained(run.folder, model, accuracy, seconds)
+
+
+def _build(
+    network: str, own: Own | None, method: Method | None, data: Dataset, width: float, options: dict[str, Any]
+) -> keras.Model:
+    shape, classes = data.preprocessing.input_shape, data.num_classes
+    if own is None:
+        assert method is not None
+        return build(network, method, input_shape=shape, num_classes=classes, width=width, **options)
+    if method is not None:
+        options = options | {"method": method}
+    if width != 1 or (own.takes and "width" in own.takes):
+        options = options | {"width": width}
+    return own.build(shape, classes, **options)
 
 
 def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:
