@@ -113,5 +113,3 @@ class AndroidTarget(Target):
             if re.search(r"not found|no devices|closed|protocol fault|connection reset|more than one", said[1]):
                 return f"adb lost the device ({said[1][:150]}); check the cable and adb devices"
         return ""
-
-

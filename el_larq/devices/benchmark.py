@@ -296,5 +296,3 @@ def describe(device: Device) -> str:
     if device.celsius is not None:
         parts.append(f"{device.celsius:.0f} °C")
     return ", ".join(parts)
-
-

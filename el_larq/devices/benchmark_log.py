@@ -44,7 +44,7 @@ _WARNING = re.compile(r"(?:^|\s)(?:WARN|WARNING): (.*\S)")
 # What the oldest binaries say without "ERROR: " before it.
 _BARE_ERROR = re.compile(
     r"^(Failed to (?:load model|allocate tensors|initialize).*|Benchmarking failed\.?|Could not open '.*|"
-    r"Encountered unresolved custom op: .*|Aborting.*|Segmentation fault.*|Killed|Bus error.*|Illegal instruction.*)\s*$"
+    r"Encountered unresolved custom op: .*|Aborting.*)\s*$"
 )
 _KB = 1024.0
 # Statistics and the final line print the same double with six digits each.

@@ -69,8 +69,7 @@ def compare(records: Sequence[Record]) -> list[Compared]:
 def _noise(group: Sequence[Record]) -> float:
     latencies = [record.latency_ms for record in group]
     errors = [
-        2 * record.latency_metrics.get("stddev_ms", 0.0) / max(1, record.misc_metrics.get("num_runs", 1)) ** 0.5
-        for record in group
+        2 * record.latency_metrics.get("stddev_ms", 0.0) / max(1, record.misc_metrics.get("num_runs", 1)) ** 0.5 for record in group
     ]
     return max((max(latencies) - min(latencies)) / 2, statistics.median(errors))
 

@@ -1,6 +1,7 @@
 """Which benchmark binary fits a device, and where it is."""
 
 import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,9 @@ def kind_for(device: Device, *, android: bool) -> str:
     if android or device.android:
         if (arm64 and device.bits != 32) or "arm64-v8a" in device.abis:
             return "android_arm64"
-        raise ElLarqError(f"LCE has released no benchmark binary for Android on {_describe(device)}; build one and give it with --binary")
+        raise ElLarqError(
+            f"LCE has released no benchmark binary for Android on {_describe(device)}; build one and give it with --binary"
+        )
     if arm64 and device.bits != 32:
         return "aarch64"
     if arm64 or (arm32 and device.machine != "armv6l"):
@@ -58,7 +61,7 @@ def choose(device: Device, *, android: bool, binary: Path | None) -> Path:
         check_fits(binary, device, android=android)
         return binary
     kind = kind_for(device, android=android)
-    path = cache_folder() / TAG / asset_name(kind)
+    path = cached(kind)
     if not path.is_file():
         raise ElLarqError(f"no benchmark binary for {ASSETS[kind]} yet: el-larq engine fetch {kind}, or --binary PATH")
     check_fits(path, device, android=android)
@@ -100,9 +103,15 @@ def _loader(head: bytes, bits: int, order: str) -> str:
             at = offset + number * size
             if struct.unpack_from(f"{order}I", head, at)[0] == 3:
                 if bits == 64:
-                    start, length = struct.unpack_from(f"{order}Q", head, at + 8)[0], struct.unpack_from(f"{order}Q", head, at + 32)[0]
+                    start, length = (
+                        struct.unpack_from(f"{order}Q", head, at + 8)[0],
+                        struct.unpack_from(f"{order}Q", head, at + 32)[0],
+                    )
                 else:
-                    start, length = struct.unpack_from(f"{order}I", head, at + 4)[0], struct.unpack_from(f"{order}I", head, at + 16)[0]
+                    start, length = (
+                        struct.unpack_from(f"{order}I", head, at + 4)[0],
+                        struct.unpack_from(f"{order}I", head, at + 16)[0],
+                    )
                 return head[start : start + length].rstrip(b"\0").decode(errors="replace")
     except struct.error:
         pass
@@ -146,3 +155,20 @@ def _remedy(device: Device, android: bool) -> str:
 
 def _describe(device: Device) -> str:
     return f"{device.machine} with a {device.bits}-bit userland" if device.bits else device.machine
+
+
+def cached(kind: str, tag: str = TAG) -> Path:
+    """Where a fetched binary is kept."""
+    return cache_folder() / tag / asset_name(kind)
+
+
+def address(kind: str, tag: str = TAG) -> str:
+    """Where LCE's release has it."""
+    return f"https://github.com/larq/compute-engine/releases/download/{tag}/{asset_name(kind)}"
+
+
+def check_tag(tag: str) -> str:
+    """A tag of LCE; raises UsageError for what is none, since it becomes part of a path and an address."""
+    if not re.fullmatch(r"v\d+\.\d+\.\d+", tag):
+        raise UsageError(f"{tag!r} is no release of LCE; they are called {TAG}, v0.13.0 and so on")
+    return tag

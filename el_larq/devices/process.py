@@ -32,9 +32,7 @@ def run(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None)
     return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-def run_bytes(
-    arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None
-) -> subprocess.CompletedProcess[bytes]:
+def run_bytes(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     """The same, with output as it came."""
     process = start(arguments, subprocess.DEVNULL if stdin is None else subprocess.PIPE)
     try:

@@ -27,7 +27,5 @@ def for_any_login_shell(source: str) -> str:
 
     Only characters that mean the same in all of them appear; the others are octal and are put back by printf.
     """
-    encoded = "".join(
-        chr(byte) if _PLAIN.match(bytes([byte])) and byte != 10 else f"\\0{byte:03o}" for byte in os.fsencode(source)
-    )
+    encoded = "".join(chr(byte) if _PLAIN.match(bytes([byte])) and byte != 10 else f"\\0{byte:03o}" for byte in os.fsencode(source))
     return f"""sh -c 'eval "$(printf "%b" "{encoded}")"'"""

@@ -19,7 +19,7 @@ from el_larq.files import read_bytes, write_bytes
 
 _FORM = re.compile(r"ssh://(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^@:/\[\]]+)(?::(?P<port>\d+))?/?")
 # A host or user may reach a shell of this machine by way of ProxyCommand or Match exec in the user's configuration.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%+-]*")
+_NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%+-]*")
 
 _FAILURES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: if that is expected (a new system on the card), "

@@ -1,0 +1,89 @@
+"""`el-larq engine`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json, say
+from el_larq.cli.interruption import interruptible
+
+
+@click.group()
+def command() -> None:
+    """The benchmark binary of Larq Compute Engine that runs on a device: download it, test it."""
+
+
+@command.command()
+@click.argument("kinds", nargs=-1)
+@click.option("--tag", help="The release of LCE; the one that fits this converter if not given.")
+@click.option("--sha256", help="What the file must be; pinned on the first download otherwise.")
+@common_options
+def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, as_json: bool) -> None:
+    """Download LCE's released benchmark binaries: KINDS of aarch64, aarch32, android_arm64, or all three."""
+    from el_larq.devices import download, engine
+    from el_larq.errors import UsageError, unknown_name
+
+    for kind in kinds:
+        if kind not in engine.ASSETS:
+            raise unknown_name("benchmark binary", kind, engine.ASSETS)
+    wanted = kinds or tuple(engine.ASSETS)
+    if sha256 is not None and len(wanted) != 1:
+        raise UsageError("--sha256 is the sum of one file: name its kind")
+    tag = engine.check_tag(tag or engine.TAG)
+    fetched = []
+    for kind in wanted:
+        path = engine.cached(kind, tag)
+        known = download.pinned(path)
+        with interruptible():
+            found = download.fetch(engine.address(kind, tag), path, sha256=sha256, notify=_progress(kind))
+        how = "given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
+        fetched.append({"kind": kind, "tag": tag, "path": str(path), "sha256": found, "checked": how})
+        if not as_json:
+            print(f"{path}\n  sha256 {found} ({how})")
+    if as_json:
+        print_json(fetched)
+
+
+def _progress(kind: str):  # noqa: ANN202
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+
+    def show(done: int, total: int | None) -> None:
+        of = f" of {total / 1e6:.1f}" if total else ""
+        print(f"\r{kind}: {done / 1e6:.1f}{of} MB", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
+
+
+@command.command()
+@click.argument("target")
+@click.option("--model", type=click.Path(path_type=Path), help="A .tflite with binary convolutions; built on the spot otherwise.")
+@click.option("--binary", type=click.Path(path_type=Path), help="A benchmark binary instead of the fetched one.")
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--folder", help="Where on the device to work.")
+@click.option("--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config.")
+@common_options
+def check(
+    target: str, model: Path | None, binary: Path | None, repeat: int, folder: str | None, ssh_config: Path | None, as_json: bool
+) -> None:
+    """Find out whether the binary on TARGET silently runs LCE's slow reference kernel."""
+    import tempfile
+
+    from el_larq.devices import engine_check
+    from el_larq.devices.targets import open_target
+
+    way = open_target(target, ssh_config=ssh_config)
+    with interruptible(), tempfile.TemporaryDirectory() as temporary:
+        if model is None:
+            from el_larq.cli.common import start_tensorflow
+
+            start_tensorflow()
+            model = engine_check.build_model(Path(temporary) / "binary_convolutions.tflite")
+        verdict = engine_check.check(way, model, binary=binary, repeat=repeat, folder=folder, notify=say)
+    if as_json:
+        print_json(verdict.to_dict())
+    else:
+        print(verdict.sentence)
+    if verdict.kernel == "reference":
+        sys.exit(1)

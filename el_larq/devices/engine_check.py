@@ -1,0 +1,117 @@
+"""Whether a benchmark binary runs LCE's optimized binary convolution, or the reference one without saying so.
+
+LCE's documented CMake build leaves RUY off, and then registers the reference kernel: 56.2 M instead of 5.09 M instructions for a
+small model on aarch64. Nothing in its log tells. It shows by comparison: with `--use_reference_bconv=true` an optimized
+binary becomes slower and a reference build does not change.
+"""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from el_larq.devices.benchmark import Plan, Session
+from el_larq.devices.record import Record
+from el_larq.devices.target import Target
+from el_larq.errors import ElLarqError
+
+SLOWER = 1.15
+"""The ratio from which the reference kernel counts as slower: a reference build's is 1 within the noise of a measurement."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """kernel: "optimized", "reference", or "none" where LCE has no optimized one. Times of the binary convolutions alone where
+    the binary can profile, of the model otherwise: medians over the repeats, in milliseconds."""
+
+    kernel: str
+    sentence: str
+    default_ms: float
+    reference_ms: float
+    ratio: float
+    of: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check(
+    target: Target,
+    model: Path,
+    *,
+    binary: Path | None = None,
+    repeat: int = 3,
+    folder: str | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+) -> Verdict:
+    """Run a model with and without ``--use_reference_bconv=true``, taking turns.
+
+    Raises:
+        ElLarqError: it has no binary convolution, the binary is not LCE's, or a run failed.
+    """
+    plan = Plan((model,), runs=20, binary=binary, repeat=repeat, folder=folder)
+    with Session(target, plan, notify) as session:
+        (entry,) = session.models
+        if not any(operator.name == "LceBconv2d" for operator in entry.graph.operators):
+            raise ElLarqError(f"{model.name} has no binary convolution, so its kernels cannot be compared; give another --model")
+        if not session.engine["lce"]:
+            raise ElLarqError(f"{session.engine['name']} is no benchmark binary of LCE; get one with el-larq engine fetch")
+        taken: dict[str, list[Record]] = {"default": [], "reference": []}
+        for number in range(repeat):
+            for kind, flags in (("default", ()), ("reference", ("--use_reference_bconv=true",))):
+                record, _logs = session.run(entry, 1, repeat=number, profile=True, flags=flags)
+                taken[kind].append(record)
+                notify(f"{kind} kernel, {number + 1} of {repeat}: {record.latency_ms:.3f} ms")
+        machine = session.device.machine
+    default, reference = (_times(taken[kind]) for kind in ("default", "reference"))
+    return judge(default, reference, machine, "binary convolutions" if taken["default"][0].layers else "the model")
+
+
+def _times(records: list[Record]) -> list[float]:
+    """Milliseconds of the binary convolutions of each run, or of all of it where there is no profile."""
+    if all(record.layers for record in records):
+        return [sum(layer["ms"] for layer in record.layers if layer["operator"] == "LceBconv2d") for record in records]
+    return [record.latency_ms for record in records]
+
+
+def judge(default: list[float], reference: list[float], machine: str, of: str) -> Verdict:
+    """The verdict from the times of both kernels, in milliseconds."""
+    fast, slow = statistics.median(default), statistics.median(reference)
+    ratio = slow / fast if fast > 0 else 1.0
+    apart = min(reference) > max(default)
+    figures = f"{fast:.3f} ms by default, {slow:.3f} ms with the reference kernel, ratio {ratio:.2f}, time of {of}"
+    if machine in ("x86_64", "amd64", "i686"):
+        kernel, text = "none", f"LCE has no optimized binary kernel for {machine}: this says nothing about ARM ({figures})"
+    elif ratio >= SLOWER and apart:
+        kernel, text = "optimized", f"the optimized kernel runs ({figures})"
+    else:
+        kernel = "reference"
+        text = (
+            f"this binary silently runs the slow reference kernel ({figures}): it was built without RUY "
+            "(CMake: TFLITE_ENABLE_RUY=ON); the released ones, el-larq engine fetch, are not"
+        )
+    return Verdict(kernel, text, fast, slow, ratio, of)
+
+
+def build_model(path: Path) -> Path:
+    """A .tflite of four binary 3x3 convolutions of 64 channels at 56x56, with random weights; needs TensorFlow and LCE.
+
+    Raises:
+        ElLarqError: they are not installed here.
+    """
+    try:
+        import larq
+        import larq_compute_engine as lce
+        import tf_keras as keras
+    except ImportError as error:
+        raise ElLarqError(f"no model can be built here ({error}); give one with binary convolutions with --model") from error
+    x = image = keras.Input((56, 56, 64))
+    for _ in range(4):
+        y = larq.layers.QuantConv2D(
+            64, 3, padding="same", pad_values=1.0, input_quantizer="ste_sign", kernel_quantizer="ste_sign", use_bias=False
+        )(x)
+        x = keras.layers.add([x, keras.layers.BatchNormalization()(y)])
+    content = lce.convert_keras_model(keras.Model(image, x))
+    path.write_bytes(content)
+    return path
