@@ -5,13 +5,14 @@ A rule is a function from the `Subject` to findings; each has a reason and a rem
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
 from el_larq.converters.graph import Convolution, find_convolutions
 from el_larq.converters.job import Job
-from el_larq.converters.match import BINARY_OPERATOR, match, real_layers
+from el_larq.converters.match import match, real_layers
+from el_larq.converters.rules import BINARY_OPERATOR, GRAPH_RULES, Finding, check_graph
 from el_larq.errors import ElLarqError, unknown_name
 from el_larq.tflite import Graph, Operator, parse
 
@@ -40,20 +41,9 @@ class Subject:
     graph: Graph
     rows: tuple[Row, ...]
     meant_binary: tuple[Convolution, ...]
+    real_weights: int
     became: dict[int, Operator]
     """By id of a convolution in ``meant_binary``, the LceBconv2d it became."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    rule: str
-    subject: str
-    reason: str
-    remedy: str
-    allowed: bool = False
-
-    def __str__(self) -> str:
-        return f"[{self.rule}] {self.subject}: {self.reason}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,7 @@ class Audit:
 
     @property
     def errors(self) -> list[Finding]:
-        return [finding for finding in self.findings if not finding.allowed]
+        return [finding for finding in self.findings if finding.severity == "error" and not finding.allowed]
 
     @property
     def summary(self) -> str:
@@ -90,20 +80,22 @@ def audit(job: Job) -> Job:
 def audit_model(convolutions: Sequence[Convolution], graph: Graph, allow: Iterable[str] = ()) -> Audit:
     """Every rule on a model's convolutions and its flatbuffer. Findings of allowed rules stay, marked."""
     allow = set(allow)
-    for name in allow - set(RULES):
-        raise unknown_name("audit rule", name, RULES)
+    for name in allow - set(ALL_RULES):
+        raise unknown_name("audit rule", name, ALL_RULES)
     matches = match(convolutions, graph)
     layers = real_layers(convolutions, graph) | {m.operator.index: m.convolution.layer for m in matches}
     subject = Subject(
         graph,
         tuple(_row(operator, layers) for operator in graph.operators if operator.name in _CONVOLUTIONS),
         tuple(c for c in convolutions if c.meant_binary),
+        sum(c.kernel.size for c in convolutions if not c.meant_binary),
         {id(m.convolution): m.operator for m in matches},
     )
-    findings = tuple(
-        Finding(name, what, reason, remedy, name in allow) for name, rule in RULES.items() for what, reason, remedy in rule(subject)
-    )
-    return Audit(subject.rows, findings, len(subject.became), len(subject.meant_binary))
+    findings = [Finding(name, "error", *found) for name, rule in RULES.items() for found in rule(subject)]
+    findings += [Finding(name, "warning", *found) for name, rule in WARNINGS.items() for found in rule(subject)]
+    findings += check_graph(graph)
+    marked = tuple(replace(finding, allowed=finding.rule in allow) for finding in findings)
+    return Audit(subject.rows, marked, len(subject.became), len(subject.meant_binary))
 
 
 def _row(operator: Operator, layers: dict[int, str]) -> Row:
@@ -137,36 +129,48 @@ def _row(operator: Operator, layers: dict[int, str]) -> Row:
 
 def _not_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:
     """Each convolution that was meant to be binary is an LceBconv2d."""
-    # A fused result that keeps its name takes one operator per layer; what is missing is what is not there.
+    return _missing(subject, depthwise=False)
+
+
+def _binary_depthwise(subject: Subject) -> Iterable[tuple[str, str, str]]:
+    """A depthwise convolution that was meant to be binary runs as a real-valued one, at more than its cost."""
+    return _missing(subject, depthwise=True)
+
+
+def _missing(subject: Subject, depthwise: bool) -> Iterable[tuple[str, str, str]]:
     for convolution in subject.meant_binary:
-        if id(convolution) not in subject.became:
-            became = [row.operator for row in subject.rows if row.layer == convolution.layer]
-            reason, remedy = _why_not(convolution)
-            yield (
-                convolution.layer,
-                f"runs as {became[0] if became else 'a real-valued operator'}, since {reason}",
-                remedy,
-            )
+        if id(convolution) in subject.became or (convolution.kind == "DepthwiseConv2dNative") != depthwise:
+            continue
+        became = [row.operator for row in subject.rows if row.layer == convolution.layer]
+        reason, remedy = why_not(convolution)
+        yield convolution.layer, f"runs as {became[0] if became else 'a real-valued operator'}, since {reason}", remedy
 
 
-def _why_not(convolution: Convolution) -> tuple[str, str]:
+def why_not(convolution: Convolution) -> tuple[str, str]:
+    """Why LCE's converter left a convolution real-valued, and what to do."""
     if convolution.kind == "MatMul":
-        return "LCE has no binary dense layer", "reshape to (1, 1, C) and use a 1x1 QuantConv2D"
+        return "LCE has no binary dense layer", "do not skip the step fold, which makes it a 1x1 convolution"
     if convolution.kind == "Conv2DBackpropInput":
         return "LCE has no binary transposed convolution", "keep it real-valued, or upsample and convolve"
     if convolution.kind == "DepthwiseConv2dNative":
-        return "LCE has no binary depthwise convolution", "keep it real-valued, or allow it with --allow not-binary"
+        return "LCE has no binary depthwise convolution", "keep it real-valued, or allow it with --allow binary-depthwise"
+    if convolution.signs is None and convolution.plain_sign:
+        return "its input is tf.sign, which is zero at zero", "use one of Larq's sign quantizers, which are 1 there"
     if convolution.signs is None:
         return "its input is not a sign that LCE knows", "set input_quantizer to one of Larq's sign quantizers"
-    if not convolution.binary_kernel:
+    if convolution.dead_filters:
         return (
-            "its kernel does not have one magnitude a filter (a filter of zeros counts too)",
-            "use a kernel_quantizer of the form alpha * sign(W) with alpha > 0",
+            f"{convolution.dead_filters} of its filters are zero throughout",
+            "train on: a kernel_quantizer scaled by the mean magnitude has no sign there",
         )
-    return (
-        "LCE did not take its padding, groups or shape",
-        "use padding valid, or same with pad_values 0 or 1, and groups of 32 channels or none",
-    )
+    if not convolution.binary_kernel:
+        return "its kernel does not have one magnitude a filter", "use a kernel_quantizer of the form alpha * sign(W), alpha > 0"
+    if convolution.pad_value not in (None, 0.0, 1.0):
+        return f"it is padded with {convolution.pad_value:g}", "use pad_values=1.0: LCE takes 1 and 0 only"
+    if convolution.groups > 1 and convolution.kernel.shape[2] % 32:
+        reason = f"its {convolution.groups} groups have {convolution.kernel.shape[2]} channels each"
+        return reason, "use groups of a multiple of 32 channels, or one group"
+    return "LCE did not take its padding or shape", 'use padding "valid", or "same" with pad_values=1.0, and a fixed input size'
 
 
 def _stray_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:
@@ -179,10 +183,29 @@ def _stray_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:
 
 Rule = Callable[[Subject], Iterable[tuple[str, str, str]]]
 
+
+def _size(subject: Subject) -> Iterable[tuple[str, str, str]]:
+    """The constants take what the model's weights take at their bits."""
+    binary = sum(c.kernel.size / 8 for c in subject.meant_binary)
+    channels = sum(c.kernel.shape[-1] for c in subject.meant_binary)
+    real = 4 * subject.real_weights
+    predicted = binary + 8 * channels + real
+    actual = sum(len(tensor.data) for tensor in subject.graph.tensors)
+    if actual > _SIZE_FACTOR * predicted + _SIZE_SLACK:
+        reason = f"constants take {actual:,} bytes, {actual / predicted:.1f} times the {predicted:,.0f} that the weights need"
+        yield "the file", reason, "look for what is not binary in --table"
+
+
 RULES: dict[str, Rule] = {
     "not-binary": _not_binary,
+    "binary-depthwise": _binary_depthwise,
     "stray-binary": _stray_binary,
 }
+WARNINGS: dict[str, Rule] = {"size": _size}
+ALL_RULES = (*RULES, *WARNINGS, *GRAPH_RULES)
+
+# Constants that are no weights: normalizations, shapes, the gains of links; and what small models have of them.
+_SIZE_FACTOR, _SIZE_SLACK = 1.1, 65536
 
 
 def operator_counts(graph: Graph) -> dict[str, int]:

@@ -36,6 +36,16 @@ class Convolution:
     kernel: np.ndarray
     quantized: bool
     signs: Any | None
+    plain_sign: bool = False
+    """The input is tf.sign(x), which has zeros, and not Larq's sign."""
+    pad_value: float | None = None
+    """What explicit padding before the convolution pads with; None without it."""
+    groups: int = 1
+
+    @property
+    def dead_filters(self) -> int:
+        """Filters of zeros."""
+        return int(np.sum(~np.any(self.kernel.reshape(-1, self.kernel.shape[-1]), axis=0)))
 
     @property
     def binary_kernel(self) -> bool:
@@ -63,7 +73,20 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
         source, operand = _OPERANDS[operation.type]
         quantized = any(o.type == "Sign" or o.type in _SELECTS for o in behind(operation.inputs[operand]))
         layer = _layer_name(operation.name, model.name)
-        found.append(Convolution(layer, operation.type, kernel, quantized, _sign_input(operation.inputs[source])))
+        x = operation.inputs[source]
+        channels = x.shape[-1] if operation.type == "Conv2D" else None
+        found.append(
+            Convolution(
+                layer,
+                operation.type,
+                kernel,
+                quantized,
+                _sign_input(x),
+                plain_sign=_unpadded(x).op.type == "Sign",
+                pad_value=_pad_value(model, x),
+                groups=channels // kernel.shape[2] if channels else 1,
+            )
+        )
     return tuple(found)
 
 
@@ -78,11 +101,22 @@ def _source(tensor: Any) -> Any:
             return tensor
 
 
+def _unpadded(tensor: Any) -> Any:
+    tensor = _source(tensor)
+    return _source(tensor.op.inputs[0]) if tensor.op.type in _PADS else tensor
+
+
+def _pad_value(model: FrozenModel, tensor: Any) -> float | None:
+    operation = _source(tensor).op
+    if operation.type == "Pad":
+        return 0.0
+    value = model.constants([operation.inputs[2]])[0] if operation.type == "PadV2" else None
+    return None if value is None else float(value)
+
+
 def _sign_input(tensor: Any) -> Any | None:
     """x, where a convolution's input is Larq's sign(sign(x) + c), possibly padded; None where it is something else."""
-    tensor = _source(tensor)
-    if tensor.op.type in _PADS:
-        tensor = _source(tensor.op.inputs[0])
+    tensor = _unpadded(tensor)
     if tensor.op.type != "Sign":
         return None
     shifted = _source(tensor.op.inputs[0])

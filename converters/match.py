@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from el_larq.converters.graph import Convolution
+from el_larq.converters.rules import BINARY_OPERATOR
 from el_larq.tflite import Graph, Operator
-
-BINARY_OPERATOR = "LceBconv2d"
 
 # Real-valued operators with a kernel, and what they come from.
 _REAL_KERNELS = {"CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "DepthwiseConv2dNative", "FULLY_CONNECTED": "MatMul"}

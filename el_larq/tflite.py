@@ -70,13 +70,17 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of the graph. ``data`` holds a constant's bytes and is empty for what is computed."""
+    """A tensor of the graph. ``data`` holds a constant's bytes and is empty for what is computed.
+
+    dynamic: some size is known at run time only; ``shape`` has 1 there.
+    """
 
     index: int
     name: str
     type: str
     shape: tuple[int, ...]
     data: bytes = field(repr=False)
+    dynamic: bool = False
 
     @property
     def constant(self) -> bool:
@@ -179,6 +183,7 @@ class _Reader:
             TYPES[kind] if 0 <= kind < len(TYPES) else f"type {kind}",
             shape,
             buffers[self._number(table, 2, "<I")],
+            any(size < 0 for size in (*shape, *self._integers(table, 7))),
         )
 
     def _operator(self, index: int, table: Table, codes: list[str], tensors: tuple[Tensor, ...]) -> Operator:

@@ -77,5 +77,7 @@ def command(
         headings = ("layer", "operator", "kernel bits", "input bits", "kernel", "output", "MACs")
         print_table("Convolutions", headings, rows)
     for finding in (audit or {}).get("findings", []):
-        say(f"allowed: [{finding['rule']}] {finding['subject']}: {finding['reason']}")
+        what = "allowed" if finding["allowed"] else finding["severity"]
+        if what != "note":
+            say(f"{what}: [{finding['rule']}] {finding['subject']}: {finding['reason']}; {finding['remedy']}")
     print(f"wrote {out}")

@@ -2,15 +2,18 @@ from typing import Any
 
 import binary_models as models
 import larq
+import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 from el_larq import tflite
-from el_larq.converters.audit import RULES, Audit, audit, audit_model, operator_counts
+from el_larq.converters.audit import RULES, WARNINGS, Audit, audit, audit_model, operator_counts
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
+from el_larq.converters.rewrite import with_metadata
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.models import counts
 
@@ -19,9 +22,9 @@ def _audit(model: keras.Model, allow: tuple[str, ...] = (), content: bytes | Non
     return audit_model(find_convolutions(FrozenModel(model)), tflite.parse(content or lower_model(FrozenModel(model))), allow)
 
 
-def _finding(result: Audit, layer: str) -> Any:
+def _finding(result: Audit, layer: str, rule: str = "not-binary") -> Any:
     (finding,) = result.errors
-    assert finding.rule == "not-binary"
+    assert finding.rule == rule
     assert finding.subject == layer
     assert finding.reason
     assert finding.remedy
@@ -40,7 +43,7 @@ def _with_dead_filter(model: keras.Model) -> keras.Model:
 def test_a_binary_network_passes_every_rule() -> None:
     model = models.network(models.binary(48, "a"), models.norm("n1"), models.binary(64, "b", 1), models.norm("n2"))
     result = _audit(model)
-    assert result.findings == ()
+    assert [finding.severity for finding in result.findings] == ["note", "note"]  # 48 channels, and packed results
     assert result.binary == result.meant_binary == 2
     assert result.summary == "2 of 2 binary convolutions are LceBconv2d"
 
@@ -48,13 +51,13 @@ def test_a_binary_network_passes_every_rule() -> None:
 @pytest.mark.parametrize("padding", [{"padding": "valid"}, {"pad_values": 0.0}, {"pad_values": 1.0}])
 def test_paddings_that_lce_takes_pass(padding: dict[str, Any]) -> None:
     changes: dict[str, Any] = {"padding": "same"} | padding
-    assert _audit(models.network(models.binary(32, "conv", 3, **changes), models.norm("n"))).findings == ()
+    assert _audit(models.network(models.binary(32, "conv", 3, **changes), models.norm("n"))).errors == []
 
 
 def test_padding_with_minus_one_is_found() -> None:
     finding = _finding(_audit(models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))), "conv")
     assert "CONV_2D" in finding.reason
-    assert "padding" in finding.reason
+    assert "padded with -1" in finding.reason
 
 
 def test_a_kernel_quantizer_without_an_input_quantizer_is_found() -> None:
@@ -77,7 +80,7 @@ def test_a_binary_depthwise_layer_is_found() -> None:
     depthwise = larq.layers.QuantDepthwiseConv2D(
         3, input_quantizer="ste_sign", depthwise_quantizer="ste_sign", depthwise_constraint="weight_clip", name="depthwise"
     )
-    finding = _finding(_audit(models.network(depthwise, models.norm("n"))), "depthwise")
+    finding = _finding(_audit(models.network(depthwise, models.norm("n"))), "depthwise", "binary-depthwise")
     assert "DEPTHWISE_CONV_2D" in finding.reason
 
 
@@ -88,13 +91,13 @@ def test_a_binary_transposed_layer_is_found() -> None:
 
 def test_a_dead_filter_is_found() -> None:
     alive = models.network(models.binary(32, "conv", kernel_quantizer=larq.quantizers.MagnitudeAwareSign()), models.norm("n"))
-    assert _audit(alive).findings == ()
-    assert "zeros" in _finding(_audit(_with_dead_filter(alive)), "conv").reason
+    assert _audit(alive).errors == []
+    assert "1 of its filters are zero" in _finding(_audit(_with_dead_filter(alive)), "conv").reason
 
 
 def test_groups_are_taken_in_words_of_32_channels_and_found_otherwise() -> None:
     whole = models.network(models.binary(64, "conv", groups=2), models.norm("n"), channels=64)
-    assert _audit(whole).findings == ()
+    assert _audit(whole).errors == []
     partial = models.network(models.binary(64, "conv", groups=4), models.norm("n"), channels=64)
     assert "groups" in _finding(_audit(partial), "conv").reason
 
@@ -102,27 +105,63 @@ def test_groups_are_taken_in_words_of_32_channels_and_found_otherwise() -> None:
 @pytest.mark.parametrize("quantizer", ["ste_tern", "ste_heaviside"])
 def test_a_kernel_of_three_or_other_values_was_not_meant_to_be_binary(quantizer: str) -> None:
     result = _audit(models.network(models.binary(32, "conv", kernel_quantizer=quantizer), models.norm("n")))
-    assert result.findings == ()
+    assert result.errors == []
     assert result.meant_binary == 0
+
+
+def test_a_plain_sign_is_told_from_one_that_lce_knows() -> None:
+    class Plain(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return tf.sign(inputs)
+
+    result = _audit(models.network(Plain(), models.binary(32, "conv", 1, input_quantizer=None), models.norm("n")))
+    assert "tf.sign" in _finding(result, "conv").reason
+
+
+def test_kernels_with_several_magnitudes_are_found() -> None:
+    class Uneven(larq.quantizers.SteSign):
+        def call(self, inputs: Any) -> Any:
+            return super().call(inputs) * tf.linspace(1.0, 2.0, inputs.shape[2])[:, None]
+
+    result = _audit(models.network(models.binary(32, "conv", kernel_quantizer=Uneven()), models.norm("n")))
+    assert "one magnitude" in _finding(result, "conv").reason
+
+
+def test_constants_that_no_weight_explains_are_a_warning() -> None:
+    class Wide(keras.layers.Layer):
+        """A table as large as the map, tiled: constants that belong to no kernel."""
+
+        def call(self, inputs: Any) -> Any:
+            table = np.random.default_rng(0).standard_normal((1, 8, 8, 32 * 32)).astype(np.float32)
+            return tf.reduce_sum(tf.reshape(tf.tile(inputs, [1, 1, 1, 32]) * table, [-1, 8, 8, 32, 32]), axis=-1)
+
+    small = models.network(models.binary(32, "conv"), models.norm("n"))
+    assert "size" not in {finding.rule for finding in _audit(small).findings}
+    wide = models.network(models.binary(512, "conv"), models.norm("n"))
+    content = with_metadata(lower_model(FrozenModel(wide)), "ballast", bytes(200_000))
+    assert "size" not in {finding.rule for finding in _audit(wide, content=content).findings}  # metadata is no constant
+    table = models.network(models.binary(32, "conv"), models.norm("n"), Wide())
+    assert "size" in {finding.rule for finding in _audit(table).findings}
 
 
 def test_a_binary_convolution_from_nowhere_is_found() -> None:
     model = models.network(models.binary(32, "conv"), models.norm("n"))
     other = models.network(models.binary(32, "a"), models.norm("n1"), models.binary(48, "b"), models.norm("n2"))
     result = _audit(model, content=lower_model(FrozenModel(other)))
-    assert [finding.rule for finding in result.findings] == ["stray-binary"]
-    assert result.findings[0].subject.startswith("operator ")
+    assert [finding.rule for finding in result.errors] == ["stray-binary"]
+    assert result.errors[0].subject.startswith("operator ")
 
 
 def test_every_rule_has_a_test_above() -> None:
-    assert set(RULES) == {"not-binary", "stray-binary"}
+    assert set(RULES) == {"not-binary", "binary-depthwise", "stray-binary"}
+    assert set(WARNINGS) == {"size"}
 
 
 def test_an_allowed_rule_stays_in_the_report() -> None:
     model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
     result = _audit(model, allow=("not-binary",))
     assert result.errors == []
-    assert [finding.allowed for finding in result.findings] == [True]
+    assert [finding.allowed for finding in result.findings if finding.rule == "not-binary"] == [True]
     assert result.to_dict()["findings"][0]["allowed"]
 
 
@@ -134,7 +173,7 @@ def test_an_unknown_rule_offers_the_nearest() -> None:
 def test_the_step_fails_in_one_line_with_rule_layer_and_remedy() -> None:
     model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
     job = Job(None, Options(), original=FrozenModel(model), model=FrozenModel(model), tflite=lower_model(FrozenModel(model)))
-    with pytest.raises(ElLarqError, match=r"0 of 1 binary.*\[not-binary\] conv: .*; use padding") as caught:
+    with pytest.raises(ElLarqError, match=r"0 of 1 binary.*\[not-binary\] conv: .*; use pad_values") as caught:
         audit(job)
     assert "\n" not in str(caught.value)
     allowed = audit(
