@@ -76,6 +76,12 @@ def main(arguments: list[str] | None = None) -> None:
         status, message = 2, _one_line(error)
     except ElLarqError as error:
         status, message, trace = error.exit_status, str(error), error
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        hint = "this needs {}, which is not installed; el-larq doctor says how to get it, and where there is none"
+        own = package in ("", "el_larq")
+        message = f"unexpected {summarize(error)} (-v shows the trace)" if own else hint.format(package)
+        status, trace = 1, error
     except (KeyboardInterrupt, click.Abort):
         status, message = 130, "interrupted"
     except BrokenPipeError:
