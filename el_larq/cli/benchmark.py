@@ -92,7 +92,7 @@ def _in_process(
     rows, paths = [], []
     for result in results:
         told = (*marks.get(result.model, ()), caveat())
-        kept = record.from_measurement(result, Path(result.model).stat().st_size, device, at, told)
+        kept = record.from_measurement(result, Path(result.model).stat().st_size, device, at, told, len(paths))
         paths.append(str(record.write(out, kept)))
         baseline = next(r for r in results if r.threads == result.threads)
         ratio = result.median_ms / baseline.median_ms

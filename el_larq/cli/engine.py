@@ -45,7 +45,7 @@ def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, as_json: 
         print_json(fetched)
 
 
-def _progress(kind: str):  # noqa: ANN202
+def _progress(kind: str):
     if not sys.stderr.isatty():
         return lambda done, total: None
 

@@ -68,6 +68,9 @@ def compare(records: Sequence[Record]) -> list[Compared]:
 
 def _noise(group: Sequence[Record]) -> float:
     latencies = [record.latency_ms for record in group]
+    if all("iqr_ms" in record.latency_metrics for record in group):
+        # In-process, run by run: half the middle half's width is more than chance moves a median by, and ignores outliers.
+        return max((max(latencies) - min(latencies)) / 2, statistics.median(r.latency_metrics["iqr_ms"] / 2 for r in group))
     errors = [
         2 * record.latency_metrics.get("stddev_ms", 0.0) / max(1, record.misc_metrics.get("num_runs", 1)) ** 0.5 for record in group
     ]

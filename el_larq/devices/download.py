@@ -52,7 +52,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, allowance: Allowance):
         self.allowance = allowance
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # noqa: ANN001, ANN201, PLR0913
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
         self.allowance.check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -124,9 +124,7 @@ def _partial_facts(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}.json")
 
 
-def _download(
-    address: str, partial: Path, allowance: Allowance, notify: Callable[[int, int | None], None], timeout: float
-) -> None:
+def _download(address: str, partial: Path, allowance: Allowance, notify: Callable[[int, int | None], None], timeout: float) -> None:
     opener = urllib.request.OpenerDirector()
     handlers: Iterable[urllib.request.BaseHandler] = (
         urllib.request.ProxyHandler(),

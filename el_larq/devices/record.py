@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,10 @@ class Record:
         return asdict(self)
 
 
-def from_measurement(measurement: Measurement, size: int, device: dict[str, Any], time: str, marks: tuple[str, ...]) -> Record:
-    """The record of an in-process measurement."""
-    import statistics
-
+def from_measurement(
+    measurement: Measurement, size: int, device: dict[str, Any], time: str, marks: tuple[str, ...], order: int = 0
+) -> Record:
+    """The record of an in-process measurement; ``order`` keeps the first model the baseline."""
     latencies = measurement.latencies_ms
     return Record(
         time=time,
@@ -74,13 +75,14 @@ def from_measurement(measurement: Measurement, size: int, device: dict[str, Any]
         },
         device=device,
         engine={"name": "LCE's interpreter in Python", "kernel": measurement.kernel},
-        runtime={"num_threads": measurement.threads, "use_xnnpack": True, "repeat": 0},
+        runtime={"num_threads": measurement.threads, "use_xnnpack": True, "repeat": 0, "order": order},
         latency_metrics={
             "avg_ms": statistics.fmean(latencies),
             "min_ms": min(latencies),
             "max_ms": max(latencies),
             "stddev_ms": statistics.pstdev(latencies),
             "median_ms": measurement.median_ms,
+            "iqr_ms": measurement.spread_ms,
         },
         misc_metrics={"model_size_mb": size / 1e6, "num_runs": len(latencies), "num_warmup_runs": measurement.warmup},
         marks=marks,
@@ -132,6 +134,8 @@ def read(path: Path) -> Record:
     try:
         content = json.loads(path.read_text("utf-8"))
         known = {name: content[name] for name in Record.__dataclass_fields__ if name in content}
+        for name in ("command", "layers", "marks"):
+            known[name] = tuple(known.get(name, ()))
         record = Record(**known)
         if record.latency_ms <= 0 or record.threads < 1:
             raise ValueError("no latency")

@@ -70,7 +70,7 @@ def copy_failed(target: str, file: str, said: str) -> ElLarqError:
     """The error of a copy that did not arrive, from what the tools said."""
     if "No space left" in said or "ENOSPC" in said:
         return ElLarqError(f"{target}: no space left for {file!r}; free some, or choose another place with --folder")
-    if "Read-only file system" in said or "Permission denied" in said and "publickey" not in said:
+    if "Read-only file system" in said or ("Permission denied" in said and "publickey" not in said):
         return ElLarqError(f"{target}: cannot write {file!r} there ({last_line(said)}); choose another place with --folder")
     return ElLarqError(f"{target}: could not copy {file!r}: {last_line(said) or 'no reason given'}")
 

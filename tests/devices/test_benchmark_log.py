@@ -181,7 +181,10 @@ def test_damage_never_raises_and_never_invents(key: tuple[str, str], at: int, da
         ("", "ends before the final timings line"),
         (_log([5, 7], [9]).replace("Inference (avg): 6\n", "Inference (avg): 60\n"), "contradicts"),
         (_log([5, 7], [9]).replace("(avg): 6\n", "(avg): nan\n"), "nan"),
-        ("count=0\ncount=0\nInference timings in us: Init: 5, First inference: 0, Warmup (avg): 0, Inference (avg): 0\n", "count=0"),
+        (
+            "count=0\ncount=0\nInference timings in us: Init: 5, First inference: 0, Warmup (avg): 0, Inference (avg): 0\n",
+            "count=0",
+        ),
         (_log([5, 7], [9]) + "ERROR: Benchmarking failed.\n", "failed"),
     ],
 )

@@ -148,9 +148,7 @@ def _adb(monkeypatch: pytest.MonkeyPatch, folder: Path, listing: str) -> Path:
         ("android:C", "A1\tdevice\n", "no Android device has the serial 'C'; connected: 'A1'"),
     ],
 )
-def test_states_of_android_devices(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, listing: str, pattern: str
-) -> None:
+def test_states_of_android_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, listing: str, pattern: str) -> None:
     _adb(monkeypatch, tmp_path, f"* daemon started successfully\nList of devices attached\n{listing}\n")
     with pytest.raises(ElLarqError, match=pattern):
         AndroidTarget(name).check()

@@ -1,0 +1,28 @@
+"""`el-larq report`."""
+
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
+@click.option("--title", default="Binary networks, trained and measured", show_default=True)
+@common_options
+def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> None:
+    """One self-contained HTML page of PATHS: run folders, results of benchmarks (files or folders), .tflite files."""
+    from el_larq.files import check_writable, write_bytes
+    from el_larq.report.collect import collect
+    from el_larq.report.page import render
+
+    check_writable(out)
+    material = collect(paths)
+    write_bytes(out, render(material, title).encode("utf-8", "replace"))
+    counts = {"runs": len(material.runs), "measurements": len(material.records), "models": len(material.models)}
+    if as_json:
+        print_json({"report": str(out), **counts, "missing": material.missing})
+    else:
+        print(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")

@@ -1,0 +1,179 @@
+"""What a report is made of: training runs, results of measurements, and what the .tflite files themselves say."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from el_larq import card, tflite
+from el_larq.devices import record
+from el_larq.devices.comparison import Compared, compare
+from el_larq.devices.layers import bits, macs
+from el_larq.devices.record import Record
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import read_bytes
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run folder: its settings, a dict of numbers for each epoch, its result (empty if it is not done)."""
+
+    folder: Path
+    config: dict[str, Any]
+    epochs: list[dict[str, float]]
+    result: dict[str, Any]
+    environment: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A .tflite: its size in bytes, MACs by bits, what its card says, convolutions by operator."""
+
+    name: str
+    path: str
+    sha256: str
+    size: int
+    macs_by_bits: dict[int, int]
+    convolutions: dict[str, int]
+    card: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float | None:
+        value = self.card.get("accuracy")
+        top1 = value.get("top1") if isinstance(value, dict) else None
+        return float(top1) if isinstance(top1, (int, float)) else None
+
+    @property
+    def verified(self) -> dict[str, Any]:
+        found = self.card.get("verified")
+        return found if isinstance(found, dict) else {}
+
+
+@dataclass
+class Material:
+    runs: list[TrainingRun] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    models: dict[str, ModelFile] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def groups(self) -> dict[str, list[Compared]]:
+        """Comparisons by place: numbers of different devices, or of different binaries, do not meet in one table."""
+        found: dict[str, list[Record]] = {}
+        for entry in self.records:
+            found.setdefault(place(entry), []).append(entry)
+        return {target: rows for target, entries in found.items() if (rows := compare(entries))}
+
+    @property
+    def profiles(self) -> list[Record]:
+        """The last profile of each model and target."""
+        last = {(place(entry), entry.model["sha256"]): entry for entry in self.records if entry.layers}
+        return list(last.values())
+
+
+def place(entry: Record) -> str:
+    """Where something was measured, for people: the target and what ran the model there."""
+    name = entry.engine.get("name")
+    return f"{entry.target} ({name})" if name else entry.target
+
+
+def collect(paths: Sequence[Path]) -> Material:
+    """Everything under ``paths``: run folders, folders that hold some, results, folders of results, .tflite files.
+
+    Raises:
+        ElLarqError: a path is missing, or holds nothing that belongs into a report.
+    """
+    material = Material()
+    for path in paths:
+        before = (len(material.runs), len(material.records), len(material.models))
+        _add(path, material)
+        if before == (len(material.runs), len(material.records), len(material.models)):
+            raise UsageError(f"{path} holds neither a training run nor a result of a benchmark nor a .tflite")
+    material.records.sort(key=lambda entry: (entry.time, entry.runtime.get("order", 0)))
+    for entry in material.records:
+        _find_model(entry, material)
+    return material
+
+
+def _add(path: Path, material: Material) -> None:
+    if not path.exists():
+        raise ElLarqError(f"{path} does not exist; give run folders, results of el-larq benchmark or .tflite files")
+    if path.suffix == ".tflite":
+        model = read_model(path)
+        material.models[model.sha256] = model
+    elif path.is_file():
+        material.records.append(record.read(path))
+    elif (path / "config.json").is_file():
+        material.runs.append(read_run(path))
+        for file in sorted(path.glob("*.tflite")):
+            model = read_model(file)
+            material.models[model.sha256] = model
+    else:
+        for entry in sorted(path.iterdir()):
+            if (entry / "config.json").is_file():
+                _add(entry, material)
+            elif entry.suffix == ".json" and entry.is_file() and not entry.name.startswith("."):
+                material.records.append(record.read(entry))
+
+
+def _find_model(entry: Record, material: Material) -> None:
+    """The file a result speaks of, if it is still the one that was measured."""
+    sha256, path = entry.model["sha256"], Path(entry.model["path"])
+    if sha256 in material.models:
+        return
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+        material.models[sha256] = read_model(path)
+    elif str(path) not in material.missing:
+        material.missing.append(str(path))
+
+
+def read_run(folder: Path) -> TrainingRun:
+    """A run folder; one whose training is not done has no result yet."""
+
+    def load(name: str) -> dict[str, Any]:
+        path = folder / name
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ElLarqError(f"{path} is damaged; train again, or leave this run out") from error
+        return content if isinstance(content, dict) else {}
+
+    return TrainingRun(
+        folder, load("config.json"), _epochs(folder / "metrics.jsonl"), load("result.json"), load("environment.json")
+    )
+
+
+def _epochs(path: Path) -> list[dict[str, float]]:
+    found = []
+    lines: Iterable[str] = path.read_text("utf-8").splitlines() if path.is_file() else ()
+    for line in lines:
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue  # the last line of a training that was killed
+        if isinstance(content, dict):
+            found.append({k: float(v) for k, v in content.items() if isinstance(v, (int, float)) and not isinstance(v, bool)})
+    return found
+
+
+def read_model(path: Path) -> ModelFile:
+    content = read_bytes(path)
+    graph = tflite.parse(content, str(path))
+    by_bits: dict[int, int] = {}
+    convolutions: dict[str, int] = {}
+    for operator in graph.operators:
+        if count := macs(operator):
+            by_bits[bits(operator)] = by_bits.get(bits(operator), 0) + count
+            convolutions[operator.name] = convolutions.get(operator.name, 0) + 1
+    told = graph.metadata.get(card.NAME)
+    facts = card.parse(told, str(path)) if told else {}
+    sha256 = hashlib.sha256(content).hexdigest()
+    return ModelFile(path.name, str(path), sha256, len(content), dict(sorted(by_bits.items())), convolutions, facts)

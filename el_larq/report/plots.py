@@ -1,0 +1,131 @@
+"""Plots as SVG inside a page: text stays text, lines and words take the page's colours, each plot has a description.
+
+Series differ in dash and marker as well as in colour, and the colours keep apart for the colour-blind and on both grounds.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+# Replaced by the page's own colour, which follows light, dark and print.
+_INK = "#0a0b0c"
+# Okabe and Ito's colours that have a contrast of 3 and more on white and on the dark ground alike.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0629b", "#8c7000", "#5b84c4")
+_MARKERS, _DASHES = ("o", "s", "^", "D", "v", "P"), ("-", "--", "-.", ":")
+BITS = {1: "#d55e00", 8: "#009e73", 16: "#b0629b", 32: "#0072b2"}
+
+
+def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, title: str, describe: str) -> Markup:
+    """Lines over a common axis: name -> points."""
+    figure, axes = _figure(6.4, 3.4)
+    for number, (name, points) in enumerate(series.items()):
+        style = {
+            "color": COLOURS[number % len(COLOURS)],
+            "linestyle": _DASHES[number % len(_DASHES)],
+            "marker": _MARKERS[number % len(_MARKERS)],
+            "markevery": max(1, len(points) // 10),
+            "markersize": 4,
+        }
+        axes.plot([p[0] for p in points], [p[1] for p in points], label=name, **style)
+    _finish(axes, x, y)
+    axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    return _svg(figure, title, describe)
+
+
+def points(found: Sequence[tuple[str, float, float]], *, x: str, y: str, title: str, describe: str) -> Markup:
+    """Models as (name, x, y), less being better in x and more in y; the Pareto front is drawn through the best."""
+    figure, axes = _figure(6.4, 3.6)
+    for number, (name, across, up) in enumerate(found):
+        axes.plot([across], [up], _MARKERS[number % len(_MARKERS)], color=COLOURS[number % len(COLOURS)], markersize=7)
+        axes.annotate(name, (across, up), xytext=(6, 5), textcoords="offset points", fontsize=8, color=_INK)
+    front = pareto([(across, up) for _name, across, up in found])
+    if len(front) > 1:
+        axes.step([p[0] for p in front], [p[1] for p in front], where="post", color=_INK, linewidth=0.8, linestyle=":")
+    axes.margins(0.25, 0.2)
+    _finish(axes, x, y)
+    return _svg(figure, title, describe)
+
+
+def pareto(found: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points that no other beats in both: less in the first, more in the second."""
+    front: list[tuple[float, float]] = []
+    for point in sorted(set(found), key=lambda p: (p[0], -p[1])):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    return front
+
+
+def layers(rows: Sequence[dict[str, Any]], *, title: str, describe: str) -> Markup:
+    """Bars of milliseconds for each layer, coloured and hatched by bits."""
+    figure, axes = _figure(6.4, max(2.2, 0.24 * len(rows) + 0.9))
+    hatches = {1: "///", 8: "...", 16: "xx", 32: ""}
+    names = [f"{row['operator']} {row['index'] if row['index'] is not None else ''}".strip() for row in rows]
+    seen: set[Any] = set()
+    for number, row in enumerate(rows):
+        kind = row["bits"]
+        label = None if kind in seen else ("a delegate's" if kind is None else f"{kind} bit")
+        seen.add(kind)
+        axes.barh(
+            number,
+            row["ms"],
+            color=BITS.get(kind, "#808080"),
+            hatch=hatches.get(kind, ""),
+            edgecolor=_INK,
+            linewidth=0.4,
+            label=label,
+        )
+    axes.set_yticks(range(len(rows)), names, fontsize=7)
+    axes.invert_yaxis()
+    _finish(axes, "ms", "")
+    axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    return _svg(figure, title, describe)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _finish(axes: Any, x: str, y: str) -> None:
+    axes.set_xlabel(x, color=_INK, fontsize=9)
+    axes.set_ylabel(y, color=_INK, fontsize=9)
+    axes.tick_params(colors=_INK, labelsize=8)
+    axes.patch.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_INK)
+    axes.grid(True, color="#808080", alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+_count = 0
+
+
+def _svg(figure: Any, title: str, describe: str) -> Markup:
+    import matplotlib
+
+    global _count
+    _count += 1
+    prefix = f"plot{_count}-"
+    store = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "font.family": "sans-serif"}):
+        figure.savefig(
+            store, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    text = store.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Identifiers must be unique in the page that holds all plots.
+    text = re.sub(r'\bid="', f'id="{prefix}', text)
+    text = re.sub(r'(xlink:href="#|href="#(?!{prefix})|url\(#)', lambda match: match[0] + prefix, text)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    head = f'<svg role="img" aria-labelledby="{prefix}t {prefix}d"'
+    named = f'<title id="{prefix}t">{escape(title)}</title><desc id="{prefix}d">{escape(describe)}</desc>'
+    text = text.replace("<svg", head, 1)
+    end = text.index(">") + 1
+    return Markup(text[:end] + named + text[end:])
