@@ -12,7 +12,8 @@ from el_larq.errors import ElLarqError, UsageError
 _REMEDIES = {
     "unauthorized": "is not authorized: unlock it and accept this computer's key (adb kill-server makes it ask again)",
     "offline": "is offline: unplug it and plug it in again, or adb reconnect",
-    "no permissions": "cannot be opened by this user: add udev rules for it (Debian: apt-get install android-sdk-platform-tools-common)",
+    "no permissions": "cannot be opened by this user: add udev rules for it "
+    "(Debian: apt-get install android-sdk-platform-tools-common)",
     "authorizing": "is still connecting: accept this computer's key on its screen and try again",
     "connecting": "is still connecting: try again in a moment",
     "recovery": "is in recovery mode: start it normally",

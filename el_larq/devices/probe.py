@@ -87,9 +87,7 @@ class Device:
         """What a reader of its numbers must know."""
         notes = []
         if self.governors and "performance" not in self.governors:
-            notes.append(
-                f"CPU governor {'/'.join(self.governors)}: clocks follow the load, so short runs look slower; performance is steadier"
-            )
+            notes.append(f"CPU governor {'/'.join(self.governors)}: clocks follow the load, short runs look slower")
         if self.throttled and not self.throttled.endswith("0x0"):
             notes.append(f"the board reports throttling or low voltage since it started ({self.throttled})")
         if self.clock_offset_s is not None and abs(self.clock_offset_s) > 3600:

@@ -64,7 +64,7 @@ def render(material: Material, title: str = "Binary networks, trained and measur
 def _name(path: str) -> str:
     """A model's short name; models are often all called model.tflite, in folders that differ."""
     parts = Path(path).parts
-    return "/".join(parts[-2:]) if parts[-1] == "model.tflite" and len(parts) > 1 else parts[-1]
+    return "/".join(parts[-2:]) if Path(path).name == "model.tflite" and len(parts) > 1 else Path(path).name
 
 
 def _latency(material: Material) -> Section:

@@ -15,7 +15,7 @@ _INK = "#0a0b0c"
 # Okabe and Ito's colours that have a contrast of 3 and more on white and on the dark ground alike.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0629b", "#8c7000", "#5b84c4")
 _MARKERS, _DASHES = ("o", "s", "^", "D", "v", "P"), ("-", "--", "-.", ":")
-BITS = {1: "#d55e00", 8: "#009e73", 16: "#b0629b", 32: "#0072b2"}
+BITS: dict[int | None, str] = {1: "#d55e00", 8: "#009e73", 16: "#b0629b", 32: "#0072b2"}
 
 
 def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, title: str, describe: str) -> Markup:
@@ -61,7 +61,7 @@ def pareto(found: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def layers(rows: Sequence[dict[str, Any]], *, title: str, describe: str) -> Markup:
     """Bars of milliseconds for each layer, coloured and hatched by bits."""
     figure, axes = _figure(6.4, max(2.2, 0.24 * len(rows) + 0.9))
-    hatches = {1: "///", 8: "...", 16: "xx", 32: ""}
+    hatches: dict[int | None, str] = {1: "///", 8: "...", 16: "xx", 32: ""}
     names = [f"{row['operator']} {row['index'] if row['index'] is not None else ''}".strip() for row in rows]
     seen: set[Any] = set()
     for number, row in enumerate(rows):

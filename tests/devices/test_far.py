@@ -107,9 +107,9 @@ def test_a_table_is_printed(far: Far, tmp_path: Path, data_folder: Path) -> None
 @pytest.mark.parametrize(
     ("log", "pattern"),
     [
-        ("aarch64/bad_garbage", "no .tflite, or a damaged one"),
+        pytest.param("aarch64/bad_garbage", "no .tflite, or a damaged one", marks=pytest.mark.slow),
         ("aarch64/unsupported_custom", "does not know the operator MatrixInverse"),
-        ("aarch64/unsupported_flex", r"TensorFlow \(flex\) operators"),
+        pytest.param("aarch64/unsupported_flex", r"TensorFlow \(flex\) operators", marks=pytest.mark.slow),
     ],
 )
 def test_a_model_that_the_engine_refuses(far: Far, tmp_path: Path, data_folder: Path, log: str, pattern: str) -> None:
@@ -149,6 +149,7 @@ def test_a_binary_for_another_processor(far: Far, tmp_path: Path, data_folder: P
 
 def test_a_full_disk(far: Far, tmp_path: Path, data_folder: Path) -> None:
     engine = stand_in.write(tmp_path / "engine.sh")
+    filler = Path(f"{far.root}{far.folder}/filler")
     if far.kind == "ssh":
         disk = Path(far.folder) / "small"
         disk.mkdir()
@@ -157,7 +158,6 @@ def test_a_full_disk(far: Far, tmp_path: Path, data_folder: Path) -> None:
         more = ("--folder", disk)
     else:
         disk, more = None, ()
-        filler = Path(f"{far.root}{far.folder}/filler")
         with contextlib.suppress(OSError):
             filler.write_bytes(bytes(16 * 2**20 - 150_000))
     try:
@@ -172,7 +172,10 @@ def test_a_full_disk(far: Far, tmp_path: Path, data_folder: Path) -> None:
             filler.unlink()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+)
 def test_an_interruption_leaves_nothing(far: Far, tmp_path: Path, data_folder: Path, number: int) -> None:
     engine = stand_in.write(tmp_path / "engine.sh", before=HANG)
     with started(far, tmp_path, data_folder / "t1.tflite", "--binary", engine) as process:
@@ -217,7 +220,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 def test_arguments_reach_the_device_as_data(far: Far) -> None:
     with Folder(open_target(far.target, ssh_config=config(far)), far.folder) as folder:
 
-        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(NAMES, min_size=1, max_size=4))
         def check(words: list[str]) -> None:
             done = folder.target.execute("""for word; do printf '%s\\0' "$word"; done""", *words)
@@ -228,7 +231,15 @@ def test_arguments_reach_the_device_as_data(far: Far) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.tflite", 'it\'s "q".tflite', "$(touch pwned).tflite", "-rf.tflite", "new\nline.tflite", "c:d.tflite", "ü*.tflite"]
+    "name",
+    [
+        'it\'s a "$(touch pwned)"\n-x:y ü*.tflite',
+        "-rf.tflite",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("a b.tflite", "$(touch pwned).tflite", "c:d.tflite", "`id`.tflite")
+        ),
+    ],
 )
 def test_files_of_any_name_are_measured(far: Far, tmp_path: Path, data_folder: Path, name: str) -> None:
     engine = stand_in.write(tmp_path / f"-engine {name}")

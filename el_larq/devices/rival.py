@@ -1,0 +1,64 @@
+"""The network a user would otherwise deploy, built on the spot to be measured beside their own."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from el_larq import tflite
+from el_larq.errors import ElLarqError, unknown_name
+from el_larq.files import read_bytes, write_bytes
+
+RIVALS = ("int8-mobilenetv2",)
+CALIBRATION = 8
+"""Random images for the ranges: latency does not depend on them, and nothing else of this network means anything."""
+
+
+def build(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
+    """Build a rival that takes the same images as a .tflite and knows as many classes; returns its path and its mark.
+
+    MobileNetV2 (Sandler et al., CVPR 2018) at width 1, int8 from input to output. Its weights are random.
+
+    Raises:
+        UsageError: no such rival. ElLarqError: the model is no image classifier, or TensorFlow is missing here.
+    """
+    if name not in RIVALS:
+        raise unknown_name("rival", name, RIVALS)
+    graph = tflite.parse(read_bytes(like), str(like))
+    shape = graph.inputs[0].shape if graph.inputs else ()
+    outputs = graph.outputs[0].shape if graph.outputs else ()
+    if len(shape) != 4 or len(outputs) != 2:
+        raise ElLarqError(f"{like.name} is no image classifier (input {shape}, output {outputs}), so no rival can be built for it")
+    _batch, height, width, channels = shape
+    mark = f"random weights: MobileNetV2 int8 for {height}x{width}x{channels} and {outputs[1]} classes, for its latency alone"
+    content = _convert((height, width, channels), outputs[1])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ElLarqError(f"cannot write to {folder}: {error.strerror or error}") from error
+    path = folder / f"int8-mobilenetv2-{height}x{width}x{channels}-{hashlib.sha256(content).hexdigest()[:8]}.tflite"
+    write_bytes(path, content)
+    return path, mark
+
+
+def _convert(shape: tuple[int, int, int], classes: int) -> bytes:
+    try:
+        import tensorflow as tf
+        import tf_keras as keras
+    except ImportError as error:
+        raise ElLarqError(f"no rival can be built without TensorFlow ({error}); build it on a PC and name the file") from error
+    from el_larq.native_output import captured_stderr
+
+    keras.utils.set_random_seed(0)
+    try:
+        model = keras.applications.MobileNetV2(shape, weights=None, classes=classes)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise ElLarqError(f"MobileNetV2 cannot take images of {shape}: they must have at least 32x32 pixels") from error
+    random = np.random.default_rng(0)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([random.uniform(-1, 1, (1, *shape)).astype(np.float32)] for _ in range(CALIBRATION))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    with captured_stderr():
+        return converter.convert()
