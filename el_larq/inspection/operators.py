@@ -74,10 +74,12 @@ def _layer(operator: Operator, graph: Graph, live: int) -> Layer:
 
 
 def layer_name(operator: Operator) -> str:
-    """The layer that LCE names a result after: the first of several, without the parts that TensorFlow adds."""
+    """The layer that LCE names a result after, without the parts that TensorFlow adds."""
     if not operator.outputs:
         return f"operator {operator.index}"
-    name = operator.outputs[0].name.split(";")[0].split(":")[0]
+    # Of several names, the first with a layer in it: what rewriting adds has none.
+    names = operator.outputs[0].name.split(";")
+    name = next((name for name in names if "/" in name), names[0]).split(":")[0]
     parts = [part for part in name.split("/") if part not in ("", "StatefulPartitionedCall", "PartitionedCall")]
     # The model's name comes first, TensorFlow's operation last.
     inner = parts[1:-1] if len(parts) > 2 else parts[-1:]

@@ -1,0 +1,70 @@
+"""Every `el-larq` command in docs/*.md and README.md: its arguments fit, and where no device is needed, it runs."""
+
+import importlib
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import click
+import pytest
+
+from el_larq.cli.main import COMMANDS, cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(ROOT.glob("docs/*.md"))
+
+_SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SOURCE = re.compile(r"^```python (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+# What a test can spend: the commands that say no epochs of their own train a tiny network instead, for one epoch.
+_SHORT = ["--epochs", "1", "--width", "0.125", "--dataset", "digits", "--batch-size", "64"]
+
+
+def _commands(page: Path) -> list[list[str]]:
+    """Arguments of each el-larq command in a page's shell blocks, lines that go on joined."""
+    found = []
+    for block in _SHELL.findall(page.read_text("utf-8")):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if "el-larq" in words[:1]:
+                found.append(words[1:])
+    return found
+
+
+def _needs_more_than_this_machine(arguments: list[str]) -> bool:
+    """A device, the network, or a file of the reader's own."""
+    text = " ".join(arguments)
+    return arguments[0] in ("engine", "demo") or any(word in text for word in ("ssh://", "android", "my_data", "/path/", "|"))
+
+
+ALL = [(page, arguments) for page in [*PAGES, ROOT / "README.md"] for arguments in _commands(page)]
+
+
+@pytest.mark.parametrize(("page", "arguments"), ALL, ids=[f"{page.name}: {' '.join(arguments)}" for page, arguments in ALL])
+def test_arguments_of_documented_commands_fit(page: Path, arguments: list[str]) -> None:
+    name = arguments[0]
+    assert name in COMMANDS, page
+    command = importlib.import_module(f"el_larq.cli.{name.replace('-', '_')}").command
+    alternatives = [word.split("|") for word in arguments if "|" in word]
+    for index in range(max(map(len, alternatives), default=1)):
+        given = [word.split("|")[min(index, word.count("|"))] for word in arguments[1:]]
+        command.make_context(name, given, parent=click.Context(cli, info_name="el-larq"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_run(page: Path, el_larq_command: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
+    for name, source in _SOURCE.findall(page.read_text("utf-8")):
+        (tmp_path / name).write_text(source)
+    for arguments in _commands(page):
+        if _needs_more_than_this_machine(arguments):
+            continue
+        model = next((word for word in arguments[1:] if word.endswith((".h5", ".keras"))), None)
+        if model is not None and not (tmp_path / model).exists():
+            made = el_larq_command("train", "resnet26", *_SHORT, "-o", tmp_path / Path(model).parent, cwd=tmp_path)
+            assert made.returncode == 0, made.stderr
+        short = _SHORT if arguments[0] == "train" and "--epochs" not in arguments else []
+        result = el_larq_command(*arguments, *short, cwd=tmp_path, timeout=600)
+        assert result.returncode == 0, f"{page.name}: el-larq {' '.join(arguments)}: {result.stderr}"
