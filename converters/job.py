@@ -23,6 +23,7 @@ class Options:
         verify_images: how many images to verify with.
         modules: Python modules to import before loading, for layers of one's own.
         allow: names of audit rules that may fail.
+        by_layer: when verification fails, say how many signs depart at each binary convolution.
     """
 
     image_size: int | None = None
@@ -30,6 +31,7 @@ class Options:
     verify_images: int = 256
     modules: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
+    by_layer: bool = False
 
 
 @dataclass(frozen=True)

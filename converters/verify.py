@@ -12,7 +12,7 @@ convolution:
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,19 @@ TOP1_AGREEMENT = 0.99
 _BATCH_VALUES = 2**26
 
 
+@dataclass
+class LayerSigns:
+    """Signs at the input of one binary convolution: how many were compared, how many flipped, and the worst flip.
+
+    worst: largest |value| / RMS of a flip. A layer with more than rounding flips is the first to show a fault that lies between it and the binary convolution before it.
+    """
+
+    layer: str
+    compared: int = 0
+    flipped: int = 0
+    worst: float = 0.0
+
+
 @dataclass(frozen=True)
 class Verification:
     """What the comparison found. Differences are shares of the largest output of the model over all images.
@@ -52,6 +65,7 @@ class Verification:
     top1_agreement: float
     classes: int
     failures: tuple[str, ...]
+    layers: tuple[LayerSigns, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -69,8 +83,15 @@ def verify(job: Job) -> Job:
     images, data = _images(job)
     result = verify_model(job.need_original(), job.need_tflite(), images, data)
     if result.failures:
-        raise ElLarqError(f"verify: the .tflite departs from the model: {'; '.join(result.failures)}")
+        raise ElLarqError(f"verify: the .tflite departs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
     return job.done(result.summary, asdict(result))
+
+
+def _by_layer(job: Job, result: Verification) -> str:
+    if not job.options.by_layer:
+        return "; --by-layer says where"
+    rows = [f"{r.layer} {r.flipped} of {r.compared:,} signs (worst {r.worst:.1e})" for r in result.layers if r.flipped]
+    return f"; in order of execution: {', '.join(rows) or 'no sign departs, so the fault lies behind the last binary convolution'}"
 
 
 def _images(job: Job) -> tuple[np.ndarray, str]:
@@ -113,7 +134,7 @@ def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: s
             got[number].append(computed[order[number]].reshape(values.shape))
         flips += probe.first_flips(batch)
     outputs = [(np.concatenate(w), np.concatenate(g)) for w, g in zip(wanted, got, strict=True)]
-    return _judge(outputs, flips, data, failures)
+    return replace(_judge(outputs, flips, data, failures), layers=tuple(probe.layers))
 
 
 def output_order(graph: Graph) -> list[int]:
@@ -143,6 +164,7 @@ class _Probe:
             assert packed is not None
             first.setdefault(packed.index, m)
         self._matches = list(first.values())
+        self.layers = [LayerSigns(m.convolution.layer) for m in self._matches]
         self._outputs = len(plain.graph.outputs)
         self._fetch: Callable[[np.ndarray], list[np.ndarray]] | None = None
         if first:
@@ -159,14 +181,16 @@ class _Probe:
             return result
         values = self._fetch(images)
         packed = self._interpreter.run(images)[self._outputs :]
-        for m, x, words in zip(self._matches, values, packed, strict=True):
-            negative = unpack_bits(words, x.shape[-1]).reshape(x.shape)
-            for index in np.flatnonzero((negative != (x < 0)).reshape(len(x), -1).any(axis=1)):
+        for m, record, x, words in zip(self._matches, self.layers, values, packed, strict=True):
+            differs = unpack_bits(words, x.shape[-1]).reshape(x.shape) != (x < 0)
+            record.compared += x.size
+            record.flipped += int(differs.sum())
+            for index in np.flatnonzero(differs.reshape(len(x), -1).any(axis=1)):
+                scale = np.sqrt(np.mean(np.square(x[index], dtype=np.float64))) or 1.0
+                worst = float(np.abs(x[index][differs[index]]).max() / scale)
+                record.worst = max(record.worst, worst)
                 if result[index] is None:
-                    flipped = negative[index] != (x[index] < 0)
-                    scale = np.sqrt(np.mean(np.square(x[index], dtype=np.float64))) or 1.0
-                    worst = float(np.abs(x[index][flipped]).max() / scale)
-                    result[index] = _Flip(m.convolution.layer, int(flipped.sum()), worst)
+                    result[index] = _Flip(m.convolution.layer, int(differs[index].sum()), worst)
         return result
 
 

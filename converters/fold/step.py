@@ -1,6 +1,6 @@
 """Step `fold`: the cheapest exact graph. Every rewrite is proved on the spot: original and result agree in double precision."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -37,15 +37,28 @@ _PROOF_IMAGES = 1
 
 
 def fold(job: Job) -> Job:
-    model, notes = fold_model(job.need_model())
-    applied = sum(bool(note.applied) for note in notes.values())
-    refused = sum(len(note.refused) for note in notes.values())
-    summary = f"{applied} of {len(REWRITES)} rewrites applied, {refused} places left alone"
-    return job.done(summary, {name: asdict(note) for name, note in notes.items()}, model=model)
+    folded = fold_model(job.need_model())
+    applied = sum(bool(note.applied) for note in folded.notes.values())
+    refused = sum(len(note.refused) for note in folded.notes.values())
+    summary = (
+        f"{applied} of {len(REWRITES)} rewrites applied, {refused} places left alone; "
+        f"differs by {folded.difference:.0e} in double precision"
+    )
+    details = {"difference": folded.difference, "rewrites": {name: asdict(note) for name, note in folded.notes.items()}}
+    return job.done(summary, details, model=folded.model)
 
 
-def fold_model(model: FrozenModel) -> tuple[FrozenModel, dict[str, Notes]]:
-    """The rewritten model, and what each rewrite did.
+@dataclass(frozen=True)
+class Folded:
+    """The rewritten model, what each rewrite did, and by how much the outputs differ in double precision."""
+
+    model: FrozenModel
+    notes: dict[str, Notes]
+    difference: float
+
+
+def fold_model(model: FrozenModel) -> Folded:
+    """Apply every rewrite and prove the result.
 
     Raises:
         ElLarqError: a rewrite changed what the graph computes, which would be a fault of this project.
@@ -61,7 +74,7 @@ def fold_model(model: FrozenModel) -> tuple[FrozenModel, dict[str, Notes]]:
             f"fold: the rewritten graph departs from the model by {difference:.1e} in double precision; "
             "this is a fault of el-larq, please report it and convert with --skip fold"
         )
-    return FrozenModel.from_function(lambda image: graph.run(image)[0], model), notes
+    return Folded(FrozenModel.from_function(lambda image: graph.run(image)[0], model), notes, difference)
 
 
 def compare(original: Graph, rewritten: Graph, shape: tuple[int, ...]) -> float:

@@ -18,6 +18,7 @@ from el_larq.converters.steps import STEPS, check_skip
 @click.option("--image-size", type=int, help="Input size, for a model that leaves it open.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--by-layer", is_flag=True, help="Where a verification fails, say at which layers signs depart.")
 @click.option("--table", is_flag=True, help="Show every convolution, its bits, and the operator it became.")
 @common_options
 def command(
@@ -29,6 +30,7 @@ def command(
     image_size: int | None,
     verify_on: str | None,
     verify_images: int,
+    by_layer: bool,
     table: bool,
     as_json: bool,
 ) -> None:
@@ -49,7 +51,7 @@ def command(
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
 
-    options = Options(image_size, verify_on, verify_images, modules, allow)
+    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer)
     job = convert(
         model,
         out,

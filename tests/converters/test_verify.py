@@ -257,3 +257,16 @@ def test_the_step_fails_in_one_line() -> None:
     with pytest.raises(ElLarqError, match=r"departs from the model: kernel of conv") as caught:
         verify(Job(None, Options(verify_images=8), original=FrozenModel(model), tflite=damaged))
     assert "\n" not in str(caught.value)
+
+
+def test_by_layer_a_failure_says_where_signs_depart() -> None:
+    model = models.network(models.binary(32, "a"), models.norm("n1"), models.binary(32, "b"), models.norm("n2"))
+    frozen, content = FrozenModel(model), lower_model(FrozenModel(model))
+    kernel = next(o for o in tflite.parse(content).operators if o.name == "LceBconv2d").inputs[1]
+    assert kernel is not None
+    damaged = models.change_constant(content, kernel.index, np.int32, lambda words: words ^ 2)
+    result = verify_model(frozen, damaged, models.images(8))
+    assert [(layer.layer, layer.flipped > 0) for layer in result.layers] == [("a", False), ("b", True)]
+    job = Job(None, Options(by_layer=True, verify_images=8), original=frozen, tflite=damaged)
+    with pytest.raises(ElLarqError, match=r"in order of execution: b \d+ of"):
+        verify(job)

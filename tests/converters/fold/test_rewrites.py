@@ -102,7 +102,7 @@ def _end(image: Any, x: Any) -> keras.Model:
 def test_elastic_links_leave_no_copies_and_at_most_one_multiplication_a_block() -> None:
     model = randomize(build("resnet26", "el", width=0.125, input_shape=(64, 64, 3), num_classes=10), 0)
     frozen = FrozenModel(model)
-    folded, _ = fold_model(frozen)
+    folded = fold_model(frozen).model
     names = Counter(operator.name for operator in tflite.parse(lower_model(folded)).operators)
     assert not names["CONCATENATION"] + names["TILE"] + names["SPLIT"] + names["ADD_N"]
     assert names["MUL"] <= 8
@@ -211,7 +211,7 @@ def test_shifts_leave_four_additions_in_a_block_of_two_convolutions() -> None:
     for index in range(3):
         x = _react_block(x, f"k{index}")
     model = randomize(_end(image, x), 9)
-    folded, _ = fold_model(FrozenModel(model))
+    folded = fold_model(FrozenModel(model)).model
     names = [Counter(o.name for o in tflite.parse(lower_model(m)).operators) for m in (FrozenModel(model), folded)]
     assert (names[0]["ADD"], names[1]["ADD"]) == (24, 12)
     assert names[0]["PRELU"] == names[1]["PRELU"] == 6
