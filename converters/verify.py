@@ -38,7 +38,8 @@ _BATCH_VALUES = 2**26
 class LayerSigns:
     """Signs at the input of one binary convolution: how many were compared, how many flipped, and the worst flip.
 
-    worst: largest |value| / RMS of a flip. A layer with more than rounding flips is the first to show a fault that lies between it and the binary convolution before it.
+    worst: largest |value| / RMS of a flip. A layer with more than rounding flips is the first to show a fault that lies between it
+    and the binary convolution before it.
     """
 
     layer: str
