@@ -169,6 +169,8 @@ def test_importing_the_package_imports_no_tensorflow() -> None:
         ["export-weights", "--help"],
         ["doctor", "--help"],
         ["benchmark", "--help"],
+        ["engine", "fetch", "--help"],
+        ["report", "--help"],
         ["demo", "--help"],
         *(["list", kind] for kind in ("networks", "methods", "links", "recipes", "datasets", "targets")),
     ],

@@ -11,7 +11,7 @@ from el_larq.cli.interruption import interruptible
 
 @click.group()
 def command() -> None:
-    """The benchmark binary of Larq Compute Engine that runs on a device: download it, test it."""
+    """The benchmark binary of Larq Compute Engine that runs on a device: download it, test it. Both take --json and -v."""
 
 
 @command.command()

@@ -206,13 +206,16 @@ def test_a_model_is_converted_for_people_and_for_programs(el_larq_command: Comma
     assert report["tflite"] == str(out)
 
 
-def test_models_are_measured_for_people_and_for_programs(el_larq_command: Command, small: Any, data_folder: Path) -> None:
+def test_models_are_measured_for_people_and_for_programs(
+    el_larq_command: Command, small: Any, data_folder: Path, tmp_path: Path
+) -> None:
     other = data_folder / "t1.tflite"
-    people = el_larq_command("benchmark", small.tflite, other, "--runs", "3", "--threads", "1,2")
+    people = el_larq_command("benchmark", small.tflite, other, "--runs", "3", "--threads", "1,2", cwd=tmp_path)
+    assert len(list((tmp_path / "results").glob("*.json"))) == 4
     assert people.returncode == 0, people.stderr
     assert "median ms" in people.stdout
     assert "note: measured" in people.stderr
-    programs = el_larq_command("benchmark", small.tflite, "--runs", "3", "--warmup", "0", "--json")
+    programs = el_larq_command("benchmark", small.tflite, "--runs", "3", "--warmup", "0", "--json", cwd=tmp_path)
     result = json.loads(programs.stdout)
     assert result["measurements"][0]["num_runs"] == 3
     assert result["caveat"]
