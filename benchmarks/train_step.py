@@ -47,9 +47,7 @@ def main() -> None:
             command = [sys.executable, __file__, method]
             seconds[method] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
         ratios.append(seconds["el"] / seconds["binary"])
-        print(
-            f"pair {pair + 1}: el {seconds['el']:.3f} s, binary {seconds['binary']:.3f} s, ratio {ratios[-1]:.3f}", flush=True
-        )
+        print(f"pair {pair + 1}: el {seconds['el']:.3f} s, binary {seconds['binary']:.3f} s, ratio {ratios[-1]:.3f}", flush=True)
     print(f"median ratio of {PAIRS} pairs: {statistics.median(ratios):.3f}")
 
 

@@ -269,9 +269,7 @@ def train_until_it_breaks(folder: Path, **changes: Any) -> str:
 def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step(tmp_path: Path):
     flat = Preprocessing(16, 16, 1, mean=0.0, std=1e-44)  # pixels overflow
     # A stem without ReLU, which hides what is no number.
-    message = train_until_it_breaks(
-        tmp_path / "run", dataset=tiny_digits(preprocessing=flat), network_options={"stem": "cifar"}
-    )
+    message = train_until_it_breaks(tmp_path / "run", dataset=tiny_digits(preprocessing=flat), network_options={"stem": "cifar"})
     assert "the loss is nan at step 1;" in message
     assert_no_finished_run(tmp_path / "run")
 
