@@ -38,7 +38,7 @@ def main() -> None:
         interpreter.predict(scaled[:1], verbose=0)
         for _ in range(ROUNDS):
             start = time.perf_counter()
-            wanted = interpreter.predict(scaled, verbose=0)
+            wanted = np.asarray(interpreter.predict(scaled, verbose=0))
             loop.append(LOOP_IMAGES / (time.perf_counter() - start))
             start = time.perf_counter()
             outputs = np.concatenate(list(workers.run(images, CHUNK)))

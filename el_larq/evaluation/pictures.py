@@ -43,7 +43,7 @@ def _confusion(figure: "Figure", scores: Scores, title: str) -> None:
     if len(names) <= _NUMBERED:
         for row, column in np.argwhere(counts > 0):
             dark = counts[row, column] > rows[row, 0] / 2
-            axes.text(column, row, counts[row, column], ha="center", va="center", size=7, color="white" if dark else "black")
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", size=7, color="white" if dark else "black")
     axes.set_xlabel("called")
     axes.set_ylabel("is")
     axes.set_title(f"{title}: top-1 {scores.top1:.2%} of {scores.images:,}", loc="left")

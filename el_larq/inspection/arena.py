@@ -137,20 +137,21 @@ def _aligned(offset: int) -> int:
 
 def scratch_bytes(operator: Operator) -> int:
     """Bytes of a convolution's im2col buffer, into which it copies its input's patches; of ADD_N's sum; else 0."""
-    if operator.name == "ADD_N" and operator.outputs:
-        return tensor_bytes(operator.outputs[0])
-    kernel = operator.inputs[1] if len(operator.inputs) > 1 else None
-    if operator.name not in ("CONV_2D", "LceBconv2d") or kernel is None or len(kernel.shape) != 4 or not operator.outputs:
+    if not operator.outputs:
+        return 0
+    output = operator.outputs[0]
+    if operator.name == "ADD_N":
+        return tensor_bytes(output)
+    source, kernel = (*operator.inputs, None, None)[:2]
+    if operator.name not in ("CONV_2D", "LceBconv2d") or source is None or kernel is None or len(kernel.shape) != 4:
         return 0
     height, width = kernel.shape[1:3]
     if (height, width) == (1, 1) and _strides(operator) == (1, 1):
         return 0
-    patches = prod(operator.outputs[0].shape[:3])
+    patches = prod(output.shape[:3])
     if operator.name == "LceBconv2d":
         words = -(-int(operator.options.get("channels_in", 32 * kernel.shape[3])) // 32)
         return patches * height * width * words * 4
-    source = operator.inputs[0]
-    assert source is not None
     return patches * height * width * kernel.shape[3] * tensor_bytes(source) // max(1, source.elements)
 
 

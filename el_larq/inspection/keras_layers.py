@@ -35,7 +35,7 @@ def inspect_model(
     """The same for a model in memory."""
     if not getattr(model, "_nodes_by_depth", None):
         raise ElLarqError(f"{source}: a subclassed model does not show its layers; convert it and inspect the .tflite")
-    for tensor in model.inputs:
+    for tensor in model.inputs or []:
         if None in tensor.shape[1:]:
             raise ElLarqError(f"{source}: its input {tuple(tensor.shape[1:])} has no fixed size; build it with one")
     sketch = Sketch(model)
@@ -75,8 +75,8 @@ def inspect_model(
         form,
         size,
         tuple(layers),
-        tuple(_describe(tensor) for tensor in model.inputs),
-        tuple(_describe(tensor) for tensor in model.outputs),
+        tuple(_describe(tensor) for tensor in model.inputs or []),
+        tuple(_describe(tensor) for tensor in model.outputs or []),
         predicted,
         memory.size,
         memory.lower_bound,

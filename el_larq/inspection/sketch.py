@@ -24,13 +24,13 @@ class Sketch:
         self._operators: list[Operator] = []
         self._packed: dict[int, Tensor] = {}
         self.operators_of: dict[int, list[int]] = {}
-        inputs = [self._tensor(_static(tensor.shape)) for tensor in model.inputs]
+        inputs = [self._tensor(_static(tensor.shape)) for tensor in model.inputs or []]
         outputs = self._walk(model, inputs)
         self.graph = Graph(tuple(self._tensors), tuple(self._operators), tuple(inputs), tuple(outputs), {}, 0)
 
     def _walk(self, model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
         """Add a model's layers, those of nested models in their place."""
-        known = {id(tensor): mine for tensor, mine in zip(model.inputs, inputs, strict=True)}
+        known = {id(tensor): mine for tensor, mine in zip(model.inputs or [], inputs, strict=True)}
         for depth in sorted(model._nodes_by_depth, reverse=True):
             for node in model._nodes_by_depth[depth]:
                 if node.is_input:
@@ -42,7 +42,7 @@ class Sketch:
                     results = self._call(node.layer, sources, [_static(s) for s in _list(node.output_shapes)])
                 for tensor, mine in zip(tf.nest.flatten(node.outputs), results, strict=False):
                     known[id(tensor)] = mine
-        return [known[id(tensor)] for tensor in model.outputs if id(tensor) in known]
+        return [known[id(tensor)] for tensor in model.outputs or [] if id(tensor) in known]
 
     def _call(self, layer: Any, sources: list[Tensor], shapes: list[tuple[int, ...]]) -> list[Tensor]:
         if len(sources) == len(shapes) == 1 and _passes(layer, sources[0].elements, shapes[0]):

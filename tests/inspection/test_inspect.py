@@ -121,7 +121,7 @@ def test_a_shared_layer_computes_twice_and_is_stored_once() -> None:
 
 def test_models_that_do_not_show_their_layers_or_sizes_are_refused() -> None:
     class Subclassed(keras.Model):
-        def call(self, inputs: Any) -> Any:
+        def call(self, inputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
             return inputs
 
     with pytest.raises(ElLarqError, match="a subclassed model does not show its layers; convert it"):

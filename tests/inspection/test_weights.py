@@ -82,6 +82,7 @@ def test_keras_kernels_are_those_of_the_tflite(small: Any) -> None:
         # LCE may turn a whole filter around where its multiplier is negative.
         agree = (ours.signs == theirs.signs).reshape(len(ours.signs), -1).mean(axis=1)
         assert set(agree) <= {0.0, 1.0}
+        assert ours.scale is not None
         assert np.array_equal(ours.scale, np.ones(len(ours.signs)))
 
 
