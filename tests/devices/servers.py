@@ -37,6 +37,9 @@ class Far:
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
+                # Another worker's adbd has a folder of the same name in a mount namespace of its own.
+                if self.kind == "android" and _mounts(path.parent.name) != _mounts(str(self.process)):
+                    continue
                 words = path.read_bytes().decode(errors="replace").split("\0")
             except OSError:
                 continue
@@ -50,6 +53,10 @@ class Far:
             time.sleep(0.1)
         assert self.left() == []
         assert self.running() == []
+
+
+def _mounts(process: str) -> str:
+    return os.readlink(f"/proc/{process}/ns/mnt")
 
 
 def free_port() -> int:

@@ -96,6 +96,7 @@ def test_models_are_measured_and_nothing_stays(far: Far, tmp_path: Path, data_fo
     assert raw == (data_folder / "logs/aarch64/plain_t1.stdout").read_text()
 
 
+@pytest.mark.slow
 def test_a_table_is_printed(far: Far, tmp_path: Path, data_folder: Path) -> None:
     engine = stand_in.write(tmp_path / "engine.sh")
     done = benchmark(far, tmp_path, data_folder / "t1.tflite", "--binary", engine, "--repeat", "1")
@@ -125,6 +126,7 @@ def test_a_cut_log_with_status_0_is_no_success(far: Far, tmp_path: Path, data_fo
     far.wait_until_clean(1)
 
 
+@pytest.mark.slow
 def test_a_crash_is_named(far: Far, tmp_path: Path, data_folder: Path) -> None:
     engine = stand_in.write(tmp_path / "engine.sh", plain="adb/daemon_killed", before="kill -SEGV $$")
     refused(benchmark(far, tmp_path, data_folder / "t1.tflite", "--binary", engine), "crashed.*SIGSEGV")
@@ -220,7 +222,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 def test_arguments_reach_the_device_as_data(far: Far) -> None:
     with Folder(open_target(far.target, ssh_config=config(far)), far.folder) as folder:
 
-        @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(NAMES, min_size=1, max_size=4))
         def check(words: list[str]) -> None:
             done = folder.target.execute("""for word; do printf '%s\\0' "$word"; done""", *words)
