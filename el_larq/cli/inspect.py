@@ -20,9 +20,10 @@ _SHOWN = ("schema", "inputs", "outputs")
 @click.option(
     "--plot", "picture", type=click.Path(path_type=Path), help="Draw bits, MACs and memory over depth: F.svg, .png, .pdf."
 )
+@click.option("--audit", is_flag=True, help="Check a .tflite for what LCE runs slowly or not at all; exit 1 on errors.")
 @click.option("--total", is_flag=True, help="Totals only, without the table.")
 @common_options
-def command(model: Path, picture: Path | None, total: bool, as_json: bool) -> None:
+def command(model: Path, picture: Path | None, audit: bool, total: bool, as_json: bool) -> None:
     """Say what MODEL (.h5, .keras, SavedModel, or anybody's .tflite) weighs, computes and needs.
 
     A .tflite needs neither TensorFlow nor LCE for that.
@@ -34,6 +35,9 @@ def command(model: Path, picture: Path | None, total: bool, as_json: bool) -> No
 
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
+    if audit:
+        _audit(model, as_json)
+        return
     if picture is not None:
         check_format(picture)
         check_writable(picture)
@@ -51,6 +55,29 @@ def command(model: Path, picture: Path | None, total: bool, as_json: bool) -> No
     if not total:
         _print_layers(inspection)
     _print_totals(inspection)
+
+
+def _audit(model: Path, as_json: bool) -> None:
+    """The rules that need nothing but the flatbuffer; docs/audit.md has them all."""
+    from dataclasses import asdict
+
+    from el_larq.converters.rules import check_graph
+    from el_larq.errors import UsageError
+    from el_larq.files import read_bytes
+    from el_larq.tflite import parse
+
+    if model.suffix != ".tflite":
+        raise UsageError(f"{model}: --audit looks at a .tflite; convert the model first, which audits it")
+    findings = check_graph(parse(read_bytes(model), str(model)))
+    if as_json:
+        print_json({"model": str(model), "findings": [asdict(finding) for finding in findings]})
+    elif findings:
+        rows = [(f.severity, f.rule, f.subject, f.reason, f.remedy) for f in findings]
+        print_table(str(model), ("severity", "rule", "subject", "reason", "remedy"), rows)
+    else:
+        print(f"{model}: nothing found")
+    if any(finding.severity == "error" for finding in findings):
+        raise click.exceptions.Exit(1)
 
 
 def _print_layers(inspection: "Inspection") -> None:
