@@ -44,6 +44,23 @@ def _resnet(name: str, block: str, repeats: tuple[int, ...]) -> Network:
     )
 
 
+# Accuracy, parameters and memory are Larq Zoo's, not ours.
+_QUICKNET = (
+    "Bannink, Hillier, Geiger, de Bruin, Overweel, Neeven, Helwegen: Larq Compute Engine, MLSys 2021, arXiv 2011.09398; "
+    "published numbers: Larq Zoo, docs.larq.dev/zoo"
+)
+
+
+def _quicknet(name: str, filters: tuple[int, ...], repeats: tuple[int, ...], published: str) -> Network:
+    return Network(
+        name,
+        f"blocks {list(repeats)} of {list(filters)} channels; published: {published}",
+        _QUICKNET,
+        "el_larq.models.quicknet:quicknet",
+        {"filters": filters, "repeats": repeats},
+    )
+
+
 NETWORKS = {
     network.name: network
     for network in (
@@ -51,6 +68,9 @@ NETWORKS = {
         _resnet("resnet26", "bottleneck", (2, 2, 2, 2)),
         _resnet("resnet34", "basic", (3, 4, 6, 3)),
         _resnet("resnet50", "bottleneck", (3, 4, 6, 3)),
+        _quicknet("quicknet_small", (32, 64, 256, 512), (4, 4, 4, 4), "59.4 % top-1, 12 655 688 parameters, 4.00 MB"),
+        _quicknet("quicknet", (64, 128, 256, 512), (4, 4, 4, 4), "63.3 % top-1, 13 234 088 parameters, 4.17 MB"),
+        _quicknet("quicknet_large", (64, 128, 256, 512), (6, 8, 12, 6), "66.9 % top-1, 23 342 248 parameters, 5.40 MB"),
     )
 }
 
