@@ -11,7 +11,8 @@ from el_larq.cli.interruption import interruptible
 
 @click.group()
 def command() -> None:
-    """The benchmark binary of Larq Compute Engine that runs on a device: download it, test it. Both take --json and -v."""
+    """The benchmark binary of Larq Compute Engine that runs on a device: download it, test it. Both take
+    --json and -v, --verbose."""
 
 
 @command.command()
