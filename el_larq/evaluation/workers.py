@@ -44,7 +44,11 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            # Nobody wants the chunks in work any more; waiting for them would hold up who pressed Ctrl-C.
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, images: np.ndarray, chunk: int, start: int = 0) -> Iterator[np.ndarray]:
