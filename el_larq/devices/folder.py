@@ -192,6 +192,7 @@ class Folder:
         """Let the device clean up; returns what may be left there, or nothing."""
         keeper, self._keeper = self._keeper, None
         if keeper is None:
+            self.target.close()
             return ""
         self._stop.set()
         with contextlib.suppress(OSError, ValueError):
