@@ -19,7 +19,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.option("--learning-rate", type=float, help="Instead of the recipe's.")
 @click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
-@click.option("--stem", help="imagenet, small or cifar; chosen from the image size unless given.")
+@click.option("--stem", help="imagenet, small, cifar or quicknet; chosen from the image size unless given.")
 @click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
 @click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]")
 @click.option("--gamma", type=float, help="Start of the elastic link's gamma. [default: min(1, C_out / C_in)]")
