@@ -8,7 +8,7 @@ convolution:
 2. outputs      images without a flipped sign agree to OUTPUT_TOLERANCE of the largest output
 3. flips        in an image with flips, the first tensor that has any (in the order of execution) has them only where its value
                 is at most FLIP_TOLERANCE of that tensor's root mean square; flips further on follow from those
-4. decisions    top-1 agrees for at least TOP1_AGREEMENT of the images
+4. decisions    top-1 agrees for at least TOP1_AGREEMENT of the images, of fewer than a hundred for all but one
 """
 
 from collections.abc import Callable
@@ -214,7 +214,8 @@ def _judge(outputs: list[tuple[np.ndarray, np.ndarray]], flips: list[_Flip | Non
     wanted, got = outputs[0]
     logits = wanted.ndim == 2 and wanted.shape[1] > 1
     agreement = float(np.mean(wanted.argmax(-1) == got.argmax(-1))) if logits else 1.0
-    if agreement < TOP1_AGREEMENT:
+    # Of fewer than a hundred images, one may turn on an excused flip.
+    if agreement < min(TOP1_AGREEMENT, 1 - 1 / count):
         failures.append(f"top-1 agrees for {agreement:.1%} of the images only (limit {TOP1_AGREEMENT:.0%})")
     return Verification(
         count,
