@@ -2,6 +2,7 @@
 
 import el_larq  # isort: skip  (first: it selects Keras 2)
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
+# A shell that starts the tests in the background has interrupts ignored, by the commands under test too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -197,12 +197,12 @@ def test_a_model_is_converted_for_people_and_for_programs(el_larq_command: Comma
     assert people.stdout.endswith(f"wrote {out}\n")
     for name in ("stem", "first", "second", "logits", "LceBconv2d"):
         assert name in people.stdout
-    for step in ("load", "lower", "audit", "verify", "write"):
+    for step in ("load", "fold", "lower", "audit", "verify", "write"):
         assert f"{step} " in people.stderr
     programs = el_larq_command("convert", small.h5, "-o", out, "--json", "--verify-images", "8")
     assert programs.stderr == ""
     report = json.loads(programs.stdout)
-    assert [entry["step"] for entry in report["steps"]] == ["load", "lower", "audit", "verify", "write"]
+    assert [entry["step"] for entry in report["steps"]] == ["load", "fold", "lower", "audit", "verify", "write"]
     assert report["tflite"] == str(out)
 
 

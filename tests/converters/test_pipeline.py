@@ -106,7 +106,7 @@ def test_a_model_that_lce_cannot_load_is_refused_in_one_line() -> None:
             return inputs * np.linspace(1, 2, 32, dtype=np.float32).reshape(1, 1, 1, 32)
 
     model = models.network(models.binary(32, "conv"), WideScale(), models.norm("n"))
-    with pytest.raises(ElLarqError, match="refuses to load it") as caught:
+    with pytest.raises(ElLarqError, match=r"\[scale-rank\].*refuses to load") as caught:
         el_larq.convert(model, skip=("fold",))
     assert "\n" not in str(caught.value)
 
