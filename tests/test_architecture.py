@@ -35,7 +35,7 @@ MAY_IMPORT["cli"] = ("report", *_MIDDLE, *_BELOW)
 EXCEPTIONS = {("el_larq.card", "el_larq.data.preprocessing")}
 """The card says how images are prepared."""
 
-NO_REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org", "conda" + ".anaconda.org")
+NO_REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "registry." + "npmjs.org", "conda" + ".anaconda.org")
 """Package indexes differ from place to place; their addresses are the installer's configuration."""
 
 MAX_LINES = 500

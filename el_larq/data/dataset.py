@@ -1,6 +1,6 @@
 """What a data set is to the rest of the project, and the one that lives in memory."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,6 @@ class Dataset:
     test: Split
     shift: int = 0
     mirror: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
