@@ -9,12 +9,21 @@ from el_larq.errors import UsageError
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method
-from el_larq.models.registry import check_pair, get_network
+from el_larq.models.registry import check_pair, get_network, resolve_variant
 
 
-def resolve_method(method: str | Method, link: str | None, placement: str | None, link_options: dict[str, Any]) -> Method:
-    """A method with the link, placement and link options asked for."""
-    method = get_method(method) if isinstance(method, str) else method
+def resolve_method(
+    method: str | Method,
+    link: str | None,
+    placement: str | None,
+    link_options: dict[str, Any],
+    method_options: dict[str, Any] | None = None,
+) -> Method:
+    """A method with the link, placement, link options and options of its own asked for."""
+    if isinstance(method, str):
+        method = get_method(method, chosen=method_options)
+    elif method_options:
+        raise UsageError("options go with a method's name; a Method object has its own")
     if link is not None:
         method = method.with_link(get_link(link))
     if link_options or placement is not None:
@@ -34,6 +43,8 @@ def build(
     width: float = 1.0,
     placement: str | None = None,
     link_options: dict[str, Any] | None = None,
+    method_options: dict[str, Any] | None = None,
+    variant: str | None = None,
     **arguments: Any,
 ) -> keras.Model:
     """A Keras model from images (N, H, W, C) to logits (N, num_classes).
@@ -43,14 +54,19 @@ def build(
         input_shape: (height, width, channels); None is the network's usual size, in colour.
         width: factor on every channel count.
         placement, link_options: options of an elastic link ("after_norm" or "before_norm"; ElasticLink's arguments).
+        method_options: the method's own options, as `el-larq list methods --json` names them.
+        variant: a block variant of the network; None takes the one the method needs.
         arguments: what the network's builder takes beside these (``stem``, ``downsample``).
 
     Raises:
         UsageError: an unknown name, or a pair that does not fit.
     """
     entry = get_network(network)
-    resolved = resolve_method(method, link, placement, link_options or {})
+    resolved = resolve_method(method, link, placement, link_options or {}, method_options)
+    variant = resolve_variant(entry, resolved, variant)
     check_pair(entry, resolved.link.name, resolved.name)
+    if variant is not None:
+        arguments["variant"] = variant
     if not 0 < width < float("inf"):
         raise UsageError(f"width must be positive; got {width:g}")
     if num_classes < 2:

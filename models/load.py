@@ -11,7 +11,8 @@ import h5py
 import larq  # noqa: F401  (registers its layers and quantizers)
 import tf_keras as keras
 
-import el_larq.layers  # noqa: F401  (registers this project's)
+import el_larq.layers
+import el_larq.quantizers  # noqa: F401
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.native_output import without_warnings
 

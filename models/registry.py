@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from el_larq.errors import UsageError, unknown_name
+from el_larq.methods.method import Method
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Network:
         Keras input tensor to the logits.
     arguments: what tells this member of the family from the others.
     links: the links it has a place for.
+    variants: the block variants it offers beside its standard block; the builder takes one as ``variant``.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Network:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_size: int = 224
     links: tuple[str, ...] = ("none", "identity", "elastic")
+    variants: tuple[str, ...] = ()
 
     def load_builder(self) -> Callable[..., Any]:
         module, function = self.builder.split(":")
@@ -88,3 +91,19 @@ def check_pair(network: Network, link: str, method: str) -> None:
             f"network {network.name!r} has no place for link {link!r} of method {method!r}; "
             f"it offers {', '.join(network.links)}: choose one with --link"
         )
+
+
+def resolve_variant(network: Network, method: Method, variant: str | None) -> str | None:
+    """The block variant asked for, or the one the method needs; None is the network's standard block.
+
+    Raises:
+        UsageError: the network does not offer it, or the method needs another.
+    """
+    if method.variant is not None and variant not in (None, method.variant):
+        raise UsageError(f"method {method.name!r} needs block variant {method.variant!r}; leave --variant {variant} out")
+    wanted = variant or method.variant
+    if wanted is not None and wanted not in network.variants:
+        offer = ", ".join(network.variants) or "none"
+        needs = f", which method {method.name!r} needs" if method.variant else ""
+        raise UsageError(f"network {network.name!r} has no block variant {wanted!r}{needs}; it offers {offer}")
+    return wanted

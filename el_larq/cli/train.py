@@ -12,6 +12,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.argument("network")
 @click.option("--method", help="How convolutions are binarized: el-larq list methods. [default: el]")
 @click.option("--link", help="Another link than the method's own: none, identity, elastic.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
 @click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
 @click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
@@ -21,6 +22,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
 @click.option("--stem", help="imagenet, small, cifar or quicknet; chosen from the image size unless given.")
 @click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
+@click.option("--variant", help="A block variant that the network offers. [default: the one the method needs]")
 @click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]")
 @click.option("--gamma", type=float, help="Start of the elastic link's gamma. [default: min(1, C_out / C_in)]")
 @click.option("--gamma-per-channel", is_flag=True, help="A gamma for each channel instead of one a link.")
@@ -31,6 +33,7 @@ def command(
     network: str,
     method: str | None,
     link: str | None,
+    options: tuple[str, ...],
     dataset: str,
     recipe: str,
     epochs: int | None,
@@ -40,6 +43,7 @@ def command(
     width: float,
     stem: str | None,
     downsample: str | None,
+    variant: str | None,
     placement: str | None,
     gamma: float | None,
     gamma_per_channel: bool,
@@ -59,16 +63,18 @@ def command(
     # Names are checked before TensorFlow takes its seconds to start.
     from el_larq.data.registry import DATASETS
     from el_larq.errors import unknown_name
-    from el_larq.methods.registry import get_method
+    from el_larq.methods.registry import get_method, parse_options
     from el_larq.models.own import check_own, is_own
-    from el_larq.models.registry import check_pair, get_network
+    from el_larq.models.registry import check_pair, get_network, resolve_variant
     from el_larq.training.recipe import get_recipe
 
-    chosen = get_method(method or "el", link)
+    method_options = parse_options(method or "el", options)
+    chosen = get_method(method or "el", link, method_options)
     if is_own(network):
         check_own(network)
     else:
         check_pair(get_network(network), chosen.link.name, chosen.name)
+        resolve_variant(get_network(network), chosen, variant)
     get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if dataset not in DATASETS:
         raise unknown_name("data set", dataset, DATASETS)
@@ -81,7 +87,7 @@ def command(
         link_options["gamma_initializer"] = {"class_name": "Constant", "config": {"value": gamma}}
     if gamma_per_channel:
         link_options["per_channel"] = True
-    network_options = {"stem": stem, "downsample": downsample}
+    network_options = {"stem": stem, "downsample": downsample, "variant": variant}
     trained = train(
         network,
         method=method,
@@ -95,6 +101,7 @@ def command(
         width=width,
         placement=placement,
         link_options=link_options,
+        method_options=method_options,
         network_options={name: value for name, value in network_options.items() if value is not None},
         seed=seed,
         out=out,

@@ -10,7 +10,7 @@ tensors. Its stages, in the method's own `order`:
     activation  what follows, if anything
 
 Methods with further stages (a shift before the sign, a scale after the convolution) name them in `order` and supply the
-layer in `stages`.
+layer in `stages`; one that makes more of a convolution than `el_larq.methods.stages.convolve` does supplies "conv" itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,12 +31,20 @@ BN_MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class Conv:
-    """One convolution that a network wants: what it is, not how it is computed."""
+    """One convolution that a network wants: what it is, not how it is computed.
+
+    depthwise: one kernel a channel; filters is then the number of channels.
+    groups: the channels go in so many groups, each convolved on its own.
+    real: the convolution itself stays real-valued; norm, link, shortcut and activation are the method's all the same.
+    """
 
     name: str
     filters: int
     kernel_size: int
     strides: int = 1
+    depthwise: bool = False
+    groups: int = 1
+    real: bool = False
 
     @property
     def padding(self) -> str:
@@ -44,7 +52,8 @@ class Conv:
         return "valid" if self.kernel_size == 1 else "same"
 
 
-# A stage is called with the tensor before the unit, the tensor so far, and the convolution.
+# A stage is called with the tensor before the unit, the tensor so far, and the convolution. It also sees units whose
+# convolution is real-valued (`Conv.real`) or depthwise, and returns the tensor as it is where it has nothing to do.
 Stage = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
 
 
@@ -54,6 +63,12 @@ class Method:
 
     Quantizers and constraints are names that Larq or Keras resolve, or factories that make a new object for each layer
     (an object shared between layers is not saved and loaded as such). None leaves that side real-valued.
+
+    options: the method's own choices with their values, as `make` in its file took them (see `el_larq.methods.options`).
+    extra_cost: what a unit costs at inference beside its binary convolution, in words. "" is nothing that does not fold.
+    variant: the block variant of a network that the method needs; None is at home in the standard one.
+    search: "module:function" of ``(model, batches, seed, epoch) -> None``, which changes the model's variables before each
+        epoch but the first, and nothing else; a function of its arguments, so that a resumed run repeats it.
     """
 
     name: str
@@ -68,6 +83,11 @@ class Method:
     activation: str | None = None
     stages: Mapping[str, Stage] = field(default_factory=dict)
     bn_momentum: float = BN_MOMENTUM
+    options: Mapping[str, Any] = field(default_factory=dict)
+    activation_bits: str | None = None
+    extra_cost: str = ""
+    variant: str | None = None
+    search: str | None = None
     published: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """ImageNet top-1 in percent by network, each with its source: published numbers, not ours."""
 
@@ -78,7 +98,7 @@ class Method:
     @property
     def bits(self) -> str:
         """Bits of weights / activations in a unit."""
-        return f"{1 if self.kernel_quantizer else 32}/{1 if self.input_quantizer else 32}"
+        return f"{1 if self.kernel_quantizer else 32}/{self.activation_bits or (1 if self.input_quantizer else 32)}"
 
     def with_link(self, link: Link) -> "Method":
         """This method with another link. Refused where there is nothing for a link to go around."""
@@ -94,8 +114,8 @@ class Method:
         if placement not in PLACEMENTS:
             raise unknown_name("placement", placement, PLACEMENTS)
         order = [stage for stage in self.order if stage != "link"]
-        if "norm" not in order:
-            raise UsageError(f"method {self.name!r} has no normalization for a link to be placed around")
+        if "norm" not in order or order.index("norm") < order.index("conv"):
+            raise UsageError(f"method {self.name!r} has no normalization behind its convolution for a link to be placed around")
         order.insert(order.index("norm") + (placement == "after_norm"), "link")
         return replace(self, order=tuple(order))
 
@@ -105,7 +125,7 @@ class Method:
 
         y = x
         for stage in self.order:
-            if stage in self.stages:
+            if stage in self.stages and not (stage == "conv" and conv.real):
                 y = self.stages[stage](x, y, conv)
             elif stage == "conv":
                 y = stages.convolve(self, y, conv)

@@ -1,16 +1,40 @@
 """Every method by name. Adding one takes its file and one line here."""
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
 from el_larq.errors import unknown_name
-from el_larq.methods import binary, bireal, el, float_
+from el_larq.methods import binary, bireal, el, float_, options
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
-METHODS = {module.METHOD.name: module.METHOD for module in (float_, binary, bireal, el)}
+MODULES = {
+    module.METHOD.name: module
+    for module in (
+        float_,
+        binary,
+        bireal,
+        el,
+    )
+}
+
+METHODS: dict[str, Method] = {name: module.METHOD for name, module in MODULES.items()}
 
 
-def get_method(name: str, link: str | None = None) -> Method:
-    """The method of that name, with its own link or the one named."""
+def get_maker(name: str) -> Callable[..., Method] | None:
+    """``make`` of the method's file, which takes its options; None where it has none."""
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)
-    method = METHODS[name]
+    return getattr(MODULES[name], "make", None)
+
+
+def parse_options(name: str, texts: Iterable[str]) -> dict[str, Any]:
+    """A method's options from the command line's NAME=VALUE."""
+    return options.parse(name, get_maker(name), texts)
+
+
+def get_method(name: str, link: str | None = None, chosen: Mapping[str, Any] | None = None) -> Method:
+    """The method of that name, with its own link or the one named, and with options of its own."""
+    maker = get_maker(name)
+    method = options.apply(name, maker, chosen) if chosen else METHODS[name]
     return method if link is None else method.with_link(get_link(link))

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 import larq
 import tf_keras as keras
 
+from el_larq.errors import UsageError
+from el_larq.layers import SplitChannels
+from el_larq.quantizers import PerChannel
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -13,25 +17,52 @@ if TYPE_CHECKING:
 
 
 def convolve(method: "Method", x: "tf.Tensor", conv: "Conv") -> "tf.Tensor":
-    """The convolution, without bias: a norm follows. 3x3 pads with +1, which stays a binary value and lets LCE fuse."""
+    """The convolution, without bias: a norm follows. 3x3 pads with +1, which stays a binary value and lets LCE fuse.
+
+    Groups are convolutions of their own, side by side: LCE's default kernel knows no grouped ones.
+    """
+    if conv.groups == 1:
+        return make_convolution(method, conv)(x)
+    shape: Any = x.shape
+    if shape[-1] % conv.groups or conv.filters % conv.groups:
+        raise UsageError(f"{conv.name}: {shape[-1]} channels to {conv.filters} do not go into {conv.groups} groups")
+    parts = SplitChannels(conv.groups, name=f"{conv.name}_split")(x)
+    layers = [make_convolution(method, conv, index + 1) for index in range(conv.groups)]
+    outputs = [layer(part) for layer, part in zip(layers, parts, strict=True)]
+    return keras.layers.Concatenate(name=f"{conv.name}_concatenate")(outputs)
+
+
+def make_convolution(method: "Method", conv: "Conv", group: int | None = None) -> keras.layers.Layer:
+    """The layer of a convolution, or of one of its groups (counted from 1)."""
     shape: dict[str, Any] = {
-        "filters": conv.filters,
         "kernel_size": conv.kernel_size,
         "strides": conv.strides,
         "padding": conv.padding,
         "use_bias": False,
-        "name": f"{conv.name}_conv",
+        "name": f"{conv.name}_conv" if group is None else f"{conv.name}_group{group}_conv",
     }
-    if not method.binary:
-        return keras.layers.Conv2D(**shape, kernel_initializer="he_normal")(x)
+    if not conv.depthwise:
+        shape["filters"] = conv.filters // conv.groups
+    if not method.binary or conv.real:
+        if conv.depthwise:
+            return keras.layers.DepthwiseConv2D(**shape, depthwise_initializer="he_normal")
+        return keras.layers.Conv2D(**shape, kernel_initializer="he_normal")
+    shape["pad_values"] = 1.0 if conv.padding == "same" else 0.0
+    if conv.depthwise:
+        return larq.layers.QuantDepthwiseConv2D(
+            **shape,
+            input_quantizer=_make(method.input_quantizer),
+            depthwise_quantizer=PerChannel(_make(method.kernel_quantizer)),
+            depthwise_constraint=_make(method.kernel_constraint),
+            depthwise_initializer="glorot_normal",
+        )
     return larq.layers.QuantConv2D(
         **shape,
-        pad_values=1.0 if conv.padding == "same" else 0.0,
         input_quantizer=_make(method.input_quantizer),
         kernel_quantizer=_make(method.kernel_quantizer),
         kernel_constraint=_make(method.kernel_constraint),
         kernel_initializer="glorot_normal",
-    )(x)
+    )
 
 
 def normalize(x: "tf.Tensor", name: str, momentum: float) -> "tf.Tensor":

@@ -33,6 +33,7 @@ class TrainConfig:
     link: str
     placement: str | None
     link_options: dict[str, Any]
+    method_options: dict[str, Any]
     dataset: str
     dataset_version: int
     image_size: int

@@ -59,6 +59,7 @@ def train(
     width: float = 1.0,
     placement: str | None = None,
     link_options: dict[str, Any] | None = None,
+    method_options: dict[str, Any] | None = None,
     network_options: dict[str, Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -73,7 +74,7 @@ def train(
         network, method, link, dataset, recipe: names from the registries; a network may also be one's own, as
             "my_network.py:build" (see `el_larq.models.own`). method None is "el", or nothing for a network that takes none.
         epochs, batch_size, learning_rate: changes to the recipe.
-        width, placement, link_options, network_options: see `el_larq.models.build.build`.
+        width, placement, link_options, method_options, network_options: see `el_larq.models.build.build`.
         seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal
             weights; for that, TensorFlow is set to deterministic operations for the rest of the process.
         out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
@@ -89,11 +90,11 @@ def train(
     )
     own = load_own(network) if is_own(network) else None
     if own is not None and not own.accepts("method"):
-        if method or link or placement or link_options:
+        if method or link or placement or link_options or method_options:
             raise UsageError(f"{network} takes no 'method'; leave --method, --link and their options out, or add the argument")
         resolved = None
     else:
-        resolved = resolve_method(method or "el", link, placement, link_options or {})
+        resolved = resolve_method(method or "el", link, placement, link_options or {}, method_options)
     data = load_dataset(dataset, image_size) if isinstance(dataset, str) else dataset
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -106,6 +107,7 @@ def train(
         link=resolved.link.name if resolved else OWN,
         placement=placement,
         link_options=link_options or {},
+        method_options=dict(resolved.options) if resolved else {},
         dataset=data.name,
         dataset_version=data.version,
         image_size=data.preprocessing.height,

@@ -1,0 +1,27 @@
+import larq
+import numpy as np
+import tensorflow as tf
+
+from el_larq.quantizers import PerChannel
+
+
+def test_each_channel_has_its_own_scale():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 5, 1)).astype(np.float32)
+    expected = np.where(kernel >= 0, 1, -1) * np.abs(kernel).mean(axis=(0, 1, 3), keepdims=True)
+    quantizer = PerChannel("magnitude_aware_sign")
+    np.testing.assert_allclose(quantizer(tf.constant(kernel)), expected, rtol=1e-6)
+
+
+def test_the_gradient_is_the_quantizers():
+    kernel = tf.constant(np.linspace(-2, 2, 18).reshape(3, 3, 2, 1), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        total = tf.reduce_sum(PerChannel("ste_sign")(kernel) * tf.reshape(tf.range(18.0), (3, 3, 2, 1)))
+    expected = np.where(np.abs(kernel) <= 1, np.arange(18.0).reshape(3, 3, 2, 1), 0)
+    np.testing.assert_array_equal(tape.gradient(total, kernel), expected)
+
+
+def test_it_is_saved_and_loaded():
+    quantizer = PerChannel(larq.quantizers.SteSign(clip_value=1.3))
+    copy = PerChannel.from_config(quantizer.get_config())
+    assert copy.quantizer.clip_value == 1.3
