@@ -84,6 +84,11 @@ def get_network(name: str) -> Network:
     return NETWORKS[name]
 
 
+def fits(network: Network, method: Method) -> bool:
+    """Whether the network has a place for the method's link and offers the block variant it needs."""
+    return method.link.name in network.links and method.variant in (None, *network.variants)
+
+
 def check_pair(network: Network, link: str, method: str) -> None:
     """Refuse, by name, a method whose link the network has no place for."""
     if link not in network.links:
