@@ -9,7 +9,7 @@ from el_larq.errors import UsageError
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method
-from el_larq.models.registry import check_pair, get_network, resolve_variant
+from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant
 
 
 def resolve_method(
@@ -56,7 +56,7 @@ def build(
         placement, link_options: options of an elastic link ("after_norm" or "before_norm"; ElasticLink's arguments).
         method_options: the method's own options, as `el-larq list methods --json` names them.
         variant: a block variant of the network; None takes the one the method needs.
-        arguments: what the network's builder takes beside these (``stem``, ``downsample``).
+        arguments: the network's own options (`el_larq.models.registry.Network.options`); None is as good as left out.
 
     Raises:
         UsageError: an unknown name, or a pair that does not fit.
@@ -65,6 +65,8 @@ def build(
     resolved = resolve_method(method, link, placement, link_options or {}, method_options)
     variant = resolve_variant(entry, resolved, variant)
     check_pair(entry, resolved.link.name, resolved.name)
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    check_options(entry, arguments)
     if variant is not None:
         arguments["variant"] = variant
     if not 0 < width < float("inf"):

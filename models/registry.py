@@ -1,7 +1,7 @@
 """Every network by name: what the command line, the documentation and the tests read. Imports no TensorFlow."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,14 @@ from el_larq.methods.method import Method
 class Network:
     """A macro-architecture.
 
-    builder: "module:function" of a function ``(input, num_classes, method, *, width, stem, downsample, **arguments)`` from a
-        Keras input tensor to the logits.
+    builder: "module:function" of a function ``(input, num_classes, method, *, width, **options, **arguments)`` from a Keras
+        input tensor to the logits.
     arguments: what tells this member of the family from the others.
     links: the links it has a place for.
     variants: the block variants it offers beside its standard block; the builder takes one as ``variant``.
+    options: what a user may choose beside width and variant; the builder's keywords.
+    published: figures that others published for it (ImageNet, 224x224), each with its source: not ours. "BOPs", "FLOPs" and
+        "OPs" are multiply-accumulates, counted as `el_larq.models.counts` does; "top-1" is in percent.
     """
 
     name: str
@@ -28,6 +31,8 @@ class Network:
     image_size: int = 224
     links: tuple[str, ...] = ("none", "identity", "elastic")
     variants: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("stem", "downsample")
+    published: Mapping[str, tuple[float | str, str]] = field(default_factory=dict)
 
     def load_builder(self) -> Callable[..., Any]:
         module, function = self.builder.split(":")
@@ -54,13 +59,16 @@ _QUICKNET = (
 )
 
 
-def _quicknet(name: str, filters: tuple[int, ...], repeats: tuple[int, ...], published: str) -> Network:
+def _quicknet(name: str, filters: tuple[int, ...], repeats: tuple[int, ...], top1: float, parameters: int, size: str) -> Network:
+    published = f"{top1} % top-1, {parameters:_} parameters, {size}".replace("_", " ")
+    source = "Larq Zoo's documentation"
     return Network(
         name,
         f"blocks {list(repeats)} of {list(filters)} channels; published: {published}",
         _QUICKNET,
         "el_larq.models.quicknet:quicknet",
         {"filters": filters, "repeats": repeats},
+        published={"top-1": (top1, source), "parameters": (parameters, source), "size": (size, source)},
     )
 
 
@@ -71,9 +79,9 @@ NETWORKS = {
         _resnet("resnet26", "bottleneck", (2, 2, 2, 2)),
         _resnet("resnet34", "basic", (3, 4, 6, 3)),
         _resnet("resnet50", "bottleneck", (3, 4, 6, 3)),
-        _quicknet("quicknet_small", (32, 64, 256, 512), (4, 4, 4, 4), "59.4 % top-1, 12 655 688 parameters, 4.00 MB"),
-        _quicknet("quicknet", (64, 128, 256, 512), (4, 4, 4, 4), "63.3 % top-1, 13 234 088 parameters, 4.17 MB"),
-        _quicknet("quicknet_large", (64, 128, 256, 512), (6, 8, 12, 6), "66.9 % top-1, 23 342 248 parameters, 5.40 MB"),
+        _quicknet("quicknet_small", (32, 64, 256, 512), (4, 4, 4, 4), 59.4, 12_655_688, "4.00 MB"),
+        _quicknet("quicknet", (64, 128, 256, 512), (4, 4, 4, 4), 63.3, 13_234_088, "4.17 MB"),
+        _quicknet("quicknet_large", (64, 128, 256, 512), (6, 8, 12, 6), 66.9, 23_342_248, "5.40 MB"),
     )
 }
 
@@ -96,6 +104,13 @@ def check_pair(network: Network, link: str, method: str) -> None:
             f"network {network.name!r} has no place for link {link!r} of method {method!r}; "
             f"it offers {', '.join(network.links)}: choose one with --link"
         )
+
+
+def check_options(network: Network, names: Iterable[str]) -> None:
+    """Refuse, by name, an option that the network does not have."""
+    for name in names:
+        if name not in network.options:
+            raise UsageError(f"network {network.name!r} has no option {name!r}; it takes {', '.join(network.options)}")
 
 
 def resolve_variant(network: Network, method: Method, variant: str | None) -> str | None:

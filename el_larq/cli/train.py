@@ -20,8 +20,12 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.option("--learning-rate", type=float, help="Instead of the recipe's.")
 @click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
-@click.option("--stem", help="imagenet, small, cifar or quicknet; chosen from the image size unless given.")
-@click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
+@click.option("--stem", help="imagenet, small, mobile, cifar or quicknet; chosen from the image size unless given.")
+@click.option(
+    "--downsample", help="real or binary 1x1 convolutions in shortcuts and transitions that change shape. [default: real]"
+)
+@click.option("--depthwise", help="mobilenet: binary or real depthwise convolutions. [default: binary]")
+@click.option("--channels-per-group", type=int, help="mobilenet, variant mid: the K of its K-dependency. [default: 32]")
 @click.option("--variant", help="A block variant that the network offers. [default: the one the method needs]")
 @click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]")
 @click.option("--gamma", type=float, help="Start of the elastic link's gamma. [default: min(1, C_out / C_in)]")
@@ -43,6 +47,8 @@ def command(
     width: float,
     stem: str | None,
     downsample: str | None,
+    depthwise: str | None,
+    channels_per_group: int | None,
     variant: str | None,
     placement: str | None,
     gamma: float | None,
@@ -65,16 +71,19 @@ def command(
     from el_larq.errors import unknown_name
     from el_larq.methods.registry import get_method, parse_options
     from el_larq.models.own import check_own, is_own
-    from el_larq.models.registry import check_pair, get_network, resolve_variant
+    from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant
     from el_larq.training.recipe import get_recipe
 
     method_options = parse_options(method or "el", options)
+    given = {"stem": stem, "downsample": downsample, "depthwise": depthwise, "channels_per_group": channels_per_group}
+    network_options = {name: value for name, value in given.items() if value is not None}
     chosen = get_method(method or "el", link, method_options)
     if is_own(network):
         check_own(network)
     else:
         check_pair(get_network(network), chosen.link.name, chosen.name)
         resolve_variant(get_network(network), chosen, variant)
+        check_options(get_network(network), network_options)
     get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if dataset not in DATASETS:
         raise unknown_name("data set", dataset, DATASETS)
@@ -87,7 +96,6 @@ def command(
         link_options["gamma_initializer"] = {"class_name": "Constant", "config": {"value": gamma}}
     if gamma_per_channel:
         link_options["per_channel"] = True
-    network_options = {"stem": stem, "downsample": downsample, "variant": variant}
     trained = train(
         network,
         method=method,
@@ -102,7 +110,7 @@ def command(
         placement=placement,
         link_options=link_options,
         method_options=method_options,
-        network_options={name: value for name, value in network_options.items() if value is not None},
+        network_options=network_options if variant is None else {**network_options, "variant": variant},
         seed=seed,
         out=out,
         notify=say,
