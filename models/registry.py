@@ -18,6 +18,7 @@ class Network:
     arguments: what tells this member of the family from the others.
     links: the links it has a place for.
     variants: the block variants it offers beside its standard block; the builder takes one as ``variant``.
+    allow: audit rules that a conversion of it breaks by nature (``binary-depthwise``: LCE has no such convolution).
     options: what a user may choose beside width and variant; the builder's keywords.
     published: figures that others published for it (ImageNet, 224x224), each with its source: not ours. "BOPs", "FLOPs" and
         "OPs" are multiply-accumulates, counted as `el_larq.models.counts` does; "top-1" is in percent.
