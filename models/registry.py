@@ -32,6 +32,7 @@ class Network:
     image_size: int = 224
     links: tuple[str, ...] = ("none", "identity", "elastic")
     variants: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     options: tuple[str, ...] = ("stem", "downsample")
     published: Mapping[str, tuple[float | str, str]] = field(default_factory=dict)
 
