@@ -1,3 +1,19 @@
 """Binarizers that Larq lacks, one a file. Importing this package registers them, so saved models load without custom_objects."""
 
+from typing import Any
+
+import larq
+import tf_keras as keras
+
+from el_larq.quantizers.balanced_sign import BalancedSign as BalancedSign
 from el_larq.quantizers.per_channel import PerChannel as PerChannel
+
+
+def _register(names: dict[str, Any]) -> None:
+    """By their bare names too: Larq's layers look a quantizer from an .h5 file up by its class, as Larq's own are registered."""
+    for name, item in names.items():
+        if isinstance(item, type) and issubclass(item, larq.quantizers.Quantizer):
+            keras.utils.get_custom_objects()[name] = item
+
+
+_register(dict(globals()))

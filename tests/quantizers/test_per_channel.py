@@ -1,7 +1,14 @@
+from pathlib import Path
+from typing import Any
+
 import larq
 import numpy as np
+import pytest
 import tensorflow as tf
+import tf_keras as keras
 
+from el_larq.models.load import load_model
+from el_larq.native_output import without_warnings
 from el_larq.quantizers import PerChannel
 
 
@@ -25,3 +32,16 @@ def test_it_is_saved_and_loaded():
     quantizer = PerChannel(larq.quantizers.SteSign(clip_value=1.3))
     copy = PerChannel.from_config(quantizer.get_config())
     assert copy.quantizer.clip_value == 1.3
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_model_with_it_is_saved_and_loaded(tmp_path: Path, suffix: str):
+    layer = larq.layers.QuantDepthwiseConv2D(3, input_quantizer="ste_sign", depthwise_quantizer=PerChannel("magnitude_aware_sign"))
+    image: Any = keras.Input((5, 5, 2))
+    model: Any = keras.Model(image, layer(image))
+    path = tmp_path / f"model{suffix}"
+    with without_warnings():
+        model.save(path)
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 2)).astype(np.float32)
+    np.testing.assert_array_equal(load_model(path)(x), model(x))
