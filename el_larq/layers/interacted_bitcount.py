@@ -1,0 +1,74 @@
+"""Bit counts that correct one another, for the method `cibcnn`."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+
+@keras.utils.register_keras_serializable("el_larq")
+class InteractedBitcount(keras.layers.Layer):
+    r"""Corrects some channels of a binary convolution's output by a small integer that other channels decide.
+
+    z of shape (N, H, W, C) holds sums of ``fan_in`` products of signs: integers between -fan_in and fan_in. Channel c has at most
+    one incoming edge, from channel source[c], of strength s_c in {-1, 0, 1}; 0 is no edge. At each position
+
+        y_c = z_c + s_c * step * U(z_source[c])
+
+        U(v) = 1 where v > T,  -1 where v < -T,  0 between
+
+        t = floor(threshold * sqrt(fan_in)),  T = t + 1/2,  step = max(1, floor(T / 2 + 1/2))
+
+    T lies halfway between integers, so y is an integer again, and U is computed as clip(v, -t - 1, t + 1) - clip(v, -t, t), which
+    is the same on integers and continuous: nothing flips by rounding.
+
+    Gradient: dL/dz = dL/dy, the correction counts as a constant; none for sources and strengths. Those are found by
+    `el_larq.training.search_interactions`, whose policy is kept here too: ``target_logits`` (C,), ``source_logits`` (C,) and
+    ``strength_logits`` (3,), of strengths -1, 0, 1. All are non-trainable variables; without edges y = z.
+
+    Arguments:
+        fan_in: products in each sum: k * k * C_in of the convolution.
+        threshold: in units of sqrt(fan_in), the standard deviation of a sum of random signs.
+        max_edges: edges the search may have in this layer at once.
+        proposals: changes of the model's graph that one call of the search tries.
+
+    Raises:
+        ValueError: the input is not (N, H, W, C) with known C.
+    """
+
+    def __init__(self, fan_in: int, threshold: float = 1.0, max_edges: int = 100, proposals: int = 16, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.fan_in, self.threshold, self.max_edges, self.proposals = fan_in, threshold, max_edges, proposals
+        self.cut = math.floor(threshold * math.sqrt(fan_in))
+        self.step = max(1, math.floor((self.cut + 0.5) / 2 + 0.5))
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) != 4 or input_shape[-1] is None:
+            raise ValueError(f"{self.name}: the input must be (N, H, W, C) with known channels; got {tuple(input_shape)}")
+        self.channels = int(input_shape[-1])
+
+        def add(name: str, size: int, dtype: Any = None, initializer: Any = "zeros") -> tf.Variable:
+            return self.add_weight(name=name, shape=(size,), dtype=dtype, initializer=initializer, trainable=False)
+
+        self.source = add("source", self.channels, tf.int32, lambda shape, dtype=None: tf.range(shape[0], dtype=dtype))
+        self.strength = add("strength", self.channels)
+        self.target_logits = add("target_logits", self.channels)
+        self.source_logits = add("source_logits", self.channels)
+        self.strength_logits = add("strength_logits", 3)
+        super().build(input_shape)
+
+    def call(self, z: tf.Tensor) -> tf.Tensor:
+        counts = tf.gather(tf.stop_gradient(z), self.source, axis=3)
+        low, high = float(self.cut), float(self.cut + 1)
+        beyond = tf.clip_by_value(counts, -high, high) - tf.clip_by_value(counts, -low, low)
+        correction = tf.cast(self.strength, z.dtype) * float(self.step) * beyond
+        return z + tf.stop_gradient(correction)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "fan_in": self.fan_in,
+            "threshold": self.threshold,
+            "max_edges": self.max_edges,
+            "proposals": self.proposals,
+        }
