@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from el_larq.errors import unknown_name
-from el_larq.methods import binary, bireal, el, float_, options
+from el_larq.methods import binary, bireal, el, float_, options, reactnet
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
@@ -15,6 +15,7 @@ MODULES = {
         binary,
         bireal,
         el,
+        reactnet,
     )
 }
 
