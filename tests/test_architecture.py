@@ -30,7 +30,8 @@ _MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doc
 for _name in _MIDDLE:
     MAY_IMPORT[_name] = (*_BELOW, *_MIDDLE)
 MAY_IMPORT["report"] = (*_MIDDLE, *_BELOW)
-MAY_IMPORT["cli"] = ("report", *_MIDDLE, *_BELOW)
+MAY_IMPORT["comparison"] = (*_MIDDLE, *_BELOW)
+MAY_IMPORT["cli"] = ("report", "comparison", *_MIDDLE, *_BELOW)
 
 EXCEPTIONS = {("el_larq.card", "el_larq.data.preprocessing")}
 """The card says how images are prepared."""
@@ -161,6 +162,7 @@ def test_importing_the_package_imports_no_tensorflow() -> None:
         ["--help"],
         ["--version"],
         ["train", "--help"],
+        ["compare", "--help"],
         ["convert", "--help"],
         ["predict", "--help"],
         ["inspect", "--help"],

@@ -14,6 +14,7 @@ from el_larq.errors import ElLarqError, summarize
 # Command: module, and what `--help` says of it.
 COMMANDS = {
     "train": "Train a network with a method on a data set.",
+    "compare": "Networks and methods side by side: one table and one plot.",
     "convert": "Convert a Keras model to a .tflite for Larq Compute Engine.",
     "inspect": "What a model weighs, computes and needs, layer by layer.",
     "evaluate": "Accuracy of a Keras model or a .tflite on a data set.",

@@ -1,0 +1,94 @@
+"""`el-larq compare`."""
+
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json, print_table, say
+
+
+@click.command()
+@click.option("--network", "networks", required=True, metavar="NAME[,NAME]", help="el-larq list networks.")
+@click.option("--methods", default="all", show_default=True, metavar="NAME[,NAME]", help="all is every one the network takes.")
+@click.option("--option", "options", multiple=True, metavar="METHOD.NAME=VALUE", help="An option of a method; may be repeated.")
+@click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
+@click.option("--seeds", type=int, default=3, show_default=True, help="How many: 0, 1, 2 ...")
+@click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")
+@click.option("--epochs", type=int, help="Instead of the recipe's.")
+@click.option("--batch-size", type=int, help="Instead of the recipe's.")
+@click.option("--learning-rate", type=float, help="Instead of the recipe's.")
+@click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
+@click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
+@click.option("--stem", help="imagenet, small, cifar or quicknet; chosen from the image size unless given.")
+@click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings at the same time.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True)
+@common_options
+def command(
+    networks: str,
+    methods: str,
+    options: tuple[str, ...],
+    dataset: str,
+    seeds: int,
+    recipe: str,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    image_size: int | None,
+    width: float,
+    stem: str | None,
+    downsample: str | None,
+    jobs: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train networks with methods and several seeds; convert, count and time them; one table and one plot.
+
+    Everything is kept in the folder -o; the same command goes on where it was stopped, and more methods, networks or seeds add
+    to what is there. A run is the one that el-larq train makes of the same settings.
+
+    \b
+    el-larq compare --network resnet26 --methods el,bireal,binary --width 0.25 --epochs 4
+    """
+    from el_larq.cli.interruption import interruptible
+    from el_larq.comparison.compare import compare
+    from el_larq.comparison.plan import Settings, make_plan
+    from el_larq.comparison.table import HEADINGS, cells
+    from el_larq.training.recipe import get_recipe
+
+    chosen = get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    given = {name: value for name, value in (("stem", stem), ("downsample", downsample)) if value is not None}
+    settings = Settings(dataset, chosen, width, image_size, given)
+    plan = make_plan(_names(networks), _names(methods), seeds, settings, options)
+    try:
+        with interruptible():
+            result = compare(plan, out, jobs=jobs, notify=say)
+    except KeyboardInterrupt:
+        say(f"what is done is in {out}; the same command goes on from there")
+        raise
+    if as_json:
+        print_json(
+            {
+                "folder": str(out),
+                "settings": settings.to_dict(),
+                "caveat": result.caveat,
+                "rows": [r.to_dict() for r in result.rows],
+            }
+        )
+    else:
+        title = (
+            f"{dataset}, width {width:g}, {chosen.epochs} epochs; mean over seeds; MACs of one image; latency of one thread here"
+        )
+        print_table(title, HEADINGS, cells(result.rows))
+        if result.caveat:
+            say(f"note: {result.caveat}")
+        say(f"table and plot are in {out}")
+    for row in result.rows:
+        for error in row.errors:
+            say(f"failed: {row.network} {row.method} {error}")
+    if result.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

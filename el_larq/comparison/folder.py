@@ -1,0 +1,105 @@
+"""The folder of a comparison: what was asked, every run, and what came of it. Imports no TensorFlow.
+
+comparison.json   the settings that all runs share, and the methods' options
+runs/NETWORK-METHOD-sSEED/   a run folder each (see `el_larq.training.run`)
+    model.tflite, deployed.json   where the run is its pair's converted one
+results.json, table.csv, table.md, comparison.png, comparison.svg   written anew as results come in
+
+Every file appears whole or not at all, and a run is done when its result is there; so a comparison that was stopped at any moment
+goes on from its folder.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from el_larq.comparison.plan import Pair, Plan, Training
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import write_json
+
+SCHEMA = 1
+
+
+class Folder:
+    """A comparison's folder, made or opened for a plan.
+
+    Raises:
+        UsageError: the folder's runs were made with other settings.
+        ElLarqError: it holds something else, or cannot be written.
+    """
+
+    def __init__(self, path: Path, plan: Plan):
+        self.path = path
+        known = self._read(path / "comparison.json")
+        options = dict(plan.options)
+        if known:
+            _check_same(path, known["settings"], json.loads(json.dumps(plan.settings.to_dict())))
+            for name, values in known["options"].items():
+                if name in options:
+                    _check_same(path, _named(name, values), _named(name, json.loads(json.dumps(options[name]))))
+            options = known["options"] | options
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ElLarqError(f"{path} already holds files that are no comparison; choose another folder with -o")
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ElLarqError(f"cannot write a comparison to {path}: {error.strerror or error}") from error
+        write_json(path / "comparison.json", {"schema": SCHEMA, "settings": plan.settings.to_dict(), "options": options})
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    def run(self, pair: Pair, seed: int) -> Path:
+        return self.runs / f"{pair.name}-s{seed}"
+
+    def training(self, pair: Pair, seed: int, plan: Plan, deploy: bool) -> Training:
+        options = dict(pair.method.options)
+        return Training(pair.network, pair.method.name, options, seed, plan.settings, self.run(pair, seed), deploy)
+
+    def result(self, pair: Pair, seed: int) -> dict[str, Any]:
+        """What a run reached; empty until it is done."""
+        return self._read(self.run(pair, seed) / "result.json")
+
+    def deployed(self, pair: Pair, seed: int) -> dict[str, Any]:
+        """What a run's .tflite is; empty until it is converted."""
+        return self._read(self.run(pair, seed) / "deployed.json")
+
+    def latencies(self) -> dict[str, Any]:
+        """The measurement that results.json holds: by the sha256 of a .tflite."""
+        return self._read(self.path / "results.json").get("latencies", {})
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ElLarqError(f"{path} is damaged; remove it, or choose another folder with -o") from error
+        return content if isinstance(content, dict) else {}
+
+
+def clear(folder: Path) -> None:
+    """Remove a run that was not finished, so that it can start again."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ElLarqError(f"cannot remove the unfinished run {folder}: {error.strerror or error}") from error
+
+
+def _named(method: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {f"{method}.{name}": value for name, value in options.items()}
+
+
+def _check_same(path: Path, known: dict[str, Any], asked: dict[str, Any], within: str = "") -> None:
+    for name in dict.fromkeys((*known, *asked)):
+        old, new = known.get(name), asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            _check_same(path, old, new, f"{name} ")
+        elif old != new:
+            word = f"{within}{name}".replace("_", " ")
+            raise UsageError(f"{path} was made with {word} {old}, not {new}; give the same settings, or another folder with -o")

@@ -1,0 +1,150 @@
+"""The rows of a comparison, one a network and method, from what its folder holds; as CSV and Markdown."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from el_larq.comparison.folder import Folder
+from el_larq.comparison.plan import Pair, Plan
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network with a method.
+
+    accuracies: of the test split by seed, 0 to 1, None where that run is not done.
+    bops, flops, ops: multiply-accumulates of two 1-bit operands, all others, and flops + bops / 64, for one image.
+    latency_ms, iqr_ms: median and interquartile range of single inferences on this machine, one thread.
+    errors: what failed, one line each.
+    """
+
+    network: str
+    method: str
+    bits: str
+    link: str
+    accuracies: tuple[float | None, ...]
+    training_seconds: float | None
+    bops: int | None
+    flops: int | None
+    ops: float | None
+    tflite_bytes: int | None
+    peak_ram_bytes: int | None
+    binary_convolutions: int | None
+    latency_ms: float | None
+    iqr_ms: float | None
+    errors: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> list[float]:
+        return [accuracy for accuracy in self.accuracies if accuracy is not None]
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.done) if self.done else None
+
+    def to_dict(self) -> dict[str, Any]:
+        done = self.done
+        spread = {"accuracy_mean": self.mean, "accuracy_min": min(done, default=None), "accuracy_max": max(done, default=None)}
+        return asdict(self) | spread
+
+
+def read_rows(folder: Folder, plan: Plan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
+    """A row for each pair of the plan; what is not known yet is None.
+
+    Arguments:
+        errors: by the pair's name.
+        latencies: measurements by the sha256 of the .tflite.
+    """
+    return [_row(folder, pair, plan.seeds, latencies, errors.get(pair.name, [])) for pair in plan.pairs]
+
+
+def _row(folder: Folder, pair: Pair, seeds: int, latencies: dict[str, Any], errors: Sequence[str]) -> Row:
+    results = [folder.result(pair, seed) for seed in range(seeds)]
+    seconds = [result["seconds"] for result in results if result]
+    # The first seed is converted; a folder of an earlier call may have it from another.
+    facts = next((found for seed in range(seeds) if (found := folder.deployed(pair, seed))), {})
+    latency = latencies.get(facts.get("sha256", ""), {})
+    return Row(
+        pair.network,
+        pair.method.name,
+        pair.method.bits,
+        pair.method.link.name,
+        tuple(result.get("accuracy") for result in results),
+        statistics.fmean(seconds) if seconds else None,
+        facts.get("bops"),
+        facts.get("flops"),
+        facts.get("ops"),
+        facts.get("tflite_bytes"),
+        facts.get("peak_ram_bytes"),
+        facts.get("binary_convolutions"),
+        latency.get("median_ms"),
+        latency.get("iqr_ms"),
+        tuple(errors),
+    )
+
+
+HEADINGS = (
+    "network",
+    "method",
+    "bits",
+    "link",
+    "accuracy",
+    "from – to",
+    "seeds",
+    "M BOPs",
+    "M FLOPs",
+    "tflite kB",
+    "median ms",
+    "IQR ms",
+    "training s",
+)
+
+
+def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The table for people: "" where a figure is missing."""
+    return [
+        (
+            row.network,
+            row.method,
+            row.bits,
+            row.link,
+            _text(row.mean, "{:.4f}"),
+            f"{min(row.done):.4f} – {max(row.done):.4f}" if row.done else "",
+            str(len(row.done)),
+            _text(row.bops, "{:.2f}", 1e6),
+            _text(row.flops, "{:.2f}", 1e6),
+            _text(row.tflite_bytes, "{:.0f}", 1e3),
+            _text(row.latency_ms, "{:.3f}"),
+            _text(row.iqr_ms, "{:.3f}"),
+            _text(row.training_seconds, "{:.0f}"),
+        )
+        for row in rows
+    ]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *cells(rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """One line a row; accuracies of the seeds in columns of their own."""
+    store = io.StringIO()
+    seeds = max((len(row.accuracies) for row in rows), default=0)
+    contents = []
+    for row in rows:
+        content = row.to_dict()
+        accuracies = content.pop("accuracies")
+        content["errors"] = "; ".join(content["errors"])
+        contents.append(content | {f"accuracy_seed{seed}": accuracies[seed] for seed in range(seeds)})
+    writer = csv.DictWriter(store, list(contents[0]) if contents else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(contents)
+    return store.getvalue()
+
+
+def _text(value: float | None, form: str, unit: float = 1.0) -> str:
+    return "" if value is None else form.format(value / unit)

@@ -1,0 +1,76 @@
+"""What the processes of a comparison do: one training with its conversion, and the measurement of all .tflite files."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import tf_keras as keras
+from rich.console import Console
+
+from el_larq.comparison.folder import clear
+from el_larq.comparison.plan import Training
+from el_larq.converters.job import Options
+from el_larq.converters.pipeline import convert
+from el_larq.devices.local import caveat, measure
+from el_larq.files import write_json
+from el_larq.inspection.inspect import inspect
+from el_larq.models.counts import count
+from el_larq.models.registry import get_network
+from el_larq.training.train import train
+
+
+def perform(task: Training) -> dict[str, Any]:
+    """Train, unless that is done, and convert where the task says so; returns the run's result.
+
+    The run is the one `el-larq train` makes of the same settings: `train` seeds everything anew, and a cleared session leaves
+    nothing of an earlier run in this process, names of layers neither.
+    """
+    done = task.folder / "result.json"
+    if not done.is_file():
+        clear(task.folder)
+        keras.backend.clear_session()
+        settings = task.settings
+        train(
+            task.network,
+            method=task.method,
+            method_options=task.method_options,
+            dataset=settings.dataset,
+            recipe=settings.recipe,
+            image_size=settings.image_size,
+            width=settings.width,
+            network_options=dict(settings.network_options or {}),
+            seed=task.seed,
+            out=task.folder,
+            console=Console(quiet=True),  # bars of several processes would run into each other
+        )
+    if task.deploy and not (task.folder / "deployed.json").is_file():
+        deploy(task.folder, task.network)
+    return json.loads(done.read_text())
+
+
+def deploy(folder: Path, network: str) -> None:
+    """Convert a run's model and keep what it is beside it: MACs as the field counts them in the Keras model, size in bytes."""
+    keras.backend.clear_session()
+    target = folder / "model.tflite"
+    job = convert(folder / "model.h5", target, options=Options(allow=get_network(network).allow))
+    details = {entry.step: entry.details for entry in job.report}
+    assert job.loaded is not None
+    counts = count(job.loaded)
+    facts = {
+        "bops": counts.bops,
+        "flops": counts.flops,
+        "ops": counts.ops,
+        "binary_convolutions": details["audit"]["binary"],
+        "tflite_bytes": target.stat().st_size,
+        "peak_ram_bytes": inspect(target).arena,
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "top1_agreement": details["verify"]["top1_agreement"],
+    }
+    write_json(folder / "deployed.json", facts)
+
+
+def measure_all(paths: list[Path]) -> dict[str, Any]:
+    """Latencies of .tflite files on this machine, by sha256, measured in turns; and what must be said of them."""
+    found = measure(paths)
+    return {"caveat": caveat(), **{one.sha256: one.to_dict() for one in found}}

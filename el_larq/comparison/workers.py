@@ -1,0 +1,142 @@
+"""Processes that train: TensorFlow starts once for many runs, memory is given back after some, a crash takes one task down.
+
+Imports no TensorFlow: the command itself never starts it.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from el_larq.errors import ElLarqError, summarize
+
+_TASKS = 12
+"""Tasks of one process; graphs of earlier runs are never given back wholly."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function by "module:name", imported in the process that runs it, and its argument."""
+
+    function: str
+    argument: Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call returned, or one line why it failed."""
+
+    value: Any = None
+    error: str = ""
+
+
+class Worker:
+    """One process and the call it is at."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(end,), daemon=True)
+        self._process.start()
+        end.close()
+        self._left = _TASKS
+        self.call: Call | None = None
+
+    @property
+    def spent(self) -> bool:
+        return self._left == 0
+
+    def send(self, call: Call) -> None:
+        self.call, self._left = call, self._left - 1
+        self.pipe.send(call)
+
+    def receive(self) -> Outcome:
+        """The outcome of the call; a process that died over it is one, and leaves the worker spent."""
+        try:
+            outcome = self.pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            self._left = 0
+            outcome = Outcome(error=f"the process that ran it died ({_ending(self._process.exitcode)})")
+        self.call = None
+        return outcome
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+
+def run(calls: Iterable[Call], jobs: int = 1) -> Iterator[tuple[Call, Outcome]]:
+    """Each call with its outcome as it ends, ``jobs`` at a time. However this ends, no process stays behind."""
+    waiting = deque(calls)
+    workers: list[Worker] = []
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < jobs:
+                workers.append(Worker())
+            for worker in workers[:]:
+                if worker.call is None:
+                    if waiting and not worker.spent:
+                        worker.send(waiting.popleft())
+                    else:
+                        workers.remove(worker)
+                        worker.stop()
+            busy: dict[Any, Worker] = {worker.pipe: worker for worker in workers}
+            for pipe in wait(list(busy)) if busy else ():
+                call = busy[pipe].call
+                assert call is not None
+                yield call, busy[pipe].receive()
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _ending(status: int | None) -> str:
+    if status is not None and status < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        name = names.get(-status, f"signal {-status}")
+        return f"{name}; memory may have run out" if name == "SIGKILL" else name
+    return f"exit status {status}"
+
+
+def _serve(pipe: Connection) -> None:
+    # Ctrl-C goes to every process of a terminal; the command ends its workers itself, and if it is gone they go too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    while True:
+        try:
+            call: Call = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_do(call))
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _do(call: Call) -> Outcome:
+    from el_larq.native_output import captured_stderr
+
+    try:
+        module, name = call.function.split(":")
+        with captured_stderr():  # what TensorFlow says of missing GPUs
+            import el_larq  # noqa: F401  (first: it selects Keras 2)
+
+            importlib.import_module("tensorflow").config.list_physical_devices()
+            function = getattr(importlib.import_module(module), name)
+        return Outcome(function(call.argument))
+    except ElLarqError as error:
+        return Outcome(error=str(error))
+    except Exception as error:
+        return Outcome(error=f"unexpected {summarize(error)}")
