@@ -30,7 +30,7 @@ class Network:
     builder: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_size: int = 224
-    links: tuple[str, ...] = ("none", "identity", "elastic")
+    links: tuple[str, ...] = ("none", "identity", "elastic", "gated")
     variants: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     options: tuple[str, ...] = ("stem", "downsample")

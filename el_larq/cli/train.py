@@ -11,7 +11,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.command()
 @click.argument("network")
 @click.option("--method", help="How convolutions are binarized: el-larq list methods. [default: el]")
-@click.option("--link", help="Another link than the method's own: none, identity, elastic.")
+@click.option("--link", help="Another link than the method's own: none, identity, elastic, gated.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
 @click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
 @click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")

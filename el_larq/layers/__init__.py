@@ -1,6 +1,10 @@
 """Keras layers, one concept a file. Importing this package registers them, so saved models load without custom_objects."""
 
+from el_larq.layers.activation_scale import ActivationScale as ActivationScale
 from el_larq.layers.channel_shift import ChannelShift as ChannelShift
 from el_larq.layers.elastic_link import ElasticLink as ElasticLink
+from el_larq.layers.gated_link import GatedLink as GatedLink
+from el_larq.layers.interacted_bitcount import InteractedBitcount as InteractedBitcount
+from el_larq.layers.leaky_clip import LeakyClip as LeakyClip
 from el_larq.layers.rprelu import RPReLU as RPReLU
 from el_larq.layers.split_channels import SplitChannels as SplitChannels

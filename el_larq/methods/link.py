@@ -32,10 +32,15 @@ class Link:
             return z
         import tf_keras as keras
 
-        from el_larq.layers import ElasticLink
+        from el_larq.layers import ElasticLink, GatedLink
 
         if self.name == "identity":
             return keras.layers.Add(name=f"{name}_link")([x, z]) if x.shape[1:] == z.shape[1:] else z
+        if self.name == "gated":
+            # Other channels go through the network's own shortcut, whose normalization is a gate already.
+            if x.shape[-1] != z.shape[-1]:
+                return z
+            return GatedLink(strides=strides, name=f"{name}_link", **self.options)([x, z])
         return ElasticLink(strides=strides, name=f"{name}_link", **self.options)([x, z])
 
 
@@ -46,6 +51,11 @@ LINKS = {
         Link(
             "identity",
             "the input itself where the shapes agree, nothing where they do not (Bi-Real Net)",
+            residual=True,
+        ),
+        Link(
+            "gated",
+            "the input, pooled by the stride and weighted by a gate a channel, where the channels agree (BBG)",
             residual=True,
         ),
         Link("elastic", "the input, squeezed or expanded to fit and weighted by a learnable gamma (Elastic-Link)"),

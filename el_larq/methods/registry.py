@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from el_larq.errors import unknown_name
-from el_larq.methods import binary, bireal, el, float_, options, reactnet
+from el_larq.methods import bbg, binary, bireal, el, float_, options, reactnet, xnor
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
@@ -14,8 +14,10 @@ MODULES = {
         float_,
         binary,
         bireal,
+        bbg,
         el,
         reactnet,
+        xnor,
     )
 }
 
