@@ -1,121 +1,163 @@
-"""What a data set is to the rest of the project, and the one that lives in memory."""
+"""What a data set is to the rest of the project. Three kinds follow it: `in_memory`, `indexed` and `streaming`."""
 
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.preprocessing import MIN_STD, Preprocessing
 from el_larq.errors import UsageError
 
+Shard = tuple[int, int]
+"""This worker's number and how many there are."""
 
-@dataclass(frozen=True)
-class Split:
-    """Images as uint8 (N, H, W, C) and their labels as int64 (N,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
+ALONE: Shard = (0, 1)
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A classification data set in memory.
+class Dataset(ABC):
+    """A classification data set with a training and a test split.
 
-    augmentation: how training images vary: pixels of random shift each way, and whether they are mirrored at random.
+    name: what `load_dataset` finds it by again, complete: folders are absolute.
+    preprocessing: how its images become inputs; a model trained on it carries this on its card.
     """
 
     name: str
     version: int
     labels: tuple[str, ...]
     preprocessing: Preprocessing
-    train: Split
-    test: Split
-    shift: int = 0
-    mirror: bool = False
+
+    exact_resume: ClassVar[bool] = True
+    """Whether `training_batches` from a later start gives, bit for bit, what an undisturbed stream would have."""
 
     @property
     def num_classes(self) -> int:
         return len(self.labels)
 
-    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0) -> Any:
+    @property
+    @abstractmethod
+    def train_size(self) -> int:
+        """Training images."""
+
+    @property
+    @abstractmethod
+    def test_size(self) -> int:
+        """Test images."""
+
+    @property
+    def slug(self) -> str:
+        """A short name for folders."""
+        return self.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the data do; a run that is resumed compares it."""
+        return f"{self.name} version {self.version}"
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Images that could not be read so far and were left out."""
+        return ()
+
+    @abstractmethod
+    def class_counts(self) -> dict[str, list[int]] | None:
+        """Images of each class by split; None where only reading everything would tell."""
+
+    @abstractmethod
+    def _train_pixels(self, order: Any, batch_size: int) -> Any:
+        """From a tf.data.Dataset of (index, key) to batches of augmented uint8 images and labels."""
+
+    @abstractmethod
+    def _test_pixels(self, batch_size: int) -> Any:
+        """The test split once, in order, as a tf.data.Dataset of uint8 batches."""
+
+    @abstractmethod
+    def test_chunks(self, index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The test images of an ascending index, uint8 (n, H, W, C), with labels (n,), at most ``size`` at a time.
+
+        Raises:
+            ElLarqError: an image cannot be read.
+        """
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around whatever consumes batches: TensorFlow's error about an image that cannot be read becomes one clear line."""
+        yield
+
+    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Shard = ALONE) -> Any:
         """A tf.data.Dataset of (images, labels) batches from global step ``start`` on.
 
         Everything is a function of the seed and of one number, the position p of a sample in the whole training: epoch
         p // N takes a permutation keyed by (seed, epoch), augmentation is keyed by (seed, p). A run that starts again at
         any step therefore sees what an undisturbed one would have seen.
+
+        shard: of each batch of ``batch_size``, a worker gets its even share.
+
+        Raises:
+            UsageError: a batch larger than the data, or one that workers cannot share evenly.
         """
-        import tensorflow as tf
-
-        size = len(self.train)
-        if batch_size > size:
-            raise UsageError(f"batch size {batch_size} is larger than the {size} training images of {self.name}")
-        images = tf.constant(self.train.images)
-        labels = tf.constant(self.train.labels)
-        key = tf.constant(seed, tf.int64)
-
-        def sample(position: Any) -> tuple[Any, Any]:
-            epoch = position // size
-            permutation = tf.stack([key, epoch])
-            shuffle = tf.random.experimental.index_shuffle  # pyright: ignore[reportAttributeAccessIssue]
-            index = shuffle(position % size, permutation, size - 1)
-            return self._augment(images[index], tf.stack([key, position])), labels[index]
-
-        steps = self.steps_per_epoch(batch_size)
-        return (
-            tf.data.Dataset.range(start, steps * epochs)
-            .map(lambda step: _positions(step, steps, size, batch_size))
-            .unbatch()
-            .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
-            .batch(batch_size, drop_remainder=True)
-            .map(lambda x, y: (self._scale(x), y), num_parallel_calls=tf.data.AUTOTUNE)
-            .prefetch(tf.data.AUTOTUNE)
-        )
+        self._check_batch(batch_size, shard)
+        order = _order(self.train_size, batch_size, epochs, seed, start).shard(shard[1], shard[0])
+        return self._scaled(self._train_pixels(order, batch_size // shard[1]))
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        return len(self.train) // batch_size
+        return self.train_size // batch_size
 
     def test_batches(self, batch_size: int) -> Any:
         """The test split once, in order, as a tf.data.Dataset of (images, labels) batches."""
-        import tensorflow as tf
-
-        return (
-            tf.data.Dataset.from_tensor_slices((self.test.images, self.test.labels))
-            .batch(batch_size)
-            .map(lambda x, y: (self._scale(x), y), num_parallel_calls=tf.data.AUTOTUNE)
-            .cache()
-            .prefetch(tf.data.AUTOTUNE)
-        )
+        return self._scaled(self._test_pixels(batch_size))
 
     def test_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """``count`` preprocessed test images, evenly spread over the split and so over its classes, and their labels."""
-        index = np.linspace(0, len(self.test) - 1, min(count, len(self.test))).astype(int)
-        return self.preprocessing.scale(self.test.images[index]), self.test.labels[index]
+        index = np.linspace(0, self.test_size - 1, min(count, self.test_size)).astype(int)
+        chunks = list(self.test_chunks(index, len(index)))
+        return self.preprocessing.scale(np.concatenate([x for x, _ in chunks])), np.concatenate([y for _, y in chunks])
 
-    def _augment(self, image: Any, seed: Any) -> Any:
+    def _check_batch(self, batch_size: int, shard: Shard) -> None:
+        if batch_size > self.train_size:
+            raise UsageError(f"batch size {batch_size} is larger than the {self.train_size} training images of {self.name}")
+        if batch_size % shard[1]:
+            raise UsageError(f"batch size {batch_size} cannot be shared evenly by {shard[1]} workers")
+
+    def _scaled(self, batches: Any) -> Any:
         import tensorflow as tf
 
-        if self.mirror:
-            image = tf.image.stateless_random_flip_left_right(image, seed)
-        if self.shift:
-            margin = [[self.shift, self.shift], [self.shift, self.shift], [0, 0]]
-            padded = tf.pad(image, margin, mode="REFLECT")
-            image = tf.image.stateless_random_crop(padded, image.shape, seed + tf.constant([1, 0], tf.int64))
-        return image
+        scaled = batches.map(lambda x, y: (scale(self.preprocessing, x), y), num_parallel_calls=tf.data.AUTOTUNE)
+        return scaled.prefetch(tf.data.AUTOTUNE)
 
-    def _scale(self, images: Any) -> Any:
-        """`Preprocessing.scale` in TensorFlow operations; a test holds the two together."""
-        import tensorflow as tf
 
-        from el_larq.data.preprocessing import MIN_STD
+def scale(preprocessing: Preprocessing, images: Any) -> Any:
+    """`Preprocessing.scale` in TensorFlow operations; a test holds the two together."""
+    import tensorflow as tf
 
-        x = tf.cast(images, tf.float32)
-        if self.preprocessing.mean is None or self.preprocessing.std is None:
-            mean, variance = tf.nn.moments(x, axes=[1, 2, 3], keepdims=True)
-            return (x - mean) / tf.maximum(tf.sqrt(variance), MIN_STD)
-        return (x - self.preprocessing.mean) / self.preprocessing.std
+    x = tf.cast(images, tf.float32)
+    if preprocessing.mean is None or preprocessing.std is None:
+        mean, variance = tf.nn.moments(x, axes=[1, 2, 3], keepdims=True)
+        return (x - mean) / tf.maximum(tf.sqrt(variance), MIN_STD)
+    return (x - preprocessing.mean) / preprocessing.std
+
+
+def _order(size: int, batch_size: int, epochs: int, seed: int, start: int) -> Any:
+    """A tf.data.Dataset of (index, key) for each sample of the training from step ``start`` on; key is (seed, position)."""
+    import tensorflow as tf
+
+    key = tf.constant(seed, tf.int64)
+    steps = size // batch_size
+
+    def sample(position: Any) -> tuple[Any, Any]:
+        permutation = tf.stack([key, position // size])
+        shuffle = tf.random.experimental.index_shuffle  # pyright: ignore[reportAttributeAccessIssue]
+        return shuffle(position % size, permutation, size - 1), tf.stack([key, position])
+
+    return (
+        tf.data.Dataset.range(start, steps * epochs)
+        .map(lambda step: _positions(step, steps, size, batch_size))
+        .unbatch()
+        .map(sample)
+    )
 
 
 def _positions(step: Any, steps: int, size: int, batch_size: int) -> Any:

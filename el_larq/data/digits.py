@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from el_larq.data.dataset import Dataset, Split
+from el_larq.data.dataset import Dataset
+from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
 
 VERSION = 1
@@ -31,7 +32,7 @@ def load(image_size: int = IMAGE_SIZE) -> Dataset:
         members = random.permutation(np.flatnonzero(labels == label))
         test[members[: round(_TEST_SHARE * len(members))]] = True
     train = images[~test]
-    return Dataset(
+    return InMemory(
         name="digits",
         version=VERSION,
         labels=tuple(str(digit) for digit in range(10)),

@@ -14,7 +14,8 @@ import os
 import numpy as np
 from PIL import Image
 
-from el_larq.data.dataset import Dataset, Split
+from el_larq.data.dataset import Dataset
+from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
 
 VERSION = 1
@@ -64,7 +65,7 @@ def load(image_size: int = IMAGE_SIZE) -> Dataset:
         random = np.random.RandomState(1000 + index)
         parts["train"].append(_crops(grey[:, :middle], TRAIN_PER_CLASS, image_size, random))
         parts["test"].append(_crops(grey[:, middle:], TEST_PER_CLASS, image_size, random))
-    return Dataset(
+    return InMemory(
         name="photos",
         version=VERSION,
         labels=tuple(PHOTOGRAPHS),

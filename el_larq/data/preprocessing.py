@@ -1,14 +1,15 @@
 """From an image file or array to what a network takes. The same function serves training, prediction and verification."""
 
+import io
 import math
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, summarize
 
 # Larger images are refused before they are decoded: a few kilobytes can claim gigabytes.
 MAX_PIXELS = 100_000_000
@@ -17,20 +18,28 @@ MAX_SIDE = 8192
 # Keeps a flat image from being divided by nothing; in units of 8-bit grey levels.
 MIN_STD = 1.0
 
+# A large JPEG is decoded at a half, a quarter or an eighth of its size as long as it stays so many times larger than needed.
+SPARE = 2
+
+_ORIENTATION = 0x0112  # the EXIF tag; cameras turn their pictures with it
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How an 8-bit image becomes a float32 input of shape (height, width, channels).
 
-    mean, std: what is subtracted, then divided by, in units of the 8-bit range 0 to 255. Both None: each image's own, so
-        that its brightness and contrast tell nothing.
+    mean, std: what is subtracted, then divided by, in units of the 8-bit range 0 to 255: a number, or one a channel. Both
+        None: each image's own, so that its brightness and contrast tell nothing.
+    crop: which share of the largest centred part of the right proportions is kept, in each direction; 0.875 is the
+        field's "resize to 256, centre crop of 224".
     """
 
     height: int
     width: int
     channels: int
-    mean: float | None = None
-    std: float | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: float | tuple[float, ...] | None = None
+    crop: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
@@ -41,11 +50,22 @@ class Preprocessing:
             raise ValueError(f"channels must be 1 or 3; got {self.channels!r}")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together")
-        for value in (self.mean, self.std):
-            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
+        for value in (*self._each(self.mean), *self._each(self.std)):
+            if not (isinstance(value, (int, float)) and math.isfinite(value)):
                 raise ValueError(f"mean and std must be finite numbers; got {value!r}")
-        if self.std is not None and self.std <= 0:
+        if any(value <= 0 for value in self._each(self.std)):
             raise ValueError(f"std must be positive; got {self.std!r}")
+        if not isinstance(self.crop, (int, float)) or not 0 < self.crop <= 1:
+            raise ValueError(f"crop must be above 0 and at most 1; got {self.crop!r}")
+
+    def _each(self, value: float | tuple[float, ...] | None) -> tuple[float, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, tuple):
+            return (value,)
+        if len(value) != self.channels:
+            raise ValueError(f"mean and std must be one number, or {self.channels}; got {value!r}")
+        return value
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -58,40 +78,90 @@ class Preprocessing:
             mean = x.mean(axis=(1, 2, 3), keepdims=True)
             std = np.maximum(x.std(axis=(1, 2, 3), keepdims=True), MIN_STD)
             return (x - mean) / std
-        return (x - self.mean) / self.std
+        return (x - _float32(self.mean)) / _float32(self.std)
+
+    def unscale(self, images: np.ndarray) -> np.ndarray:
+        """For people to look at: scaled images back to uint8. An image's own mean and spread are gone: each then fills 0 to 255."""
+        if self.mean is None or self.std is None:
+            low = images.min(axis=(1, 2, 3), keepdims=True)
+            x = (images - low) / np.maximum(images.max(axis=(1, 2, 3), keepdims=True) - low, 1e-6) * 255
+        else:
+            x = images * _float32(self.std) + _float32(self.mean)
+        return np.clip(np.round(x), 0, 255).astype(np.uint8)
 
     def load(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """An image file to float32 (height, width, channels): the largest centred part of the right proportions, resized."""
-        image = open_image(path).convert("L" if self.channels == 1 else "RGB")
-        scale = min(image.width / self.width, image.height / self.height)
+        """An image file to float32 (height, width, channels): the centred part of the right proportions, resized."""
+        return self.scale(self.pixels(self.open(path))[None])[0]
+
+    def open(self, path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
+        """A decoded image in this preprocessing's channels, no larger than is of use; ``content`` instead of the file's."""
+        least = math.ceil(SPARE * max(self.width, self.height) / self.crop)
+        return open_image(path, content, least).convert("L" if self.channels == 1 else "RGB")
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """What `open` gave to uint8 (height, width, channels)."""
+        scale = min(image.width / self.width, image.height / self.height) * self.crop
         part_width, part_height = self.width * scale, self.height * scale
         left, top = (image.width - part_width) / 2, (image.height - part_height) / 2
-        part = (left, top, left + part_width, top + part_height)
+        return self.resize(image, (left, top, left + part_width, top + part_height))
+
+    def resize(self, image: Image.Image, part: tuple[float, float, float, float]) -> np.ndarray:
+        """A part of an image (left, top, right, bottom) to uint8 (height, width, channels), bilinear with antialiasing."""
         resized = image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=part)
-        pixels = np.asarray(resized, np.uint8).reshape(1, *self.input_shape)
-        return self.scale(pixels)[0]
+        return np.asarray(resized, np.uint8).reshape(self.input_shape)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON; what is not used is left out, so that older versions read what they can."""
+        fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if self.crop == 1:
+            del fields["crop"]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Preprocessing":
-        return cls(**fields)
+        if not isinstance(fields, dict):
+            raise TypeError(f"not an object: {fields!r}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
-def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """A decoded image, or one clear line."""
+def _float32(value: float | tuple[float, ...]) -> Any:
+    return np.asarray(value, np.float32) if isinstance(value, tuple) else value
+
+
+def open_image(path: str | os.PathLike[str], content: bytes | None = None, least: int | None = None) -> Image.Image:
+    """A decoded image, upright, or one clear line.
+
+    content: the encoded image, where it is no file; ``path`` is then what to call it.
+    least: a JPEG may be decoded at a fraction of its size whose sides are at least so many pixels.
+    """
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") if content is None else io.BytesIO(content) as file, Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ElLarqError(f"{path}: {image.width}x{image.height} pixels is more than {MAX_PIXELS}; scale it down first")
+            if least is not None and image.format in ("JPEG", "MPO"):
+                image.draft(image.mode, (least, least))
             image.load()
             if image.mode == "I" or image.mode.startswith("I;16"):
                 # Pillow cuts 16-bit grey values off at 255 instead of scaling them.
                 return Image.fromarray((np.asarray(image, np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-            return image.copy()
+            return _upright(image)
+    except ElLarqError:
+        raise
     except UnidentifiedImageError:
         raise ElLarqError(f"{path}: not an image that can be read; give a PNG, JPEG or another common format") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ElLarqError(f"{path}: cannot be read as an image: {reason}") from None
+    except Exception as error:  # Pillow's decoders raise nearly every kind of error for damage
+        raise ElLarqError(f"{path}: cannot be read as an image: {summarize(error)}") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A loaded image turned as its camera says."""
+    if image.format in ("JPEG", "MPO", "WEBP", "TIFF"):
+        try:
+            turned = image.getexif().get(_ORIENTATION, 1) != 1
+            return ImageOps.exif_transpose(image) if turned else image.copy()
+        except Exception:  # damage there does not make the picture unreadable
+            return image.copy()
+    return image.copy()

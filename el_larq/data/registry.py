@@ -1,19 +1,28 @@
 """Every data set by name. Adding an embedded one takes its file and one line here."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, overload
 
+from el_larq.data import names
 from el_larq.data.dataset import Dataset
-from el_larq.errors import UsageError, unknown_name
+from el_larq.data.in_memory import InMemory
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.standard import STANDARD
+from el_larq.errors import UsageError
 
 MIN_IMAGE_SIZE = 8
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
+    """module: of an embedded data set; empty where the data have to be prepared first."""
+
     name: str
     summary: str
-    module: str
+    module: str = ""
 
 
 DATASETS = {
@@ -21,15 +30,79 @@ DATASETS = {
     for entry in (
         DatasetEntry("digits", "1,797 handwritten digits, 10 classes, 16x16 grey; embedded", "el_larq.data.digits"),
         DatasetEntry("photos", "11,520 crops of 18 photographs, 18 classes, 32x32 grey; embedded, hard", "el_larq.data.photos"),
+        *(DatasetEntry(entry.name, entry.summary) for entry in STANDARD.values()),
     )
 }
 
+PATTERNS = {
+    "dir:PATH": "a folder of images with train/ and test/, or to be split; one folder a class",
+    "tfds:NAME": "any set of classified images that TensorFlow Datasets has prepared; tfds:NAME:VERSION@DATA_DIR",
+}
 
-def load_dataset(name: str, image_size: int | None = None) -> Dataset:
-    """The data set of that name, in its own image size or the one asked for."""
-    if name not in DATASETS:
-        raise unknown_name("data set", name, DATASETS)
+_EMBEDDED = tuple(entry.name for entry in DATASETS.values() if entry.module)
+
+
+def parse_name(name: str) -> names.Name:
+    """The parts of a data set's name; raises UsageError for an unknown one."""
+    return names.parse(name, _EMBEDDED, tuple(STANDARD))
+
+
+def check_dataset(name: str) -> None:
+    """What can be said of a name without TensorFlow and without reading images: raises ElLarqError if it cannot be loaded."""
+    parsed = parse_name(name)
+    if parsed.kind == "dir" and not Path(parsed.base).is_dir():
+        raise UsageError(f"{parsed.base}: no such folder; dir:PATH takes one with train/ and test/, or with one folder a class")
+    if parsed.kind in ("tfds", "standard"):
+        from el_larq.data.prepared import find
+
+        find(parsed)
+
+
+@overload
+def load_dataset(name: Literal["digits", "photos"], image_size: int | None = None) -> InMemory: ...
+
+
+@overload
+def load_dataset(
+    name: str,
+    image_size: int | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    strict: bool = False,
+    notify: Callable[[str], None] = ...,
+) -> Dataset: ...
+
+
+def load_dataset(
+    name: str,
+    image_size: int | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    strict: bool = False,
+    notify: Callable[[str], None] = lambda line: None,
+) -> Dataset:
+    """The data set of that name, in its own image size or the one asked for.
+
+    Arguments:
+        name: see `el_larq.data.names`.
+        preprocessing: of the model that is to see the images; those of embedded sets are made for one size and one way.
+        strict: an image that cannot be read is an error; otherwise it is named, left out and counted.
+        notify: called with a line for each of those.
+
+    Raises:
+        UsageError: an unknown name, or data that cannot be used so.
+        ElLarqError: data that are not there or cannot be read.
+    """
+    parsed = parse_name(name)
     if image_size is not None and image_size < MIN_IMAGE_SIZE:
         raise UsageError(f"image size {image_size} is too small; the least is {MIN_IMAGE_SIZE}")
-    module = importlib.import_module(DATASETS[name].module)
-    return module.load() if image_size is None else module.load(image_size)
+    if parsed.kind == "embedded":
+        module = importlib.import_module(DATASETS[parsed.base].module)
+        return module.load() if image_size is None else module.load(image_size)
+    if parsed.kind == "dir":
+        from el_larq.data.folder import load
+
+        return load(parsed, image_size, preprocessing, strict, notify)
+    from el_larq.data.prepared import load as load_prepared
+
+    return load_prepared(parsed, image_size, preprocessing, strict, notify)

@@ -122,7 +122,7 @@ def train(
         write_bytes(run.folder / "network.py", read_bytes(own.path))  # it decides what was computed
     notify(
         f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
-        f"{len(data.train)} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
+        f"{data.train_size} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
     )
     model.compile(
         make_optimizer(settings, model, steps_per_epoch * settings.epochs),

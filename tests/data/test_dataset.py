@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from el_larq.data.dataset import Dataset, Split
+from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import DATASETS, load_dataset
 from el_larq.errors import UsageError
@@ -13,15 +13,15 @@ from el_larq.errors import UsageError
 SIZE = 22
 
 
-def make_data(**changes: Any) -> Dataset:
+def make_data(**changes: Any) -> InMemory:
     """Images that differ, each with a label of its own, so that one can see which was drawn."""
     images = np.random.default_rng(0).integers(0, 256, (SIZE, 6, 6, 1)).astype(np.uint8)
     split = Split(images, np.arange(SIZE))
     names = tuple(f"class {index}" for index in range(SIZE))
-    return replace(Dataset("numbered", 1, names, Preprocessing(6, 6, 1), split, split, shift=1, mirror=True), **changes)
+    return replace(InMemory("numbered", 1, names, Preprocessing(6, 6, 1), split, split, shift=1, mirror=True), **changes)
 
 
-def batches(data: Dataset, *arguments: int, **options: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(data: InMemory, *arguments: int, **options: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(x.numpy(), y.numpy()) for x, y in data.training_batches(*arguments, **options)]
 
 
@@ -148,7 +148,7 @@ def test_an_unknown_data_set_offers_the_nearest():
 
 
 @pytest.mark.parametrize("size", [7, 1, 0, -32])
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", [*DATASETS, "dir:nowhere", "tfds:nothing"])
 def test_an_image_size_that_leaves_nothing_to_see_is_refused(name: str, size: int):
     with pytest.raises(UsageError, match=f"image size {size} is too small; the least is 8"):
         load_dataset(name, size)

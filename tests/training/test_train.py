@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq import card
-from el_larq.data.dataset import Dataset, Split
+from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
@@ -20,7 +20,7 @@ from el_larq.training.run import Run, TrainConfig, free_folder
 from el_larq.training.train import Trained, train
 
 
-def tiny_digits(images: int = 128, **changes: Any) -> Dataset:
+def tiny_digits(images: int = 128, **changes: Any) -> InMemory:
     data = load_dataset("digits")
     parts = {"train": _first(data.train, images), "test": _first(data.test, 64)}
     return replace(data, **(parts | changes))

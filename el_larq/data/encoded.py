@@ -1,0 +1,139 @@
+"""Images as they are stored, in files or in memory, decoded when they are asked for. Imports no TensorFlow."""
+
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.errors import ElLarqError
+
+CACHE_BYTES = 1 << 30
+"""Decoded images kept in memory, of one data set. What comes later is decoded each time: in a random order, throwing out
+what was kept would gain nothing."""
+
+CHECK_BYTES = 1 << 28
+"""Up to so many bytes of image files, all are decoded at the start, which also fills the cache. Beyond, an image that
+cannot be read is found when its turn comes."""
+
+_THREADS = 4
+
+
+class Unreadable:
+    """Images that cannot be read: each is named once and counted, or is the end where ``strict``."""
+
+    def __init__(self, strict: bool = False, notify: Callable[[str], None] = lambda line: None):
+        self.strict, self._notify = strict, notify
+        self.errors: dict[str, str] = {}
+        self.failure: ElLarqError | None = None
+        self._lock = threading.Lock()
+
+    def report(self, name: str, error: ElLarqError) -> None:
+        with self._lock:
+            if self.strict:
+                raise self.fail(error)
+            if name in self.errors:
+                return
+            self.errors[name] = str(error)
+        self._notify(f"skipped {error}")
+
+    def fail(self, error: ElLarqError) -> ElLarqError:
+        """Remember what ended the reading: TensorFlow hands it on as an error of its own."""
+        self.failure = self.failure or error
+        return self.failure
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """TensorFlow's account of that error becomes the error itself."""
+        try:
+            yield
+        except Exception:
+            if self.failure is not None:
+                raise self.failure from None
+            raise
+
+
+@dataclass
+class Cache:
+    """Decoded images up to a number of bytes. Pillow keeps colour pixels in 4 bytes."""
+
+    limit: int = CACHE_BYTES
+    used: int = 0
+    images: dict[str, Image.Image] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self, name: str, image: Image.Image) -> None:
+        size = image.width * image.height * (1 if image.mode == "L" else 4) + 200
+        with self.lock:
+            if name not in self.images and self.used + size <= self.limit:
+                self.images[name] = image
+                self.used += size
+
+
+class Encoded:
+    """A split: items are paths of files, or encoded images as bytes; of the latter, messages name ``title`` and a number."""
+
+    def __init__(
+        self,
+        items: Sequence[str | bytes],
+        labels: np.ndarray,
+        preprocessing: Preprocessing,
+        title: str = "",
+        unreadable: Unreadable | None = None,
+        cache: Cache | None = None,
+    ):
+        self.items, self.title = items, title
+        self.labels = np.asarray(labels, np.int64)
+        self.numbers = np.arange(len(self.labels))  # of the items that are used
+        self.preprocessing = preprocessing
+        self.unreadable = unreadable or Unreadable()
+        self.cache = cache or Cache()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        number = int(self.numbers[index])
+        return f"{self.title}[{number}]" if self.title else str(self.items[number])
+
+    def image(self, index: int) -> Image.Image:
+        """Decoded, in the right channels; raises ElLarqError. Whether it comes from the cache changes no pixel."""
+        name = self.name(index)
+        found = self.cache.images.get(name)
+        if found is None:
+            item = self.items[int(self.numbers[index])]
+            found = self.preprocessing.open(name, item if isinstance(item, bytes) else None)
+            self.cache.keep(name, found)
+        return found
+
+    def readable(self, index: int) -> tuple[int, Image.Image]:
+        """The image of that index or, where it cannot be read, of the next one that can: batches stay whole, and which
+        image takes its place is a function of the index alone."""
+        for step in range(len(self)):
+            other = (index + step) % len(self)
+            image = self.try_image(other)
+            if image is not None:
+                return other, image
+        raise self.unreadable.fail(ElLarqError(f"{self.name(index)}: neither this nor any other image can be read"))
+
+    def try_image(self, index: int) -> Image.Image | None:
+        try:
+            return self.image(index)
+        except ElLarqError as error:
+            self.unreadable.report(self.name(index), error)
+            return None
+
+    def without_unreadable(self) -> "Encoded":
+        """Decode everything, in several threads; the split without what cannot be read."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            good = list(pool.map(lambda index: self.try_image(index) is not None, range(len(self))))
+        if all(good):
+            return self
+        kept = copy.copy(self)
+        kept.labels, kept.numbers = self.labels[good], self.numbers[good]
+        return kept

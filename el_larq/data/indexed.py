@@ -1,0 +1,108 @@
+"""A data set whose images lie encoded on disk or in memory, each to be had by its number."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from el_larq.data.augmentation import Augmentation
+from el_larq.data.dataset import Dataset
+from el_larq.data.encoded import Encoded
+
+TEST_CACHE_BYTES = 1 << 28
+"""Test images are the same each time; up to so many bytes, resized, they are kept."""
+
+
+@dataclass(frozen=True)
+class Indexed(Dataset):
+    """Decodes and augments a batch at a time in TensorFlow's threads; Pillow lets go of Python's lock while it works.
+
+    short_name: for folders. contents: what the data are, as a hash or a version.
+    """
+
+    train: Encoded
+    test: Encoded
+    augmentation: Augmentation
+    short_name: str
+    contents: str
+
+    @property
+    def train_size(self) -> int:
+        return len(self.train)
+
+    @property
+    def test_size(self) -> int:
+        return len(self.test)
+
+    @property
+    def slug(self) -> str:
+        return self.short_name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.contents
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return tuple(sorted(self.train.unreadable.errors))
+
+    def class_counts(self) -> dict[str, list[int]]:
+        return {
+            name: np.bincount(split.labels, minlength=self.num_classes).tolist()
+            for name, split in (("train", self.train), ("test", self.test))
+        }
+
+    def test_chunks(self, index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for position in range(0, len(index), size):
+            part = index[position : position + size]
+            images = [self.preprocessing.pixels(self.test.image(int(number))) for number in part]
+            yield np.stack(images), self.test.labels[part]
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        with self.train.unreadable.translated():
+            yield
+
+    def _train_pixels(self, order: Any, batch_size: int) -> Any:
+        def batch(indices: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            pixels, labels = [], []
+            for index, (seed, position) in zip(indices, keys, strict=True):
+                found, image = self.train.readable(int(index))
+                pixels.append(self.augmentation.pixels(image, self.preprocessing, int(seed), int(position)))
+                labels.append(self.train.labels[found])
+            return np.stack(pixels), np.array(labels)
+
+        return in_threads(order.batch(batch_size, drop_remainder=True), batch, self.preprocessing.input_shape, batch_size)
+
+    def _test_pixels(self, batch_size: int) -> Any:
+        import tensorflow as tf
+
+        def batch(first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            pixels, labels = [np.empty((0, *self.preprocessing.input_shape), np.uint8)], []
+            for index in range(int(first), min(int(first) + batch_size, self.test_size)):
+                image = self.test.try_image(index)
+                if image is not None:
+                    pixels.append(self.preprocessing.pixels(image)[None])
+                    labels.append(self.test.labels[index])
+            return np.concatenate(pixels), np.array(labels, np.int64)
+
+        starts = tf.data.Dataset.range(0, self.test_size, batch_size)
+        batches = in_threads(starts, batch, self.preprocessing.input_shape, None).filter(lambda x, y: tf.size(y) > 0)
+        small = self.test_size * np.prod(self.preprocessing.input_shape) <= TEST_CACHE_BYTES
+        return batches.cache() if small else batches
+
+
+def in_threads(elements: Any, batch: Any, shape: tuple[int, int, int], batch_size: int | None) -> Any:
+    """A NumPy function from an element to uint8 images (n, H, W, C) and int64 labels, as a parallel map in the same order."""
+    import tensorflow as tf
+
+    def make(*element: Any) -> tuple[Any, Any]:
+        # Not stateful: its result follows from its arguments. Stateful ones would run one after another under determinism.
+        pixels, labels = tf.numpy_function(batch, element, (tf.uint8, tf.int64), stateful=False)
+        pixels.set_shape((batch_size, *shape))
+        labels.set_shape((batch_size,))
+        return pixels, labels
+
+    return elements.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

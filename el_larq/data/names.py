@@ -1,0 +1,113 @@
+"""How data sets are named on the command line. A name is complete: a run or a model's card holds nothing else of its data.
+
+    digits, photos                            embedded
+    dir:PATH                                  a folder of images
+    tfds:NAME[/CONFIG][:VERSION][@DATA_DIR]   prepared by TensorFlow Datasets
+    cifar10[@DATA_DIR], ...                   the same, with the preprocessing of their literature
+
+The last three may end in ",augment=KIND". Imports no TensorFlow.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from el_larq.data.augmentation import Augmentation
+from el_larq.errors import UsageError, unknown_name
+
+DIR, TFDS = "dir:", "tfds:"
+
+AUGMENTATIONS = {
+    "none": "images as they are",
+    "shift": "shifted by up to an eighth of the side, black beside",
+    "shift-mirror": "the same, and mirrored: usual for CIFAR",
+    "crop": "a random part of at least a quarter of the area",
+    "crop-mirror": "the same, and mirrored",
+    "imagenet": "a random part of at least 8 % of the area, and mirrored: usual for ImageNet",
+}
+
+_OPTION = re.compile(r"^(?P<rest>.*),augment=(?P<augment>[^,]*)$", re.DOTALL)
+_PREPARED = re.compile(r"(?P<set>\w+)(?:/(?P<config>[\w.-]+))?(?::(?P<version>\d+\.\d+\.\d+))?")
+
+
+@dataclass(frozen=True)
+class Name:
+    """kind: "embedded", "dir", "tfds" or "standard". base: PATH, NAME or the name itself."""
+
+    kind: str
+    base: str
+    config: str | None = None
+    version: str | None = None
+    data_dir: str | None = None
+    augment: str | None = None
+
+    def __str__(self) -> str:
+        text = {"dir": DIR, "tfds": TFDS}.get(self.kind, "") + self.base
+        text += f"/{self.config}" if self.config else ""
+        text += f":{self.version}" if self.version else ""
+        text += f"@{self.data_dir}" if self.data_dir else ""
+        return text + (f",augment={self.augment}" if self.augment else "")
+
+
+def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...]) -> Name:
+    """The parts of a name; folders become absolute.
+
+    Raises:
+        UsageError: an unknown name, or one that says nothing.
+    """
+    augment, rest = None, name
+    if option := _OPTION.match(name):
+        rest, augment = option["rest"], option["augment"]
+        if augment not in AUGMENTATIONS:
+            raise unknown_name("augmentation", augment, AUGMENTATIONS)
+    if rest.startswith(DIR):
+        path = rest.removeprefix(DIR)
+        if not path:
+            raise UsageError(f"{DIR} names no folder; write {DIR}PATH")
+        return Name("dir", str(Path(path).expanduser().absolute()), augment=augment)
+    base, _, data_dir = rest.partition("@")
+    folder = str(Path(data_dir).expanduser().absolute()) if data_dir else None
+    if base in embedded:
+        if data_dir or augment:
+            raise UsageError(f"{base} is embedded: it takes neither a folder nor an augmentation")
+        return Name("embedded", base)
+    if base in standard:
+        return Name("standard", base, data_dir=folder, augment=augment)
+    if base.startswith(TFDS):
+        found = _PREPARED.fullmatch(base.removeprefix(TFDS))
+        if found is None:
+            raise UsageError(f"{base}: write {TFDS}NAME, {TFDS}NAME/CONFIG or {TFDS}NAME:VERSION, as in {TFDS}beans:0.1.0")
+        return Name("tfds", found["set"], found["config"], found["version"], folder, augment)
+    raise unknown_name("data set", name, (*embedded, *standard, f"{DIR}PATH", f"{TFDS}NAME"))
+
+
+def with_options(name: str, data_dir: str | Path | None = None, augment: str | None = None) -> str:
+    """A name with what --data-dir and --augment say."""
+    if augment is not None:
+        if _OPTION.match(name):
+            raise UsageError(f"{name} names its augmentation already; leave --augment out")
+        if augment not in AUGMENTATIONS:
+            raise unknown_name("augmentation", augment, AUGMENTATIONS)
+    if data_dir is not None:
+        if "@" in name or name.startswith(DIR):
+            raise UsageError(f"{name} names its folder already; leave --data-dir out")
+        option = _OPTION.match(name)
+        name = f"{option['rest']}@{data_dir},augment={option['augment']}" if option else f"{name}@{data_dir}"
+    return f"{name},augment={augment}" if augment is not None else name
+
+
+def augmentation(kind: str, image_size: int) -> Augmentation:
+    """The augmentation of that name for inputs of that size."""
+    pad = max(1, image_size // 8)
+    return {
+        "none": Augmentation(),
+        "shift": Augmentation(pad=pad),
+        "shift-mirror": Augmentation(mirror=True, pad=pad),
+        "crop": Augmentation(area=(0.25, 1.0)),
+        "crop-mirror": Augmentation(mirror=True, area=(0.25, 1.0)),
+        "imagenet": Augmentation(mirror=True, area=(0.08, 1.0)),
+    }[kind]
+
+
+def at_version(name: Name, config: str | None, version: str) -> Name:
+    return replace(name, config=config, version=version)

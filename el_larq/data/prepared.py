@@ -1,0 +1,219 @@
+"""Data sets that TensorFlow Datasets (TFDS) has prepared on disk. Nothing is downloaded, nothing of a set's code is run: its
+folder says what it holds. The first part imports no TensorFlow.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from el_larq.data import looks
+from el_larq.data.dataset import Dataset
+from el_larq.data.encoded import Cache, Encoded, Unreadable
+from el_larq.data.indexed import Indexed
+from el_larq.data.names import Name, at_version, augmentation
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.standard import STANDARD
+from el_larq.data.streaming import Piece, Records, Streaming, cut
+from el_larq.errors import ElLarqError, UsageError, summarize
+
+MEMORY_BYTES = 1 << 30
+"""Sets whose files are no larger are read into memory, encoded as they are; larger ones are read as they are needed."""
+
+TEST_SPLITS = ("test", "validation", "val")
+TEST_SHARE = 0.2
+_INFO = "dataset_info.json"
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_SMALL = 64
+
+
+def data_dir(name: Name) -> Path:
+    """Where prepared sets lie: as named, in $TFDS_DATA_DIR, or where TFDS puts them by itself."""
+    return Path(name.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def find(name: Name) -> tuple[Name, Path]:
+    """The folder of a prepared set, and its name with configuration and version.
+
+    Raises:
+        ElLarqError: it is not there; says how to get it.
+    """
+    parent = data_dir(name)
+    place = parent / name.base
+    config = name.config
+    if config is None and not _versions(place):
+        configs = sorted(path.name for path in place.iterdir() if path.is_dir() and _versions(path)) if place.is_dir() else []
+        if len(configs) > 1:
+            raise UsageError(f"{name}: comes in several configurations; name one as tfds:{name.base}/CONFIG: {', '.join(configs)}")
+        config = configs[0] if configs else None
+    folder = place / config if config else place
+    versions = _versions(folder)
+    if not versions or (name.version and name.version not in versions):
+        wanted = name.base + (f"/{config}" if config else "") + (f":{name.version}" if name.version else "")
+        where = f" --data_dir {parent}" if name.data_dir or os.environ.get("TFDS_DATA_DIR") else ""
+        there = f" (there is {', '.join(versions)})" if versions else ""
+        manual = "; TFDS needs the archives of image-net.org in its downloads/manual for it" if name.base == "imagenet2012" else ""
+        command = f"python -m tensorflow_datasets.scripts.cli.main build {wanted}{where}"
+        raise ElLarqError(f"{name}: not in {parent}{there}; prepare it with `{command}`{manual}, or name its folder with --data-dir")
+    version = name.version or versions[-1]
+    return (at_version(name, config, version) if name.kind == "tfds" else name), folder / version
+
+
+def _versions(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    found = [p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name) and (p / _INFO).is_file()]
+    return sorted(found, key=lambda version: tuple(map(int, version.split("."))))
+
+
+def load(
+    name: Name,
+    image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    strict: bool = False,
+    notify: Callable[[str], None] = lambda line: None,
+) -> Dataset:
+    """The prepared set; arguments as in `el_larq.data.folder.load`.
+
+    Raises:
+        UsageError: no set of images with one label each, or no training split.
+        ElLarqError: not there, or damaged.
+    """
+    name, folder = find(name)
+    builder = _builder(folder, name)
+    image, label = _keys(builder, name)
+    train, test = _splits(builder, name, _parse(image, label))
+    unreadable = Unreadable(strict, notify)
+    feature = builder.info.features[image]
+    names = tuple(builder.info.features[label].names)
+    contents = f"{name.base} {folder.name}: {len(train)} + {len(test)} images, {train.bytes + test.bytes} bytes"
+    slug = name.base if name.kind == "standard" else f"tfds-{name.base}"
+    try:
+        if train.bytes + test.bytes > MEMORY_BYTES:
+            sample = [content for _, _, content, _ in train.read().take(looks.SAMPLE).as_numpy_iterator()]
+            how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
+            vary = _augmentation(name, feature.shape, how)
+            return Streaming(str(name), 1, names, how, train, test, vary, slug, contents, unreadable)
+        parts = [_in_memory(records) for records in (train, test)]
+    except ElLarqError:
+        raise
+    except Exception as error:  # TensorFlow's readers raise nearly every kind of error for damage
+        raise ElLarqError(f"{name}: {folder} cannot be read: {summarize(error)}; prepare it again") from error
+    sample = [parts[0][0][index] for index in looks.spread(len(train))]
+    how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
+    cache = Cache()
+    splits = [
+        Encoded(*part, how, f"{name} {title}", unreadable, cache).without_unreadable()
+        for part, title in zip(parts, ("train", "test"), strict=True)
+    ]
+    if unreadable.errors:
+        notify(f"{len(unreadable.errors)} of {len(train) + len(test)} images cannot be read and are left out")
+    if not all(len(split) for split in splits):
+        raise ElLarqError(f"{name}: a split without images that can be read")
+    return Indexed(str(name), 1, names, how, *splits, _augmentation(name, feature.shape, how), slug, contents)
+
+
+def _builder(folder: Path, name: Name) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:
+        raise ElLarqError(f"{name}: {folder} cannot be read: {summarize(error)}; prepare it again") from error
+
+
+def _keys(builder: Any, name: Name) -> tuple[str, str]:
+    """The features that hold the image and its class."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    kinds = {
+        kind: [key for key, feature in features.items() if type(feature) is kind]
+        for kind in (tfds.features.Image, tfds.features.ClassLabel)
+    }
+    images, labels = kinds.values()
+    keys = builder.info.supervised_keys
+    if keys and len(keys) == 2 and keys[0] in images and keys[1] in labels:
+        return keys
+    if len(images) == len(labels) == 1:
+        return images[0], labels[0]
+    raise UsageError(f"{name}: not images with one class each; its features are {', '.join(features)}")
+
+
+def _parse(image: str, label: str) -> Callable[[Any], tuple[Any, Any]]:
+    def parse(example: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        wanted = {image: tf.io.FixedLenFeature([], tf.string), label: tf.io.FixedLenFeature([], tf.int64)}
+        found: Any = tf.io.parse_single_example(example, wanted)
+        return found[image], found[label]
+
+    return parse
+
+
+def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -> tuple[Records, Records]:
+    splits = builder.info.splits
+    if "train" not in splits:
+        raise UsageError(f"{name}: has no split named train, only {', '.join(splits) or 'none'}")
+    if builder.info.file_format.value != "tfrecord":
+        raise UsageError(f"{name}: stored as {builder.info.file_format.value}; prepare it with --file_format tfrecord")
+    train = _records(splits["train"], parse)
+    tests = (STANDARD[name.base].test,) if name.kind == "standard" else TEST_SPLITS
+    for split in tests:
+        # Competitions publish test images without labels, as -1.
+        if split in splits and _labelled(records := _records(splits[split], parse)):
+            return train, records
+    # TFDS has shuffled the images when it wrote them: a part at the end is as good as any.
+    size = len(train)
+    border = size - round(TEST_SHARE * size)
+    parts = [cut(train.pieces, *ends) for ends in ((0, border), (border, size))]
+    return tuple(Records(part, train.bytes * sum(p.take for p in part) // size, parse) for part in parts)  # pyright: ignore[reportReturnType]
+
+
+def _records(split: Any, parse: Callable[[Any], tuple[Any, Any]]) -> Records:
+    pieces = tuple(Piece(piece.filename, piece.skip, piece.take) for piece in split.file_instructions)
+    if not pieces:
+        raise UsageError(f"the split {split.name} is empty")
+    return Records(pieces, split.num_bytes, parse)
+
+
+def _labelled(records: Records) -> bool:
+    return any(label >= 0 for *_, label in records.read().take(1).as_numpy_iterator())
+
+
+def _in_memory(records: Records) -> tuple[list[bytes], np.ndarray]:
+    images, labels = [], []
+    for _, _, image, label in records.read().as_numpy_iterator():
+        images.append(image)
+        labels.append(label)
+    return images, np.array(labels, np.int64)
+
+
+def _preprocessing(
+    name: Name, image_size: int | None, shape: tuple[int | None, ...], sample: Sequence[bytes], unreadable: Unreadable
+) -> Preprocessing:
+    if name.kind == "standard":
+        return STANDARD[name.base].preprocessing(image_size)
+    channels = 1 if shape[-1] == 1 else 3
+    opened = Encoded(
+        list(sample), np.zeros(len(sample)), Preprocessing(looks.LARGEST, looks.LARGEST, channels), str(name), unreadable
+    )
+    images = [image for index in range(len(sample)) if (image := opened.try_image(index)) is not None]
+    if not images:
+        raise ElLarqError(f"{name}: none of its first {len(sample)} images can be read; prepare it again")
+    side = image_size or looks.usual_size([image.size for image in images])
+    return looks.with_statistics(Preprocessing(side, side, channels), images)
+
+
+def _augmentation(name: Name, shape: tuple[int | None, ...], how: Preprocessing) -> Any:
+    """As asked for; else that of the literature, of CIFAR for small images of one size, and random parts for others."""
+    if name.augment:
+        kind = name.augment
+    elif name.kind == "standard":
+        kind = STANDARD[name.base].augment
+    else:
+        kind = "shift-mirror" if None not in shape[:2] and max(shape[:2]) <= _SMALL else "crop-mirror"  # pyright: ignore[reportArgumentType]
+    return augmentation(kind, how.height)

@@ -1,0 +1,197 @@
+"""A data set that is larger than memory and can only be read from front to back: TFRecord files.
+
+The order of an epoch is a function of (seed, epoch): the files are permuted, a fixed number of them are read in turn, and a
+shuffle buffer mixes what they give. A training that starts later reads past what was seen, without decoding it, and so
+continues exactly; how long that takes depends on the disk.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from el_larq.data.augmentation import Augmentation
+from el_larq.data.dataset import ALONE, Dataset, Shard
+from el_larq.data.encoded import Unreadable
+from el_larq.data.indexed import in_threads
+from el_larq.errors import ElLarqError
+
+FILES_AT_ONCE = 16
+BLOCK = 16
+"""Images read from one file before the next one's turn."""
+
+BUFFER_IMAGES, BUFFER_BYTES = 16_384, 1 << 28
+"""Of the shuffle buffer, whichever is reached first."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file: ``take`` images behind the first ``skip``."""
+
+    file: str
+    skip: int
+    take: int
+
+
+def cut(pieces: tuple[Piece, ...], first: int, last: int) -> tuple[Piece, ...]:
+    """The images from number ``first`` to before ``last`` of all pieces."""
+    found, position = [], 0
+    for piece in pieces:
+        low, high = max(first - position, 0), min(last - position, piece.take)
+        if low < high:
+            found.append(Piece(piece.file, piece.skip + low, high - low))
+        position += piece.take
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Records:
+    """A split: where its images are, and from a serialized example to the encoded image and its label."""
+
+    pieces: tuple[Piece, ...]
+    bytes: int
+    parse: Callable[[Any], tuple[Any, Any]]
+
+    def __len__(self) -> int:
+        return sum(piece.take for piece in self.pieces)
+
+    @property
+    def buffer(self) -> int:
+        return max(1, min(BUFFER_IMAGES, int(BUFFER_BYTES * len(self) / max(self.bytes, 1))))
+
+    def read(self, pieces: tuple[Piece, ...] | None = None, key: Any = None) -> Any:
+        """A tf.data.Dataset of (file, number in it, encoded image, label): in order, or shuffled by a key of two integers."""
+        import tensorflow as tf
+
+        pieces = self.pieces if pieces is None else pieces
+        columns = [[getattr(piece, name) for piece in pieces] for name in ("file", "skip", "take")]
+        files, skips, takes = tf.constant(columns[0]), tf.constant(columns[1], tf.int64), tf.constant(columns[2], tf.int64)
+
+        def piece(index: Any) -> Any:
+            examples = tf.data.TFRecordDataset(files[index]).skip(skips[index]).take(takes[index])
+            return examples.enumerate(skips[index]).map(lambda number, example: (files[index], number, *self.parse(example)))
+
+        if key is None:
+            return tf.data.Dataset.range(len(pieces)).flat_map(piece)
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(pieces), dtype=tf.int64), key)
+        mixed = tf.data.Dataset.from_tensor_slices(order).interleave(
+            piece, cycle_length=FILES_AT_ONCE, block_length=BLOCK, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        seed = tf.random.stateless_uniform([], key, 1, tf.int64.max, tf.int64)
+        return mixed.shuffle(self.buffer, seed=seed, reshuffle_each_iteration=False)
+
+
+@dataclass(frozen=True)
+class Streaming(Dataset):
+    """short_name: for folders. contents: what the data are, as a hash or a version."""
+
+    train: Records
+    test: Records
+    augmentation: Augmentation
+    short_name: str
+    contents: str
+    unreadable: Unreadable
+
+    @property
+    def train_size(self) -> int:
+        return len(self.train)
+
+    @property
+    def test_size(self) -> int:
+        return len(self.test)
+
+    @property
+    def slug(self) -> str:
+        return self.short_name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.contents
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return tuple(sorted(self.unreadable.errors))
+
+    def class_counts(self) -> None:
+        return None
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        with self.unreadable.translated():
+            yield
+
+    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Shard = ALONE) -> Any:
+        """As `Dataset.training_batches`; a worker of several reads its own part of the files only."""
+        import tensorflow as tf
+
+        self._check_batch(batch_size, shard)
+        number, workers = shard
+        share, steps = batch_size // workers, self.steps_per_epoch(batch_size)
+        size = len(self.train)
+        pieces = cut(self.train.pieces, number * size // workers, (number + 1) * size // workers)
+
+        def epoch(index: Any) -> Any:
+            examples = self.train.read(pieces, tf.stack([tf.constant(seed, tf.int64), index])).take(steps * share)
+            return examples.enumerate().map(
+                lambda at, example: (*example, tf.stack([tf.constant(seed, tf.int64), index * size + at * workers + number]))
+            )
+
+        examples = tf.data.Dataset.range(start // max(steps, 1), epochs).flat_map(epoch).skip(start % max(steps, 1) * share)
+        return self._scaled(self._train_pixels(examples, share))
+
+    def _train_pixels(self, order: Any, batch_size: int) -> Any:
+        def pixels(image: Image.Image, key: np.ndarray) -> np.ndarray:
+            return self.augmentation.pixels(image, self.preprocessing, int(key[0]), int(key[1]))
+
+        def batch(files: Any, numbers: Any, images: Any, labels: Any, keys: Any) -> tuple[np.ndarray, np.ndarray]:
+            found = [self._try(*example) for example in zip(files, numbers, images, strict=True)]
+            good = [index for index, image in enumerate(found) if image is not None]
+            if not good:
+                raise self.unreadable.fail(ElLarqError(f"{self.name}: none of {len(found)} images in a row can be read"))
+            # What cannot be read is replaced by another image of the batch, so that it stays whole.
+            chosen = [index if found[index] is not None else good[index % len(good)] for index in range(len(found))]
+            return np.stack([pixels(found[i], key) for i, key in zip(chosen, keys, strict=True)]), labels[chosen]  # pyright: ignore[reportArgumentType]
+
+        return in_threads(order.batch(batch_size, drop_remainder=True), batch, self.preprocessing.input_shape, batch_size)
+
+    def _test_pixels(self, batch_size: int) -> Any:
+        import tensorflow as tf
+
+        def batch(files: Any, numbers: Any, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+            found = [self._try(*example) for example in zip(files, numbers, images, strict=True)]
+            good = [index for index, image in enumerate(found) if image is not None]
+            empty = np.empty((0, *self.preprocessing.input_shape), np.uint8)
+            pixels = [self.preprocessing.pixels(image)[None] for image in found if image is not None]
+            return np.concatenate([empty, *pixels]), labels[good]
+
+        batches = in_threads(self.test.read().batch(batch_size), batch, self.preprocessing.input_shape, None)
+        return batches.filter(lambda x, y: tf.size(y) > 0)
+
+    def test_chunks(self, index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        wanted = iter(index.tolist())
+        following = next(wanted, None)
+        pixels, labels = [], []
+        for at, (file, number, image, label) in enumerate(self.test.read().as_numpy_iterator()):
+            if following is None:
+                break
+            if at == following:
+                pixels.append(self.preprocessing.pixels(self._open(file, number, image)))
+                labels.append(label)
+                following = next(wanted, None)
+            if pixels and (len(pixels) == size or following is None):
+                yield np.stack(pixels), np.array(labels)
+                pixels, labels = [], []
+
+    def _open(self, file: bytes, number: int, image: bytes) -> Image.Image:
+        return self.preprocessing.open(f"{os.path.basename(file).decode()}[{number}]", image)
+
+    def _try(self, file: bytes, number: int, image: bytes) -> Image.Image | None:
+        try:
+            return self._open(file, number, image)
+        except ElLarqError as error:
+            self.unreadable.report(str(error).partition(": ")[0], error)
+            return None
