@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from el_larq.errors import unknown_name
-from el_larq.methods import bbg, binary, bireal, el, float_, options, reactnet, xnor
+from el_larq.methods import bbg, binary, bireal, cibcnn, el, float_, genetic, options, reactnet, xnor
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
@@ -18,6 +18,8 @@ MODULES = {
         el,
         reactnet,
         xnor,
+        cibcnn,
+        genetic,
     )
 }
 

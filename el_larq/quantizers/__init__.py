@@ -6,6 +6,7 @@ import larq
 import tf_keras as keras
 
 from el_larq.quantizers.balanced_sign import BalancedSign as BalancedSign
+from el_larq.quantizers.genetic_sign import GeneticSign as GeneticSign
 from el_larq.quantizers.per_channel import PerChannel as PerChannel
 
 

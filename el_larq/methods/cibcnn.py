@@ -1,0 +1,88 @@
+r"""CI-BCNN: channels correct one another's bit counts, along a graph that a policy gradient finds.
+
+    z = conv(sign(x), sign(W))                              integers between -n and n, n = k * k * C_in
+    y_c = z_c + s_c * step * U(z_source(c))                 s_c = -1, 0 or 1; 0 where nothing corrects channel c
+    U(v) = 1 where v > T, -1 where v < -T, 0 between
+    output = BN(y)
+
+Gradients: dL/dz = dL/dy, as if the correction were a constant, and none to source and s; both signs straight through within
+one. Before each epoch but the first a search changes the graph: an agent proposes edges, and is rewarded where the loss on a
+training batch falls. `el_larq.layers.interacted_bitcount` has the layer, `el_larq.training.search_interactions` the agent.
+
+Reference: Wang et al., Learning Channel-wise Interactions for Binary Convolutional Neural Networks, CVPR 2019. Taken from the
+released code: signs without scales and their gradients; a step of half the threshold in either direction; the layer's
+gradient; at most 100 edges a layer; the agent's exploration of 0.05, discount of 0.99 and the loss change of 0.003 that
+counts.
+
+What departs from it:
+
+- Thresholds. The code's 200 and step of 100 belong to its widths. A sum of n random signs has the standard deviation sqrt(n),
+  so here T is `threshold` times that, rounded to a half-integer: floor(threshold * sqrt(n)) + 1/2. The step is half of T,
+  rounded, at least 1.
+- The negative branch. The code adds the step there too, which looks like a slip: it would make U even. Here U is odd.
+- Edges. A channel is corrected by one other at most, while the original lets several add up: a graph without that limit costs
+  a real-valued 1x1 convolution at inference.
+- The agent. Independent softmax policies for target, source and strength, kept in the model's variables, instead of a
+  convolutional LSTM; one-shot proposals instead of episodes over all layers; proposals that do not help are undone; and no
+  reward for agreement with the signs of the real-valued convolution, whose weight is not known here.
+- Depthwise units are plain binary: their sums have nine terms, too few to be corrected by steps.
+- No Hardtanh follows the norm: the sign's gradient has the same limits.
+
+Options: `threshold` (above 0), `edges` a layer (at least 1), and `proposals` (at least 1) a search, each of which is one
+forward pass of one batch.
+
+Deployed with one `LceBconv2d` a unit. The correction stays real-valued, on integers: a gather, two clips and their
+difference, a multiplication and an addition, and the normalization behind it cannot move into the convolution. The clips are
+continuous and equal the thresholds on integers, so rounding flips nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from el_larq.errors import UsageError
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Conv, Method
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def make(threshold: float = 1.0, edges: int = 100, proposals: int = 16) -> Method:
+    if not 0 < threshold < float("inf"):
+        raise UsageError(f"threshold must be positive; got {threshold:g}")
+    if edges < 1:
+        raise UsageError(f"edges must be at least 1; got {edges}")
+    if proposals < 1:
+        raise UsageError(f"proposals must be at least 1; got {proposals}")
+
+    def interact(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
+        if conv.real or conv.depthwise:
+            return y
+        from el_larq.layers import InteractedBitcount
+
+        channels = x.shape[-1]
+        assert channels is not None
+        fan_in = conv.kernel_size**2 * channels // conv.groups
+        return InteractedBitcount(fan_in, threshold, edges, proposals, name=f"{conv.name}_interact")(y)
+
+    return Method(
+        name="cibcnn",
+        summary="channels correct one another's bit counts by small steps, along a graph found by policy gradient",
+        reference="Wang et al.: Learning Channel-wise Interactions for Binary Convolutional Neural Networks, CVPR 2019",
+        year=2019,
+        link=LINKS["none"],
+        input_quantizer="ste_sign",
+        kernel_quantizer="ste_sign",
+        kernel_constraint="weight_clip",
+        order=("conv", "interact", "norm", "link", "shortcut", "activation"),
+        stages={"interact": interact},
+        options={"threshold": threshold, "edges": edges, "proposals": proposals},
+        extra_cost="a gather, two clips, a multiplication and an addition on the convolution's output, and its normalization",
+        search="el_larq.training.search_interactions:search",
+        published={
+            "resnet18": (56.7, "Elastic-Link poster, table 1"),
+            "resnet34": (62.4, "Elastic-Link poster, table 1"),
+        },
+    )
+
+
+METHOD = make()
