@@ -1,0 +1,95 @@
+r"""XNOR-Net: kernels scaled by their mean magnitude and, where wanted, activations by theirs.
+
+Forward, of one convolution with input x, normalized first:
+
+    v = BN(x)
+    z = conv(sign(v), alpha * sign(W))       alpha = mean|W| per filter
+    y = K * z                                where option `k` asks for it, else y = z
+
+K is, at each position, the mean of |v| over the channels and the window that the kernel sees: A = mean over channels of |v|,
+then K = A convolved with a box of the kernel's size whose cells sum to one. For a 1x1 convolution it is A itself.
+
+Gradient. The input's sign has the slope 1 where |v| <= 1, else 0. K is differentiated as it is written. A kernel's gradient has
+three forms (option `gradient`), with g = dL/d(alpha * sign(W)), n weights in a filter, c_i = 1 where |W_i| <= 1, else 0:
+
+    derived    (1 / n) * sign(W_i) * sum_j g_j * sign(W_j) + alpha * c_i * g_i
+    released   (alpha * c_i + 1 / n) * (1 - 1 / C_in) * g_i
+    detached   alpha * c_i * g_i
+
+Reference: Rastegari, Ordonez, Redmon, Farhadi: XNOR-Net, ECCV 2016, arXiv 1603.05279, and the released code.
+
+What was left open, and what was chosen:
+
+- `k` = off (default), 1x1, 3x3 (all kernels larger than 1x1) or all. The released AlexNet has none of it, so it is off.
+  Elastic-Link's authors ask where it helps; their result is not available.
+- K of a depthwise convolution is the box filter of each channel's own |v|, since that is all its filter sees. With groups there
+  is one K a group. A convolution that stays real-valued has no K, since it needs none.
+- Around A stand zeros, as in the formula; the binary convolution itself is padded with +1, which stays a binary value.
+- `gradient` = derived (default), since it is the gradient of what is computed. The released form keeps one term of the sum; its
+  factor of the input channels comes from subtracting their mean from the kernel at each step, which is left out here, and the
+  factor is dropped where there is one input channel.
+- The normalization has scale and shift; the released AlexNet's has neither, and an epsilon of 1e-4 instead of 1e-5.
+- No activation function stands behind the convolution, and the link is none: the block's own shortcut is the network's.
+
+Deployment: alpha is the multiplier of `LceBconv2d`. The normalization before the sign becomes one ADD, provided that all its
+scales are positive, else a MUL and an ADD; with K, which needs the magnitude too, it is a MUL and an ADD. K takes ABS,
+MEAN (not for depthwise), for kernels larger than 1x1 PAD and AVERAGE_POOL_2D, and a MUL of the whole output.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Conv, Method
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_POSTER = "Elastic-Link poster, table 1"
+
+
+def make(
+    k: Literal["off", "1x1", "3x3", "all"] = "off", gradient: Literal["derived", "released", "detached"] = "derived"
+) -> Method:
+    def quantizer() -> object:
+        from el_larq.quantizers import ScaledSign
+
+        return ScaledSign(gradient)
+
+    def convolve(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
+        from el_larq.layers import ActivationScale
+        from el_larq.methods import stages
+
+        z = stages.convolve(method, y, conv)
+        if k == "off" or (k != "all" and (conv.kernel_size == 1) != (k == "1x1")):
+            return z
+        groups = conv.filters if conv.depthwise else conv.groups
+        return ActivationScale(conv.kernel_size, conv.strides, groups, name=f"{conv.name}_k")([y, z])
+
+    extra = "one addition before the sign"
+    if k != "off":
+        which = "" if k == "all" else " of 1x1 kernels" if k == "1x1" else " of larger kernels"
+        extra = f"normalization before the sign, K{which}: channel means, a box filter, one multiplication"
+    method = Method(
+        name="xnor",
+        summary="kernels scaled by their mean magnitude, normalization before the sign; activations scaled by K as an option",
+        reference="Rastegari, Ordonez, Redmon, Farhadi: XNOR-Net, ECCV 2016, arXiv 1603.05279",
+        year=2016,
+        link=LINKS["none"],
+        input_quantizer="ste_sign",
+        kernel_quantizer=quantizer,
+        kernel_constraint="weight_clip",
+        order=("norm", "conv", "link", "shortcut", "activation"),
+        stages={"conv": convolve},
+        options={"k": k, "gradient": gradient},
+        extra_cost=extra,
+        published={
+            "resnet18": (51.2, _POSTER),
+            "resnet34": (53.2, _POSTER),
+            "resnet26": (52.1, _POSTER),
+            "resnet50": (54.2, _POSTER),
+        },
+    )
+    return method
+
+
+METHOD = make()

@@ -1,0 +1,67 @@
+"""XNOR-Net's kernels."""
+
+from typing import Any
+
+import larq
+import tensorflow as tf
+import tf_keras as keras
+
+GRADIENTS = ("derived", "released", "detached")
+
+
+@keras.utils.register_keras_serializable("el_larq")
+class ScaledSign(larq.quantizers.Quantizer):
+    r"""q(W) = alpha * sign(W) with alpha = mean|W|, one a filter (all axes but the last), and sign(0) = +1.
+
+    With n weights in a filter, g = dL/dq, and c_i = 1 where |W_i| <= 1, else 0, the gradient of a filter's i-th weight is
+
+        derived    (1 / n) * s_i * sum_j g_j * sign(W_j) + alpha * c_i * g_i        s_i the slope of |W_i|: its sign, 0 at 0
+        released   (alpha * c_i + 1 / n) * (1 - 1 / C_in) * g_i
+        detached   alpha * c_i * g_i
+
+    "derived" is what follows from q when the sign's slope is taken to be c. "released" is the one in XNOR-Net's code, which takes
+    only the i-th term of the sum, and has a factor of the input channels C_in because the code subtracts their mean from the
+    kernel; the factor is left out where there is one input channel, as in depthwise kernels, for it would be zero. "detached"
+    takes alpha as a constant, as Larq's "magnitude_aware_sign" does.
+
+    Reference: Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net", ECCV 2016, arXiv 1603.05279.
+    """
+
+    precision = 1
+
+    def __init__(self, gradient: str = "derived", **kwargs: Any):
+        super().__init__(**kwargs)
+        if gradient not in GRADIENTS:
+            raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}; got {gradient!r}")
+        self.gradient = gradient
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return _scaled_sign(inputs, self.gradient)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"gradient": self.gradient}
+
+
+def _scaled_sign(kernel: tf.Tensor, form: str) -> tf.Tensor:
+    shape: Any = kernel.shape
+    axes = list(range(len(shape) - 1))
+    count = float(shape[:-1].num_elements())
+    channels = float(shape[-2])
+
+    @tf.custom_gradient
+    def forward(kernel: Any) -> Any:
+        alpha = tf.reduce_mean(tf.abs(kernel), axes)
+        signs = larq.math.sign(kernel)
+
+        def backward(g: Any) -> Any:
+            within = tf.cast(tf.abs(kernel) <= 1, g.dtype)
+            if form == "released":
+                return g * (alpha * within + 1 / count) * (1 - 1 / channels if channels > 1 else 1.0)
+            through_sign = alpha * within * g
+            if form == "detached":
+                return through_sign
+            return tf.sign(kernel) * tf.reduce_sum(g * signs, axes) / count + through_sign
+
+        return alpha * signs, backward
+
+    return forward(kernel)
