@@ -1,10 +1,13 @@
 """What the processes of a comparison do: one training with its conversion, and the measurement of all .tflite files."""
 
+import el_larq  # isort: skip  # noqa: F401  (first: it selects Keras 2)
+
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
@@ -18,6 +21,9 @@ from el_larq.inspection.inspect import inspect
 from el_larq.models.counts import count
 from el_larq.models.registry import get_network
 from el_larq.training.train import train
+
+# Here, where the process that imports this module keeps messages of missing GPUs aside.
+tf.config.list_physical_devices()
 
 
 def perform(task: Training) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""Processes that train: TensorFlow starts once for many runs, memory is given back after some, a crash takes one task down.
-
-Imports no TensorFlow: the command itself never starts it.
+"""Processes that do one call after another: TensorFlow starts once for many, memory is given back after some, and a crash takes
+one call down. The command itself never imports TensorFlow.
 """
 
 import importlib
@@ -16,8 +15,8 @@ from typing import Any
 
 from el_larq.errors import ElLarqError, summarize
 
-_TASKS = 12
-"""Tasks of one process; graphs of earlier runs are never given back wholly."""
+_CALLS = 12
+"""Calls that one process does; graphs of earlier trainings are never given back wholly."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Worker:
         self._process = context.Process(target=_serve, args=(end,), daemon=True)
         self._process.start()
         end.close()
-        self._left = _TASKS
+        self._left = _CALLS
         self.call: Call | None = None
 
     @property
@@ -130,10 +129,7 @@ def _do(call: Call) -> Outcome:
 
     try:
         module, name = call.function.split(":")
-        with captured_stderr():  # what TensorFlow says of missing GPUs
-            import el_larq  # noqa: F401  (first: it selects Keras 2)
-
-            importlib.import_module("tensorflow").config.list_physical_devices()
+        with captured_stderr():  # what TensorFlow says when it starts
             function = getattr(importlib.import_module(module), name)
         return Outcome(function(call.argument))
     except ElLarqError as error:

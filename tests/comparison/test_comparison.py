@@ -1,0 +1,265 @@
+"""Plans, folders and tables of comparisons, and one whole comparison through the command line."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from el_larq.comparison.compare import compare
+from el_larq.comparison.folder import Folder
+from el_larq.comparison.plan import Plan, Settings, make_plan
+from el_larq.comparison.plot import plot
+from el_larq.comparison.table import Row, cells, markdown, read_rows, to_csv
+from el_larq.errors import UsageError
+from el_larq.methods.registry import METHODS
+from el_larq.models.registry import NETWORKS, fits
+from el_larq.training.recipe import get_recipe
+
+Command = Callable[..., CompletedProcess[str]]
+
+SMALL = ("--network", "resnet18", "--dataset", "digits", "--image-size", 8, "--width", 0.0625, "--epochs", 1, "--batch-size", 512)
+"""A comparison whose trainings take two steps each."""
+
+
+def _settings(**changes: Any) -> Settings:
+    recipe = get_recipe("standard").with_changes(epochs=1, batch_size=512)
+    return replace(Settings("digits", recipe, 0.0625, 8), **changes)
+
+
+def _plan(
+    methods: str = "el,binary", seeds: int = 1, networks: str = "resnet18", options: tuple[str, ...] = (), **changes: Any
+) -> Plan:
+    return make_plan(networks.split(","), methods.split(","), seeds, _settings(**changes), options)
+
+
+# --- What is compared -----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_pairs_every_network_with_every_method_in_the_order_asked() -> None:
+    plan = _plan("bireal,el,bireal", networks="resnet26,resnet18")
+    assert [pair.name for pair in plan.pairs] == ["resnet26-bireal", "resnet26-el", "resnet18-bireal", "resnet18-el"]
+
+
+def test_all_is_every_method_that_the_network_takes() -> None:
+    for network in ("resnet18", "quicknet_small"):
+        names = [pair.method.name for pair in _plan("all", networks=network).pairs]
+        assert names == [name for name, method in METHODS.items() if fits(NETWORKS[network], method)]
+        assert names
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"methods": "el,birael"}, "unknown method 'birael'; did you mean bireal"),
+        ({"networks": "resnet27"}, "unknown network 'resnet27'; did you mean resnet"),
+        ({"dataset": "digit"}, "unknown data set 'digit'; did you mean digits"),
+        ({"seeds": 0}, "seeds must be at least 1; got 0"),
+        ({"width": -1.0}, "width must be positive; got -1"),
+        ({"methods": ""}, "unknown method ''"),
+        ({"options": ("k=all",)}, "option 'k=all' is not METHOD.NAME=VALUE"),
+        ({"options": ("bireal.k=all",)}, "unknown method of an option 'bireal'"),
+        ({"options": ("el.k=all",)}, "method 'el' has no options of its own"),
+        ({"network_options": {"sten": "small"}}, "network 'resnet18' has no option 'sten'"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_compared_is_refused_by_name(
+    changes: dict[str, Any], reason: str, one_line: Callable[[BaseException], str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        _plan(**changes)
+    assert reason in one_line(caught.value)
+
+
+def test_a_pair_that_does_not_fit_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, "resnet18", replace(NETWORKS["resnet18"], links=("none",)))
+    with pytest.raises(UsageError, match="network 'resnet18' has no place for link 'elastic' of method 'el'"):
+        _plan("binary,el")
+    names = [pair.method.name for pair in _plan("all").pairs]
+    assert "binary" in names
+    assert "el" not in names
+
+
+# --- Its folder -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_takes_more_methods_networks_and_seeds(tmp_path: Path) -> None:
+    Folder(tmp_path / "new", _plan("el"))
+    Folder(tmp_path / "new", _plan("binary", seeds=3, networks="resnet18,resnet26"))
+    content = json.loads((tmp_path / "new" / "comparison.json").read_text())
+    assert list(content["options"]) == ["el", "binary"]
+    assert content["settings"]["recipe"]["batch_size"] == 512
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"width": 0.25}, "was made with width 0.0625, not 0.25; give the same settings, or another folder with -o"),
+        ({"dataset": "photos"}, "was made with dataset digits, not photos"),
+        ({"recipe": get_recipe("demo")}, "was made with recipe name standard, not demo"),
+        ({"network_options": {"stem": "small"}}, "was made with network options stem None, not small"),
+    ],
+    ids=str,
+)
+def test_a_folder_refuses_other_settings(
+    tmp_path: Path, changes: dict[str, Any], reason: str, one_line: Callable[[BaseException], str]
+) -> None:
+    Folder(tmp_path, _plan())
+    before = (tmp_path / "comparison.json").read_text()
+    with pytest.raises(UsageError) as caught:
+        Folder(tmp_path, _plan(**changes))
+    assert reason in one_line(caught.value)
+    assert (tmp_path / "comparison.json").read_text() == before
+
+
+def test_a_folder_refuses_other_options_of_a_method_it_has(tmp_path: Path) -> None:
+    plan = _plan("binary")
+    method = replace(plan.pairs[0].method, options={"k": "off"})
+    Folder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=method),)))
+    other = replace(method, options={"k": "all"})
+    with pytest.raises(UsageError, match=r"was made with binary\.k off, not all"):
+        Folder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=other),)))
+
+
+def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(Exception, match="already holds files that are no comparison"):
+        Folder(tmp_path, _plan())
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+# --- Its table ------------------------------------------------------------------------------------------------------------
+
+
+def _fill(folder: Folder, plan: Plan, accuracies: dict[str, list[float | None]]) -> None:
+    for pair in plan.pairs:
+        for seed, accuracy in enumerate(accuracies[pair.method.name]):
+            run = folder.run(pair, seed)
+            run.mkdir()
+            if accuracy is not None:
+                (run / "result.json").write_text(json.dumps({"accuracy": accuracy, "seconds": 10 + 2 * seed}))
+
+
+def test_rows_have_mean_and_range_over_the_seeds_that_are_done(tmp_path: Path) -> None:
+    plan = _plan("el,binary", seeds=3)
+    folder = Folder(tmp_path / "new", plan)
+    _fill(folder, plan, {"el": [0.5, 0.625, 0.75], "binary": [0.25, None, None]})
+    facts = {"bops": 2_500_000, "flops": 1_250_000, "ops": 1_289_062.5, "tflite_bytes": 263_600, "sha256": "a"}
+    (folder.run(plan.pairs[0], 0) / "deployed.json").write_text(json.dumps(facts))
+    el, binary = read_rows(folder, plan, {"resnet18-binary": ["seed 1: no room"]}, {"a": {"median_ms": 1.5, "iqr_ms": 0.25}})
+    assert (el.mean, binary.mean) == (0.625, 0.25)
+    assert cells([el])[0] == (
+        *("resnet18", "el", "1/1", "elastic", "0.6250", "0.5000 – 0.7500", "3"),
+        *("2.50", "1.25", "264", "1.500", "0.250", "12"),
+    )
+    assert cells([binary])[0][6:] == ("1", "", "", "", "", "", "10")
+    assert markdown([el, binary]).splitlines()[3].startswith("| resnet18 | binary | 1/1 | none | 0.2500 |")
+    read = list(csv.DictReader(to_csv([el, binary]).splitlines()))
+    assert read[0]["accuracy_mean"] == "0.625"
+    assert [read[0][f"accuracy_seed{seed}"] for seed in range(3)] == ["0.5", "0.625", "0.75"]
+    assert (read[1]["accuracy_seed1"], read[1]["errors"]) == ("", "seed 1: no room")
+
+
+def test_the_same_rows_make_the_same_picture(tmp_path: Path) -> None:
+    unknown = (None,) * 4
+    rows = [
+        Row("resnet18", "el", "1/1", "elastic", (0.5, 0.6), 1.0, 10, 5, 5.2, 100, 50, 3, 1.0, 0.1),
+        Row("resnet26", "el", "1/1", "elastic", (None, None), None, *unknown, *unknown),
+    ]
+    for name in ("a.svg", "b.svg"):
+        plot(rows, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    text = (tmp_path / "a.svg").read_text()
+    for label in ("resnet18", "resnet26", "binary MACs, millions", "real-valued MACs, millions", "latency here, ms", ">el<"):
+        assert label in text
+
+
+# --- The whole of it ------------------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_comparison_goes_on_around_a_failure_and_from_where_it_stopped(el_larq_command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    arguments = ("compare", *SMALL, "--methods", "binary,el", "--seeds", 1, "-o", folder)
+    Folder(folder, _plan("binary,el"))
+    obstacle = folder / "runs" / "resnet18-binary-s0"
+    obstacle.write_text("no folder")
+    result = el_larq_command(*arguments, "--json", timeout=900)
+    assert result.returncode == 1, result.stderr
+    reason = "cannot remove the unfinished run"
+    assert [line for line in result.stderr.splitlines() if line.startswith("failed: resnet18 binary seed 0") and reason in line]
+    binary, el = json.loads(result.stdout)["rows"]
+    assert reason in binary["errors"][0]
+    assert el["errors"] == []
+    assert el["accuracies"] == [json.loads((folder / "runs" / "resnet18-el-s0" / "result.json").read_text())["accuracy"]]
+    assert el["binary_convolutions"] == 16
+    assert el["bops"] > 0
+    assert el["flops"] > 0
+    assert el["latency_ms"] > 0
+    assert el["tflite_bytes"] == (folder / "runs" / "resnet18-el-s0" / "model.tflite").stat().st_size
+
+    obstacle.unlink()
+    before = {name: time for name, time in _files(folder / "runs").items() if name.startswith("resnet18-el")}
+    done = compare(_plan("binary,el"), folder)
+    assert not done.failed
+    assert before.items() <= _files(folder / "runs").items()
+    assert all(row.latency_ms and row.mean is not None for row in done.rows)
+    assert {path.name for path in folder.iterdir()} == {
+        *("comparison.json", "results.json", "table.csv", "table.md", "comparison.png", "comparison.svg", "runs")
+    }
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_is_the_one_that_train_makes(el_larq_command: Command, tmp_path: Path) -> None:
+    plan = _plan("binary,el", seeds=2)
+    assert not compare(plan, tmp_path / "new").failed
+    # The fourth training of its process against one in a process of its own.
+    options = [argument for argument in SMALL if argument not in ("--network", "resnet18")]
+    result = el_larq_command("train", "resnet18", *options, "--method", "el", "--seed", 1, "-o", tmp_path / "run", timeout=900)
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (_weights(path / "model.h5") for path in (tmp_path / "new" / "runs" / "resnet18-el-s1", tmp_path / "run"))
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 50
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name])
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_leaves_no_process_and_goes_on(el_larq_command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    arguments = ["compare", *map(str, SMALL), "--methods", "binary,bireal", "--seeds", "1", "-o", str(folder)]
+    program = Path(sys.executable).with_name("el-larq")
+    with subprocess.Popen([str(program), *arguments], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "accuracy" in process.stderr.readline()
+        done = _files(folder / "runs" / "resnet18-binary-s0")
+        process.send_signal(signal.SIGKILL)
+        # The pipe ends when the last process that holds it does, the workers too.
+        process.stderr.read()
+    time.sleep(1)
+    assert "model.tflite" in done
+    result = el_larq_command(*arguments, timeout=900)
+    assert result.returncode == 0, result.stderr
+    assert "1 of 2 runs are done already" in result.stderr
+    assert _files(folder / "runs" / "resnet18-binary-s0") == done
