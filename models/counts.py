@@ -14,7 +14,10 @@ import tf_keras as keras
 
 @dataclass(frozen=True)
 class LayerCount:
-    """One layer with a kernel: its multiply-accumulates and its kernel's size, with the bits of both operands."""
+    """One layer with a kernel: its multiply-accumulates and its kernel's size, with the bits of both operands.
+
+    products: how many convolutions it computes, over all its calls. kernels: how many kernels it makes of its weights.
+    """
 
     name: str
     kernel_shape: tuple[int, ...]
@@ -22,10 +25,12 @@ class LayerCount:
     kernel_bits: int
     input_bits: int
     macs: int
+    products: int = 1
+    kernels: int = 1
 
     @property
     def weights(self) -> int:
-        return prod(self.kernel_shape)
+        return prod(self.kernel_shape) * self.kernels
 
     @property
     def binary(self) -> bool:
@@ -47,6 +52,11 @@ class Counts:
     @property
     def ops(self) -> float:
         return self.flops + self.bops / 64
+
+    @property
+    def binary_products(self) -> int:
+        """Binary convolutions; each becomes one LceBconv2d, but for depthwise ones, which LCE lacks."""
+        return sum(layer.products for layer in self.layers if layer.binary)
 
     @property
     def binary_weights(self) -> int:
@@ -85,7 +95,9 @@ def count(model: keras.Model) -> Counts:
         entry = count_call(layer, input_shape, output_shape)
         if entry is not None:
             known = entries.get(id(layer))
-            entries[id(layer)] = entry if known is None else replace(known, macs=known.macs + entry.macs)
+            entries[id(layer)] = entry
+            if known is not None:
+                entries[id(layer)] = replace(known, macs=known.macs + entry.macs, products=known.products + entry.products)
     return Counts(tuple(entries.values()))
 
 
@@ -115,4 +127,6 @@ def count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -
         macs = prod(shape[:2]) * prod(output[1:])
     else:
         macs = prod(shape[:-1]) * prod(output[1:])
-    return LayerCount(layer.name, shape, output[1:], kernel_bits(layer), input_bits(layer), macs)
+    # A layer may make several kernels of its weights, and several convolutions in one call.
+    products, kernels = (getattr(layer, name, 1) for name in ("products", "kernels"))
+    return LayerCount(layer.name, shape, output[1:], kernel_bits(layer), input_bits(layer), macs * products, products, kernels)

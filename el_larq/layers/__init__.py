@@ -8,3 +8,4 @@ from el_larq.layers.interacted_bitcount import InteractedBitcount as InteractedB
 from el_larq.layers.leaky_clip import LeakyClip as LeakyClip
 from el_larq.layers.rprelu import RPReLU as RPReLU
 from el_larq.layers.split_channels import SplitChannels as SplitChannels
+from el_larq.layers.ternary_split import TernarySplit as TernarySplit

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from el_larq.errors import unknown_name
-from el_larq.methods import bbg, binary, bireal, cibcnn, el, float_, genetic, options, reactnet, xnor
+from el_larq.methods import bbg, binary, bireal, cibcnn, el, float_, genetic, options, reactnet, tbn, xnor
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
@@ -20,6 +20,7 @@ MODULES = {
         xnor,
         cibcnn,
         genetic,
+        tbn,
     )
 }
 

@@ -21,15 +21,25 @@ def convolve(method: "Method", x: "tf.Tensor", conv: "Conv") -> "tf.Tensor":
 
     Groups are convolutions of their own, side by side: LCE's default kernel knows no grouped ones.
     """
+    return by_group(conv, x, lambda group: make_convolution(method, conv, group))(x)
+
+
+def by_group(
+    conv: "Conv", x: "tf.Tensor", make: Callable[[int | None], keras.layers.Layer]
+) -> Callable[["tf.Tensor"], "tf.Tensor"]:
+    """The convolution as a function, which convolves with the same kernels each time it is called.
+
+    make: gives the layer of a group, counted from 1; of a convolution without groups, that of None.
+    """
     if conv.groups == 1:
-        return make_convolution(method, conv)(x)
+        return make(None)
     shape: Any = x.shape
     if shape[-1] % conv.groups or conv.filters % conv.groups:
         raise UsageError(f"{conv.name}: {shape[-1]} channels to {conv.filters} do not go into {conv.groups} groups")
-    parts = SplitChannels(conv.groups, name=f"{conv.name}_split")(x)
-    layers = [make_convolution(method, conv, index + 1) for index in range(conv.groups)]
-    outputs = [layer(part) for layer, part in zip(layers, parts, strict=True)]
-    return keras.layers.Concatenate(name=f"{conv.name}_concatenate")(outputs)
+    split = SplitChannels(conv.groups, name=f"{conv.name}_split")
+    layers = [make(index + 1) for index in range(conv.groups)]
+    join = keras.layers.Concatenate(name=f"{conv.name}_concatenate")
+    return lambda y: join([layer(part) for layer, part in zip(layers, split(y), strict=True)])
 
 
 def make_convolution(method: "Method", conv: "Conv", group: int | None = None) -> keras.layers.Layer:

@@ -9,6 +9,7 @@ from el_larq.quantizers.balanced_sign import BalancedSign as BalancedSign
 from el_larq.quantizers.genetic_sign import GeneticSign as GeneticSign
 from el_larq.quantizers.per_channel import PerChannel as PerChannel
 from el_larq.quantizers.scaled_sign import ScaledSign as ScaledSign
+from el_larq.quantizers.straight_scaled_sign import StraightScaledSign as StraightScaledSign
 
 
 def _register(names: dict[str, Any]) -> None:

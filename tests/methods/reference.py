@@ -1,10 +1,13 @@
 """What tests of methods share: units of small models, and convolutions in NumPy, in double precision and without TensorFlow."""
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tf_keras as keras
 
+import el_larq
 from el_larq.methods.method import Conv, Method
 
 
@@ -54,3 +57,14 @@ def randomize_norm(layer: Any, seed: int = 0) -> None:
     random = np.random.default_rng(seed)
     channels = layer.gamma.shape[0]
     layer.set_weights([*random.normal(size=(3, channels)), random.uniform(0.5, 3, size=channels)])
+
+
+def check_saving(model: Any, folder: Path, x: np.ndarray) -> Path:
+    """The model saved as .h5 and as .keras predicts the same, bit for bit; the latter's path."""
+    paths = [folder / "model.h5", folder / "model.keras"]
+    for path in paths:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
+            keras.Model(model.inputs, model.outputs, name=model.name).save(path)
+        np.testing.assert_array_equal(el_larq.load_model(path)(x, training=False), model(x, training=False))
+    return paths[-1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from reference import convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, values
+from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, values
 
 import el_larq
 from el_larq.converters.job import Options
@@ -109,10 +109,7 @@ def network(positive: bool) -> Any:
 )
 def test_three_gates_leave_at_most_one_multiplication(tmp_path: Path, positive: bool, skip: tuple[str, ...], left: int):
     model = network(positive)
-    path = tmp_path / "model.keras"
-    model.save(path)
-    x = values(3, 6, 6, 1)
-    np.testing.assert_array_equal(el_larq.load_model(path)(x, training=False), model(x, training=False))
+    path = check_saving(model, tmp_path, values(3, 6, 6, 1))
     job = el_larq.convert(path, tmp_path / "model.tflite", options=Options(verify_images=16), skip=skip)
     operators = [operator.name for operator in parse((tmp_path / "model.tflite").read_bytes()).operators]
     assert operators.count("LceBconv2d") == 3

@@ -34,7 +34,10 @@ def test_every_method_says_what_it_is_and_where_it_comes_from(name: str):
 
 
 def test_bits_of_weights_and_activations():
-    assert {name: method.bits for name, method in METHODS.items() if method.bits != "1/1"} == {"float": "32/32"}
+    assert {name: method.bits for name, method in METHODS.items() if method.bits != "1/1"} == {
+        "float": "32/32",
+        "tbn": "1/1.58",
+    }
 
 
 @pytest.mark.parametrize("name", LINKS)

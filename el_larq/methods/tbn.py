@@ -1,0 +1,98 @@
+"""TBN: ternary activations and binary weights, as two binary convolutions with one kernel.
+
+With x the normalized input of the convolution, D its threshold and T its ternary value:
+
+    x = BN(input)
+    D = delta * mean|x|
+    T(x) = (sign(x - D) + sign(x + D)) / 2             +1 where x >= D, -1 where x < -D, 0 between
+    Wb = alpha * sign(W),  alpha = mean|W| per filter  sign(0) = +1
+    y = conv(T(x), Wb) = (conv(sign(x - D), Wb) + conv(sign(x + D), Wb)) / 2
+
+The second form holds exactly, borders included: padding with +1 pads both signs, so it pads T with +1. Gradient, with D and
+alpha as constants:
+
+    dL/dx = dL/dT * 1[|x| <= 1]                        of T as a whole; the two signs inside clip nothing
+    dL/dW = dL/dWb                                     the identity
+
+Reference: Wan, Shen, Liu, Zhu, Qin, Shao, Shen: TBN: Convolutional Neural Network with Ternary Inputs and Binary Weights, ECCV
+2018, and the authors' repository, dnvtmf/TBN. Published ImageNet top-1, as the Elastic-Link poster quotes them: ResNet18 55.6,
+ResNet34 58.2. These are networks of 1-bit weights and ternary activations, log2(3) = 1.58 bits: not as cheap as 1/1.
+
+What differs or is left open, and what is chosen here:
+
+- `delta`: 0.5 (default) is the repository's; the paper's is recalled as 0.4 and was not read again.
+- At inference mean|x| is a moving average, as in the repository. It moves with momentum 0.9, as normalizations do here, and
+  starts at the value of a normal distribution.
+- A value of exactly -D becomes 0 here and -1 there: that is what the mean of two signs gives where sign(0) = +1.
+- Ternary values are not scaled. The repository's default is a later version, which scales the product by 2D with another
+  gradient; its figures are not this method's.
+- Latent weights are clipped to [-1, 1]. The identity gradient does not need it; the repository decays weights instead, which
+  recipes here do on real-valued kernels only, and either keeps weights near enough to zero to change their sign.
+- The order is normalization, ternarization, convolution, with no activation and no link: the block's shortcut is the only one.
+
+Deployment: two LceBconv2d a convolution, which share one packed kernel in the .tflite. Real-valued work beside them: a shift and
+a packing for each of the two signs, and the sum of the two products. With `fold` the normalization is part of the two shifts,
+where its scales are positive, and the half is part of the convolutions.
+"""
+
+from functools import partial
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from el_larq.errors import UsageError
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Conv, Method
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def make(delta: float = 0.5) -> Method:
+    """TBN with thresholds at ``delta`` times the mean magnitude."""
+    if not (delta > 0 and isfinite(delta)):
+        raise UsageError(f"option delta is a positive share of mean|x|; got {delta:g}")
+    return Method(
+        name="tbn",
+        summary="ternary activations as the mean of two shifted signs, one binary kernel, normalization first",
+        reference="Wan, Shen, Liu, Zhu, Qin, Shao, Shen: TBN, ECCV 2018",
+        year=2018,
+        link=LINKS["none"],
+        input_quantizer=_sign,
+        kernel_quantizer=_kernel_sign,
+        kernel_constraint="weight_clip",
+        order=("norm", "conv", "link", "shortcut", "activation"),
+        stages={"conv": partial(_convolve, delta)},
+        options={"delta": delta},
+        activation_bits="1.58",
+        extra_cost="two binary convolutions instead of one, their sum, and a shift before each sign",
+        published={
+            "resnet18": (55.6, "Elastic-Link poster, table 1"),
+            "resnet34": (58.2, "Elastic-Link poster, table 1"),
+        },
+    )
+
+
+def _convolve(delta: float, x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
+    import tf_keras as keras
+
+    from el_larq.layers import TernarySplit
+    from el_larq.methods.stages import by_group, make_convolution
+
+    convolution = by_group(conv, y, lambda group: make_convolution(METHOD, conv, group))
+    lower, upper = TernarySplit(delta, METHOD.bn_momentum, name=f"{conv.name}_ternary")(y)
+    return keras.layers.Average(name=f"{conv.name}_mean")([convolution(lower), convolution(upper)])
+
+
+def _sign() -> object:
+    import larq
+
+    return larq.quantizers.SteSign(clip_value=None)
+
+
+def _kernel_sign() -> object:
+    from el_larq.quantizers import StraightScaledSign
+
+    return StraightScaledSign()
+
+
+METHOD = make()
