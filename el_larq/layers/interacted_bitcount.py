@@ -25,7 +25,7 @@ class InteractedBitcount(keras.layers.Layer):
 
     Gradient: dL/dz = dL/dy, the correction counts as a constant; none for sources and strengths. Those are found by
     `el_larq.training.search_interactions`, whose policy is kept here too: ``target_logits`` (C,), ``source_logits`` (C,) and
-    ``strength_logits`` (3,), of strengths -1, 0, 1. All are non-trainable variables; without edges y = z.
+    ``strength_logits`` (C, 3), of strengths -1, 0, 1. All are non-trainable variables; without edges y = z.
 
     Arguments:
         fan_in: products in each sum: k * k * C_in of the convolution.
@@ -48,14 +48,14 @@ class InteractedBitcount(keras.layers.Layer):
             raise ValueError(f"{self.name}: the input must be (N, H, W, C) with known channels; got {tuple(input_shape)}")
         self.channels = int(input_shape[-1])
 
-        def add(name: str, size: int, dtype: Any = None, initializer: Any = "zeros") -> tf.Variable:
-            return self.add_weight(name=name, shape=(size,), dtype=dtype, initializer=initializer, trainable=False)
+        def add(name: str, *shape: int, dtype: Any = None, initializer: Any = "zeros") -> tf.Variable:
+            return self.add_weight(name=name, shape=shape, dtype=dtype, initializer=initializer, trainable=False)
 
-        self.source = add("source", self.channels, tf.int32, lambda shape, dtype=None: tf.range(shape[0], dtype=dtype))
+        self.source = add("source", self.channels, dtype=tf.int32, initializer=_count_up)
         self.strength = add("strength", self.channels)
         self.target_logits = add("target_logits", self.channels)
         self.source_logits = add("source_logits", self.channels)
-        self.strength_logits = add("strength_logits", 3)
+        self.strength_logits = add("strength_logits", self.channels, 3)
         super().build(input_shape)
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
@@ -72,3 +72,7 @@ class InteractedBitcount(keras.layers.Layer):
             "max_edges": self.max_edges,
             "proposals": self.proposals,
         }
+
+
+def _count_up(shape: Any, dtype: Any = None) -> tf.Tensor:
+    return tf.range(shape[0], dtype=dtype)

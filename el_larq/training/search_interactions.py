@@ -1,16 +1,18 @@
 r"""The search of the method `cibcnn`: a policy gradient over the edges between channels.
 
-For one layer with C channels a policy with the logits u (targets), v (sources) and w (strengths) draws a change of the graph:
+For one layer with C channels a policy with the logits u (C,) of targets, v (C,) of sources and w (C, 3) of strengths draws a
+change of the graph:
 
     target c       with probability softmax(u)_c
-    strength s     with probability softmax(w)_s, of -1, 0, 1; 0, which removes the edge into c, only where there is one
+    strength s     with probability softmax(w_c)_s, of -1, 0, 1; 0, which removes the edge into c, only where there is one
     source c'      with probability softmax(v)_c', of all channels but c; not drawn for s = 0
 
-With probability EPSILON each of them is drawn evenly instead. A proposal is CHANGES changes, one after another. Its reward r
-is 1 where the loss on the training batches falls by more than TOLERANCE, -1 where it rises by more, else 0. A proposal with r
-= 1 stays, any other is undone. Every change k of K then moves the logits it was drawn from (REINFORCE):
+With probability EPSILON each of them is drawn evenly instead. A proposal is K = max(1, C / CHANNELS) changes, one after another.
+Its reward r is 1 where the loss on the training batches falls by more than TOLERANCE, -1 where it rises by more, else 0. A
+proposal with r = 1 stays, any other is undone. Every change k then moves the logits it was drawn from (REINFORCE), after all
+logits have faded towards an even policy, which keeps a few early rewards from deciding everything:
 
-    logits += RATE * DISCOUNT**(K - 1 - k) * r * d log p / d logits,     d log p_i / d logits = onehot_i - p
+    logits *= FADING,   logits += RATE * DISCOUNT**(K - 1 - k) * r * d log p / d logits,   d log p_i / d logits = onehot_i - p
 
 with p the softmax over what could be drawn. Where there would be an edge too many, the one into the linked channel with the
 lowest u goes.
@@ -33,8 +35,9 @@ STRENGTHS = (-1, 0, 1)
 EPSILON, DISCOUNT, TOLERANCE = 0.05, 0.99, 3e-3
 # Ours. The released agent is a network that takes steps of 2e-5; these are bare logits, of which a search draws few.
 RATE = 0.5
-# One edge of a wide layer hardly moves the loss, so some are judged together.
-CHANGES = 4
+FADING = 0.9
+# One edge of a wide layer hardly moves the loss: one change for so many channels is judged at once.
+CHANNELS = 16
 BATCHES = 1
 _PURPOSE = 54
 
@@ -55,15 +58,15 @@ class Edges:
 
 @dataclass(frozen=True)
 class Draw:
-    """One choice of a change: from which logits, their probabilities, and what was drawn."""
+    """One choice of a change: from which logits (their name and row), with which probabilities, and what was drawn."""
 
-    logits: str
+    logits: tuple[str, int | None]
     probabilities: np.ndarray
     index: int
 
 
 Policy = dict[str, np.ndarray]
-"""Logits by name: "target" (C,), "source" (C,), "strength" (3,)."""
+"""Logits by name: "target" (C,), "source" (C,), "strength" (C, 3)."""
 
 
 def search(model: keras.Model, batches: Iterable[Any], seed: int, epoch: int) -> None:
@@ -102,22 +105,22 @@ def reward(before: float, after: float) -> int:
 
 
 def propose(policy: Policy, edges: Edges, max_edges: int, random: np.random.Generator) -> tuple[Edges, list[list[Draw]]]:
-    """CHANGES changes drawn from the policy: the graph after them, and the draws of each."""
+    """One proposal drawn from the policy: the graph after it, and the draws of each of its changes."""
     edges, draws = edges.copy(), []
     if max_edges < 1:
         return edges, draws
-    for _ in range(CHANGES):
+    for _ in range(max(1, len(edges.source) // CHANNELS)):
         everything = np.ones(len(edges.source), bool)
-        target = _draw("target", policy, everything, random)
+        target = _draw(("target", None), policy, everything, random)
         c = target.index
-        strength = _draw("strength", policy, np.array([True, edges.strength[c] != 0, True]), random)
+        strength = _draw(("strength", c), policy, np.array([True, edges.strength[c] != 0, True]), random)
         draws.append([target, strength])
         if STRENGTHS[strength.index] == 0:
             edges.source[c], edges.strength[c] = c, 0
             continue
         others = everything.copy()
         others[c] = False
-        source = _draw("source", policy, others, random)
+        source = _draw(("source", None), policy, others, random)
         draws[-1].append(source)
         if edges.strength[c] == 0 and len(edges) >= max_edges:
             linked = np.flatnonzero(edges.strength)
@@ -127,21 +130,30 @@ def propose(policy: Policy, edges: Edges, max_edges: int, random: np.random.Gene
     return edges, draws
 
 
-def _draw(name: str, policy: Policy, allowed: np.ndarray, random: np.random.Generator) -> Draw:
-    logits = np.where(allowed, policy[name], -np.inf)
+def _draw(where: tuple[str, int | None], policy: Policy, allowed: np.ndarray, random: np.random.Generator) -> Draw:
+    logits = np.where(allowed, _logits(policy, where), -np.inf)
     odds = np.exp(logits - logits.max())
     probabilities = odds / odds.sum()
     explore = random.random() < EPSILON
-    return Draw(name, probabilities, int(random.choice(len(allowed), p=allowed / allowed.sum() if explore else probabilities)))
+    index = int(random.choice(len(allowed), p=allowed / allowed.sum() if explore else probabilities))
+    return Draw(where, probabilities, index)
+
+
+def _logits(policy: Policy, where: tuple[str, int | None]) -> np.ndarray:
+    name, row = where
+    return policy[name] if row is None else policy[name][row]
 
 
 def reinforce(policy: Policy, draws: list[list[Draw]], earned: int) -> None:
     """Move the logits towards what was drawn, or away from it, in place."""
+    for logits in policy.values():
+        logits *= FADING
     for number, change in enumerate(draws):
         weight = RATE * DISCOUNT ** (len(draws) - 1 - number) * earned
         for draw in change:
-            policy[draw.logits] -= weight * draw.probabilities
-            policy[draw.logits][draw.index] += weight
+            logits = _logits(policy, draw.logits)
+            logits -= weight * draw.probabilities
+            logits[draw.index] += weight
 
 
 def _read(layer: InteractedBitcount) -> tuple[Policy, Edges]:
