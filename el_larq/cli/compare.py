@@ -21,6 +21,8 @@ from el_larq.cli.common import common_options, print_json, print_table, say
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
 @click.option("--stem", help="imagenet, small, cifar or quicknet; chosen from the image size unless given.")
 @click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
+@click.option("--depthwise", help="binary or real depthwise convolutions of mobilenet. [default: binary]")
+@click.option("--variant", help="A block variant that the networks offer. [default: the one the method needs]")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings at the same time.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True)
 @common_options
@@ -38,6 +40,8 @@ def command(
     width: float,
     stem: str | None,
     downsample: str | None,
+    depthwise: str | None,
+    variant: str | None,
     jobs: int,
     out: Path,
     as_json: bool,
@@ -57,8 +61,9 @@ def command(
     from el_larq.training.recipe import get_recipe
 
     chosen = get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    given = {name: value for name, value in (("stem", stem), ("downsample", downsample)) if value is not None}
-    settings = Settings(dataset, chosen, width, image_size, given)
+    given = {"stem": stem, "downsample": downsample, "depthwise": depthwise, "variant": variant}
+    network_options = {name: value for name, value in given.items() if value is not None}
+    settings = Settings(dataset, chosen, width, image_size, network_options)
     plan = make_plan(_names(networks), _names(methods), seeds, settings, options)
     try:
         with interruptible():

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from el_larq.data.registry import DATASETS
+from el_larq.data.registry import check_dataset
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.methods.registry import METHODS, get_method, parse_options
@@ -18,7 +18,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all trainings of a comparison have in common. ``network_options`` are the builder's: stem, downsample."""
+    """What all trainings of a comparison have in common. ``network_options`` are the builder's: stem, downsample, variant ..."""
 
     dataset: str
     recipe: Recipe
@@ -91,12 +91,12 @@ def make_plan(networks: Sequence[str], methods: Sequence[str], seeds: int, setti
         options: of methods, each as METHOD.NAME=VALUE.
 
     Raises:
+        ElLarqError: the data set is not there.
         UsageError: an unknown name, a pair that does not fit, or a value out of range.
     """
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1; got {seeds}")
-    if settings.dataset not in DATASETS:
-        raise unknown_name("data set", settings.dataset, DATASETS)
+    check_dataset(settings.dataset)
     if not 0 < settings.width < float("inf"):
         raise UsageError(f"width must be positive; got {settings.width:g}")
     entries = [get_network(name) for name in dict.fromkeys(networks)]
@@ -107,13 +107,15 @@ def make_plan(networks: Sequence[str], methods: Sequence[str], seeds: int, setti
     texts = _sort_options(options, names)
     chosen = [get_method(name, chosen=parse_options(name, texts.get(name, ()))) for name in names]
     pairs = []
+    given = dict(settings.network_options or {})
+    variant = given.pop("variant", None)
     for network in entries:
-        check_options(network, settings.network_options or {})
+        check_options(network, given)
         for method in chosen:
-            if everything and not fits(network, method):
+            if everything and not (fits(network, method) and method.variant in (None, variant or method.variant)):
                 continue
             check_pair(network, method.link.name, method.name)
-            resolve_variant(network, method, None)
+            resolve_variant(network, method, variant)
             pairs.append(Pair(network.name, method))
     return Plan(tuple(pairs), seeds, settings)
 
