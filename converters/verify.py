@@ -16,12 +16,14 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from el_larq import card
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
 from el_larq.converters.match import Match, match, unpack_bits
 from el_larq.converters.rewrite import with_outputs
-from el_larq.data.registry import DATASETS, load_dataset
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError
 from el_larq.interpreter import Interpreter
 from el_larq.tflite import Graph
@@ -101,13 +103,29 @@ def _images(job: Job) -> tuple[np.ndarray, str]:
     count = job.options.verify_images
     asked = job.options.verify_on
     name = asked or (job.card.get("dataset") or {}).get("name")
-    if name is not None and (name in DATASETS or asked):
-        data = load_dataset(name, shape[0] if len(shape) == 3 and shape[0] == shape[1] else None)
+    if name is not None and (asked or _is_here(name)):
+        size = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
+        data = load_dataset(name, size, preprocessing=_preprocessing(job, shape))
         if data.preprocessing.input_shape == shape:
             return data.test_images(count)[0], name
         if asked:
             raise ElLarqError(f"verify: {asked} has images of {data.preprocessing.input_shape}, the model takes {shape}")
     return np.random.default_rng(0).standard_normal((count, *shape), np.float32), "random numbers"
+
+
+def _is_here(name: object) -> bool:
+    """Models are converted on machines that do not have what they were trained on."""
+    try:
+        check_dataset(str(name))
+    except ElLarqError:
+        return False
+    return True
+
+
+def _preprocessing(job: Job, shape: tuple[int, ...]) -> Preprocessing | None:
+    """The card's, where it fits the model."""
+    found = card.preprocessing(job.card, "verify")
+    return found if found is not None and found.input_shape == shape else None
 
 
 def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: str = "the given data") -> Verification:

@@ -1,6 +1,7 @@
 """`el-larq list`."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -12,25 +13,45 @@ def _networks() -> list[dict[str, Any]]:
     from el_larq.models.registry import NETWORKS
 
     return [
-        {"name": n.name, "summary": n.summary, "links": ", ".join(n.links), "reference": n.reference} for n in NETWORKS.values()
+        {
+            "name": n.name,
+            "summary": n.summary,
+            "links": ", ".join(n.links),
+            "variants": ", ".join(n.variants),
+            "options": ", ".join(n.options),
+            "published": {what: {"value": value, "source": source} for what, (value, source) in n.published.items()},
+            "reference": n.reference,
+        }
+        for n in NETWORKS.values()
     ]
 
 
 def _methods() -> list[dict[str, Any]]:
-    from el_larq.methods.registry import METHODS
+    from el_larq.methods.options import choices
+    from el_larq.methods.registry import METHODS, get_maker
 
-    return [
-        {
-            "name": m.name,
-            "year": m.year,
-            "bits": m.bits,
-            "link": m.link.name,
-            "resnet18": m.published.get("resnet18", ("", ""))[0],
-            "summary": m.summary,
-            "reference": m.reference,
-        }
-        for m in METHODS.values()
-    ]
+    found = []
+    for method in METHODS.values():
+        top1, source = method.published.get("resnet18", ("", ""))
+        maker = get_maker(method.name)
+        found.append(
+            {
+                "name": method.name,
+                "year": method.year,
+                "bits": method.bits,
+                "link": method.link.name,
+                "extra cost": method.extra_cost,
+                "resnet18": top1,
+                "source": source,
+                "reference": method.reference,
+                "summary": method.summary,
+                "options": choices(maker) if maker else {},
+                "variant": method.variant,
+                "search": method.search is not None,
+                "published": {what: {"value": value, "source": source} for what, (value, source) in method.published.items()},
+            }
+        )
+    return found
 
 
 def _links() -> list[dict[str, Any]]:
@@ -55,9 +76,10 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _datasets() -> list[dict[str, Any]]:
-    from el_larq.data.registry import DATASETS
+    from el_larq.data.registry import DATASETS, PATTERNS
 
-    return [{"name": d.name, "summary": d.summary} for d in DATASETS.values()]
+    named = {entry.name: entry.summary for entry in DATASETS.values()}
+    return [{"name": name, "summary": summary} for name, summary in (named | PATTERNS).items()]
 
 
 def _targets() -> list[dict[str, Any]]:
@@ -77,19 +99,54 @@ KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 
 _TITLES = {"methods": "methods (bits of weights/activations; resnet18: ImageNet top-1 in percent as published)"}
 
+_SHOWN = {
+    "networks": ("name", "summary", "links", "variants", "reference"),
+    "methods": ("name", "year", "bits", "link", "extra cost", "resnet18", "source", "reference"),
+}
+"""What the table for people has, where --json has more."""
+
 
 @click.command(name="list")
 @click.argument("kind")
+@click.option("--published", is_flag=True, help="Of networks: accuracies and costs as published, beside our counts.")
 @common_options
-def command(kind: str, as_json: bool) -> None:
+def command(kind: str, published: bool, as_json: bool) -> None:
     """List KIND: networks, methods, links, recipes, datasets or targets."""
-    from el_larq.errors import unknown_name
+    from el_larq.errors import UsageError, unknown_name
 
     if kind not in KINDS:
         raise unknown_name("list", kind, KINDS)
+    if published:
+        if kind != "networks":
+            raise UsageError("--published goes with networks; list methods has the methods' published figures anyway")
+        _print_published(as_json)
+        return
     entries = KINDS[kind]()
     if as_json:
         print_json(entries)
         return
-    headings = list(entries[0])
+    headings = _SHOWN.get(kind, tuple(entries[0]))
     print_table(_TITLES.get(kind, kind), headings, [[entry[heading] for heading in headings] for entry in entries])
+
+
+def _print_published(as_json: bool) -> None:
+    from el_larq.methods import published
+    from el_larq.models.published import costs
+
+    if as_json:
+        rows = [asdict(row) | {"top1": dict(zip(published.NETWORKS, row.top1, strict=True))} for row in published.TABLE]
+        print_json({"source": published.SOURCE, "top1": rows, "costs": [asdict(cost) for cost in costs()]})
+        return
+    print_table(
+        f"ImageNet top-1 in percent, published: {published.SOURCE}",
+        ("method", "year", *published.NETWORKS, "here", "note"),
+        [
+            (row.label, row.year or "", *map(published.spell, row.top1), row.method or "", row.note)
+            for row in published.TABLE
+        ],
+    )
+    print_table(
+        "Multiply-accumulates at 224x224: counted here, and as published",
+        ("network", "what", "counted", "published", "difference", "source"),
+        [(c.network, c.what, f"{c.counted:.3e}", f"{c.published:.3e}", f"{c.difference:+.1%}", c.source) for c in costs()],
+    )

@@ -22,6 +22,7 @@ COMMANDS = {
     "benchmark": "Measure the latency of .tflite files here, on a phone or a Raspberry Pi.",
     "engine": "Download and test the benchmark binary that runs on a device.",
     "report": "One HTML page of training runs and measurements.",
+    "data": "Look at a data set as training sees it.",
     "predict": "Classify image files with a Keras model or a .tflite.",
     "list": "Networks, methods, links, recipes, data sets, targets.",
     "doctor": "What this machine has and lacks, and how to mend it.",

@@ -4,7 +4,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,6 +15,22 @@ Shard = tuple[int, int]
 """This worker's number and how many there are."""
 
 ALONE: Shard = (0, 1)
+
+
+class View(Protocol):
+    """Images that are decoded when a slice of them is asked for; cheapest from front to back.
+
+    A slice is uint8 (n, H, W, C). Raises ElLarqError where an image cannot be read.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> np.ndarray: ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (N,)"""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,12 +91,8 @@ class Dataset(ABC):
         """The test split once, in order, as a tf.data.Dataset of uint8 batches."""
 
     @abstractmethod
-    def test_chunks(self, index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The test images of an ascending index, uint8 (n, H, W, C), with labels (n,), at most ``size`` at a time.
-
-        Raises:
-            ElLarqError: an image cannot be read.
-        """
+    def test_view(self, index: np.ndarray) -> "View":
+        """The test images of an ascending index."""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -99,9 +111,13 @@ class Dataset(ABC):
         Raises:
             UsageError: a batch larger than the data, or one that workers cannot share evenly.
         """
+        return self._scaled(self.augmented_batches(batch_size, seed, epochs, start, shard))
+
+    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
+        """What `training_batches` gives, before it is scaled: uint8 images."""
         self._check_batch(batch_size, shard)
         order = _order(self.train_size, batch_size, epochs, seed, start).shard(shard[1], shard[0])
-        return self._scaled(self._train_pixels(order, batch_size // shard[1]))
+        return self._train_pixels(order, batch_size // shard[1])
 
     def steps_per_epoch(self, batch_size: int) -> int:
         return self.train_size // batch_size
@@ -113,8 +129,8 @@ class Dataset(ABC):
     def test_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """``count`` preprocessed test images, evenly spread over the split and so over its classes, and their labels."""
         index = np.linspace(0, self.test_size - 1, min(count, self.test_size)).astype(int)
-        chunks = list(self.test_chunks(index, len(index)))
-        return self.preprocessing.scale(np.concatenate([x for x, _ in chunks])), np.concatenate([y for _, y in chunks])
+        view = self.test_view(index)
+        return self.preprocessing.scale(view[: len(view)]), view.labels
 
     def _check_batch(self, batch_size: int, shard: Shard) -> None:
         if batch_size > self.train_size:

@@ -73,8 +73,8 @@ def load(
     ]
     if train.bytes + test.bytes <= CHECK_BYTES:
         splits = [split.without_unreadable() for split in splits]
-        for name, split in zip(("train", "test"), splits, strict=True):
-            _require_images(path, name, labels, split)
+        for title, split in zip(("train", "test"), splits, strict=True):
+            _require_images(path, title, labels, split)
         if unreadable.errors:
             notify(f"{len(unreadable.errors)} of {len(train.files) + len(test.files)} images cannot be read and are left out")
     if preprocessing is None:

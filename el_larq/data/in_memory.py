@@ -1,12 +1,11 @@
 """A data set whose images lie decoded in memory, as arrays."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from el_larq.data.dataset import Dataset
+from el_larq.data.dataset import Dataset, View
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,18 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ArrayView:
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.images[part]
 
 
 @dataclass(frozen=True)
@@ -43,10 +54,8 @@ class InMemory(Dataset):
             for name, split in (("train", self.train), ("test", self.test))
         }
 
-    def test_chunks(self, index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for position in range(0, len(index), size):
-            part = index[position : position + size]
-            yield self.test.images[part], self.test.labels[part]
+    def test_view(self, index: np.ndarray) -> View:
+        return ArrayView(self.test.images[index], self.test.labels[index])
 
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         import tensorflow as tf

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from el_larq.data.augmentation import Augmentation
-from el_larq.data.dataset import Dataset
+from el_larq.data.dataset import Dataset, View
 from el_larq.data.encoded import Encoded
+from el_larq.data.preprocessing import Preprocessing
 
 TEST_CACHE_BYTES = 1 << 28
 """Test images are the same each time; up to so many bytes, resized, they are kept."""
@@ -54,11 +55,8 @@ class Indexed(Dataset):
             for name, split in (("train", self.train), ("test", self.test))
         }
 
-    def test_chunks(self, index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for position in range(0, len(index), size):
-            part = index[position : position + size]
-            images = [self.preprocessing.pixels(self.test.image(int(number))) for number in part]
-            yield np.stack(images), self.test.labels[part]
+    def test_view(self, index: np.ndarray) -> View:
+        return IndexedView(self.test, index, self.preprocessing)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -92,6 +90,24 @@ class Indexed(Dataset):
         batches = in_threads(starts, batch, self.preprocessing.input_shape, None).filter(lambda x, y: tf.size(y) > 0)
         small = self.test_size * np.prod(self.preprocessing.input_shape) <= TEST_CACHE_BYTES
         return batches.cache() if small else batches
+
+
+@dataclass(frozen=True)
+class IndexedView:
+    split: Encoded
+    index: np.ndarray
+    preprocessing: Preprocessing
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        pixels = [self.preprocessing.pixels(self.split.image(int(number))) for number in self.index[part]]
+        return np.stack(pixels) if pixels else np.empty((0, *self.preprocessing.input_shape), np.uint8)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels[self.index]
 
 
 def in_threads(elements: Any, batch: Any, shape: tuple[int, int, int], batch_size: int | None) -> Any:

@@ -57,7 +57,8 @@ def find(name: Name) -> tuple[Name, Path]:
         there = f" (there is {', '.join(versions)})" if versions else ""
         manual = "; TFDS needs the archives of image-net.org in its downloads/manual for it" if name.base == "imagenet2012" else ""
         command = f"python -m tensorflow_datasets.scripts.cli.main build {wanted}{where}"
-        raise ElLarqError(f"{name}: not in {parent}{there}; prepare it with `{command}`{manual}, or name its folder with --data-dir")
+        other = "or name its folder with --data-dir"
+        raise ElLarqError(f"{name}: not in {parent}{there}; prepare it with `{command}`{manual}, {other}")
     version = name.version or versions[-1]
     return (at_version(name, config, version) if name.kind == "tfds" else name), folder / version
 
@@ -177,7 +178,7 @@ def _records(split: Any, parse: Callable[[Any], tuple[Any, Any]]) -> Records:
     pieces = tuple(Piece(piece.filename, piece.skip, piece.take) for piece in split.file_instructions)
     if not pieces:
         raise UsageError(f"the split {split.name} is empty")
-    return Records(pieces, split.num_bytes, parse)
+    return Records(pieces, int(split.num_bytes), parse)
 
 
 def _labelled(records: Records) -> bool:

@@ -15,14 +15,17 @@ import numpy as np
 from PIL import Image
 
 from el_larq.data.augmentation import Augmentation
-from el_larq.data.dataset import ALONE, Dataset, Shard
+from el_larq.data.dataset import ALONE, Dataset, Shard, View
 from el_larq.data.encoded import Unreadable
 from el_larq.data.indexed import in_threads
+from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
 
 FILES_AT_ONCE = 16
 BLOCK = 16
 """Images read from one file before the next one's turn."""
+
+READ_BYTES = 1 << 18
 
 BUFFER_IMAGES, BUFFER_BYTES = 16_384, 1 << 28
 """Of the shuffle buffer, whichever is reached first."""
@@ -72,7 +75,7 @@ class Records:
         files, skips, takes = tf.constant(columns[0]), tf.constant(columns[1], tf.int64), tf.constant(columns[2], tf.int64)
 
         def piece(index: Any) -> Any:
-            examples = tf.data.TFRecordDataset(files[index]).skip(skips[index]).take(takes[index])
+            examples = tf.data.TFRecordDataset(files[index], buffer_size=READ_BYTES).skip(skips[index]).take(takes[index])
             return examples.enumerate(skips[index]).map(lambda number, example: (files[index], number, *self.parse(example)))
 
         if key is None:
@@ -124,8 +127,8 @@ class Streaming(Dataset):
         with self.unreadable.translated():
             yield
 
-    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Shard = ALONE) -> Any:
-        """As `Dataset.training_batches`; a worker of several reads its own part of the files only."""
+    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
+        """As `Dataset.augmented_batches`; a worker of several reads its own part of the files only."""
         import tensorflow as tf
 
         self._check_batch(batch_size, shard)
@@ -141,7 +144,7 @@ class Streaming(Dataset):
             )
 
         examples = tf.data.Dataset.range(start // max(steps, 1), epochs).flat_map(epoch).skip(start % max(steps, 1) * share)
-        return self._scaled(self._train_pixels(examples, share))
+        return self._train_pixels(examples, share)
 
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         def pixels(image: Image.Image, key: np.ndarray) -> np.ndarray:
@@ -171,20 +174,8 @@ class Streaming(Dataset):
         batches = in_threads(self.test.read().batch(batch_size), batch, self.preprocessing.input_shape, None)
         return batches.filter(lambda x, y: tf.size(y) > 0)
 
-    def test_chunks(self, index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        wanted = iter(index.tolist())
-        following = next(wanted, None)
-        pixels, labels = [], []
-        for at, (file, number, image, label) in enumerate(self.test.read().as_numpy_iterator()):
-            if following is None:
-                break
-            if at == following:
-                pixels.append(self.preprocessing.pixels(self._open(file, number, image)))
-                labels.append(label)
-                following = next(wanted, None)
-            if pixels and (len(pixels) == size or following is None):
-                yield np.stack(pixels), np.array(labels)
-                pixels, labels = [], []
+    def test_view(self, index: np.ndarray) -> View:
+        return StreamView(self.test, index, self._open, self.preprocessing)
 
     def _open(self, file: bytes, number: int, image: bytes) -> Image.Image:
         return self.preprocessing.open(f"{os.path.basename(file).decode()}[{number}]", image)
@@ -195,3 +186,43 @@ class Streaming(Dataset):
         except ElLarqError as error:
             self.unreadable.report(str(error).partition(": ")[0], error)
             return None
+
+
+class StreamView:
+    """Goes through the split once as long as slices come in order; one that lies before the last starts again."""
+
+    def __init__(
+        self, records: Records, index: np.ndarray, open_: Callable[[bytes, int, bytes], Image.Image], preprocessing: Preprocessing
+    ):
+        self._records, self._index, self._open, self._preprocessing = records, index.tolist(), open_, preprocessing
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._examples = enumerate(self._records.read().as_numpy_iterator())
+        self._labels: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        start, stop, _ = part.indices(len(self))
+        if start < len(self._labels):
+            self._rewind()
+        while len(self._labels) < start:
+            self._next()
+        pixels = [self._preprocessing.pixels(self._open(*self._next())) for _ in range(start, stop)]
+        return np.stack(pixels) if pixels else np.empty((0, *self._preprocessing.input_shape), np.uint8)
+
+    @property
+    def labels(self) -> np.ndarray:
+        while len(self._labels) < len(self):
+            self._next()
+        return np.array(self._labels, np.int64)
+
+    def _next(self) -> tuple[bytes, int, bytes]:
+        wanted = self._index[len(self._labels)]
+        for at, (file, number, image, label) in self._examples:
+            if at == wanted:
+                self._labels.append(int(label))
+                return file, number, image
+        raise ElLarqError(f"a file of the data set is shorter than it says: image {wanted} of {len(self._records)} is missing")

@@ -5,8 +5,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from el_larq.data.registry import DATASETS
+from el_larq.data.registry import DATASETS, check_dataset
 from el_larq.doctor.check import LACK, NOTE, OK, Check
+from el_larq.errors import ElLarqError
 
 SECONDS = 20
 
@@ -68,6 +69,16 @@ def _data() -> list[Check]:
         module, package = _DATA_PACKAGES.get(name, (None, ""))
         if module is not None and importlib.util.find_spec(module) is None:
             found.append(Check("data", name, LACK, f"{package} is missing, which brings it", f"pip install {package}"))
+        elif not entry.module and (missing := _not_prepared(name)):
+            found.append(Check("data", name, NOTE, "not prepared by TFDS", missing))
         else:
             found.append(Check("data", name, OK, entry.summary))
     return found
+
+
+def _not_prepared(name: str) -> str | None:
+    try:
+        check_dataset(name)
+    except ElLarqError as error:
+        return str(error).partition("; ")[2]
+    return None

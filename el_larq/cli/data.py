@@ -1,0 +1,91 @@
+"""`el-larq data`."""
+
+from pathlib import Path
+
+import click
+
+from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+
+_CLASSES = 40
+
+
+@click.group()
+def command() -> None:
+    """Look at data sets before training on them. Takes --json and -v, --verbose."""
+
+
+@command.command()
+@click.argument("dataset")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The contact sheet to write: .png or .jpg.")
+@click.option("--count", type=click.IntRange(1, 400), default=49, show_default=True, help="Images on the sheet.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation, as in training.")
+@click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
+@click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
+@click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
+@common_options
+def show(
+    dataset: str,
+    out: Path,
+    count: int,
+    seed: int,
+    image_size: int | None,
+    augment: str | None,
+    data_dir: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """A contact sheet of DATASET as training sees it, with class counts, mean and spread.
+
+    \b
+    el-larq data show dir:my_data -o sheet.png
+    """
+    from el_larq.data.names import with_options
+    from el_larq.data.registry import check_dataset, load_dataset
+    from el_larq.errors import UsageError
+    from el_larq.files import beside, check_writable
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UsageError(f"{out}: a contact sheet is a .png or .jpg")
+    check_writable(out)
+    name = with_options(dataset, data_dir, augment)
+    check_dataset(name)
+
+    start_tensorflow()
+    from el_larq.data.sheet import draw
+
+    data = load_dataset(name, image_size, strict=strict, notify=say)
+    sheet = draw(data, count, seed)
+    with beside(out) as temporary:
+        sheet.picture.save(temporary)
+    counts = data.class_counts()
+    how = data.preprocessing
+    facts = {
+        "sheet": str(out),
+        "dataset": data.name,
+        "image_size": how.height,
+        "channels": how.channels,
+        "images": {"train": data.train_size, "test": data.test_size},
+        "classes": {split: dict(zip(data.labels, of, strict=True)) for split, of in counts.items()} if counts else None,
+        "mean": sheet.mean,
+        "std": sheet.std,
+        "measured_images": sheet.images,
+        "skipped": list(data.skipped),
+        "fingerprint": data.fingerprint,
+        "preprocessing": how.to_dict(),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    if counts:
+        rows = list(zip(data.labels, counts["train"], counts["test"], strict=True))
+        title = f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else "")
+        print_table(title, ("class", "train", "test"), rows[:_CLASSES])
+    else:
+        print(f"{data.name}: {data.num_classes} classes, not counted: the set is read from disk as it is needed")
+    print(f"images     {data.train_size:,} for training, {data.test_size:,} for testing, {how.height}x{how.width}x{how.channels}")
+    print(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
+    print(f"spread     {'  '.join(f'{value:.1f}' for value in sheet.std)}")
+    if data.skipped:
+        print(f"left out   {len(data.skipped)} images that cannot be read")
+    print(f"sheet      {out}")
