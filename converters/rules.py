@@ -119,7 +119,9 @@ def _norm_left(graph: Graph) -> Found:
 
 
 def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
-    return any(tensor is not None and tensor.constant and tensor.elements > 1 for tensor in tensors)
+    """Whether one of them is a constant with one value a channel; a scale by position is no normalization."""
+    constants = [tensor for tensor in tensors if tensor is not None and tensor.constant and tensor.elements > 1]
+    return any(tensor.shape[-1] == tensor.elements for tensor in constants)
 
 
 def _channels(graph: Graph) -> Found:

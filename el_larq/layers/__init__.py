@@ -6,6 +6,7 @@ from el_larq.layers.elastic_link import ElasticLink as ElasticLink
 from el_larq.layers.gated_link import GatedLink as GatedLink
 from el_larq.layers.interacted_bitcount import InteractedBitcount as InteractedBitcount
 from el_larq.layers.leaky_clip import LeakyClip as LeakyClip
+from el_larq.layers.learned_scale import LearnedScale as LearnedScale
 from el_larq.layers.rprelu import RPReLU as RPReLU
 from el_larq.layers.split_channels import SplitChannels as SplitChannels
 from el_larq.layers.ternary_split import TernarySplit as TernarySplit
