@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from el_larq.errors import unknown_name
-from el_larq.methods import bbg, binary, bireal, cibcnn, el, float_, genetic, options, reactnet, tbn, xnor, xnor_pp
+from el_larq.methods import bbg, binary, bireal, cibcnn, el, float_, genetic, options, reactnet, resnete, tbn, xnor, xnor_pp
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
@@ -22,6 +22,7 @@ MODULES = {
         genetic,
         tbn,
         xnor_pp,
+        resnete,
     )
 }
 

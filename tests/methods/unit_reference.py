@@ -85,7 +85,14 @@ def gradients(model: Any, x: np.ndarray, upstream: np.ndarray) -> dict[str, np.n
     return {name: np.asarray(gradient, np.float64) for name, gradient in found.items()}
 
 
-def convert_units(folder: Path, units: Iterable[tuple[Method, Conv]], size: int = 8, channels: int = 32, **options: Any) -> Any:
+def convert_units(
+    folder: Path,
+    units: Iterable[tuple[Method, Conv]],
+    size: int = 8,
+    channels: int = 32,
+    skip: tuple[str, ...] = (),
+    **options: Any,
+) -> Any:
     """A network of these units, saved in both formats, loaded, converted, audited and verified.
 
     Returns the counts of operators, by name.
@@ -106,7 +113,7 @@ def convert_units(folder: Path, units: Iterable[tuple[Method, Conv]], size: int 
             model.save(folder / f"model{suffix}")
         np.testing.assert_array_equal(el_larq.load_model(folder / f"model{suffix}")(pixels), model(pixels))
 
-    job = el_larq.convert(folder / "model.h5", folder / "model.tflite", options=Options(verify_images=32, **options))
+    job = el_larq.convert(folder / "model.h5", folder / "model.tflite", options=Options(verify_images=32, **options), skip=skip)
     details = {entry.step: entry.details for entry in job.report}
     assert details["verify"]["failures"] == ()
     binary = [layer for layer in counts.count(model).layers if layer.binary]
