@@ -66,6 +66,8 @@ class LearnedScale(keras.layers.Layer):
         # convolution for one by channel, and make a file that does not load.
         height, width = self._positions
         channels = x.shape[-1]
+        if height * width == 1:
+            return x * tf.broadcast_to(tf.reshape(scale, [-1]), [channels])
         view = tf.reshape(x, [-1, height * width, channels])
         return tf.reshape(view * tf.reshape(scale, [height * width, -1]), [-1, height, width, channels])
 

@@ -4,7 +4,22 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from el_larq.errors import unknown_name
-from el_larq.methods import bbg, binary, bireal, cibcnn, el, float_, genetic, options, reactnet, resnete, tbn, xnor, xnor_pp
+from el_larq.methods import (
+    bbg,
+    binary,
+    bireal,
+    cibcnn,
+    el,
+    float_,
+    genetic,
+    options,
+    reactnet,
+    real_to_binary,
+    resnete,
+    tbn,
+    xnor,
+    xnor_pp,
+)
 from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
@@ -23,6 +38,7 @@ MODULES = {
         tbn,
         xnor_pp,
         resnete,
+        real_to_binary,
     )
 }
 

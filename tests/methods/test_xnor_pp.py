@@ -108,3 +108,14 @@ def test_every_shape_converts_and_all_but_c_leave_one_multiplication(tmp_path: P
     assert operators["ADD"] <= 4
     findings = check_graph(parse((tmp_path / "model.tflite").read_bytes()))
     assert "norm-left" not in {finding.rule for finding in findings}
+
+
+@pytest.mark.parametrize("skip", [(), ("fold",)])
+def test_maps_of_one_position_convert_too(tmp_path: Path, skip: tuple[str, ...]):
+    """There the scale by position is one by channel, and LCE merges what it can reach, view or not."""
+    names = ("chw", "c_hw", "c_h_w")
+    methods = [get_method("xnor_pp", chosen={"shape": name}) for name in names]
+    units = [(method, Conv(f"u{index}", 32, 3, 1 if index else 2)) for index, method in enumerate(methods)]
+    operators = reference.convert_units(tmp_path, units, size=2, skip=skip)
+    assert operators["LceBconv2d"] == 3
+    assert "MUL" not in operators
