@@ -23,6 +23,7 @@ class Options:
         verify_images: how many images to verify with.
         modules: Python modules to import before loading, for layers of one's own.
         allow: names of audit rules that may fail.
+        trust: run whatever code the model's file holds, at whatever size.
         by_layer: when verification fails, say how many signs depart at each binary convolution.
     """
 
@@ -32,6 +33,7 @@ class Options:
     modules: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     by_layer: bool = False
+    trust: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ def load(job: Job) -> Job:
     model, model_card = job.loaded, job.card
     if job.source is not None:
         import_modules(job.options.modules)
-        model, model_card = load_model(job.source), card.read(job.source)
+        model, model_card = load_model(job.source, trust=job.options.trust), card.read(job.source)
     if model is None:
         raise ElLarqError("nothing to convert: give a model or the file of one")
     model = with_static_input(model, job.options.image_size)

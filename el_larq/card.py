@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, summarize
+from el_larq.files import parse_json
 
 SCHEMA = 1
 NAME = "el_larq_card"
 _MEMBER = f"{NAME}.json"
+
+MAX_BYTES = 16 * 2**20
+"""Of a card: labels of thousands of classes take some hundred kilobytes."""
 
 Card = dict[str, Any]
 
@@ -27,7 +31,7 @@ def dump(card: Card) -> bytes:
 def parse(content: bytes | str, source: str) -> Card:
     """A card from its JSON; raises ElLarqError when it is none."""
     try:
-        card = json.loads(content)
+        card = parse_json(content)
     except ValueError:
         card = None
     if not isinstance(card, dict):
@@ -48,19 +52,37 @@ def attach(path: Path, card: Card) -> None:
 
 
 def read(path: Path) -> Card:
-    """The card in an .h5 or .keras file, or an empty one."""
+    """The card in an .h5 or .keras file, or an empty one.
+
+    Raises:
+        ElLarqError: the card, or what holds it, is damaged.
+    """
+    if path.is_dir():
+        return {}
+    try:
+        content = _stored(path)
+    except Exception as error:  # h5py and zipfile raise many kinds of error for damage
+        raise ElLarqError(
+            f"{path}: its el-larq card cannot be read ({summarize(error)}); convert or train the model again"
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, (str, bytes)) or len(content) > MAX_BYTES:
+        raise ElLarqError(f"{path}: its el-larq card is damaged; convert or train the model again")
+    return parse(content, str(path))
+
+
+def _stored(path: Path) -> Any:
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
             if _MEMBER not in archive.namelist():
-                return {}
-            return parse(archive.read(_MEMBER), str(path))
-    if path.is_dir():
-        return {}
+                return None
+            with archive.open(_MEMBER) as member:
+                return member.read(MAX_BYTES + 1)
     import h5py
 
     with h5py.File(path, "r") as file:
-        content = file.attrs.get(NAME)
-    return {} if content is None else parse(content, str(path))
+        return file.attrs.get(NAME)
 
 
 def preprocessing(card: Card, source: str) -> Preprocessing | None:

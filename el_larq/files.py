@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,28 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The content of a file; a missing or unreadable one is one clear line."""
+MAX_BYTES = 1 << 31
+"""Larger files are refused before they are read; TFLite's own format ends at 2 GiB."""
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
+    """The content of a file; a missing or unreadable one, one of more than ``limit`` bytes or no file at all is one clear line."""
+    path = Path(path)
     try:
-        return Path(path).read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not path.is_dir():
+            raise ElLarqError(f"cannot read {path}: it is a device or a pipe and no file")
+        if status.st_size > limit:
+            raise ElLarqError(f"cannot read {path}: {status.st_size:,} bytes are more than the {limit:,} that such a file may have")
+        with open(path, "rb") as file:
+            return file.read(limit)
     except OSError as error:
         raise ElLarqError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def parse_json(content: str | bytes) -> Any:
+    """JSON from a file that may be damaged; raises ValueError also for what is nested too deep, or no text."""
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error

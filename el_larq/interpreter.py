@@ -1,10 +1,20 @@
 """Running a .tflite in this process with LCE's interpreter."""
 
+from typing import Any
+
 import numpy as np
 
 from el_larq import tflite
 from el_larq.errors import ElLarqError, summarize
 from el_larq.native_output import captured_stderr, cause
+
+
+def import_lce() -> Any:
+    """LCE with its interpreter. It imports TensorFlow; tf.keras must be decided by then, which importing el_larq has done."""
+    import larq_compute_engine as lce
+
+    _ = lce.testing.Interpreter
+    return lce
 
 
 class Interpreter:
@@ -20,9 +30,7 @@ class Interpreter:
     def __init__(self, content: bytes, *, threads: int = 1, indirect: bool = True, source: str = "the .tflite"):
         self.graph = tflite.parse(content, source)
         self.source = source
-        # LCE imports TensorFlow; tf.keras must already be decided, which importing el_larq has done.
-        import larq_compute_engine as lce
-
+        lce = import_lce()
         with captured_stderr() as printed:
             try:
                 self._interpreter = lce.testing.Interpreter(
@@ -52,7 +60,10 @@ class Interpreter:
         """All outputs, each (N, ...), for inputs (N, ...) of `input_shape`."""
         if tuple(images.shape[1:]) != self.input_shape:
             raise ElLarqError(f"{self.source}: takes inputs of shape {self.input_shape}; got {tuple(images.shape[1:])}")
-        outputs = self._interpreter.predict(images, verbose=0)
+        try:
+            outputs = self._interpreter.predict(images, verbose=0)
+        except (RuntimeError, ValueError) as error:
+            raise ElLarqError(f"{self.source}: LCE's interpreter cannot run it: {summarize(error)}") from error
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
     def run_real(self, images: np.ndarray) -> np.ndarray:

@@ -54,6 +54,14 @@ _NUMPY = {
 }
 _PADDINGS = ("same", "valid")
 
+# Parts of a flatbuffer may overlap, so that a small file can describe gigabytes. Real files share little: some strings.
+_SHARING, _FLOOR = 4, 1 << 16
+# A graph of ten thousand operators is a large language model; planning its memory takes time with the square of them.
+MAX_OPERATORS = 10_000
+MAX_DIMENSIONS = 16
+# LCE's options take some hundred bytes; other custom operators' are not used.
+MAX_CUSTOM_OPTIONS, MAX_ENTRIES = 1 << 14, 64
+
 # What reading damaged bytes can raise; AssertionError comes from flexbuffers.
 _DAMAGE = (
     struct.error,
@@ -147,6 +155,7 @@ def parse(content: bytes, source: str = "the .tflite") -> Graph:
 class _Reader:
     def __init__(self, content: bytes):
         self.content = content
+        self._work = _SHARING * len(content) + _FLOOR
         self.root = Table(content, types.UOffsetTFlags.py_type(struct.unpack_from("<I", content)[0]))
 
     def graph(self) -> Graph:
@@ -156,6 +165,8 @@ class _Reader:
         buffers = [self._bytes(buffer, 0) for buffer in self._tables(self.root, 4)]
         codes = [self._operator_name(code) for code in self._tables(self.root, 1)]
         tensors = tuple(self._tensor(i, table, buffers) for i, table in enumerate(self._tables(subgraphs[0], 0)))
+        if self._vector(subgraphs[0], 3, 4)[1] > MAX_OPERATORS:
+            raise ElLarqError(f"more than {MAX_OPERATORS:,} operators; no network that LCE is made for has so many")
         operators = tuple(self._operator(i, table, codes, tensors) for i, table in enumerate(self._tables(subgraphs[0], 3)))
         metadata = {self._string(m, 0): buffers[self._number(m, 1, "<I")] for m in self._tables(self.root, 6)}
         return Graph(
@@ -177,6 +188,8 @@ class _Reader:
     def _tensor(self, index: int, table: Table, buffers: list[bytes]) -> Tensor:
         kind = self._number(table, 1, "<b")
         shape = tuple(self._integers(table, 0))
+        if len(shape) > MAX_DIMENSIONS:
+            raise ValueError("a tensor of too many dimensions")
         return Tensor(
             index,
             self._string(table, 3),
@@ -197,8 +210,7 @@ class _Reader:
     def _options(self, name: str, table: Table) -> dict[str, Any]:
         custom = self._bytes(table, 5)
         if custom:
-            loaded = flexbuffers.Loads(custom)
-            return loaded if isinstance(loaded, dict) else {}
+            return _flat_options(custom)
         position = self._offset(table, 4)
         reader: Callable[[Table], dict[str, Any]] | None = _OPTIONS.get(name, lambda _: None)(self)
         if not position or reader is None:
@@ -249,6 +261,9 @@ class _Reader:
             return 0, 0
         start, length = table.Vector(offset), table.VectorLen(offset)
         self._within(start, length * item)
+        self._work -= length * item
+        if self._work < 0:
+            raise ElLarqError("a damaged .tflite: its parts overlap and describe more than it holds")
         return start, length
 
     def _tables(self, table: Table, number: int) -> list[Table]:
@@ -265,6 +280,23 @@ class _Reader:
 
     def _string(self, table: Table, number: int) -> str:
         return self._bytes(table, number).decode(errors="replace")
+
+
+def _flat_options(content: bytes) -> dict[str, Any]:
+    """The numbers and strings in a FlexBuffers map. Vectors and maps inside it are left out: they may contain each other."""
+    if len(content) > MAX_CUSTOM_OPTIONS:
+        return {}
+    root = flexbuffers.GetRoot(content)
+    if not root.IsMap:
+        return {}
+    entries = root.AsMap
+    if len(entries) > MAX_ENTRIES:
+        return {}
+    found = {}
+    for key, value in zip(entries.Keys, entries.Values, strict=True):
+        if value.IsBool or value.IsInt or value.IsFloat or value.IsString:
+            found[key.AsKey] = value.Value
+    return found
 
 
 _OPTIONS: dict[str, Callable[[_Reader], Callable[[Table], dict[str, Any]]]] = {

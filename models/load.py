@@ -1,22 +1,33 @@
-"""Loading a Keras model from .h5, .keras or a SavedModel folder, with Larq's and this project's layers known."""
+"""Loading a Keras model from .h5, .keras or a SavedModel folder, with Larq's and this project's layers known.
+
+A file may come from a stranger. Before Keras sees it, its configuration (`guard`), its graphs (`saved_graphs`) and its container
+(`containers`) are checked; while Keras builds it, the size of each variable is, before memory is taken. docs/safety.md says what
+that keeps out and what it does not.
+"""
 
 import importlib
-import json
-import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import h5py
 import larq  # noqa: F401  (registers its layers and quantizers)
+import tensorflow as tf
 import tf_keras as keras
 
-import el_larq.layers
-import el_larq.quantizers  # noqa: F401
+import el_larq.layers  # noqa: F401  (registers this project's)
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.files import read_bytes
+from el_larq.models import containers
+from el_larq.models.guard import check_config
+from el_larq.models.saved_graphs import check_graphs
 from el_larq.native_output import without_warnings
 
 FORMATS = (".h5", ".hdf5", ".keras")
+
+MAX_ACTIVATION = 2**27
+"""Values of one tensor for one image; as float32 they take half a gigabyte."""
 
 
 def import_modules(modules: tuple[str, ...]) -> None:
@@ -28,104 +39,97 @@ def import_modules(modules: tuple[str, ...]) -> None:
             raise UsageError(f"cannot import module {name!r}: {summarize(error)}; is it on PYTHONPATH?") from error
 
 
-def load_model(path: str | Path) -> keras.Model:
-    """A Keras model with everything but its optimizer; nothing in the file is executed.
+def load_model(path: str | Path, trust: bool = False) -> keras.Model:
+    """A Keras model with everything but its optimizer; nothing in the file is executed unless it is trusted.
+
+    Arguments:
+        trust: load it as Keras does, with whatever code is in it and at whatever size.
 
     Raises:
-        ElLarqError: no such file, not a model, damaged, weights only, or one that holds code.
+        ElLarqError: no such file, not a model, damaged, weights only, one that holds code, or larger than its file allows.
     """
     path = Path(path)
     if not path.exists():
         raise ElLarqError(f"{path}: no such file")
+    _check(path, trust)
+    limit = containers.allowance(path)
     try:
-        config = _read_config(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ElLarqError(f"{path}: a damaged or truncated model file; save the model again") from error
-    _refuse_code(config, path)
-    if path.suffix == ".keras":
-        _require_known(config, path)
-    try:
-        with without_warnings():
-            model = keras.models.load_model(path, compile=False)
+        with without_warnings(), _limited_variables(None if trust else limit, path) as refused:
+            model = keras.models.load_model(path, compile=False, **({"safe_mode": not trust} if path.suffix == ".keras" else {}))
+    except ElLarqError:
+        raise
     except Exception as error:  # Keras raises nearly every kind of error for a file it cannot use
+        if refused:
+            raise refused[0] from error
         hint = ""
         if "nknown layer" in str(error) or "Could not locate" in str(error) or "Unknown object" in str(error):
             hint = "; name the module that registers it with --import MODULE"
         raise ElLarqError(f"{path}: cannot be loaded: {summarize(error)}{hint}") from error
+    if refused:  # a SavedModel's loader tries another way when one fails
+        raise refused[0]
     if not isinstance(model, keras.Model):
         raise ElLarqError(f"{path}: not a Keras model; save one with model.save()")
+    if not trust:
+        _check_activations(model, path)
     return model
 
 
-def _read_config(path: Path) -> Any:
-    """The model's configuration as JSON, read without Keras."""
+def _check(path: Path, trust: bool) -> None:
+    """Refuse a file by what is in it, before Keras reads it."""
     if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
-            raise ElLarqError(f"{path}: a folder without saved_model.pb is no SavedModel")
-        if not (path / "keras_metadata.pb").is_file():
-            raise ElLarqError(f"{path}: a SavedModel without Keras layers; save it with model.save() from tf-keras")
-        return _saved_model_config(path)
+        containers.check_folder(path)
+        configs = containers.metadata_configs(read_bytes(path / "keras_metadata.pb"), path)
+        if not trust:
+            check_graphs(read_bytes(path / "saved_model.pb"), str(path), containers.allowance(path))
+            check_config(configs, str(path), traced=True)
+        return
     if path.suffix not in FORMATS:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
-    if path.suffix == ".keras":
-        if not zipfile.is_zipfile(path):
-            raise ElLarqError(f"{path}: not a .keras file, or a truncated one; save the model again")
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
-    if not h5py.is_hdf5(path):
-        raise ElLarqError(f"{path}: not an HDF5 file; save the model with model.save('model.h5')")
-    with h5py.File(path, "r") as file:
-        if "model_config" not in file.attrs:
-            raise ElLarqError(f"{path}: holds weights only; save the whole model with model.save(), not save_weights()")
-        config: Any = file.attrs["model_config"]
-        return json.loads(config.decode() if isinstance(config, bytes) else config)
+    read = containers.keras_config if path.suffix == ".keras" else containers.h5_config
+    config = read(path, trust=trust)
+    if not trust:
+        check_config(config, str(path))
 
 
-def _saved_model_config(path: Path) -> list[Any]:
-    """What a SavedModel says of its Keras layers, a JSON text each."""
-    from google.protobuf.message import DecodeError
-    from tf_keras.protobuf import saved_metadata_pb2
+@contextmanager
+def _limited_variables(limit: int | None, path: Path) -> Iterator[list[ElLarqError]]:
+    """Refuse variables of more than ``limit`` bytes together; yields the refusals, since Keras wraps or swallows errors."""
+    refused: list[ElLarqError] = []
+    taken = 0
 
-    metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
-    except DecodeError as error:
-        raise ValueError("keras_metadata.pb is damaged") from error
-    return [json.loads(node.metadata) for node in metadata.nodes if node.metadata]
+    def create(next_creator: Any, **arguments: Any) -> Any:
+        nonlocal taken
+        shape, value = arguments.get("shape"), arguments.get("initial_value")
+        if shape is None and hasattr(value, "shape"):
+            shape = value.shape
+        sizes = tf.TensorShape(shape)
+        size = tf.dtypes.as_dtype(arguments.get("dtype") or tf.float32).size
+        taken += size * prod(int(dimension or 1) for dimension in sizes) if sizes.rank is not None else 0
+        if limit is not None and taken > limit:
+            refused.append(
+                ElLarqError(
+                    f"{path}: its layers claim {taken:,} bytes of weights, more than a file of its size holds; "
+                    f"save the model again, {containers.TRUST}"
+                )
+            )
+            raise refused[-1]
+        return next_creator(**arguments)
 
-
-def _require_known(config: Any, path: Path) -> None:
-    """A .keras file names the module of each object; those of neither Keras nor an imported module cannot be made."""
-    stack = [config]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            name, module = node.get("registered_name"), node.get("module")
-            foreign = isinstance(name, str) and isinstance(module, str) and not module.startswith(("keras", "tf_keras"))
-            if foreign and keras.utils.get_registered_object(name) is None:
-                raise ElLarqError(f"{path}: unknown object {name!r} of module {module}; name it with --import {module}")
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
-
-
-def _refuse_code(config: Any, path: Path) -> None:
-    """A Lambda layer holds marshalled Python code, which Keras would run from .h5."""
-    for name in _class_names(config):
-        if name in ("Lambda", "__lambda__"):
-            raise ElLarqError(f"{path}: holds a Lambda layer, which is code; replace it by a layer class and --import it")
+    with tf.variable_creator_scope(create):
+        yield refused
 
 
-def _class_names(node: Any) -> Iterator[str]:
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            if isinstance(node.get("class_name"), str):
-                yield node["class_name"]
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
+def _check_activations(model: keras.Model, path: Path) -> None:
+    """Layers can make gigabytes of one image without having any weights."""
+    for layer in model._flatten_layers():
+        for node in layer.inbound_nodes:
+            for tensor in tf.nest.flatten(node.outputs):
+                values = prod(int(size or 1) for size in tuple(tensor.shape)[1:])
+                if values > MAX_ACTIVATION:
+                    raise ElLarqError(
+                        f"{path}: its layer {layer.name} makes {values:,} values of one image, more than {MAX_ACTIVATION:,}; "
+                        f"use smaller images, {containers.TRUST}"
+                    )
 
 
 def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model:

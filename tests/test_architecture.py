@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = ("__init__", "_version", "card", "errors", "files", "interpreter", "native_output", "tflite", "tflite_operators")
+BASE = (
+    "__init__",
+    "_version",
+    "card",
+    "child",
+    "errors",
+    "files",
+    "interpreter",
+    "limited_interpreter",
+    "native_output",
+    "tflite",
+    "tflite_operators",
+)
 """The top-level modules of el_larq: everything may import these."""
 
 MAY_IMPORT = {

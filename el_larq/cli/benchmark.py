@@ -37,6 +37,7 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option("--folder", help="Where on the device to work; it chooses a place itself otherwise.")
 @click.option("--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config.")
 @click.option("--against", help="Also measure a rival: int8-mobilenetv2.")
+@click.option("--trust", is_flag=True, help="On this machine, run the models without limits of memory and time.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder.")
 @common_options
 def command(models: tuple[Path, ...], target: str, against: str | None, out: Path, as_json: bool, **options: Any) -> None:
@@ -74,19 +75,19 @@ def _in_process(
     runs: int,
     warmup: int,
     profile: bool,
+    trust: bool,
     **_options: Any,
 ) -> None:
     from el_larq.errors import UsageError
 
     if profile:
         raise UsageError("--profile needs the benchmark binary: on this machine give one with --binary")
-    start_tensorflow()
     from el_larq.devices import record
-    from el_larq.devices.local import caveat, measure
+    from el_larq.devices.local import caveat, measure_apart
     from el_larq.devices.local_shell import LocalTarget
     from el_larq.devices.probe import probe
 
-    results = measure(models, threads=threads, runs=runs, warmup=warmup)
+    results = measure_apart(models, threads=threads, runs=runs, warmup=warmup, trust=trust)
     device = probe(LocalTarget(), ".", time.time()).to_dict()
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     rows, paths = [], []
@@ -125,6 +126,7 @@ def _on_device(
     from el_larq.devices.comparison import compare
     from el_larq.devices.targets import open_target
 
+    options.pop("trust")  # a device runs the benchmark's own binary, in a process of its own
     way = open_target(target, ssh_config=options.pop("ssh_config"))
     plan = Plan(models, marks=marks, **options)
     paths: list[str] = []

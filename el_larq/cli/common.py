@@ -29,6 +29,14 @@ def _keep_verbose(context: click.Context, _parameter: click.Parameter, value: bo
     context.meta["verbose"] = value
 
 
+def model_options(function: Callable[..., None]) -> Callable[..., None]:
+    """--import and --trust, for every command that opens a model that others may have made. docs/safety.md says what they open."""
+    function = click.option(
+        "--trust", is_flag=True, help="Run whatever code the model holds, at whatever size; for files whose maker you know."
+    )(function)
+    return click.option("--import", "modules", multiple=True, help="A module that registers layers of your own.")(function)
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow without what its C++ side says of missing GPUs; with -v, with it."""
     quiet = contextlib.nullcontext() if click.get_current_context().meta.get("verbose") else captured_stderr()
@@ -37,6 +45,13 @@ def start_tensorflow() -> None:
 
         tensorflow = importlib.import_module("tensorflow")
         tensorflow.config.list_physical_devices()
+
+
+def import_layers(modules: tuple[str, ...]) -> None:
+    """Import users' own modules, after TensorFlow has started."""
+    from el_larq.models.load import import_modules
+
+    import_modules(modules)
 
 
 def print_json(content: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import common_options, model_options, print_json, print_table, say, start_tensorflow
 from el_larq.converters.steps import STEPS, check_skip
 
 
@@ -14,12 +14,12 @@ from el_larq.converters.steps import STEPS, check_skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
 @click.option("--skip", multiple=True, help="Leave a step out: audit or verify.")
 @click.option("--allow", multiple=True, help="Let an audit rule fail, by name.")
-@click.option("--import", "modules", multiple=True, help="A module that registers layers of your own.")
 @click.option("--image-size", type=int, help="Input size, for a model that leaves it open.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--by-layer", is_flag=True, help="Where a verification fails, say at which layers signs depart.")
 @click.option("--table", is_flag=True, help="Show every convolution, its bits, and the operator it became.")
+@model_options
 @common_options
 def command(
     model: Path,
@@ -32,6 +32,7 @@ def command(
     verify_images: int,
     by_layer: bool,
     table: bool,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Convert MODEL (.h5, .keras or a SavedModel folder) for Larq Compute Engine; audit and verify the result.
@@ -51,7 +52,7 @@ def command(
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
 
-    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer)
+    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust)
     job = convert(
         model,
         out,

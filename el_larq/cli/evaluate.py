@@ -4,17 +4,29 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, print_table, say, start_tensorflow
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--dataset", help="el-larq list datasets. [default: the one the model was trained on]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
 @click.option("--images", type=click.IntRange(1), help="Only so many, spread evenly over the test split.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for a .tflite. [default: one for each core]")
+@model_options
 @common_options
-def command(model: Path, dataset: str | None, out: Path | None, images: int | None, workers: int | None, as_json: bool) -> None:
+def command(
+    model: Path,
+    dataset: str | None,
+    data_dir: Path | None,
+    out: Path | None,
+    images: int | None,
+    workers: int | None,
+    modules: tuple[str, ...],
+    trust: bool,
+    as_json: bool,
+) -> None:
     """Accuracy of MODEL (.h5, .keras, SavedModel or .tflite) on the test split of a data set.
 
     Leaves evaluation.json, confusion.svg and reliability.svg. An interrupted evaluation goes on where it stopped.
@@ -22,15 +34,18 @@ def command(model: Path, dataset: str | None, out: Path | None, images: int | No
     \b
     el-larq evaluate model.tflite
     """
-    from el_larq.data.registry import DATASETS
-    from el_larq.errors import ElLarqError, unknown_name
+    from el_larq.data.names import with_options
+    from el_larq.data.registry import check_dataset
+    from el_larq.errors import ElLarqError
 
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
-    if dataset is not None and dataset not in DATASETS:
-        raise unknown_name("data set", dataset, DATASETS)
+    if dataset is not None:
+        dataset = with_options(dataset, data_dir)
+        check_dataset(dataset)
     if model.suffix != ".tflite":
         start_tensorflow()
+        import_layers(modules)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -46,6 +61,7 @@ def command(model: Path, dataset: str | None, out: Path | None, images: int | No
             out=out,
             images=images,
             workers=workers,
+            trust=trust,
             notify=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, start_tensorflow
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--binary", is_flag=True, help="The binary kernels as packed bits and scales; the one form there is.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .npz to write.")
+@model_options
 @common_options
-def command(model: Path, binary: bool, out: Path, as_json: bool) -> None:
+def command(model: Path, binary: bool, out: Path, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
     """Write the binary kernels of MODEL (.h5, .keras, SavedModel or .tflite) as packed bits, a bit a weight, with scales.
 
     Keras files hold the real-valued kernels that training works on; only their signs matter afterwards.
@@ -30,9 +31,10 @@ def command(model: Path, binary: bool, out: Path, as_json: bool) -> None:
     check_writable(out)
     if model.suffix != ".tflite":
         start_tensorflow()
+        import_layers(modules)
     from el_larq.inspection.weights import binary_layers, write_weights
 
-    layers = binary_layers(model)
+    layers = binary_layers(model, trust=trust)
     write_weights(layers, out, model.name)
     bits = sum(layer.signs.size for layer in layers)
     if as_json:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, print_table, say, start_tensorflow
 
 if TYPE_CHECKING:
     from el_larq.inspection.summary import Inspection
@@ -22,8 +22,11 @@ _SHOWN = ("schema", "inputs", "outputs")
 )
 @click.option("--audit", is_flag=True, help="Check a .tflite for what LCE runs slowly or not at all; exit 1 on errors.")
 @click.option("--total", is_flag=True, help="Totals only, without the table.")
+@model_options
 @common_options
-def command(model: Path, picture: Path | None, audit: bool, total: bool, as_json: bool) -> None:
+def command(
+    model: Path, picture: Path | None, audit: bool, total: bool, modules: tuple[str, ...], trust: bool, as_json: bool
+) -> None:
     """Say what MODEL (.h5, .keras, SavedModel, or anybody's .tflite) weighs, computes and needs.
 
     A .tflite needs neither TensorFlow nor LCE for that.
@@ -43,7 +46,8 @@ def command(model: Path, picture: Path | None, audit: bool, total: bool, as_json
         check_writable(picture)
     if model.suffix != ".tflite":
         start_tensorflow()
-    inspection = inspect(model)
+        import_layers(modules)
+    inspection = inspect(model, trust=trust)
     if picture is not None:
         from el_larq.inspection.plot import plot
 

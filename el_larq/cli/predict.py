@@ -5,15 +5,16 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, start_tensorflow
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes.")
+@model_options
 @common_options
-def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
+def command(model: Path, images: tuple[Path, ...], top: int, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
     """Classify IMAGES with MODEL (.h5, .keras, SavedModel or .tflite)."""
     from el_larq.data.preprocessing import open_image
     from el_larq.errors import ElLarqError
@@ -23,10 +24,12 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> N
     for image in images:
         open_image(image)
 
-    start_tensorflow()
+    if model.suffix != ".tflite":  # which runs in a process of its own
+        start_tensorflow()
+        import_layers(modules)
     from el_larq.evaluation.predict import predict
 
-    predictions = predict(model, list(images), top=top)
+    predictions = predict(model, list(images), top=top, trust=trust)
     if as_json:
         print_json([asdict(prediction) for prediction in predictions])
         return

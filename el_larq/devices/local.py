@@ -9,12 +9,18 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from el_larq.child import Child, Died, limit_memory
+from el_larq.child import notify as tell
 from el_larq.devices.result import Measurement
 from el_larq.files import read_bytes
-from el_larq.interpreter import Interpreter
+from el_larq.interpreter import Interpreter, import_lce
+from el_larq.limited_interpreter import SECONDS_TO_LOAD, SECONDS_TO_START, clear_death
+from el_larq.native_output import captured_stderr
+from el_larq.tflite import parse
 
 ARM = ("aarch64", "arm64", "armv7l", "armv8l")
 
@@ -26,6 +32,7 @@ def measure(
     runs: int = 50,
     warmup: int = 5,
     notify: Callable[[int, int], None] = lambda done, total: None,
+    begin: Callable[[str], None] = lambda path: None,
 ) -> list[Measurement]:
     """Latencies of several models, interleaved run by run so that whatever slows the machine down slows all of them.
 
@@ -35,6 +42,7 @@ def measure(
     Arguments:
         runs: how many inferences of each model and number of threads count; ``warmup`` more before them do not.
         notify: called with the inferences done and their total.
+        begin: called with a file before it is loaded or run.
 
     Raises:
         ElLarqError: a file is missing or no .tflite, before anything is measured.
@@ -43,12 +51,16 @@ def measure(
     results = []
     total, done = (warmup + runs) * len(contents) * len(threads), 0
     for count in threads:
-        interpreters = {path: Interpreter(content, threads=count, source=path) for path, content in contents.items()}
+        interpreters = {}
+        for path, content in contents.items():
+            begin(path)
+            interpreters[path] = Interpreter(content, threads=count, source=path)
         random = np.random.default_rng(0)
         inputs = {path: interpreter.random_input(random) for path, interpreter in interpreters.items()}
         latencies: dict[str, list[float]] = {path: [] for path in contents}
         for run in range(warmup + runs):
             for path, interpreter in interpreters.items():
+                begin(path)
                 start = time.perf_counter()
                 interpreter.run(inputs[path])
                 elapsed = time.perf_counter() - start
@@ -60,6 +72,55 @@ def measure(
             sha256 = hashlib.sha256(content).hexdigest()
             results.append(Measurement(path, sha256, "local", count, "indirect, XNNPACK", warmup, tuple(latencies[path])))
     return results
+
+
+def measure_apart(
+    paths: Sequence[str | Path],
+    *,
+    threads: Sequence[int] = (1,),
+    runs: int = 50,
+    warmup: int = 5,
+    trust: bool = False,
+    notify: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measurement]:
+    """`measure` in a process of its own, for files that others made; with limits of memory and time, unless they are trusted.
+
+    Raises:
+        ElLarqError: as `measure`; or a file crashes LCE's interpreter, hangs it, or makes it take all the memory.
+    """
+    contents = {str(path): read_bytes(path) for path in paths}
+    for path, content in contents.items():
+        parse(content, path)
+    at = next(iter(contents), "")
+
+    def hear(kind: str, *content: Any) -> None:
+        nonlocal at
+        if kind == "done":
+            notify(*content)
+        elif kind == "at":
+            (at,) = content
+
+    with Child() as child:
+        try:
+            child.send(_measure_here, [str(path) for path in paths], tuple(threads), runs, warmup, trust)
+            return child.receive(None if trust else SECONDS_TO_LOAD, hear, first=None if trust else SECONDS_TO_START)
+        except Died as error:
+            raise clear_death(error, at) from None
+
+
+def _measure_here(paths: list[str], threads: tuple[int, ...], runs: int, warmup: int, trust: bool) -> list[Measurement]:
+    with captured_stderr():
+        import_lce()
+        if not trust:
+            limit_memory()
+        return measure(
+            paths,
+            threads=threads,
+            runs=runs,
+            warmup=warmup,
+            notify=lambda done, total: tell("done", done, total),
+            begin=lambda path: tell("at", path),
+        )
 
 
 def caveat() -> str:

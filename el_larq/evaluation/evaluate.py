@@ -5,16 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from el_larq import __version__, card, tflite
-from el_larq.data.dataset import Dataset
+from el_larq.data.dataset import Dataset, View
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
-from el_larq.errors import ElLarqError, UsageError
+from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.state import State
 from el_larq.evaluation.workers import Workers
@@ -23,12 +24,14 @@ from el_larq.files import read_bytes, write_json
 # Images a worker takes at a time, and Keras in a batch; seconds between two savings of the state.
 CHUNK = 32
 BATCH = 256
+# Values of the largest tensor of a batch, which is made smaller for models that make more.
+BATCH_VALUES = 2**27
 SAVE_EVERY = 10.0
 
 REPORT = "evaluation.json"
 
-Run = Callable[[np.ndarray, int], Iterator[np.ndarray]]
-"""From all images, uint8 (N, H, W, C), and a first one to the outputs from there on, chunk by chunk."""
+Run = Callable[[Any, int], Iterator[np.ndarray]]
+"""From all images, in uint8 slices (n, H, W, C), and a first one to the outputs from there on, chunk by chunk."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def evaluate(
     out: str | Path | None = None,
     images: int | None = None,
     workers: int | None = None,
+    trust: bool = False,
     notify: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Scores on the test split, with evaluation.json and pictures in a folder.
@@ -80,6 +84,7 @@ def evaluate(
             one of the same model, data and number of images goes on from it.
         images: only so many, spread evenly over the split.
         workers: processes for a .tflite; None takes one for each core.
+        trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
         notify: called with the images done and their total.
 
     Raises:
@@ -89,21 +94,21 @@ def evaluate(
     from el_larq.evaluation.pictures import draw
 
     path = Path(model)
-    opened = _open_tflite(path, workers) if path.suffix == ".tflite" else _open_keras(path)
+    opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
     preprocessing = card.preprocessing(opened.card, str(path))
     data = _data(dataset, opened, preprocessing, path)
     preprocessing = preprocessing or data.preprocessing
-    index = np.arange(len(data.test))
+    index = np.arange(data.test_size)
     if images is not None and images < len(index):
         index = np.linspace(0, len(index) - 1, images).astype(int)
-    folder = Path(out) if out is not None else Path("evaluations") / f"{path.resolve().parent.name}-{path.name}-{data.name}"
+    folder = Path(out) if out is not None else Path("evaluations") / f"{path.resolve().parent.name}-{path.name}-{data.slug}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ElLarqError(f"cannot write to {folder}: {error.strerror or error}") from error
     key = {
         "model": opened.sha256,
-        "dataset": [data.name, data.version, *data.test.images.shape],
+        "dataset": [data.name, data.version, data.fingerprint, data.test_size, *data.preprocessing.input_shape],
         "preprocessing": preprocessing.to_dict(),
         "images": len(index),
     }
@@ -111,13 +116,14 @@ def evaluate(
     start = time.monotonic()
     before = state.load()
     with opened.start(preprocessing) as run:
-        outputs = _compute(run, data.test.images[index], before, state, notify)
+        view = data.test_view(index)
+        outputs = _compute(run, view, before, state, notify)
     if outputs.ndim != 2 or outputs.shape[1] != data.num_classes:
         raise ElLarqError(
             f"{path}: puts out {outputs.shape[1:]} for {data.num_classes} classes of {data.name}; name its own --dataset"
         )
     try:
-        scores = score(outputs, data.test.labels[index], data.labels)
+        scores = score(outputs, view.labels, data.labels)
     except ValueError as error:
         raise ElLarqError(f"{path}: cannot be scored: {error}") from error
     now = len(index) - (0 if before is None else len(before))
@@ -128,9 +134,7 @@ def evaluate(
     return result
 
 
-def _compute(
-    run: Run, images: np.ndarray, before: np.ndarray | None, state: State, notify: Callable[[int, int], None]
-) -> np.ndarray:
+def _compute(run: Run, images: View, before: np.ndarray | None, state: State, notify: Callable[[int, int], None]) -> np.ndarray:
     """All outputs, those computed before first; what there is is saved from time to time and when this is interrupted."""
     parts = [] if before is None else [before]
     done = sum(map(len, parts))
@@ -166,7 +170,7 @@ def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preproc
     if isinstance(dataset, str):
         if height != width:
             raise UsageError(f"{path}: takes images of {height}x{width}; data sets come in squares only")
-        dataset = load_dataset(dataset, height)
+        dataset = load_dataset(dataset, height, preprocessing=preprocessing)
     if dataset.preprocessing.input_shape != opened.input_shape:
         raise UsageError(
             f"{path}: takes inputs of shape {opened.input_shape}; images of {dataset.name} are {dataset.preprocessing.input_shape}"
@@ -174,7 +178,7 @@ def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preproc
     return dataset
 
 
-def _open_tflite(path: Path, workers: int | None) -> _Opened:
+def _open_tflite(path: Path, workers: int | None, trust: bool) -> _Opened:
     content = read_bytes(path)
     graph = tflite.parse(content, str(path))
     if len(graph.inputs) != 1:
@@ -183,7 +187,10 @@ def _open_tflite(path: Path, workers: int | None) -> _Opened:
     model_card = card.parse(stored, str(path)) if stored else {}
     shape = tuple(graph.inputs[0].shape[1:])
     return _Opened(
-        hashlib.sha256(content).hexdigest(), shape, model_card, lambda p: _TfliteRun(Workers(content, str(path), p, workers))
+        hashlib.sha256(content).hexdigest(),
+        shape,
+        model_card,
+        lambda p: _TfliteRun(Workers(content, str(path), p, workers, trust=trust)),
     )
 
 
@@ -199,21 +206,22 @@ class _TfliteRun:
         self.workers.__exit__(*reason)
 
 
-def _open_keras(path: Path) -> _Opened:
+def _open_keras(path: Path, trust: bool) -> _Opened:
     from el_larq.models.load import load_model
 
-    model = load_model(path)
+    model = load_model(path, trust=trust)
     if len(model.inputs or []) != 1:
         raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
     shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
-    return _Opened(_hash(path), shape, card.read(path), lambda p: _KerasRun(model, p))
+    return _Opened(_hash(path), shape, card.read(path), lambda p: _KerasRun(model, p, str(path)))
 
 
 class _KerasRun:
     """TensorFlow takes all cores by itself."""
 
-    def __init__(self, model: Any, preprocessing: Preprocessing):
-        self.model, self.preprocessing = model, preprocessing
+    def __init__(self, model: Any, preprocessing: Preprocessing, source: str):
+        self.model, self.preprocessing, self.source = model, preprocessing, source
+        self.batch = max(1, min(BATCH, BATCH_VALUES // _largest(model)))
 
     def __enter__(self) -> Run:
         return self._run
@@ -222,9 +230,27 @@ class _KerasRun:
         pass
 
     def _run(self, images: np.ndarray, start: int) -> Iterator[np.ndarray]:
-        for position in range(start, len(images), BATCH):
-            batch = self.preprocessing.scale(images[position : position + BATCH])
-            yield np.asarray(self.model.predict_on_batch(batch))
+        for position in range(start, len(images), self.batch):
+            batch = self.preprocessing.scale(images[position : position + self.batch])
+            try:
+                yield np.asarray(self.model.predict_on_batch(batch))
+            except ElLarqError:
+                raise
+            except Exception as error:  # TensorFlow's errors for graphs that do not go together have no common base
+                raise ElLarqError(f"{self.source}: cannot be run: {summarize(error)}") from error
+
+
+def _largest(model: Any) -> int:
+    """Values of the largest tensor that a layer makes of one image."""
+    return max(
+        (
+            prod(int(size or 1) for size in tuple(tensor.shape)[1:])
+            for layer in model._flatten_layers()
+            for node in layer.inbound_nodes
+            for tensor in (node.outputs if isinstance(node.outputs, (list, tuple)) else [node.outputs])
+        ),
+        default=1,
+    )
 
 
 def _hash(path: Path) -> str:

@@ -1,15 +1,19 @@
 """Classifying image files with a Keras model or a .tflite; its card says how images are prepared and names the classes."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from el_larq import card
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, summarize
 from el_larq.files import read_bytes
+
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,24 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
 
-def predict(model: str | Path, images: list[str | Path], *, top: int = 5) -> list[Prediction]:
-    """Predictions for image files.
+def predict(model: str | Path, images: list[str | Path], *, top: int = 5, trust: bool = False) -> list[Prediction]:
+    """Predictions for image files. A .tflite runs in a process of its own.
+
+    Arguments:
+        trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
 
     Raises:
         ElLarqError: a model without preprocessing on its card, or a file that is no image.
     """
     model = Path(model)
-    run, input_shape, model_card = _open(model)
+    with ExitStack() as stack:
+        run, input_shape, model_card = _open(model, trust, stack)
+        return _predict(run, input_shape, model_card, model, images, top)
+
+
+def _predict(
+    run: Run, input_shape: tuple[int, ...], model_card: card.Card, model: Path, images: list[str | Path], top: int
+) -> list[Prediction]:
     preprocessing = card.preprocessing(model_card, str(model))
     if preprocessing is None:
         raise ElLarqError(f"{model}: does not say how images are prepared for it; train or convert it with el-larq")
@@ -37,20 +51,29 @@ def predict(model: str | Path, images: list[str | Path], *, top: int = 5) -> lis
     return [_predict_one(path, preprocessing, labels, run, top, model) for path in images]
 
 
-def _open(model: Path) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[int, ...], card.Card]:
+def _open(model: Path, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:
     """A function from images (N, ...) to logits, the shape of one image, and the card."""
     if model.suffix == ".tflite":
-        from el_larq.interpreter import Interpreter
+        from el_larq.limited_interpreter import LimitedInterpreter
 
-        interpreter = Interpreter(read_bytes(model), source=str(model))
+        interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
         content = interpreter.graph.metadata.get(card.NAME)
         model_card = card.parse(content, str(model)) if content else {}
         return lambda images: interpreter.run(images)[0], interpreter.input_shape, model_card
     from el_larq.models.load import load_model
 
-    keras_model = load_model(model)
+    keras_model = load_model(model, trust=trust)
+    if len(keras_model.inputs or []) != 1 or len(keras_model.outputs or []) != 1:
+        raise ElLarqError(f"{model}: has several inputs or outputs, or none that it tells; only classifiers can predict")
     shape = tuple(keras_model.inputs[0].shape[1:])
-    return lambda images: np.asarray(keras_model(images, training=False)), shape, card.read(model)
+    return lambda images: _run_keras(keras_model, images, model), shape, card.read(model)
+
+
+def _run_keras(keras_model: Any, images: np.ndarray, model: Path) -> np.ndarray:
+    try:
+        return np.asarray(keras_model(images, training=False))
+    except Exception as error:  # TensorFlow's errors for graphs that do not go together have no common base
+        raise ElLarqError(f"{model}: cannot be run: {summarize(error)}") from error
 
 
 def _labels(model_card: card.Card, model: Path) -> list[str] | None:

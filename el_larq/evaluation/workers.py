@@ -1,26 +1,16 @@
 """Running a .tflite on all cores: LCE's interpreter holds Python's lock and predicts one image after another, so each core
-gets a process of its own. A file that crashes the interpreter then takes a worker down and not the command.
+gets a process of its own, with limits. A file that crashes the interpreter then takes a worker down and not the command.
 """
 
-import multiprocessing
 import os
-import signal
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
 
+from el_larq.child import Child, first_ready
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.errors import ElLarqError
-
-# Chunks that wait at each worker: enough that none is idle, few enough to stop soon.
-_AHEAD = 2
-
-_state: dict[str, Any] = {}
-"""In a worker: the model's file and, from the first chunk on, its interpreter."""
+from el_larq.limited_interpreter import SECONDS_AN_IMAGE, LimitedInterpreter
 
 
 def available_cores() -> int:
@@ -32,60 +22,58 @@ class Workers:
     """Processes that each hold one .tflite; started once, by spawning, with the indirect kernel and XNNPACK on.
 
     Use it as a context manager, so that no process stays behind.
+
+    Raises:
+        ElLarqError: the content is no .tflite.
     """
 
-    def __init__(self, content: bytes, source: str, preprocessing: Preprocessing, count: int | None = None):
+    def __init__(self, content: bytes, source: str, preprocessing: Preprocessing, count: int | None = None, *, trust: bool = False):
         self.source = source
-        self.count = count or available_cores()
-        self._pool = ProcessPoolExecutor(
-            self.count, multiprocessing.get_context("spawn"), initializer=_remember, initargs=(content, source, preprocessing)
-        )
+        self.preprocessing = preprocessing
+        self.workers: list[LimitedInterpreter] = []
+        for _ in range(count or available_cores()):
+            self.workers.append(LimitedInterpreter(content, source=source, trust=trust))
 
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            # Nobody wants the chunks in work any more; waiting for them would hold up who pressed Ctrl-C.
-            for process in list((self._pool._processes or {}).values()):
-                process.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def __exit__(self, *reason: object) -> None:
+        # Nobody waits for chunks in work any more: neither who has all of them nor who pressed Ctrl-C.
+        for worker in self.workers:
+            worker.__exit__(*reason)
 
     def run(self, images: np.ndarray, chunk: int, start: int = 0) -> Iterator[np.ndarray]:
         """The first output of uint8 images (N, H, W, C) from ``start`` on, in order, a chunk at a time.
 
         Raises:
-            ElLarqError: the interpreter refuses the model, or dies over it.
+            ElLarqError: the interpreter refuses the model, dies over it, or does not come back.
         """
-        waiting: deque[Future[np.ndarray]] = deque()
-        position = start
+        idle = list(self.workers)
+        busy: dict[Child, tuple[LimitedInterpreter, int]] = {}
+        done: dict[int, np.ndarray] = {}
+        position = wanted = start
         try:
-            while position < len(images) or waiting:
-                while position < len(images) and len(waiting) < _AHEAD * self.count:
-                    waiting.append(self._pool.submit(_predict, images[position : position + chunk]))
+            while wanted < len(images):
+                while idle and position < len(images):
+                    worker = idle.pop()
+                    worker.begin(_predict, images[position : position + chunk], self.preprocessing)
+                    busy[worker.child] = worker, position
                     position += chunk
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise ElLarqError(
-                f"{self.source}: a process that ran it has died; the file is damaged, or memory has run out: "
-                "convert it again, or use fewer --workers"
-            ) from None
+                # One that is silent for too long is found out by its own limit, in `finish`.
+                children = list(busy)
+                child = first_ready(children, SECONDS_AN_IMAGE) or children[0]
+                worker, at = busy[child]
+                done[at] = worker.finish(min(chunk, len(images) - at))
+                del busy[child]
+                idle.append(worker)
+                while wanted in done:
+                    yield done.pop(wanted)
+                    wanted += chunk
+        finally:
+            # Their answers belong to this loop; a later one must not get them.
+            for child in busy:
+                child.close()
 
 
-def _remember(content: bytes, source: str, preprocessing: Preprocessing) -> None:
-    # Ctrl-C goes to every process of a terminal; the command ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _state.update(content=content, source=source, preprocessing=preprocessing)
-
-
-def _predict(images: np.ndarray) -> np.ndarray:
-    # Loaded here and not when the process starts, so that a refusal reaches the command with its reason.
-    if "interpreter" not in _state:
-        import el_larq  # noqa: F401  (first: it selects Keras 2)
-        from el_larq.native_output import captured_stderr
-
-        with captured_stderr():
-            from el_larq.interpreter import Interpreter
-
-            _state["interpreter"] = Interpreter(_state["content"], source=_state["source"])
-    return _state["interpreter"].run_real(_state["preprocessing"].scale(images))
+def _predict(interpreter: Any, images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    return interpreter.run_real(preprocessing.scale(images))

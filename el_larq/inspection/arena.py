@@ -9,10 +9,14 @@ Source: TensorFlow 2.16, arena_planner.cc, simple_memory_arena.cc, kernels conv.
 from dataclasses import dataclass
 from math import prod
 
+from el_larq.errors import ElLarqError
 from el_larq.inspection.tensors import tensor_bytes
 from el_larq.tflite import Graph, Operator, Tensor
 
 ALIGNMENT = 64
+
+# Placing them takes time with the square of their number: some seconds for so many.
+MAX_BLOCKS = 10_000
 
 # A result may lie where an input of the same size was, if nothing else reads that input.
 _IN_PLACE = ("ADD", "MUL", "SUB", "DIV")
@@ -50,11 +54,23 @@ def plan(graph: Graph) -> Plan:
     """The arena of a graph, planned as TFLite does it: largest tensors first, each into the smallest gap that fits it."""
     scratch = {operator.index: size for operator in graph.operators if (size := scratch_bytes(operator))}
     blocks = _lifetimes(graph) + [_Block(size, index, index) for index, size in scratch.items()]
-    live = {
-        operator.index: sum(block.size for block in blocks if block.first <= operator.index <= block.last)
-        for operator in graph.operators
-    }
-    return Plan(_place(blocks, len(graph.operators)), live, scratch)
+    if len(blocks) > MAX_BLOCKS:
+        raise ElLarqError(f"{len(blocks):,} tensors and buffers are more than the {MAX_BLOCKS:,} whose memory can be planned")
+    return Plan(_place(blocks, len(graph.operators)), _live(blocks, graph), scratch)
+
+
+def _live(blocks: list[_Block], graph: Graph) -> dict[int, int]:
+    """Bytes alive while each operator runs: what begins is added, what has ended is taken away."""
+    change = [0] * (len(graph.operators) + 2)
+    for block in blocks:
+        if block.first <= block.last:
+            change[block.first] += block.size
+            change[block.last + 1] -= block.size
+    now, live = 0, {}
+    for operator in graph.operators:
+        now += change[operator.index]
+        live[operator.index] = now
+    return live
 
 
 def _lifetimes(graph: Graph) -> list[_Block]:

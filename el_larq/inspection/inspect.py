@@ -6,19 +6,14 @@ from el_larq.errors import ElLarqError
 from el_larq.files import read_bytes
 from el_larq.inspection.summary import Inspection
 
-# Larger files are refused before they are read; TFLite's own format ends at 2 GiB.
-MAX_BYTES = 1 << 31
 
-
-def inspect(path: str | Path) -> Inspection:
+def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
     """What a model weighs, computes and needs. A .tflite needs neither TensorFlow nor LCE.
 
     Raises:
         ElLarqError: no such file, no model, or a damaged one.
     """
     path = Path(path)
-    if path.is_file() and path.stat().st_size > MAX_BYTES:
-        raise ElLarqError(f"{path}: {path.stat().st_size:,} bytes are more than a .tflite can have; is it a model?")
     if path.suffix == ".tflite":
         from el_larq.inspection.operators import inspect_graph
         from el_larq.tflite import parse
@@ -28,4 +23,4 @@ def inspect(path: str | Path) -> Inspection:
         raise ElLarqError(f"{path}: no such file")
     from el_larq.inspection.keras_layers import inspect_keras
 
-    return inspect_keras(path)
+    return inspect_keras(path, trust)

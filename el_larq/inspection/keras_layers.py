@@ -18,13 +18,13 @@ _NORMS = (keras.layers.BatchNormalization,)
 _NOTE = "memory, peak and size are those of the .tflite that this model foretells, without links; inspect the .tflite itself"
 
 
-def inspect_keras(path: Path) -> Inspection:
+def inspect_keras(path: Path, trust: bool = False) -> Inspection:
     """Every call of a layer of a model file, in the order of the graph.
 
     Raises:
         ElLarqError: no model, a subclassed one, or one whose sizes are not static.
     """
-    model = load_model(path)
+    model = load_model(path, trust=trust)
     size = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
     return inspect_model(model, str(path), size, card.read(path), path.suffix.lstrip(".") or "SavedModel")
 
@@ -39,7 +39,10 @@ def inspect_model(
         if None in tensor.shape[1:]:
             raise ElLarqError(f"{source}: its input {tuple(tensor.shape[1:])} has no fixed size; build it with one")
     sketch = Sketch(model)
-    memory = plan(sketch.graph)
+    try:
+        memory = plan(sketch.graph)
+    except ElLarqError as error:
+        raise ElLarqError(f"{source}: {error}") from None
     layers: list[Layer] = []
     seen: set[int] = set()
     predicted = {"binary kernels": 0, "real-valued weights": 0}

@@ -13,9 +13,9 @@ from el_larq.models.load import load_model
 Fields = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
 
-def from_keras(path: Path) -> Iterator[Fields]:
+def from_keras(path: Path, trust: bool = False) -> Iterator[Fields]:
     """Name, signs int8 (C_out, kh, kw, C_in), scale and shift float32 (C_out,) of each binary convolution."""
-    for layer in leaf_layers(load_model(path)):
+    for layer in leaf_layers(load_model(path, trust=trust)):
         if not isinstance(layer, keras.layers.Conv2D) or not kernel_bits(layer) == input_bits(layer) == 1:
             continue
         if isinstance(layer, (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)):

@@ -24,6 +24,8 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
     try:
         memory = plan(graph)
         layers = tuple(_layer(operator, graph, memory.live[operator.index]) for operator in graph.operators)
+    except ElLarqError as error:
+        raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ElLarqError(f"{source}: its operators do not go together; the file is damaged, convert the model again") from error
     content = graph.metadata.get(card.NAME)

@@ -44,7 +44,7 @@ class BinaryLayer:
     threshold: np.ndarray | None = None
 
 
-def binary_layers(path: str | Path) -> list[BinaryLayer]:
+def binary_layers(path: str | Path, *, trust: bool = False) -> list[BinaryLayer]:
     """The binary convolutions of a .tflite (without TensorFlow) or of a Keras model, in the order they run.
 
     Raises:
@@ -56,7 +56,7 @@ def binary_layers(path: str | Path) -> list[BinaryLayer]:
     else:
         from el_larq.inspection.keras_weights import from_keras
 
-        layers = [BinaryLayer(*fields) for fields in from_keras(path)]
+        layers = [BinaryLayer(*fields) for fields in from_keras(path, trust)]
     if not layers:
         raise ElLarqError(f"{path}: holds no binary convolution, so there is nothing to export")
     return layers

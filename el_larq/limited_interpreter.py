@@ -1,0 +1,126 @@
+"""Running a .tflite that a stranger may have made: LCE's interpreter in a process of its own, with limits of memory and time.
+
+The interpreter trusts its file: one altered byte can crash it, hang it, or make it ask for all the memory there is.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from el_larq import child, tflite
+from el_larq.child import Child, Died
+from el_larq.errors import ElLarqError
+
+SECONDS_TO_START = 600
+SECONDS_TO_LOAD = 60
+SECONDS_AN_IMAGE = 20
+"""Limits: importing TensorFlow from a slow disk; loading a file; running it on one image."""
+
+_state: dict[str, Any] = {}
+"""In the process: its interpreter."""
+
+
+class LimitedInterpreter:
+    """`el_larq.interpreter.Interpreter` in another process. Use it as a context manager, so that no process stays behind.
+
+    Arguments:
+        trust: set no limits. The process stays, since a crash is no better in a trusted file.
+
+    Raises:
+        ElLarqError: the content is no .tflite, LCE refuses to load it, or it crashes, hangs or swells.
+    """
+
+    def __init__(self, content: bytes, *, source: str = "the .tflite", trust: bool = False):
+        self.graph = tflite.parse(content, source)
+        self.source, self._content, self._trust = source, content, trust
+        self._opened = False
+        self._child = Child()
+
+    def __enter__(self) -> "LimitedInterpreter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.close()
+
+    @property
+    def process(self) -> Any:
+        return self._child.process
+
+    @property
+    def child(self) -> Child:
+        return self._child
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one image, by the file."""
+        return tuple(self.graph.inputs[0].shape[1:]) if self.graph.inputs else ()
+
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        """As `Interpreter.run`."""
+        self.begin(_run, images)
+        return self.finish(len(images))
+
+    def begin(self, function: Any, images: np.ndarray, *arguments: Any) -> None:
+        """Begin ``function(interpreter, images, *arguments)``, a function of some module, in the process."""
+        try:
+            if not self._opened:
+                self._child.send(_open_and_call, self._content, self.source, self._trust, function, images, *arguments)
+            else:
+                self._child.send(_call, function, images, *arguments)
+        except Died as error:
+            raise self._clear(error) from None
+
+    def finish(self, images: int) -> Any:
+        """What the call returns that has begun."""
+        seconds = None if self._trust else SECONDS_TO_LOAD + SECONDS_AN_IMAGE * images
+        try:
+            result = self._child.receive(seconds, first=seconds if self._opened or seconds is None else SECONDS_TO_START)
+        except Died as error:
+            raise self._clear(error) from None
+        self._opened = True
+        return result
+
+    def _clear(self, error: Died) -> ElLarqError:
+        return clear_death(error, self.source)
+
+
+def clear_death(error: Died, source: str) -> ElLarqError:
+    """What to say when the process that ran a file is gone."""
+    return ElLarqError(
+        f"{source}: the process that ran it {error}: the file is damaged or made to do so, or memory has run out; "
+        "convert it again, or, if you know who made it, use --trust to run it without limits"
+    )
+
+
+def _open_and_call(content: bytes, source: str, trust: bool, function: Any, images: np.ndarray, *arguments: Any) -> Any:
+    import el_larq  # noqa: F401  (first: it selects Keras 2)
+    from el_larq.native_output import captured_stderr
+
+    with captured_stderr():
+        from el_larq.interpreter import Interpreter, import_lce
+
+        import_lce()
+        if not trust:
+            child.limit_memory()
+        child.notify("ready")
+        _state["interpreter"] = Interpreter(content, source=source)
+    return _call(function, images, *arguments)
+
+
+def _call(function: Any, images: np.ndarray, *arguments: Any) -> Any:
+    from el_larq.native_output import captured_stderr
+
+    interpreter = _state["interpreter"]
+    with captured_stderr():
+        try:
+            return function(interpreter, images, *arguments)
+        except MemoryError:
+            raise ElLarqError(
+                f"{interpreter.source}: needs more memory than it is allowed; "
+                "if you know who made it, use --trust to run it without limits"
+            ) from None
+
+
+def _run(interpreter: Any, images: np.ndarray) -> list[np.ndarray]:
+    # LCE compares types by identity, and what has come through a pipe has one of its own.
+    return interpreter.run(images.astype(images.dtype.type))

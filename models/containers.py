@@ -1,0 +1,171 @@
+"""What is inside a model file, read without Keras and checked before anything is built: .h5, .keras, SavedModel folders.
+
+Sizes are compared with the file's own before memory is taken; links, external storage and archive members that lead out of the
+file are refused.
+"""
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from el_larq.errors import ElLarqError
+from el_larq.files import parse_json
+
+TRUST = "or load it with --trust, if you know who made it"
+
+MAX_CONFIG = 16 * 2**20
+"""Bytes of a configuration: thousands of layers take one megabyte."""
+
+_RATIO, _FLOOR = 4, 64 * 2**20
+_MAX_OBJECTS = 200_000
+_FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # HDF5's own (deflate ... scale-offset) and h5py's lzf: others are programs that HDF5 loads
+_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+
+
+def allowance(path: Path) -> int:
+    """Bytes of weights that a model of this size on disk may claim: what is compressed well is still within it."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return _RATIO * sum(file.stat().st_size for file in files) + _FLOOR
+
+
+def h5_config(path: Path, *, trust: bool = False) -> Any:
+    """The configuration in an .h5 file."""
+    if not h5py.is_hdf5(path):
+        raise ElLarqError(f"{path}: not an HDF5 file; save the model with model.save('model.h5')")
+    with _damage(path), h5py.File(path, "r") as file:
+        if not trust:
+            check_hdf5(file, str(path), allowance(path))
+        if "model_config" not in file.attrs:
+            raise ElLarqError(f"{path}: holds weights only; save the whole model with model.save(), not save_weights()")
+        config: Any = file.attrs["model_config"]
+        return _parse(config, str(path))
+
+
+def keras_config(path: Path, *, trust: bool = False) -> Any:
+    """The configuration in a .keras archive."""
+    if not zipfile.is_zipfile(path):
+        raise ElLarqError(f"{path}: not a .keras file, or a truncated one; save the model again")
+    with _damage(path), zipfile.ZipFile(path) as archive:
+        if not trust:
+            _check_archive(archive, path)
+            with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as weights:
+                check_hdf5(weights, str(path), allowance(path))
+        return _parse(archive.read("config.json"), str(path))
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that is no SavedModel of Keras layers, or holds a second graph, which TensorFlow might read instead."""
+    if not (path / "saved_model.pb").is_file():
+        raise ElLarqError(f"{path}: a folder without saved_model.pb is no SavedModel")
+    if not (path / "keras_metadata.pb").is_file():
+        raise ElLarqError(f"{path}: a SavedModel without Keras layers; save it with model.save() from tf-keras")
+    for other in ("saved_model.pbtxt", "saved_model.cpb"):
+        if (path / other).exists():
+            raise ElLarqError(f"{path}: holds {other} beside saved_model.pb; remove one of them")
+
+
+def metadata_configs(content: bytes, path: Path) -> list[Any]:
+    """What a SavedModel says of its Keras layers (keras_metadata.pb), a JSON text each."""
+    from google.protobuf.message import DecodeError
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        metadata.ParseFromString(content)
+    except DecodeError as error:
+        raise ElLarqError(f"{path}: a damaged or truncated model file (keras_metadata.pb); save the model again") from error
+    return [_parse(node.metadata, str(path)) for node in metadata.nodes if node.metadata]
+
+
+def check_hdf5(file: h5py.File, source: str, limit: int) -> None:
+    """Refuse what leads out of an HDF5 file, or claims more than ``limit`` bytes. Looks at names and sizes, and at no data."""
+    total, seen = 0, set()
+    stack: list[tuple[h5py.Group, str]] = [(file, "")]
+    while stack:
+        group, prefix = stack.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise ElLarqError(f"{source}: {prefix}{name} is a link to somewhere else; save the model again, {TRUST}")
+            entry = group.get(name)
+            address = h5py.h5o.get_info(entry.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if len(seen) > _MAX_OBJECTS:
+                raise ElLarqError(f"{source}: holds more than {_MAX_OBJECTS:,} objects; save the model again, {TRUST}")
+            if isinstance(entry, h5py.Group):
+                stack.append((entry, f"{prefix}{name}/"))
+            elif isinstance(entry, h5py.Dataset):
+                total += _dataset_bytes(entry, f"{source}: {prefix}{name}")
+                if total > limit:
+                    raise ElLarqError(
+                        f"{source}: claims {total:,} bytes of weights, more than its size allows; save it again, {TRUST}"
+                    )
+            _check_attributes(entry, source, limit)
+    _check_attributes(file, source, limit)
+
+
+def _dataset_bytes(dataset: h5py.Dataset, source: str) -> int:
+    if dataset.external or dataset.is_virtual:
+        raise ElLarqError(f"{source} keeps its values in another file; save the model again, {TRUST}")
+    creation = dataset.id.get_create_plist()
+    filters = [creation.get_filter(index)[0] for index in range(creation.get_nfilters())]
+    if any(number not in _FILTERS for number in filters):
+        raise ElLarqError(f"{source} is compressed by a program that is no part of HDF5; save the model again, {TRUST}")
+    if dataset.dtype.hasobject:
+        raise ElLarqError(f"{source} holds no numbers; save the model again, {TRUST}")
+    return int(dataset.size or 0) * dataset.dtype.itemsize
+
+
+def _check_attributes(entry: Any, source: str, limit: int) -> None:
+    for name in entry.attrs:
+        attribute = h5py.h5a.open(entry.id, name.encode(errors="surrogateescape"))
+        size = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
+        if size > limit:
+            raise ElLarqError(f"{source}: attribute {name!r} claims {size:,} bytes; save the model again, {TRUST}")
+
+
+def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
+    limit, total, names = allowance(path), 0, set()
+    for member in archive.infolist():
+        parts = Path(member.filename.replace("\\", "/")).parts
+        if not parts or ".." in parts or os.path.isabs(member.filename) or ":" in member.filename:
+            raise ElLarqError(f"{path}: its member {member.filename!r} leads out of the archive; save the model again")
+        if member.filename in names:
+            raise ElLarqError(f"{path}: holds {member.filename!r} twice; save the model again")
+        names.add(member.filename)
+        total += member.file_size
+        if total > limit or (member.filename == "config.json" and member.file_size > MAX_CONFIG):
+            raise ElLarqError(
+                f"{path}: unpacks to more than {total:,} bytes, which its size does not allow; save it again, {TRUST}"
+            )
+    missing = [name for name in _MEMBERS if name not in names]
+    if missing:
+        raise ElLarqError(f"{path}: a damaged or truncated model file (no {', '.join(missing)}); save the model again")
+
+
+def _parse(config: Any, source: str) -> Any:
+    if not isinstance(config, (str, bytes)):
+        raise ValueError("a configuration that is no text")
+    if len(config) > MAX_CONFIG:
+        raise ElLarqError(f"{source}: its configuration has {len(config):,} bytes, more than {MAX_CONFIG:,}; save the model again")
+    return parse_json(config)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """What reading damaged files raises, as one clear line."""
+    try:
+        yield
+    except ElLarqError:
+        raise
+    except Exception as error:  # libraries have many kinds of error for damage, and share no base class
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.errno and error.strerror else ""
+        raise ElLarqError(f"{path}: a damaged or truncated model file{reason}; save the model again") from error
