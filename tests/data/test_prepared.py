@@ -1,0 +1,262 @@
+"""Sets in the format that TensorFlow Datasets writes, written here by TFDS itself, without a network."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from image_folders import assert_equal, batches, pixels
+from PIL import Image
+
+from el_larq.data import prepared
+from el_larq.data.dataset import Dataset
+from el_larq.data.indexed import Indexed
+from el_larq.data.registry import check_dataset, load_dataset
+from el_larq.data.streaming import Piece, Streaming, cut
+from el_larq.errors import ElLarqError, UsageError
+
+
+def jpeg(number: int, height: int = 50, width: int = 60) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(pixels(number, height, width)).save(file, "JPEG")
+    file.seek(0)
+    return file
+
+
+@pytest.fixture(scope="session")
+def tfds_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cifar10 and imagenet2012 with a few images each, and three sets of one's own."""
+    os.environ["NO_GCE_CHECK"] = "true"
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path_factory.mktemp("tfds")
+    tfds.disable_progress_bar()
+
+    class Cifar10(tfds.builder_cls("cifar10"), skip_registration=True):
+        def _split_generators(self, dl_manager: Any) -> Any:
+            return {"train": self._generate_examples(0, 40), "test": self._generate_examples(100, 12)}
+
+        def _generate_examples(self, first: int, count: int) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+            for number in range(first, first + count):
+                yield number, {"id": str(number), "image": pixels(number, 32, 32), "label": number % 10}
+
+    class Imagenet2012(tfds.builder_cls("imagenet2012"), skip_registration=True):
+        def _split_generators(self, dl_manager: Any) -> Any:
+            splits = {"train": (0, 45), "validation": (100, 12), "test": (200, 3)}
+            return {name: self._generate_examples(*numbers) for name, numbers in splits.items()}
+
+        def _generate_examples(self, first: int, count: int) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+            for number in range(first, first + count):
+                label = -1 if first == 200 else number % 7
+                yield number, {"file_name": f"{number}.JPEG", "image": jpeg(number), "label": label}
+
+    def own(name: str, features: dict[str, Any], examples: list[dict[str, Any]]) -> type:
+        class Own(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+            VERSION = tfds.core.Version("1.0.0")
+
+            def _info(self) -> Any:
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, dl_manager: Any) -> Any:
+                return {"train": self._generate_examples()}
+
+            def _generate_examples(self) -> Iterator[Any]:
+                yield from enumerate(examples)
+
+        Own.name = name
+        return Own
+
+    image, label = tfds.features.Image(shape=(None, None, 3)), tfds.features.ClassLabel(names=["left", "right"])
+    pictures = [{"photo": jpeg(number), "side": number % 2} for number in range(20)]
+    sets = [
+        Cifar10,
+        Imagenet2012,
+        own("my_set", {"photo": image, "side": label}, pictures),
+        own("vectors", {"x": tfds.features.Tensor(shape=(3,), dtype=np.float32)}, [{"x": np.zeros(3, np.float32)}]),
+    ]
+    for builder in sets:
+        builder(data_dir=folder).download_and_prepare()  # pyright: ignore[reportCallIssue]
+    return folder
+
+
+@pytest.fixture
+def load(tfds_dir: Path) -> Callable[..., Dataset]:
+    return lambda name, *arguments, **options: load_dataset(f"{name}@{tfds_dir}", *arguments, **options)
+
+
+@pytest.fixture
+def stream(load: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Streaming]:
+    """The same sets as if they were too large for memory."""
+
+    def make(*arguments: Any, **options: Any) -> Streaming:
+        monkeypatch.setattr(prepared, "MEMORY_BYTES", 0)
+        data = load(*arguments, **options)
+        assert isinstance(data, Streaming)
+        return data
+
+    return make
+
+
+# --- What a set is --------------------------------------------------------------------------------------------------------
+
+
+def test_cifar10_has_the_preprocessing_of_its_literature(load: Callable[..., Dataset]) -> None:
+    data = load("cifar10")
+    assert isinstance(data, Indexed)
+    assert (data.train_size, data.test_size, data.num_classes) == (40, 12, 10)
+    assert data.preprocessing.input_shape == (32, 32, 3)
+    assert (data.augmentation.pad, data.augmentation.mirror, data.augmentation.area) == (4, True, None)
+    wanted = (pixels(100, 32, 32) - np.array([125.3, 123.0, 113.9])) / np.array([63.0, 62.1, 66.7])
+    images, labels = data.test_images(12)
+    matches = [label for image, label in zip(images, labels, strict=True) if np.allclose(image, wanted, atol=1e-5)]
+    assert matches == [0]
+
+
+def test_imagenet_is_resized_to_256_and_cropped_to_224(load: Callable[..., Dataset]) -> None:
+    """The box that Pillow resizes is the centre crop of the resized image, up to where pixels fall and rounding."""
+    data = load("imagenet2012")
+    assert (data.train_size, data.test_size, data.num_classes) == (45, 12, 1000)
+    assert data.preprocessing.input_shape == (224, 224, 3)
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    images, labels = data.test_images(12)
+    seen = {}
+    for number in range(100, 112):
+        with Image.open(jpeg(number)) as opened:
+            resized = opened.resize((307, 256), Image.Resampling.BILINEAR)
+        cropped = np.asarray(resized.crop((41, 16, 41 + 224, 16 + 224)), float)
+        errors = [np.abs(image * std + mean - cropped).mean() for image in images]
+        best = int(np.argmin(errors))
+        assert errors[best] < 1.5
+        seen[best] = number
+        assert labels[best] == number % 7
+    assert len(seen) == 12
+
+
+def test_a_set_of_ones_own_needs_no_code(load: Callable[..., Dataset]) -> None:
+    data = load("tfds:my_set", 32)
+    assert data.name.startswith("tfds:my_set:1.0.0@")
+    assert data.slug == "tfds-my_set"
+    assert data.labels == ("left", "right")
+    assert (data.train_size, data.test_size) == (16, 4)
+    again = load_dataset(data.name, 32)
+    assert_equal(batches(again, 4, 1, seed=0), batches(data, 4, 1, seed=0))
+
+
+def test_what_is_no_set_of_images_is_refused(load: Callable[..., Dataset], one_line: Callable[..., str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        load("tfds:vectors")
+    assert "not images with one class each; its features are x" in one_line(caught.value)
+
+
+def test_a_missing_set_says_how_to_get_it(tfds_dir: Path, one_line: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, command in (
+        ("tfds:beans", "build beans"),
+        ("tfds:my_set:2.0.0", "build my_set:2.0.0"),
+        ("tfds:food/small", "build food/small"),
+        ("cifar100", "build cifar100"),
+    ):
+        with pytest.raises(ElLarqError) as caught:
+            check_dataset(f"{name}@{tfds_dir}")
+        assert f"`python -m tensorflow_datasets.scripts.cli.main {command} --data_dir {tfds_dir}`" in one_line(caught.value)
+    assert "there is 1.0.0" in error_of(f"tfds:my_set:2.0.0@{tfds_dir}")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
+    check_dataset("cifar10")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir / "none"))
+    assert str(tfds_dir / "none") in error_of("cifar10")
+
+
+def error_of(name: str) -> str:
+    with pytest.raises(ElLarqError) as caught:
+        check_dataset(name)
+    return str(caught.value)
+
+
+def test_a_damaged_set_is_one_line(tfds_dir: Path, tmp_path: Path, one_line: Callable[..., str]) -> None:
+    import shutil
+
+    shutil.copytree(tfds_dir / "my_set", tmp_path / "my_set")
+    file = next(tmp_path.rglob("*.tfrecord*"))
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(ElLarqError) as caught:
+        load_dataset(f"tfds:my_set@{tmp_path}")
+    assert "cannot be read" in one_line(caught.value)
+    next(tmp_path.rglob("features.json")).write_text("{")
+    with pytest.raises(ElLarqError) as caught:
+        load_dataset(f"tfds:my_set@{tmp_path}")
+    assert "prepare it again" in one_line(caught.value)
+
+
+# --- Streams --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_gives_each_image_once_an_epoch(stream: Callable[..., Streaming]) -> None:
+    data = stream("imagenet2012", 16)
+    labels = [y for _, y in batches(data, 9, 2, seed=0)]
+    assert len(labels) == 10
+    wanted = np.bincount(np.arange(45) % 7)
+    for epoch in (labels[:5], labels[5:]):
+        np.testing.assert_array_equal(np.bincount(np.concatenate(epoch)), wanted)
+    assert [list(y) for y in labels[:5]] != [list(y) for y in labels[5:]]
+
+
+@pytest.mark.parametrize("start", [1, 4, 6])
+def test_a_stream_continues_bit_for_bit(stream: Callable[..., Streaming], start: int) -> None:
+    data = stream("imagenet2012", 16)
+    assert data.exact_resume
+    assert_equal(batches(data, 10, 2, seed=3, start=start), batches(data, 10, 2, seed=3)[start:])
+
+
+def test_workers_read_parts_of_a_stream(stream: Callable[..., Streaming]) -> None:
+    data = stream("cifar10", 16)
+    parts = [batches(data, 10, 1, seed=3, shard=(worker, 2)) for worker in range(2)]
+    assert [[len(y) for _, y in part] for part in parts] == [[5] * 4] * 2
+    labels = np.concatenate([y for part in parts for _, y in part])
+    np.testing.assert_array_equal(np.bincount(labels), [4] * 10)
+
+
+def test_a_stream_tests_as_memory_does(load: Callable[..., Dataset], stream: Callable[..., Streaming]) -> None:
+    memory, data = load("imagenet2012", 16), stream("imagenet2012", 16)
+    for (x, y), (u, v) in zip(memory.test_batches(5), data.test_batches(5), strict=True):
+        np.testing.assert_array_equal(x, u)
+        np.testing.assert_array_equal(y, v)
+    index = np.array([0, 3, 4, 9, 11])
+    wanted, view = memory.test_view(index), data.test_view(index)
+    np.testing.assert_array_equal(view[2:4], wanted[2:4])
+    np.testing.assert_array_equal(view[0:3], wanted[0:3])
+    assert len(view[5:9]) == 0
+    np.testing.assert_array_equal(view.labels, wanted.labels)
+
+
+def test_an_image_of_a_stream_that_cannot_be_read_is_named(
+    stream: Callable[..., Streaming], monkeypatch: pytest.MonkeyPatch, one_line: Callable[..., str]
+) -> None:
+    lines: list[str] = []
+    data = stream("cifar10", 16, notify=lines.append)
+    monkeypatch.setattr(type(data), "_open", failing(type(data)._open))
+    with data.reading():
+        assert [len(y) for _, y in batches(data, 8, 2, seed=0)] == [8] * 10
+    assert lines == ["skipped cifar10-train.tfrecord-00000-of-00001[7]: damaged"]
+    strict = stream("cifar10", 16, strict=True)
+    with pytest.raises(ElLarqError) as caught, strict.reading():
+        batches(strict, 8, 1, seed=0)
+    assert one_line(caught.value) == "cifar10-train.tfrecord-00000-of-00001[7]: damaged"
+
+
+def failing(open_: Callable[..., Any]) -> Callable[..., Any]:
+    def opened(self: Streaming, file: bytes, number: int, image: bytes) -> Any:
+        if number == 7 and b"train" in file:
+            raise ElLarqError(f"{os.path.basename(file).decode()}[7]: damaged")
+        return open_(self, file, number, image)
+
+    return opened
+
+
+def test_pieces_are_cut_where_asked() -> None:
+    pieces = (Piece("a", 5, 10), Piece("b", 0, 4), Piece("c", 0, 10))
+    assert cut(pieces, 0, 24) == pieces
+    assert cut(pieces, 8, 15) == (Piece("a", 13, 2), Piece("b", 0, 4), Piece("c", 0, 1))
+    assert cut(pieces, 14, 24) == (Piece("c", 0, 10),)
+    assert cut(pieces, 3, 3) == ()
