@@ -67,9 +67,9 @@ def _trace(model: keras.Model) -> Any:
 
 
 def _resolve_loss(model: keras.Model) -> Callable[[Any, Any], Any]:
-    loss = getattr(model, "loss", None)
+    loss: Any = getattr(model, "loss", None)
     if isinstance(loss, str):
-        return keras.losses.get(loss)
+        loss = keras.losses.get(loss)
     return loss if callable(loss) else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
