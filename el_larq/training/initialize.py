@@ -1,0 +1,100 @@
+"""`--init-from`: a network starts from the weights of another model, layer by layer.
+
+A layer takes the weights of the layer of the same name, where their number and shapes agree; every other one keeps its own
+start. So a classifier of other classes takes everything but its last layer.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+from el_larq import card
+from el_larq.data.dataset import Dataset
+from el_larq.data.in_memory import InMemory
+from el_larq.errors import ElLarqError
+from el_larq.models.load import load_model
+
+_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Initialized:
+    """taken: names of layers whose weights were copied. fresh: of those that have weights and were not, each with the reason."""
+
+    source: str
+    taken: tuple[str, ...]
+    fresh: tuple[tuple[str, str], ...]
+
+    @property
+    def summary(self) -> str:
+        total = len(self.taken) + len(self.fresh)
+        if not self.fresh:
+            return f"all {total} layers with weights start from {self.source}"
+        named = [f"{name} ({reason})" for name, reason in self.fresh[:_NAMED]]
+        more = [f"{len(self.fresh) - _NAMED} more"] if len(self.fresh) > _NAMED else []
+        return f"{len(self.taken)} of {total} layers with weights start from {self.source}; fresh: {', '.join(named + more)}"
+
+
+def initialize(model: keras.Model, source: str | Path, **options: Any) -> Initialized:
+    """Copy into ``model`` what fits of the model in a file (.h5, .keras or SavedModel); ``options`` go to `load_model`.
+
+    Raises:
+        ElLarqError: the file cannot be loaded, or nothing in it fits.
+    """
+    weights = _weights(load_model(source, **options))
+    taken, fresh = [], []
+    for name, layer in _layers(model).items():
+        own = layer.get_weights()
+        theirs = weights.get(name)
+        if theirs is None:
+            fresh.append((name, "not there"))
+        elif [array.shape for array in theirs] != [array.shape for array in own]:
+            fresh.append((name, _difference(theirs, own)))
+        else:
+            layer.set_weights(theirs)
+            taken.append(name)
+    if not taken:
+        raise ElLarqError(
+            f"{source}: none of its {len(weights)} layers with weights fits the network; "
+            "train the network, width and method that it was made with"
+        )
+    return Initialized(str(source), tuple(taken), tuple(fresh))
+
+
+def prepared_alike(data: Dataset, source: str | Path) -> Dataset:
+    """The data set scaled as the model's card says, so that its first layers see what they were trained on.
+
+    Only mean and standard deviation change, and only where the channels are as many; embedded sets stay as they are.
+    """
+    path = Path(source)
+    if isinstance(data, InMemory) or not path.exists():
+        return data
+    how = card.preprocessing(card.read(path), str(path))
+    if how is None or how.channels != data.preprocessing.channels:
+        return data
+    return replace(data, preprocessing=replace(data.preprocessing, mean=how.mean, std=how.std))
+
+
+def _layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
+    """Layers with weights by name, those of models inside the model as "inner/name". Quantizers belong to their layers."""
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found |= _layers(layer, f"{prefix}{layer.name}/")
+        elif layer.weights:
+            found[prefix + layer.name] = layer
+    return found
+
+
+def _weights(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    return {name: layer.get_weights() for name, layer in _layers(model).items()}
+
+
+def _difference(theirs: list[np.ndarray], own: list[np.ndarray]) -> str:
+    for a, b in zip(theirs, own, strict=False):
+        if a.shape != b.shape:
+            return f"{'x'.join(map(str, a.shape))} there, {'x'.join(map(str, b.shape))} here"
+    return f"{len(theirs)} weights there, {len(own)} here"

@@ -1,0 +1,99 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import larq
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from el_larq.data.augmentation import Augmentation
+from el_larq.data.encoded import Encoded
+from el_larq.data.indexed import Indexed
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.registry import load_dataset
+from el_larq.errors import ElLarqError
+from el_larq.training.initialize import initialize, prepared_alike
+from el_larq.training.train import save_model
+
+
+def network(classes: int) -> keras.Model:
+    """As networks here are: a binary layer holds its quantizers as layers of its own."""
+    inputs = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(4, 3, use_bias=False, name="stem")(inputs)
+    x = larq.layers.QuantConv2D(4, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", use_bias=False, name="conv")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of ten classes whose weights all differ from any start."""
+    model = network(10)
+    for layer in model.layers:
+        layer.set_weights([array + 0.25 for array in layer.get_weights()])
+    folder = tmp_path_factory.mktemp("source")
+    save_model(folder, model, {"preprocessing": Preprocessing(16, 16, 1, mean=10.0, std=20.0).to_dict()})
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_everything_is_taken_where_everything_fits(source: Path, suffix: str) -> None:
+    model, wanted = network(10), keras.models.load_model(source / "model.keras", compile=False)
+    done = initialize(model, source / f"model{suffix}")
+    assert done.fresh == ()
+    assert done.summary == f"all {len(done.taken)} layers with weights start from {source / f'model{suffix}'}"
+    for array, other in zip(model.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def test_another_number_of_classes_starts_the_classifier_fresh(source: Path) -> None:
+    model = network(3)
+    start = {layer.name: layer.get_weights() for layer in model.layers}
+    done = initialize(model, source / "model.h5")
+    assert done.taken == ("stem", "conv", "norm")
+    assert done.summary == (f"3 of 4 layers with weights start from {source / 'model.h5'}; fresh: logits (4x10 there, 4x3 here)")
+    wanted = keras.models.load_model(source / "model.keras", compile=False)
+    for name in done.taken:
+        for array, other in zip(model.get_layer(name).get_weights(), wanted.get_layer(name).get_weights(), strict=True):
+            np.testing.assert_array_equal(array, other)
+    for array, other in zip(model.get_layer("logits").get_weights(), start["logits"], strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def test_a_model_of_which_nothing_fits_is_refused(source: Path, one_line: Callable[[BaseException], str]) -> None:
+    inputs = keras.Input((4,))
+    other = keras.Model(inputs, keras.layers.Dense(2, name="elsewhere")(inputs))
+    with pytest.raises(ElLarqError) as caught:
+        initialize(other, source / "model.h5")
+    assert "layers with weights fits the network" in one_line(caught.value)
+    with pytest.raises(ElLarqError, match="no such file"):
+        initialize(other, source / "none.h5")
+
+
+def test_layers_of_models_inside_a_model_are_found(tmp_path: Path) -> None:
+    def nested(units: int) -> keras.Model:
+        inner_input = keras.Input((4,))
+        inner = keras.Model(inner_input, keras.layers.Dense(3, name="inside")(inner_input), name="inner")
+        inputs = keras.Input((4,))
+        return keras.Model(inputs, keras.layers.Dense(units, name="top")(inner(inputs)))
+
+    first, second = nested(2), nested(5)
+    first.save(tmp_path / "nested.keras")
+    done = initialize(second, tmp_path / "nested.keras")
+    assert done.taken == ("inner/inside",)
+    assert done.fresh == (("top", "3x2 there, 3x5 here"),)
+    np.testing.assert_array_equal(second.get_layer("inner").get_weights()[0], first.get_layer("inner").get_weights()[0])
+
+
+def test_users_data_are_scaled_as_the_model_saw_its_own(source: Path) -> None:
+    how = Preprocessing(24, 24, 1, mean=100.0, std=50.0)
+    nothing: Any = Encoded([], np.zeros(0), how)
+    data = Indexed("dir:/x", 1, ("a", "b"), how, nothing, nothing, Augmentation(), "x", "")
+    assert prepared_alike(data, source / "model.h5").preprocessing == replace(how, mean=10.0, std=20.0)
+    colour = replace(data, preprocessing=Preprocessing(24, 24, 3, mean=1.0, std=2.0))
+    assert prepared_alike(colour, source / "model.h5") is colour
+    digits = load_dataset("digits")
+    assert prepared_alike(digits, source / "model.h5") is digits
