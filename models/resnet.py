@@ -1,17 +1,23 @@
-"""Residual networks of basic (ResNet18, 34) and bottleneck blocks (ResNet26, 50).
+"""Residual networks of basic (ResNet18, 34) and bottleneck blocks (ResNet26, 50), and of single convolutions (ReActNet's ResNet18).
 
 Stem, classifier and, with ``downsample="real"``, the 1x1 convolution of a shortcut that changes shape are real-valued; every
 other convolution is a unit of the method. The stride sits on the 3x3 convolution; shortcuts pool by averaging first.
+
+Blocks of a single convolution are Bi-Real Net's layout whatever the link: one shortcut a convolution (`el_larq.models.shortcuts`).
+Bottleneck blocks have Bi-Real-50's two streams as variant ``two_stream`` (`el_larq.models.two_stream`).
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.errors import unknown_name
 from el_larq.methods.method import Conv, Method
+from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
+from el_larq.models.two_stream import two_stream
 
 DOWNSAMPLES = ("real", "binary")
 EXPANSION = 4
@@ -27,20 +33,30 @@ def resnet(
     width: float = 1.0,
     stem: str | None = None,
     downsample: str = "real",
+    variant: str | None = None,
 ) -> tf.Tensor:
     """(N, H, W, C) to logits (N, num_classes); stage i has 64 * width * 2**i channels, four times as many in a bottleneck."""
     if downsample not in DOWNSAMPLES:
         raise unknown_name("downsample", downsample, DOWNSAMPLES)
-    blocks = {"basic": _basic, "bottleneck": _bottleneck}
+    blocks = {"single": _single, "basic": _basic, "bottleneck": _bottleneck}
     filters = max(1, round(64 * width))
     x = apply_stem(stem, x, filters, method.bn_momentum, method.activation)
-    for stage, count in enumerate(repeats):
-        for index in range(count):
-            strides = 2 if stage and not index else 1
-            name = f"stage{stage + 1}_block{index + 1}"
-            x = blocks[block](x, filters * 2**stage, strides, name, method, downsample)
+    if variant == "two_stream":
+        x = two_stream(x, filters, EXPANSION, repeats, method, partial(_shortcut, downsample=downsample))
+    else:
+        for stage, count in enumerate(repeats):
+            for index in range(count):
+                strides = 2 if stage and not index else 1
+                name = f"stage{stage + 1}_block{index + 1}"
+                x = blocks[block](x, filters * 2**stage, strides, name, method, downsample)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.layers.Dense(num_classes, name="logits")(x)
+
+
+def _single(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
+    conv = Conv(f"{name}_conv", filters, 3, strides)
+    shortcut = _shortcut(x, filters, strides, name, method, downsample)
+    return unit_with_shortcut(x, conv, method) if shortcut is x else method.unit(x, conv, shortcut=shortcut)
 
 
 def _basic(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:

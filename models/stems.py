@@ -14,7 +14,7 @@ IMAGENET_FROM = 64
 
 def imagenet(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
     """7x7 convolution with stride 2, batch normalization, 3x3 max pooling with stride 2: (N, H/4, W/4, filters)."""
-    x = _convolve(x, filters, 7, 2, "stem_conv", momentum, activation)
+    x = convolve(x, filters, 7, 2, "stem_conv", momentum, activation)
     return keras.layers.MaxPooling2D(3, 2, "same", name="stem_pool")(x)
 
 
@@ -23,38 +23,50 @@ def small(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -
 
     At 224 pixels and 64 filters 5 million multiply-accumulates instead of the 118 million of the 7x7 convolution.
     """
-    x = _convolve(x, max(8, filters // 8), 3, 2, "stem_conv", momentum, "relu")
+    x = convolve(x, max(8, filters // 8), 3, 2, "stem_conv", momentum, "relu")
     x = keras.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, name="stem_depthwise")(x)
     x = keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5, name="stem_depthwise_norm")(x)
-    return _convolve(x, filters, 1, 1, "stem_pointwise", momentum, activation)
+    return convolve(x, filters, 1, 1, "stem_pointwise", momentum, activation)
+
+
+def mobile(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
+    """3x3 convolution with stride 2: (N, H/2, W/2, filters)."""
+    return convolve(x, filters, 3, 2, "stem_conv", momentum, activation)
 
 
 def cifar(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
     """3x3 convolution with stride 1: (N, H, W, filters)."""
-    return _convolve(x, filters, 3, 1, "stem_conv", momentum, activation)
+    return convolve(x, filters, 3, 1, "stem_conv", momentum, activation)
 
 
 STEMS: dict[str, Callable[[tf.Tensor, int, float, str | None], tf.Tensor]] = {
     "imagenet": imagenet,
     "small": small,
+    "mobile": mobile,
     "cifar": cifar,
 }
 
 
-def apply_stem(name: str | None, x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
-    """The stem of that name; None takes `imagenet` for inputs of at least 64 pixels and `cifar` for smaller ones."""
+# By how much each stem divides height and width.
+REDUCTIONS = {"imagenet": 4, "small": 4, "mobile": 2, "cifar": 1}
+
+
+def apply_stem(
+    name: str | None, x: tf.Tensor, filters: int, momentum: float, activation: str | None, default: str = "imagenet"
+) -> tf.Tensor:
+    """The stem of that name; None takes the default one for inputs of at least 64 pixels and `cifar` for smaller ones."""
     shape: Any = x.shape
     size = min(shape[1], shape[2])
     if name is None:
-        name = "imagenet" if size >= IMAGENET_FROM else "cifar"
+        name = default if size >= IMAGENET_FROM else "cifar"
     if name not in STEMS:
         raise unknown_name("stem", name, STEMS)
-    if size < 4 and name != "cifar":
-        raise UsageError(f"stem {name!r} reduces by 4, too much for an input of {size} pixels; use --stem cifar")
+    if size < REDUCTIONS[name]:
+        raise UsageError(f"stem {name!r} reduces by {REDUCTIONS[name]}, too much for an input of {size} pixels; use --stem cifar")
     return STEMS[name](x, filters, momentum, activation)
 
 
-def _convolve(
+def convolve(
     x: tf.Tensor, filters: int, kernel_size: int, strides: int, name: str, momentum: float, activation: str | None
 ) -> tf.Tensor:
     x = keras.layers.Conv2D(filters, kernel_size, strides, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)

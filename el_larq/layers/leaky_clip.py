@@ -1,0 +1,23 @@
+"""A clip that still lets a little through."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+
+@keras.utils.register_keras_serializable("el_larq")
+class LeakyClip(keras.layers.Layer):
+    """y = slope * x + (1 - slope) * clip(x, -1, 1), for each element: the identity within one, a line of that slope outside.
+
+    Gradient: dL/dx = dL/dy within one, slope * dL/dy outside. Source: Bi-Real Net's repository, with a slope of 0.1, where a binary
+    convolution would have its sign.
+    """
+
+    def __init__(self, slope: float = 0.1, **kwargs: object):
+        super().__init__(**kwargs)
+        self.slope = slope
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return self.slope * inputs + (1 - self.slope) * tf.clip_by_value(inputs, -1.0, 1.0)
+
+    def get_config(self) -> dict[str, object]:
+        return super().get_config() | {"slope": self.slope}

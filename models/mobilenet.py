@@ -1,0 +1,108 @@
+"""MobileNetV1, every depthwise and pointwise convolution a unit of the method with its link; and MoBiNet's mid-block.
+
+    stem    3x3 with stride 2 to 32 channels, BN; real-valued
+    block   y = unit(unit(x, depthwise 3x3, stride s), 1x1, M -> N)
+    blocks  64; 128, 128; 256, 256; 512 six times; 1024, 1024 channels; stride 2 in blocks 2, 4, 6 and 12
+    head    global average pooling, dense
+
+Without a link nothing goes around these convolutions: MobileNetV1 has no shortcuts, and the methods without links were reported
+not to converge on it (Elastic-Link poster, table 1).
+
+``depthwise="binary"`` binarizes the depthwise convolutions too. LCE has no operator for them: they run as real-valued ones, at more
+than a real-valued one's cost, and `el-larq convert` asks for ``--allow binary-depthwise``. ``depthwise="real"`` keeps the
+convolution itself real-valued; the method's normalization and link stay around it.
+
+Variant ``mid`` is the block of MoBiNet (Phan, He, Savvides, Huynh, Yin, Shen: MoBiNet, WACV 2020, arXiv 1907.12629):
+
+    a = unit(x, 3x3 in groups, M -> M, stride s) + x
+    b = unit(a, 1x1, M -> N)
+    y = unit(b, 1x1, N -> N) + b
+
+with K channels in each group of the 3x3 convolution ("K-dependency"; ``channels_per_group``). The additions are shortcuts as in
+`el_larq.models.shortcuts`; M -> N has none, unless the link is one that goes around any convolution (elastic). The paper's best
+network has K = 4. Each group is a convolution of its own, and in LCE an operator of its own (its default kernel knows no groups),
+with its input channels packed into words of 32 bits:
+
+    K a multiple of 32   M / K operators without waste, and the split and concatenation around them; the default is K = 32
+    another K            M / K operators as well, of which each multiplies ceil(K / 32) * 32 bits for K channels: at K = 4 eight
+                         times the work, and at full width up to 256 operators a block
+    K not below M        one ungrouped convolution
+
+Larger groups than the paper's mean more operations: `el-larq inspect` counts them. The binary depthwise convolution is K = 1, which
+here would be an operator a channel; the standard block has it in one.
+
+What the source leaves open: the shortcut where the 3x3 convolution strides averages, as the others of this project do.
+"""
+
+from dataclasses import replace
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.errors import UsageError, unknown_name
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Conv, Method
+from el_larq.models.shortcuts import unit_with_shortcut
+from el_larq.models.stems import apply_stem
+
+# Output channels in units of the stem's, and strides.
+BLOCKS = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1))
+
+DEPTHWISES = ("binary", "real")
+CHANNELS_PER_GROUP = 32
+
+
+def mobilenet(
+    x: tf.Tensor,
+    num_classes: int,
+    method: Method,
+    *,
+    width: float = 1.0,
+    stem: str | None = None,
+    depthwise: str | None = None,
+    variant: str | None = None,
+    channels_per_group: int | None = None,
+) -> tf.Tensor:
+    """(N, H, W, C) to logits (N, num_classes). Images below 64 pixels get the `cifar` stem, which keeps their size.
+
+    depthwise: "binary" (the default) or "real" depthwise convolutions; the standard block has them.
+    channels_per_group: K of variant "mid", at least 1; 32 unless given.
+
+    Raises:
+        UsageError: a value out of range, an option of the other block, or channels that are no multiple of K.
+    """
+    if variant is None and channels_per_group is not None:
+        raise UsageError("channels per group are an option of the block variant 'mid'; add --variant mid")
+    if variant is not None and depthwise is not None:
+        raise UsageError(f"the block variant {variant!r} has no depthwise convolution; leave --depthwise out")
+    if depthwise not in (None, *DEPTHWISES):
+        raise unknown_name("depthwise", depthwise, DEPTHWISES)
+    k = CHANNELS_PER_GROUP if channels_per_group is None else channels_per_group
+    if k < 1:
+        raise UsageError(f"a group has at least 1 channel; got {k}")
+    channels = max(1, round(32 * width))
+    x = apply_stem(stem, x, channels, method.bn_momentum, method.activation, default="mobile")
+    start = channels
+    for index, (factor, strides) in enumerate(BLOCKS):
+        name = f"block{index + 1}"
+        filters = start * factor
+        if variant == "mid":
+            x = _mid(x, channels, filters, strides, name, method, k)
+        else:
+            first = Conv(f"{name}_depthwise", channels, 3, strides, depthwise=True, real=depthwise == "real")
+            x = method.unit(method.unit(x, first), Conv(f"{name}_pointwise", filters, 1))
+        channels = filters
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.layers.Dense(num_classes, name="logits")(x)
+
+
+def _mid(x: tf.Tensor, channels: int, filters: int, strides: int, name: str, method: Method, k: int) -> tf.Tensor:
+    if channels > k and channels % k:
+        raise UsageError(
+            f"{name}: {channels} channels do not go into groups of {k}; choose another --width or --channels-per-group"
+        )
+    x = unit_with_shortcut(x, Conv(f"{name}_conv1", channels, 3, strides, groups=max(1, channels // k)), method)
+    # A shortcut around this one would be the residual link's; the block has none, even where its channels stay.
+    bare = replace(method, link=LINKS["none"]) if method.link.residual else method
+    x = bare.unit(x, Conv(f"{name}_conv2", filters, 1))
+    return unit_with_shortcut(x, Conv(f"{name}_conv3", filters, 1), method)

@@ -1,0 +1,65 @@
+"""ReActNet-A, -B and -C: MobileNetV1's plan, without depthwise convolutions and with a shortcut around every convolution.
+
+    stem     3x3 with stride 2 to 32 channels, BN
+    block    a = unit(x, 3x3, C -> C, stride s) + (x, averaged where s = 2)
+             b = unit(a, 1x1, C -> C) + a                           where the block keeps its channels
+             b = [unit(a, 1x1, C -> C) + a, unit'(a, 1x1, C -> C) + a]   where it doubles them: two units on one input, side by side
+    blocks   64; 128, 128; 256, 256; 512 six times; 1024, 1024 channels; stride 2 where channels double, but for the first block
+    head     global average pooling, dense
+
+No shortcut has parameters, see `el_larq.models.shortcuts`. B and C keep the 1x1 convolutions of the five doubling blocks
+real-valued (``expansion``); B in four groups. What the units around them are is the method's, link and activation too.
+
+The original's shifts before the sign and activations with shifts are the method `reactnet`; here each of the two units of a
+doubling block has its own, where the original puts one activation on both outputs: the same function, as it works by channels.
+
+Which convolutions B and C keep real-valued is inferred from the published operation counts, which it reproduces exactly; the
+source of the two was not available. A real-valued convolution of four groups is four convolutions side by side: TensorFlow has no
+gradient of a grouped one on a CPU. Images below 64 pixels get the `cifar` stem, which keeps their size.
+"""
+
+from typing import Literal
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.methods.method import Conv, Method
+from el_larq.models.shortcuts import unit_with_shortcut
+from el_larq.models.stems import apply_stem
+
+# Output channels in units of the stem's, and strides.
+BLOCKS = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1))
+
+
+def reactnet(
+    x: tf.Tensor,
+    num_classes: int,
+    method: Method,
+    *,
+    expansion: Literal["binary", "grouped", "real"] = "binary",
+    width: float = 1.0,
+    stem: str | None = None,
+) -> tf.Tensor:
+    """(N, H, W, C) to logits (N, num_classes).
+
+    expansion: the 1x1 convolutions that double the channels: binary (A), real-valued in four groups (B), real-valued (C).
+    width: factor on the stem's 32 channels, and so on all; with four groups the stem gets a multiple of four.
+    """
+    groups = 4 if expansion == "grouped" else 1
+    filters = max(1, round(32 * width / groups)) * groups
+    x = apply_stem(stem, x, filters, method.bn_momentum, method.activation, default="mobile")
+    channels = filters
+    for index, (factor, strides) in enumerate(BLOCKS):
+        name = f"block{index + 1}"
+        x = unit_with_shortcut(x, Conv(f"{name}_conv1", channels, 3, strides), method)
+        if channels == filters * factor:
+            x = unit_with_shortcut(x, Conv(f"{name}_conv2", channels, 1), method)
+            continue
+        halves = [
+            unit_with_shortcut(x, Conv(f"{name}_conv2{half}", channels, 1, groups=groups, real=expansion != "binary"), method)
+            for half in "ab"
+        ]
+        x = keras.layers.Concatenate(name=f"{name}_concatenate")(halves)
+        channels = filters * factor
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.layers.Dense(num_classes, name="logits")(x)

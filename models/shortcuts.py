@@ -1,0 +1,32 @@
+"""Shortcuts without parameters, which some networks put around every convolution, and what a link makes of them."""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.methods.method import Conv, Method
+
+
+def pool(x: tf.Tensor, strides: int, name: str) -> tf.Tensor:
+    """(N, H, W, C) averaged to (N, ceil(H / strides), ceil(W / strides), C)."""
+    if strides == 1:
+        return x
+    return keras.layers.AveragePooling2D(strides, strides, "same", name=f"{name}_pool")(x)
+
+
+def unit_with_shortcut(x: tf.Tensor, conv: Conv, method: Method) -> tf.Tensor:
+    """The unit of a convolution that keeps its number of channels, with a shortcut around it: y = unit(x) + x.
+
+    One shortcut a convolution, whatever the link: without a link the network adds x itself, averaged where the convolution
+    strides. An identity link is that shortcut, except where the convolution strides. The other links carry the same features,
+    weighted, in the shortcut's stead: beside it they would double with every convolution.
+    """
+    shape: Any = x.shape
+    if shape[-1] != conv.filters:
+        raise ValueError(
+            f"{conv.name}: {shape[-1]} channels become {conv.filters}, which a shortcut without parameters cannot follow"
+        )
+    if method.link.name == "none" or (method.link.name == "identity" and conv.strides > 1):
+        return method.unit(x, conv, shortcut=pool(x, conv.strides, conv.name))
+    return method.unit(x, conv)
