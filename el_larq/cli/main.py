@@ -67,8 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
     verbose = "-v" in arguments or "--verbose" in arguments
     trace: BaseException | None = None
     try:
-        cli.main(arguments, prog_name="el-larq", standalone_mode=False)
-        status, message = 0, ""
+        # click returns the status of a command that exits, and what a command returns: nothing.
+        status, message = cli.main(arguments, prog_name="el-larq", standalone_mode=False) or 0, ""
     except click.exceptions.Exit as error:
         status, message = error.exit_code, ""
     except click.exceptions.NoArgsIsHelpError as error:
