@@ -64,7 +64,8 @@ class Convolution:
 @functools.lru_cache(maxsize=4)
 def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
     """Every convolution and dense layer of a model, in the order of its graph."""
-    operations = [operation for operation in model.operations if operation.type in _OPERANDS]
+    # A quantizer may multiply matrices to make a kernel: what does not see the input is no layer.
+    operations = [operation for operation in model.operations if operation.type in _OPERANDS and _sees(model, operation)]
     kernels = model.constants([operation.inputs[_OPERANDS[operation.type][1]] for operation in operations])
     found = []
     for operation, kernel in zip(operations, kernels, strict=True):
@@ -88,6 +89,11 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
             )
         )
     return tuple(found)
+
+
+def _sees(model: FrozenModel, operation: Any) -> bool:
+    source = operation.inputs[_OPERANDS[operation.type][0]]
+    return any(before is model.input.op for before in behind(source))
 
 
 def _source(tensor: Any) -> Any:

@@ -13,12 +13,13 @@ convolution:
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from el_larq import card
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import find_convolutions
+from el_larq.converters.graph import Convolution, find_convolutions
 from el_larq.converters.job import Job
 from el_larq.converters.match import Match, match, unpack_bits
 from el_larq.converters.rewrite import with_outputs
@@ -186,9 +187,18 @@ class _Probe:
         self.layers = [LayerSigns(m.convolution.layer) for m in self._matches]
         self._outputs = len(plain.graph.outputs)
         self._fetch: Callable[[np.ndarray], list[np.ndarray]] | None = None
+        # A kernel may be used more than once, and does not tell which use is which: the signs themselves do.
+        signs: dict[str, Any] = {}
+        by_kernel: dict[bytes, set[str]] = {}
+        for m in matches:
+            assert m.convolution.signs is not None
+            signs[m.convolution.signs.name] = m.convolution.signs
+            by_kernel.setdefault(_key(m.convolution), set()).add(m.convolution.signs.name)
+        position = {name: index for index, name in enumerate(signs)}
+        self._candidates = [sorted(position[name] for name in by_kernel[_key(m.convolution)]) for m in self._matches]
         if first:
             self._interpreter = Interpreter(with_outputs(content, list(first)))
-            self._fetch = model.fetch([m.convolution.signs for m in self._matches if m.convolution.signs is not None])
+            self._fetch = model.fetch(list(signs.values()))
         self.values_per_image = sum(
             int(np.prod(m.operator.inputs[0].shape[1:-1])) * m.operator.options["channels_in"] for m in self._matches
         )
@@ -200,8 +210,12 @@ class _Probe:
             return result
         values = self._fetch(images)
         packed = self._interpreter.run(images)[self._outputs :]
-        for m, record, x, words in zip(self._matches, self.layers, values, packed, strict=True):
-            differs = unpack_bits(words, x.shape[-1]).reshape(x.shape) != (x < 0)
+        for number, (m, record, words) in enumerate(zip(self._matches, self.layers, packed, strict=True)):
+            candidates = [values[index] for index in self._candidates[number]]
+            differing = [unpack_bits(words, x.shape[-1]).reshape(x.shape) != (x < 0) for x in candidates]
+            nearest = int(np.argmin([np.sum(differs) for differs in differing]))
+            self._candidates[number] = [self._candidates[number][nearest]]
+            x, differs = candidates[nearest], differing[nearest]
             record.compared += x.size
             record.flipped += int(differs.sum())
             for index in np.flatnonzero(differs.reshape(len(x), -1).any(axis=1)):
@@ -211,6 +225,12 @@ class _Probe:
                 if result[index] is None:
                     result[index] = _Flip(m.convolution.layer, int(differs[index].sum()), worst)
         return result
+
+
+def _key(convolution: Convolution) -> bytes:
+    """The same for kernels that `match` cannot tell apart: of the same signs, up to those of whole filters."""
+    negative = convolution.kernel < 0
+    return repr(negative.shape).encode() + np.packbits(negative ^ negative[(0,) * (negative.ndim - 1)]).tobytes()
 
 
 def _judge(outputs: list[tuple[np.ndarray, np.ndarray]], flips: list[_Flip | None], data: str, failures: list[str]) -> Verification:

@@ -128,5 +128,5 @@ def _stored(layer: keras.layers.Layer) -> tuple[int, int]:
     shape = tuple(kernel.shape)
     binary = isinstance(layer, keras.layers.Conv2D) and kernel_bits(layer) == input_bits(layer) == 1
     if binary and not isinstance(layer, (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)):
-        return 4 * prod(shape[:-2]) * -(-shape[-2] // 32) * shape[-1], others
+        return 4 * prod(shape[:-2]) * -(-shape[-2] // 32) * shape[-1] * getattr(layer, "kernels", 1), others
     return 0, others + 4 * prod(shape)

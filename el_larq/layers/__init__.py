@@ -7,6 +7,8 @@ from el_larq.layers.gated_link import GatedLink as GatedLink
 from el_larq.layers.interacted_bitcount import InteractedBitcount as InteractedBitcount
 from el_larq.layers.leaky_clip import LeakyClip as LeakyClip
 from el_larq.layers.learned_scale import LearnedScale as LearnedScale
+from el_larq.layers.multi_base_conv import MultiBaseConv2D as MultiBaseConv2D
+from el_larq.layers.multi_base_conv import MultiBaseDepthwiseConv2D as MultiBaseDepthwiseConv2D
 from el_larq.layers.rprelu import RPReLU as RPReLU
 from el_larq.layers.split_channels import SplitChannels as SplitChannels
 from el_larq.layers.ternary_split import TernarySplit as TernarySplit

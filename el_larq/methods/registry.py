@@ -5,6 +5,7 @@ from typing import Any
 
 from el_larq.errors import unknown_name
 from el_larq.methods import (
+    abc,
     bbg,
     binary,
     bireal,
@@ -35,6 +36,7 @@ MODULES = {
         xnor,
         cibcnn,
         genetic,
+        abc,
         tbn,
         xnor_pp,
         resnete,

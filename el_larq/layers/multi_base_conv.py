@@ -1,0 +1,112 @@
+"""Convolutions that are sums of binary convolutions: several bases of the kernel, several shifts of the input."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.quantizers.binary_bases import BinaryBases, HalfSign
+
+
+class _MultiBase(keras.layers.Layer):
+    """What the two layers below share; stands before a Keras convolution.
+
+    products, kernels: binary convolutions of one call, and binary kernels, as `el_larq.models.counts` reads them.
+    """
+
+    padding: str
+    strides: tuple[int, int]
+    kernel_size: tuple[int, int]
+
+    def __init__(self, *args: Any, bases: int = 1, shifts: int = 1, pad_values: float = 0.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if shifts < 1:
+            raise ValueError(f"shifts must be at least 1; got {shifts}")
+        self.bases, self.shifts, self.pad_values = bases, shifts, pad_values
+        self.products, self.kernels = bases * shifts, bases
+        self.kernel_quantizer = BinaryBases(bases)
+        self.input_quantizer = HalfSign()
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        # Thresholds 1/2 - v evenly between -1 and 1: of one, at zero; of three, at -1/2, 0 and 1/2.
+        starts = 1.5 - 2 * np.arange(1, self.shifts + 1) / (self.shifts + 1)
+        constant: Any = keras.initializers.Constant
+        self.shift = self.add_weight(name="shift", shape=(self.shifts,), initializer=constant(starts.tolist()))
+        self.beta = self.add_weight(name="beta", shape=(self.shifts,), initializer=constant(1 / self.shifts))
+
+    def binary_kernels(self) -> list[tf.Tensor]:
+        """The M kernels alpha_m * B_m."""
+        return tf.unstack(self.kernel_quantizer(self._latent()))
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        kernels = self.binary_kernels()
+        total = None
+        for n in range(self.shifts):
+            signs = self._pad(self.input_quantizer(inputs + self.shift[n]))
+            for kernel in kernels:
+                # Right behind the product, which takes a factor of any sign for nothing, and not in the kernel or behind the sum.
+                product = self.beta[n] * self._convolve(signs, kernel)
+                # Not add_n: sums of two are what conversion moves shifts and scales through.
+                total = product if total is None else total + product
+        return total
+
+    def _latent(self) -> tf.Tensor:
+        raise NotImplementedError
+
+    def _convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        raise NotImplementedError
+
+    def _pad(self, x: tf.Tensor) -> tf.Tensor:
+        """As "same" does, with pad_values."""
+        if self.padding != "same":
+            return x
+        shape: Any = x.shape if None not in x.shape[1:3] else tf.shape(x)
+        missing = [
+            max((-(-shape[axis + 1] // stride) - 1) * stride + size - shape[axis + 1], 0)
+            for axis, (stride, size) in enumerate(zip(self.strides, self.kernel_size, strict=True))
+        ]
+        sides = [[total // 2, total - total // 2] for total in missing]
+        return tf.pad(x, [[0, 0], *sides, [0, 0]], constant_values=self.pad_values)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"bases": self.bases, "shifts": self.shifts, "pad_values": self.pad_values}
+
+
+@keras.utils.register_keras_serializable("el_larq")
+class MultiBaseConv2D(_MultiBase, keras.layers.Conv2D):
+    r"""ABC-Net's convolution: a real-valued one approximated by M x N binary ones, of one latent kernel.
+
+        A_n = h(x + v_n)                                n = 1 .. N, `HalfSign`: the sign of x + v_n - 1/2
+        y = sum_n beta_n sum_m conv(A_n, alpha_m B_m)   m = 1 .. M, `BinaryBases`
+
+    v (N,) and beta (N,) are trained. Gradients are the chain rule's, with those of the two quantizers:
+
+        dL/dx = sum_n g_n * 1[0 <= x + v_n <= 1]        g_n = dL/dA_n
+        dL/dv_n = sum of g_n * 1[0 <= x + v_n <= 1]     over images, pixels and channels
+        dL/dbeta_n = sum of dL/dy * sum_m conv(A_n, alpha_m B_m)
+
+    Thresholds 1/2 - v_n start evenly between -1 and 1, beta at 1 / N.
+
+    Arguments: those of Keras' Conv2D (channels last, no bias), and
+        bases, shifts: M and N.
+        pad_values: what padding "same" pads the signs with.
+    """
+
+    def _latent(self) -> tf.Tensor:
+        return self.kernel
+
+    def _convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(x, kernel, self.strides, "VALID")
+
+
+@keras.utils.register_keras_serializable("el_larq")
+class MultiBaseDepthwiseConv2D(_MultiBase, keras.layers.DepthwiseConv2D):
+    """`MultiBaseConv2D` with a kernel a channel. Bases and their alpha are those of the whole kernel there too."""
+
+    def _latent(self) -> tf.Tensor:
+        return self.depthwise_kernel
+
+    def _convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.depthwise_conv2d(x, kernel, [1, *self.strides, 1], "VALID")

@@ -1,0 +1,109 @@
+"""ABC-Net: a convolution as M x N binary ones, of M bases of its kernel and N shifts of its input.
+
+With W the one latent kernel of n weights and x the input:
+
+    B_m = sign(W - mean(W) + u_m * std(W))             u_m = -1 + 2 (m - 1) / (M - 1), sign(0) = +1
+    alpha = argmin ||W - sum_m alpha_m B_m||^2         least squares, of the kernel as it is
+    A_n = +1 where clip(x + v_n, 0, 1) >= 1/2, else -1
+    z = sum_n beta_n sum_m alpha_m conv(A_n, B_m)
+    y = BN(z)
+
+The shifts v_n and the weights beta_n are trained, one of each a shift and layer. Gradient, with alpha, mean and std as constants:
+
+    dL/dW = sum_m alpha_m * dL/d(alpha_m B_m)          the signs straight through, unclipped
+    dL/dx = sum_n dL/dA_n * 1[0 <= x + v_n <= 1]
+    dL/dv_n = sum of dL/dA_n * 1[0 <= x + v_n <= 1]    over images, pixels and channels
+    dL/dbeta_n = sum of dL/dz * sum_m alpha_m conv(A_n, B_m)
+
+Reference: Lin, Zhao, Pan: Towards Accurate Binary Convolutional Neural Network, NeurIPS 2017, arXiv 1711.11294. Published
+ImageNet top-1 with M = N = 1, as the Elastic-Link poster quotes it: ResNet18 42.7, ResNet34 52.4. With M = N = 5, recalled and
+not read again: 65.0, 68.4 and 70.1 for ResNet18, 34 and 50.
+
+What is left open, and what is chosen here:
+
+- `bases` and `shifts`: 1 and 1 (default), which costs one binary product a convolution as other methods do, and which the figures
+  compared are of. More are as many times the work; `inspect` and `convert` count them.
+- With one base u has no value. B = sign(W) and alpha = mean|W|, the nearest single base there is.
+- alpha is computed from W each time, not stored with a step's delay. In a converted model it is a constant.
+- Statistics and alpha are of the whole kernel, as in the code that was seen; a depthwise kernel is no exception.
+- Thresholds 1/2 - v_n start evenly between -1 and 1, beta_n at 1 / N. The code seen leaves both untrained by mistake.
+- The gradient of the signs of W is not clipped; latent weights are kept within [-1, 1] by clipping them after each step.
+- The order is that of the other methods: convolution, normalization, the block's shortcut. The original starts from a real-valued
+  network; `--init-from` a trained one where you have it.
+
+Deployment: M x N LceBconv2d a convolution, in which alpha, beta and the normalization fold. In the .tflite the N products of a
+base share its packed kernel. Real-valued work beside them: a shift and a packing for each of N signs, and M x N - 1 sums.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from el_larq.errors import UsageError
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Conv, Method
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_LARGEST = 8
+
+
+def make(bases: int = 1, shifts: int = 1) -> Method:
+    """ABC-Net with ``bases`` (M) binary kernels and ``shifts`` (N) binary inputs a convolution."""
+    for name, value in (("bases", bases), ("shifts", shifts)):
+        if not 1 <= value <= _LARGEST:
+            raise UsageError(f"option {name} is from 1 to {_LARGEST}; got {value}")
+
+    def convolve(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
+        from el_larq.methods.stages import by_group
+
+        return by_group(conv, y, lambda group: _make_layer(conv, group, bases, shifts))(y)
+
+    def kernel_quantizer() -> Any:
+        from el_larq.quantizers import BinaryBases
+
+        return BinaryBases(bases)
+
+    published = {"resnet18": (42.7, "Elastic-Link poster, table 1"), "resnet34": (52.4, "Elastic-Link poster, table 1")}
+    return Method(
+        name="abc",
+        summary="M x N binary products a convolution: bases of the kernel by least squares, learned shifts of the input",
+        reference="Lin, Zhao, Pan: Towards Accurate Binary Convolutional Neural Network, NeurIPS 2017, arXiv 1711.11294",
+        year=2017,
+        link=LINKS["none"],
+        input_quantizer=_half_sign,
+        kernel_quantizer=kernel_quantizer,
+        kernel_constraint="weight_clip",
+        stages={"conv": convolve},
+        options={"bases": bases, "shifts": shifts},
+        extra_cost=f"{bases} x {shifts} binary convolutions, their sum, and a shift before each of {shifts} signs",
+        # The figures are of one base and one shift.
+        published=published if bases == shifts == 1 else {},
+    )
+
+
+def _make_layer(conv: Conv, group: int | None, bases: int, shifts: int) -> Any:
+    from el_larq.layers import MultiBaseConv2D, MultiBaseDepthwiseConv2D
+
+    shape: dict[str, Any] = {
+        "kernel_size": conv.kernel_size,
+        "strides": conv.strides,
+        "padding": conv.padding,
+        "pad_values": 1.0 if conv.padding == "same" else 0.0,
+        "use_bias": False,
+        "bases": bases,
+        "shifts": shifts,
+        "name": f"{conv.name}_conv" if group is None else f"{conv.name}_group{group}_conv",
+    }
+    if conv.depthwise:
+        return MultiBaseDepthwiseConv2D(**shape, depthwise_initializer="glorot_normal", depthwise_constraint="weight_clip")
+    filters = conv.filters // conv.groups
+    return MultiBaseConv2D(filters, **shape, kernel_initializer="glorot_normal", kernel_constraint="weight_clip")
+
+
+def _half_sign() -> Any:
+    from el_larq.quantizers import HalfSign
+
+    return HalfSign()
+
+
+METHOD = make()
