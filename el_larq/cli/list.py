@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -140,13 +140,19 @@ def _print_published(as_json: bool) -> None:
     print_table(
         f"ImageNet top-1 in percent, published: {published.SOURCE}",
         ("method", "year", *published.NETWORKS, "here", "note"),
-        [
-            (row.label, row.year or "", *map(published.spell, row.top1), row.method or "", row.note)
-            for row in published.TABLE
-        ],
+        [(row.label, row.year or "", *map(published.spell, row.top1), row.method or "", row.note) for row in published.TABLE],
     )
+    rows = []
+    for network in dict.fromkeys(cost.network for cost in costs()):
+        found = [cost for cost in costs() if cost.network == network]
+        figures = [text for cost in found for text in (f"{cost.counted:.3g}", _beside(cost))]
+        rows.append((network, *figures, "; ".join(dict.fromkeys(cost.source for cost in found if cost.source))))
     print_table(
-        "Multiply-accumulates at 224x224: counted here, and as published",
-        ("network", "what", "counted", "published", "difference", "source"),
-        [(c.network, c.what, f"{c.counted:.3e}", f"{c.published:.3e}", f"{c.difference:+.1%}", c.source) for c in costs()],
+        "Multiply-accumulates of one image at 224x224, counted here and as published (difference)",
+        ("network", "BOPs", "published", "FLOPs", "published", "OPs", "published", "source"),
+        rows,
     )
+
+
+def _beside(cost: "Cost") -> str:
+    return "" if cost.published is None else f"{cost.published:.3g} ({cost.difference:+.1%})"

@@ -1,0 +1,62 @@
+"""What networks cost at 224x224 pixels, as counted here and as published. Imports no TensorFlow.
+
+Counts are those of `el_larq.models.counts` of a network as it is by default (width 1, 1000 classes, colour, real-valued
+downsample convolutions) with binary convolutions. They are stored because counting builds the network, which takes seconds; a
+test counts anew.
+"""
+
+from dataclasses import dataclass
+
+from el_larq.models.registry import NETWORKS
+
+COUNTED: dict[str, tuple[int, int]] = {
+    "resnet18": (1_676_279_808, 137_793_536),
+    "resnet26": (1_862_533_120, 479_723_520),
+    "resnet34": (3_525_967_872, 137_793_536),
+    "resnet50": (3_609_460_736, 479_723_520),
+    "quicknet_small": (1_156_055_040, 15_941_120),
+    "quicknet": (1_849_688_064, 29_651_712),
+    "quicknet_large": (3_699_376_128, 29_651_712),
+    "mobilenet": (556_878_336, 11_862_016),
+    "reactnet_a": (4_816_896_000, 11_862_016),
+    "reactnet_b": (4_688_445_440, 43_974_656),
+    "reactnet_c": (4_688_445_440, 140_312_576),
+    "reactnet_resnet18": (1_676_279_808, 137_793_536),
+    "densenet28": (3_587_383_296, 202_484_224),
+    "densenet37": (4_506_808_320, 199_738_368),
+    "densenet121": (2_406_842_368, 196_108_288),
+    "googlenet": (1_103_972_352, 478_699_520),
+}
+"""BOPs and FLOPs of each network."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A figure of a network: what it is of ("BOPs", "FLOPs", "OPs"), as counted here, and as published if it was.
+
+    published, source: None and "" where nobody published a number that can be compared.
+    """
+
+    network: str
+    what: str
+    counted: float
+    published: float | None
+    source: str
+
+    @property
+    def difference(self) -> float | None:
+        """Of our count from the published figure, as a share of the latter."""
+        return None if self.published is None else self.counted / self.published - 1
+
+
+def costs() -> list[Cost]:
+    """BOPs, FLOPs and OPs of every network."""
+    found = []
+    for network in NETWORKS.values():
+        bops, flops = COUNTED[network.name]
+        for what, counted in (("BOPs", bops), ("FLOPs", flops), ("OPs", flops + bops / 64)):
+            value, source = network.published.get(what, (None, ""))
+            if isinstance(value, str):  # of a variant, or with conditions: words, nothing to compare
+                value, source = None, f"published: {value}; {source}"
+            found.append(Cost(network.name, what, counted, value, source))
+    return found
