@@ -8,6 +8,9 @@ import click
 
 from el_larq.cli.common import common_options, print_json, print_table
 
+if TYPE_CHECKING:
+    from el_larq.models.published import Cost
+
 
 def _networks() -> list[dict[str, Any]]:
     from el_larq.models.registry import NETWORKS
@@ -148,7 +151,7 @@ def _print_published(as_json: bool) -> None:
         figures = [text for cost in found for text in (f"{cost.counted:.3g}", _beside(cost))]
         rows.append((network, *figures, "; ".join(dict.fromkeys(cost.source for cost in found if cost.source))))
     print_table(
-        "Multiply-accumulates of one image at 224x224, counted here and as published (difference)",
+        "Multiply-accumulates of one image at 224x224, counted here, and as published and rounded there (difference)",
         ("network", "BOPs", "published", "FLOPs", "published", "OPs", "published", "source"),
         rows,
     )
