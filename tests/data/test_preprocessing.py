@@ -1,4 +1,5 @@
 import contextlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from el_larq.errors import ElLarqError
 GREY = Preprocessing(8, 8, 1, mean=100.0, std=50.0)
 COLOUR = Preprocessing(8, 8, 3, mean=100.0, std=50.0)
 STANDARDIZED = Preprocessing(8, 8, 1)
+CHANNELS = Preprocessing(8, 8, 3, mean=(100.0, 110.5, 120.0), std=(50.0, 60.0, 70.0))
 
 
 def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -43,18 +45,62 @@ def test_a_flat_image_becomes_zero(value: int):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**31), st.integers(1, 256), st.booleans(), st.sampled_from([1, 3]))
-def test_tensorflow_scales_as_numpy_does(seed: int, levels: int, fixed: bool, channels: int):
-    how = Preprocessing(6, 6, channels, 78.1, 81.4) if fixed else Preprocessing(6, 6, channels)
+@given(st.integers(0, 2**31), st.integers(1, 256), st.sampled_from(["own", "one", "each"]), st.sampled_from([1, 3]))
+def test_tensorflow_scales_as_numpy_does(seed: int, levels: int, kind: str, channels: int):
+    each = tuple(50.0 + 10 * channel for channel in range(channels))
+    how = Preprocessing(
+        6, 6, channels, **{"own": {}, "one": {"mean": 78.1, "std": 81.4}, "each": {"mean": each, "std": each}}[kind]
+    )
     images = random_pixels(4, 6, 6, channels, seed=seed) % levels
     images = images.astype(np.uint8)
     np.testing.assert_allclose(scale(how, images), how.scale(images), atol=1e-5, rtol=1e-5)
 
 
+def test_a_channel_has_its_own_mean_and_spread():
+    y = CHANNELS.scale(np.full((1, 8, 8, 3), 150, np.uint8))
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y[0, 0, 0], [50 / 50, 39.5 / 60, 30 / 70], rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", [GREY, COLOUR, CHANNELS])
+def test_a_scaled_image_can_be_shown_again(how: Preprocessing):
+    images = random_pixels(2, *how.input_shape)
+    np.testing.assert_array_equal(how.unscale(how.scale(images)), images)
+
+
+def test_a_standardized_image_is_shown_from_black_to_white():
+    shown = STANDARDIZED.unscale(STANDARDIZED.scale(random_pixels(2, 8, 8, 1) // 3 + 40))
+    assert [(image.min(), image.max()) for image in shown] == [(0, 255)] * 2
+
+
 def test_it_survives_the_way_through_json():
-    for how in (GREY, STANDARDIZED):
-        assert Preprocessing.from_dict(how.to_dict()) == how
+    for how in (GREY, STANDARDIZED, CHANNELS, replace(CHANNELS, crop=0.875)):
+        assert Preprocessing.from_dict(json.loads(json.dumps(how.to_dict()))) == how
     assert STANDARDIZED.input_shape == (8, 8, 1)
+
+
+def test_cards_of_older_versions_and_for_them():
+    """What version 0 wrote is read, and what it knew is written as it wrote it."""
+    old = {"height": 8, "width": 8, "channels": 1, "mean": 100.0, "std": 50.0}
+    assert Preprocessing.from_dict(old) == GREY
+    assert GREY.to_dict() == old
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, "one number, or 3"),
+        ({"mean": (1.0, 2.0, 3.0), "std": (1.0, 0.0, 1.0)}, "std must be positive"),
+        ({"mean": (1.0, float("nan"), 3.0)}, "finite"),
+        ({"mean": "123"}, "finite"),
+        ({"crop": 0.0}, "crop must be above 0"),
+        ({"crop": 1.5}, "crop must be above 0"),
+        ({"crop": "all"}, "crop must be above 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        replace(CHANNELS, **changes)
 
 
 # --- Files ----------------------------------------------------------------------------------------------------------------
@@ -123,6 +169,50 @@ def test_proportions_other_than_square_are_kept(tmp_path: Path):
     pixels = random_pixels(4, 8)
     Image.fromarray(np.concatenate([np.zeros((2, 8), np.uint8), pixels, np.zeros((2, 8), np.uint8)])).save(path)
     np.testing.assert_array_equal(how.load(path), how.scale(pixels[None, ..., None])[0])
+
+
+def test_a_crop_takes_that_share_of_the_centre(tmp_path: Path):
+    """0.5 of a 32x32 image is its inner 16x16, which at 16x16 needs no resizing."""
+    pixels = random_pixels(32, 32, 3)
+    path = tmp_path / "image.png"
+    Image.fromarray(pixels).save(path)
+    how = Preprocessing(16, 16, 3, mean=0.0, std=1.0, crop=0.5)
+    np.testing.assert_array_equal(how.load(path), pixels[8:24, 8:24])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_held_upside_down_is_turned_upright(tmp_path: Path, orientation: int):
+    """The corner that EXIF says is the first row's first column is white."""
+    upright = np.zeros((16, 16), np.uint8)
+    upright[:8, :8] = 255
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: np.rot90(upright, 2).T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "image.jpg"
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, quality=100)
+    how = Preprocessing(16, 16, 1, mean=0.0, std=1.0)
+    np.testing.assert_allclose(how.load(path)[..., 0], upright, atol=4)
+
+
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path):
+    """Down to twice the size that is needed; the difference stays within two grey levels on average."""
+    smooth = Image.fromarray(random_pixels(12, 16, 3)).resize((1600, 1200), Image.Resampling.BICUBIC)
+    path = tmp_path / "image.jpg"
+    smooth.save(path, quality=95)
+    how = Preprocessing(64, 64, 3, mean=0.0, std=1.0)
+    assert how.open(path).size == (200, 150)
+    with Image.open(path) as whole:
+        wanted = how.pixels(whole.convert("RGB")).astype(float)
+    assert np.abs(how.load(path) - wanted).mean() < 2
 
 
 def error_of(path: Any, how: Preprocessing = GREY) -> str:

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from el_larq.data.names import AUGMENTATIONS, augmentation, with_options
+from el_larq.data.registry import PATTERNS, parse_name
+from el_larq.errors import UsageError
+
+HOME = str(Path.home())
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("digits", "digits"),
+        ("dir:/a/b", "dir:/a/b"),
+        ("dir:/a,b@c:d", "dir:/a,b@c:d"),
+        ("dir:~/a", f"dir:{HOME}/a"),
+        ("dir:/a,augment=crop", "dir:/a,augment=crop"),
+        ("tfds:beans", "tfds:beans"),
+        ("tfds:my_set/small:1.2.3@/data,augment=none", "tfds:my_set/small:1.2.3@/data,augment=none"),
+        ("cifar10@/data", "cifar10@/data"),
+        ("imagenet2012,augment=shift-mirror", "imagenet2012,augment=shift-mirror"),
+    ],
+)
+def test_names_that_are_known(name: str, canonical: str) -> None:
+    parsed = parse_name(name)
+    assert str(parsed) == canonical
+    assert parse_name(canonical) == parsed
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cifar1", "unknown data set 'cifar1'; did you mean cifar10"),
+        ("tfds:", "write tfds:NAME"),
+        ("tfds:../secrets", "write tfds:NAME"),
+        ("tfds:a:b", "write tfds:NAME"),
+        ("dir:", "names no folder"),
+        ("digits@/data", "digits is embedded"),
+        ("photos,augment=crop", "photos is embedded"),
+        ("cifar10,augment=crops", "unknown augmentation 'crops'; did you mean crop"),
+    ],
+)
+def test_names_that_are_not(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_name(name)
+
+
+def test_options_become_part_of_the_name() -> None:
+    assert with_options("cifar10", "/data", "crop") == "cifar10@/data,augment=crop"
+    assert with_options("cifar10,augment=crop", "/data") == "cifar10@/data,augment=crop"
+    assert with_options("dir:a", None, "none") == "dir:a,augment=none"
+    assert with_options("digits") == "digits"
+    for name, options, message in (
+        ("cifar10@/x", ("/data", None), "names its folder already"),
+        ("dir:/x", ("/data", None), "names its folder already"),
+        ("cifar10,augment=crop", (None, "none"), "names its augmentation already"),
+        ("cifar10", (None, "no"), "unknown augmentation 'no'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            with_options(name, *options)
+
+
+def test_each_augmentation_is_one_of_its_own() -> None:
+    assert len({augmentation(kind, 32) for kind in AUGMENTATIONS}) == len(AUGMENTATIONS)
+    assert augmentation("shift-mirror", 32).pad == 4
+    assert all(PATTERNS.values())
