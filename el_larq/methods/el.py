@@ -21,6 +21,7 @@ METHOD = Method(
     kernel_quantizer="ste_sign",
     kernel_constraint="weight_clip",
     published={
+        "mobilenet": (56.4, "Elastic-Link poster, table 1"),
         "resnet18": (60.1, "Elastic-Link poster, table 1"),
         "resnet34": (63.2, "Elastic-Link poster, table 1"),
         "resnet26": (64.0, "Elastic-Link poster, table 1"),

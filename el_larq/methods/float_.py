@@ -11,6 +11,7 @@ METHOD = Method(
     link=LINKS["none"],
     activation="relu",
     published={
+        "mobilenet": (70.6, "Elastic-Link poster, table 1"),
         "resnet18": (69.3, "Elastic-Link poster, table 1"),
         "resnet34": (71.5, "Elastic-Link poster, table 1"),
         "resnet26": (72.5, "Elastic-Link poster, table 1"),
