@@ -1,0 +1,73 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import click.testing
+import numpy as np
+import pytest
+from PIL import Image
+
+from el_larq.cli.data import command
+from el_larq.data.registry import load_dataset
+from el_larq.data.sheet import draw
+from el_larq.errors import ElLarqError
+
+
+def write_set(folder: Path) -> Path:
+    """A class of red and one of blue images, 20x20."""
+    for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 100))):
+        (folder / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (20, 20), colour).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_show_draws_what_training_sees(tmp_path: Path, el_larq_command: Callable[..., CompletedProcess[str]]) -> None:
+    write_set(tmp_path / "set")
+    (tmp_path / "set" / "red" / "0.png").write_text("no image")
+    result = el_larq_command("data", "show", "dir:set", "-o", "sheet.png", "--count", 4, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines()[-1] == "1 of 10 images cannot be read and are left out"
+    facts = json.loads(result.stdout)
+    assert facts["dataset"] == f"dir:{tmp_path / 'set'}"
+    assert facts["skipped"] == [str(tmp_path / "set" / "red" / "0.png")]
+    assert sum(facts["classes"]["train"].values()) == facts["images"]["train"] == 7
+    reds = facts["classes"]["train"]["red"]
+    np.testing.assert_allclose(facts["mean"], [200 * reds / 7, 0, 100 * (7 - reds) / 7], atol=0.01)
+    np.testing.assert_allclose(facts["std"][0], 200 * np.sqrt(reds / 7 * (1 - reds / 7)), atol=0.01)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        colours = {colour for _, colour in sheet.getcolors(1 << 16) or []}
+    assert (200, 0, 0) in colours or (0, 0, 100) in colours
+    assert colours <= {(200, 0, 0), (0, 0, 100)} | {c for c in colours if len(set(c)) == 1}
+
+
+def test_tiles_are_the_first_images_of_a_training(tmp_path: Path) -> None:
+    data = load_dataset("digits")
+    sheet = draw(data, 3, seed=5)
+    assert sheet.picture.size == (2 * (64 + 4) + 4, 2 * (64 + 14 + 4) + 4)
+    ((x, _),) = list(data.augmented_batches(3, seed=5).take(1))
+    for number, (left, top) in enumerate(((4, 4), (72, 4), (4, 86))):
+        tile = np.asarray(sheet.picture.crop((left, top, left + 64, top + 64)))
+        np.testing.assert_array_equal(tile[::4, ::4, :1], x.numpy()[number])
+    assert sheet.images == 1024
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits", "-o", "sheet.gif"], "sheet.gif: a contact sheet is a .png or .jpg"),
+        (["digits", "-o", "none/sheet.png"], "the folder none does not exist"),
+        (["digit", "-o", "sheet.png"], "unknown data set 'digit'; did you mean digits"),
+        (["digits", "--augment", "crop", "-o", "sheet.png"], "digits is embedded"),
+        (["dir:none", "-o", "sheet.png"], "no such folder"),
+    ],
+)
+def test_wrong_use_is_refused_before_tensorflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("el_larq.cli.data.start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    result = click.testing.CliRunner().invoke(command, ["show", *arguments])
+    assert isinstance(result.exception, ElLarqError)
+    assert message in str(result.exception)
