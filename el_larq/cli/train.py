@@ -14,6 +14,9 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.option("--link", help="Another link than the method's own: none, identity, elastic, gated.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
 @click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
+@click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet.")
+@click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
 @click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
 @click.option("--batch-size", type=int, help="Instead of the recipe's.")
@@ -30,6 +33,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]")
 @click.option("--gamma", type=float, help="Start of the elastic link's gamma. [default: min(1, C_out / C_in)]")
 @click.option("--gamma-per-channel", is_flag=True, help="A gamma for each channel instead of one a link.")
+@click.option("--init-from", type=click.Path(path_type=Path), help="A model (.h5, .keras, SavedModel) to start from.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/NAME]")
 @common_options
@@ -39,6 +43,9 @@ def command(
     link: str | None,
     options: tuple[str, ...],
     dataset: str,
+    data_dir: Path | None,
+    augment: str | None,
+    strict: bool,
     recipe: str,
     epochs: int | None,
     batch_size: int | None,
@@ -53,6 +60,7 @@ def command(
     placement: str | None,
     gamma: float | None,
     gamma_per_channel: bool,
+    init_from: Path | None,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -64,11 +72,13 @@ def command(
     \b
     el-larq train resnet26
     el-larq train my_network.py:build
+    el-larq train resnet26 --dataset dir:my_data --init-from model.h5
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     """
     # Names are checked before TensorFlow takes its seconds to start.
-    from el_larq.data.registry import DATASETS
-    from el_larq.errors import unknown_name
+    from el_larq.data.names import with_options
+    from el_larq.data.registry import check_dataset
+    from el_larq.errors import ElLarqError
     from el_larq.methods.registry import get_method, parse_options
     from el_larq.models.own import check_own, is_own
     from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant
@@ -85,8 +95,10 @@ def command(
         resolve_variant(get_network(network), chosen, variant)
         check_options(get_network(network), network_options)
     get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    if dataset not in DATASETS:
-        raise unknown_name("data set", dataset, DATASETS)
+    dataset = with_options(dataset, data_dir, augment)
+    check_dataset(dataset)
+    if init_from is not None and not init_from.exists():
+        raise ElLarqError(f"{init_from}: no such file")
 
     start_tensorflow()
     from el_larq.training.train import train
@@ -112,6 +124,8 @@ def command(
         method_options=method_options,
         network_options=network_options if variant is None else {**network_options, "variant": variant},
         seed=seed,
+        init_from=init_from,
+        strict=strict,
         out=out,
         notify=say,
     )

@@ -28,6 +28,9 @@ class Initialized:
     taken: tuple[str, ...]
     fresh: tuple[tuple[str, str], ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"source": self.source, "taken": len(self.taken), "fresh": [name for name, _ in self.fresh]}
+
     @property
     def summary(self) -> str:
         total = len(self.taken) + len(self.fresh)

@@ -21,6 +21,7 @@ from el_larq.models.build import build, resolve_method
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.native_output import without_warnings
 from el_larq.training.callbacks import Checkpoints, LiveProgress, Metrics, StopOnNaN
+from el_larq.training.initialize import initialize, prepared_alike
 from el_larq.training.optimizer import make_loss, make_optimizer
 from el_larq.training.recipe import Recipe, get_recipe
 from el_larq.training.run import Run, TrainConfig, environment, free_folder
@@ -62,6 +63,8 @@ def train(
     method_options: dict[str, Any] | None = None,
     network_options: dict[str, Any] | None = None,
     seed: int = 0,
+    init_from: str | Path | None = None,
+    strict: bool = False,
     out: str | Path | None = None,
     console: Console | None = None,
     notify: Callable[[str], None] = lambda _: None,
@@ -77,9 +80,12 @@ def train(
         width, placement, link_options, method_options, network_options: see `el_larq.models.build.build`.
         seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal
             weights; for that, TensorFlow is set to deterministic operations for the rest of the process.
+        init_from: a model to start from, where its layers fit (see `el_larq.training.initialize`); data of one's own are
+            then scaled as its card says.
+        strict: an image that cannot be read ends the training; otherwise it is named, left out and counted.
         out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
         console: where a progress bar goes if it is a terminal.
-        notify: called with one line when the training starts.
+        notify: called with one line when the training starts, and for what it leaves out.
 
     Raises:
         UsageError: an unknown name or a value out of range.
@@ -95,10 +101,13 @@ def train(
         resolved = None
     else:
         resolved = resolve_method(method or "el", link, placement, link_options or {}, method_options)
-    data = load_dataset(dataset, image_size) if isinstance(dataset, str) else dataset
+    data = load_dataset(dataset, image_size, strict=strict, notify=notify) if isinstance(dataset, str) else dataset
+    if init_from is not None:
+        data = prepared_alike(data, init_from)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     model = _build(network, own, resolved, data, width, network_options or {})
+    started = initialize(model, init_from) if init_from is not None else None
     steps_per_epoch = data.steps_per_epoch(settings.batch_size)
     batches = data.training_batches(settings.batch_size, settings.epochs, seed)
     config = TrainConfig(
@@ -115,8 +124,14 @@ def train(
         network_options=network_options or {},
         recipe=asdict(settings),
         seed=seed,
+        # A resumed run loads the data with this preprocessing: those it was measured on, or taken from, may have gone.
+        facts={
+            "data": data.fingerprint,
+            "preprocessing": data.preprocessing.to_dict(),
+            "init_from": started.to_dict() if started else None,
+        },
     )
-    name = f"{own.path.stem if own else network}-{config.method}-{data.name}-s{seed}"
+    name = f"{own.path.stem if own else network}-{config.method}-{data.slug}-s{seed}"
     run = Run(Path(out) if out is not None else free_folder(Path("runs"), name), config)
     if own is not None:
         write_bytes(run.folder / "network.py", read_bytes(own.path))  # it decides what was computed
@@ -124,6 +139,8 @@ def train(
         f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
         f"{data.train_size} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
     )
+    if started is not None:
+        notify(started.summary)
     model.compile(
         make_optimizer(settings, model, steps_per_epoch * settings.epochs),
         make_loss(settings, data.num_classes),
@@ -132,26 +149,29 @@ def train(
     progress = LiveProgress(settings.epochs, steps_per_epoch, console or Console(stderr=True))
     start = time.monotonic()
     try:
-        history: Any = model.fit(
-            batches,
-            epochs=settings.epochs,
-            steps_per_epoch=steps_per_epoch,
-            validation_data=data.test_batches(EVALUATION_BATCH),
-            verbose=0,  # pyright: ignore[reportArgumentType]
-            callbacks=[
-                StopOnNaN(),
-                Metrics(run),
-                Checkpoints(run),
-                keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
-                progress,
-            ],
-        )
+        with data.reading():
+            history: Any = model.fit(
+                batches,
+                epochs=settings.epochs,
+                steps_per_epoch=steps_per_epoch,
+                validation_data=data.test_batches(EVALUATION_BATCH),
+                verbose=0,  # pyright: ignore[reportArgumentType]
+                callbacks=[
+                    StopOnNaN(),
+                    Metrics(run),
+                    Checkpoints(run),
+                    keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
+                    progress,
+                ],
+            )
     finally:
         progress.close()
     seconds = time.monotonic() - start
     accuracy = float(history.history["val_accuracy"][-1])
     save_model(run.folder, model, make_card(config, data, accuracy))
     result = {"accuracy": accuracy, "best_accuracy": max(history.history["val_accuracy"]), "seconds": round(seconds, 1)}
+    if data.skipped:
+        result["skipped_images"] = len(data.skipped)
     write_json(run.folder / "result.json", result)
     return Trained(run.folder, model, accuracy, seconds)
 
