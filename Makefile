@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: install demo test test-slow lint lock clean
+.PHONY: install demo test test-slow lint docs lock clean
 
 install: $(VENV)/installed
 
@@ -34,6 +34,10 @@ lint: install
 	for entry in el_larq/*; do ln -s ../../../$$entry build/typing/$$entry; done
 	for entry in models converters; do ln -s ../../../$$entry build/typing/el_larq/$$entry; done
 	$(BIN)/basedpyright
+
+# Pages that are made of the sources; a test compares them.
+docs: install
+	$(BIN)/python -m el_larq.methods.pages docs/methods
 
 # The lock file holds hashes and no addresses. It is made for every platform at once.
 lock: install

@@ -43,7 +43,7 @@ def _methods() -> list[dict[str, Any]]:
                 "year": method.year,
                 "bits": method.bits,
                 "link": method.link.name,
-                "extra cost": method.extra_cost,
+                "extra cost": method.cost,
                 "resnet18": top1,
                 "source": source,
                 "reference": method.reference,

@@ -16,11 +16,13 @@ class Link:
 
     residual: the link alone is the residual of each convolution (Bi-Real: one shortcut per convolution), so a block of
     convolutions that keep their shape needs no shortcut of its own.
+    cost: what it costs at inference after folding, in words. "" is nothing.
     """
 
     name: str
     summary: str
     residual: bool = False
+    cost: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def with_options(self, **options: Any) -> "Link":
@@ -52,13 +54,19 @@ LINKS = {
             "identity",
             "the input itself where the shapes agree, nothing where they do not (Bi-Real Net)",
             residual=True,
+            cost="one addition a value",
         ),
         Link(
             "gated",
             "the input, pooled by the stride and weighted by a gate a channel, where the channels agree (BBG)",
             residual=True,
+            cost="one addition a value",
         ),
-        Link("elastic", "the input, squeezed or expanded to fit and weighted by a learnable gamma (Elastic-Link)"),
+        Link(
+            "elastic",
+            "the input, squeezed or expanded to fit and weighted by a learnable gamma (Elastic-Link)",
+            cost="one addition a value, and those of a squeeze or pooling",
+        ),
     )
 }
 

@@ -65,7 +65,8 @@ class Method:
     (an object shared between layers is not saved and loaded as such). None leaves that side real-valued.
 
     options: the method's own choices with their values, as `make` in its file took them (see `el_larq.methods.options`).
-    extra_cost: what a unit costs at inference beside its binary convolution, in words. "" is nothing that does not fold.
+    extra_cost: what a unit costs at inference beside its binary convolution and its link, in words. "" is nothing that does not
+        fold.
     variant: the block variant of a network that the method needs; None is at home in the standard one.
     search: "module:function" of ``(model, batches, seed, epoch) -> None``, which changes the model's variables before each
         epoch but the first, and nothing else; a function of its arguments, so that a resumed run repeats it.
@@ -99,6 +100,11 @@ class Method:
     def bits(self) -> str:
         """Bits of weights / activations in a unit."""
         return f"{1 if self.kernel_quantizer else 32}/{self.activation_bits or (1 if self.input_quantizer else 32)}"
+
+    @property
+    def cost(self) -> str:
+        """What a unit costs at inference beside its convolution, its link included, in words. "" is nothing that does not fold."""
+        return "; ".join(filter(None, (self.extra_cost, self.link.cost and f"link: {self.link.cost}")))
 
     def with_link(self, link: Link) -> "Method":
         """This method with another link. Refused where there is nothing for a link to go around."""
