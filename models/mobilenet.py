@@ -12,7 +12,7 @@ not to converge on it (Elastic-Link poster, table 1).
 than a real-valued one's cost, and `el-larq convert` asks for ``--allow binary-depthwise``. ``depthwise="real"`` keeps the
 convolution itself real-valued; the method's normalization and link stay around it.
 
-Variant ``mid`` is the block of MoBiNet (Phan, He, Savvides, Huynh, Yin, Shen: MoBiNet, WACV 2020, arXiv 1907.12629):
+Variant ``mid`` is the block of MoBiNet (Phan, Huynh, He, Savvides, Shen: MoBiNet, WACV 2020, arXiv 1907.12629):
 
     a = unit(x, 3x3 in groups, M -> M, stride s) + x
     b = unit(a, 1x1, M -> N)

@@ -1,0 +1,75 @@
+"""MoBiNet: binary convolutions of a MobileNet, each with a PReLU, in blocks with shortcuts.
+
+    y = BN(PReLU(conv(sign(x), sign(W)))) + x          the shortcut where the block has one
+    PReLU(z) = max(z, 0) + a * min(z, 0)               one slope a channel, trained
+
+Gradient, for both signs, straight through within one; PReLU's as it is:
+
+    dL/dx = dL/dsign(x) * 1[|x| <= 1] + dL/dy          the second term where there is a shortcut
+    dL/dW = dL/dsign(W) * 1[|W| <= 1]
+    dL/da = sum of dL/dPReLU(z) * min(z, 0)            over images and pixels
+
+The block is network `mobilenet`'s variant `mid`, which this method takes by default: a 3x3 convolution in groups with a
+shortcut, a 1x1 convolution M -> N without, a 1x1 convolution N -> N with one.
+
+Reference: Phan, Huynh, He, Savvides, Shen: MoBiNet: A Mobile Binary Network for Image Classification, WACV 2020, arXiv
+1907.12629. Published ImageNet top-1: 54.4, with K = 4 channels in a group of the 3x3 convolution.
+
+The paper's text was not at hand and its authors released no code. What is chosen here:
+
+- `norm`: "last" (default) is PReLU before the normalization, the order of the only implementation that was seen, by others.
+  "first" normalizes before it, which costs less (below).
+- `slope`: slopes start at 0.25, which is what PReLU's authors and most libraries start with.
+- Signs and their gradients are those of `binary`, without scales: a normalization follows.
+- Latent weights are clipped to [-1, 1] after each step.
+
+Deployment: one LceBconv2d a convolution, or a group of one: LCE's default kernel knows no grouped convolutions, and its groups
+would need a multiple of 32 channels each, so `mobilenet` says how it lowers K. PReLU stays real-valued, one PRELU a convolution.
+With the norm last, the normalization can not become part of the convolution. By itself that is a MUL and an ADD beside the
+PRELU; `fold` moves positive scales through the PReLU, which leaves PRELU and ADD. With the norm first it is part of the
+convolution, and PRELU is all.
+"""
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
+
+from el_larq.errors import UsageError
+from el_larq.methods.link import LINKS
+from el_larq.methods.method import Conv, Method
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def make(norm: Literal["last", "first"] = "last", slope: float = 0.25) -> Method:
+    """MoBiNet with its normalization behind the PReLU ("last") or before it, whose slopes start at ``slope``."""
+    if not isfinite(slope):
+        raise UsageError(f"option slope is a finite number; got {slope:g}")
+
+    def prelu(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
+        import tf_keras as keras
+
+        start: Any = keras.initializers.Constant(slope)  # pyright: ignore[reportArgumentType]
+        return keras.layers.PReLU(start, shared_axes=[1, 2], name=f"{conv.name}_prelu")(y)
+
+    middle = ("prelu", "norm") if norm == "last" else ("norm", "prelu")
+    left = "PRELU, ADD (and MUL where a scale is not positive)" if norm == "last" else "PRELU"
+    return Method(
+        name="mobinet",
+        summary="a PReLU a convolution, in MobileNet's mid-block: grouped 3x3, 1x1, 1x1 with shortcuts",
+        reference="Phan, Huynh, He, Savvides, Shen: MoBiNet, WACV 2020, arXiv 1907.12629",
+        year=2020,
+        link=LINKS["identity"],
+        input_quantizer="ste_sign",
+        kernel_quantizer="ste_sign",
+        kernel_constraint="weight_clip",
+        order=("conv", *middle, "link", "shortcut", "activation"),
+        stages={"prelu": prelu},
+        options={"norm": norm, "slope": slope},
+        extra_cost=f"{left} behind each convolution",
+        variant="mid",
+        published={"mobilenet": (54.4, "paper's abstract; K = 4 channels a group")},
+    )
+
+
+METHOD = make()
