@@ -31,7 +31,8 @@ class RPReLU(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         shape = (input_shape[-1],)
         self.shift_in = self.add_weight(name="shift_in", shape=shape, initializer="zeros")
-        self.slope = self.add_weight(name="slope", shape=shape, initializer=keras.initializers.Constant(self.start))
+        start: Any = keras.initializers.Constant(self.start)  # pyright: ignore[reportArgumentType]
+        self.slope = self.add_weight(name="slope", shape=shape, initializer=start)
         self.shift_out = self.add_weight(name="shift_out", shape=shape, initializer="zeros")
         super().build(input_shape)
 

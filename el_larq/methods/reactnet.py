@@ -27,7 +27,8 @@ What was left open, and what was chosen:
 
 Deployment: alpha and the normalization become the multiplier and bias of `LceBconv2d`. Of the shifts t, b and c, the step
 `fold` leaves the ADD before the sign: b goes into the convolution's bias, c into t and into what else reads y. The PReLU stays a
-PRELU, the link an ADD.
+PRELU, the link an ADD. A converted ResNet18 has 16 `LceBconv2d`, 16 PRELU and no MUL. Of its 35 ADD 16 are shortcuts, 16 shifts
+before signs, and 3 shifts of what the real-valued shortcuts read.
 """
 
 from typing import TYPE_CHECKING

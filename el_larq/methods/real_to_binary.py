@@ -26,9 +26,11 @@ What was left open, and what was chosen:
 - A convolution that stays real-valued is not scaled. A depthwise one is, like any other.
 - There is no normalization behind the convolution, in front of which a link could be placed.
 
-Deployment: no multiplier is left to `LceBconv2d`, since r depends on the image. The normalization, whose values are averaged
-too, is a MUL and an ADD; r takes an AVERAGE_POOL_2D, two FULLY_CONNECTED, a LOGISTIC and a MUL of the whole output; then a
-PRELU, and the link's ADD.
+Deployment: no multiplier is left to `LceBconv2d`, since r depends on the image. r takes an AVERAGE_POOL_2D, two FULLY_CONNECTED,
+a LOGISTIC and a MUL of the whole output; behind it stand a PRELU and the link's ADD. Of the normalization, whose values are both
+signed and averaged, the step `fold` leaves an ADD where its scales are positive and find a place elsewhere. A converted ResNet18
+has 16 `LceBconv2d`, 16 MUL (r), 32 ADD (16 shifts before signs, 16 shortcuts), 16 PRELU, 16 LOGISTIC and 32 FULLY_CONNECTED
+beside the classifier.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -58,7 +60,7 @@ def _rescale(v: "tf.Tensor", z: "tf.Tensor", conv: Conv, reduction: int) -> "tf.
 def _prelu(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
     import tf_keras as keras
 
-    start = keras.initializers.Constant(0.25)
+    start: Any = keras.initializers.Constant(0.25)  # pyright: ignore[reportArgumentType]
     return keras.layers.PReLU(start, shared_axes=[1, 2], name=f"{conv.name}_prelu")(y)
 
 

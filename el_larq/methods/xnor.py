@@ -32,8 +32,10 @@ What was left open, and what was chosen:
 - No activation function stands behind the convolution, and the link is none: the block's own shortcut is the network's.
 
 Deployment: alpha is the multiplier of `LceBconv2d`. The normalization before the sign becomes one ADD, provided that all its
-scales are positive, else a MUL and an ADD; with K, which needs the magnitude too, it is a MUL and an ADD. K takes ABS,
-MEAN (not for depthwise), for kernels larger than 1x1 PAD and AVERAGE_POOL_2D, and a MUL of the whole output.
+scales are positive, else a MUL and an ADD; right behind another binary convolution, without K and link, it becomes part of that.
+A converted ResNet18 has 16 `LceBconv2d` and 16 ADD, 8 of which are the blocks' shortcuts, and no MUL. With K, which needs the
+magnitudes too, each normalization is a MUL and an ADD; K itself takes ABS, MEAN (not for depthwise), for kernels larger than 1x1
+PAD and AVERAGE_POOL_2D, and a MUL of the whole output.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -65,7 +67,7 @@ def make(
         groups = conv.filters if conv.depthwise else conv.groups
         return ActivationScale(conv.kernel_size, conv.strides, groups, name=f"{conv.name}_k")([y, z])
 
-    extra = "one addition before the sign"
+    extra = "at most one addition before the sign"
     if k != "off":
         which = "" if k == "all" else " of 1x1 kernels" if k == "1x1" else " of larger kernels"
         extra = f"normalization before the sign, K{which}: channel means, a box filter, one multiplication"

@@ -31,7 +31,8 @@ Deployment: alpha is the multiplier of `LceBconv2d`, so shape c costs nothing. E
 output: c_hw and c_h_w by H * W constants, chw by C * H * W, which at 56x56 with 64 channels are 0.8 MB a layer, more than the
 binary kernel's 4.6 kB. The MUL is done on a view of positions by channels: right behind a binary convolution, LCE's converter
 takes a factor of several dimensions for one by channel and makes a file that does not load. The normalization before the sign
-becomes one ADD where all its scales are positive, else a MUL and an ADD.
+becomes one ADD where all its scales are positive, else a MUL and an ADD. A converted ResNet18 has, with the default shape, 16
+`LceBconv2d`, 16 MUL by position and 24 ADD, 8 of which are the blocks' shortcuts.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -70,22 +70,23 @@ def test_the_gradients_of_a_kernel(form: str, shape: tuple[int, ...]):
     with tf.GradientTape() as tape:
         tape.watch(weights)
         quantized = ScaledSign(form)(weights)
-    found: Any = tape.gradient(quantized, weights, output_gradients=tf.constant(g, tf.float32))
+    upstream: Any = tf.constant(g, tf.float32)
+    found: Any = tape.gradient(quantized, weights, output_gradients=upstream)
 
     expected = np.zeros(shape)
     size = kernel[..., 0].size
     for f in range(shape[-1]):
-        w, upstream = kernel[..., f], g[..., f]
+        w, g_f = kernel[..., f], g[..., f]
         alpha = np.abs(w).sum() / size
         np.testing.assert_allclose(quantized[..., f], alpha * reference.sign(w), rtol=1e-6)
         for i in np.ndindex(w.shape):
             inside = 1.0 if abs(w[i]) <= 1 else 0.0
             if form == "released":
                 factor = 1 - 1 / shape[2] if shape[2] > 1 else 1.0
-                expected[(*i, f)] = (alpha * inside + 1 / size) * factor * upstream[i]
+                expected[(*i, f)] = (alpha * inside + 1 / size) * factor * g_f[i]
             else:
-                whole = (upstream * reference.sign(w)).sum() / size * np.sign(w[i]) if form == "derived" else 0.0
-                expected[(*i, f)] = whole + alpha * inside * upstream[i]
+                whole = (g_f * reference.sign(w)).sum() / size * np.sign(w[i]) if form == "derived" else 0.0
+                expected[(*i, f)] = whole + alpha * inside * g_f[i]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -116,7 +117,8 @@ def test_the_gradient_of_the_scale_goes_through_the_box():
     with tf.GradientTape() as tape:
         tape.watch(source)
         y: Any = layer([source, tf.constant(z, tf.float32)])
-    found: Any = tape.gradient(y, source, output_gradients=tf.constant(g, tf.float32))
+    g_y: Any = tf.constant(g, tf.float32)
+    found: Any = tape.gradient(y, source, output_gradients=g_y)
     upstream = (g * z).sum(axis=-1, keepdims=True)
     expected = np.zeros(x.shape)
     for i, j in np.ndindex(5, 4):

@@ -17,7 +17,7 @@ from el_larq.native_output import without_warnings
 from el_larq.tflite import parse
 
 
-def make_unit(method: Method, shape: tuple[int, ...], conv: Conv) -> Any:
+def make_unit(method: Method, shape: tuple[int | None, ...], conv: Conv) -> Any:
     image: Any = keras.Input(shape)
     return keras.Model(image, method.unit(image, conv))
 
@@ -81,7 +81,8 @@ def gradients(model: Any, x: np.ndarray, upstream: np.ndarray) -> dict[str, np.n
     with tf.GradientTape() as tape:
         tape.watch(source)
         y = model(source, training=False)
-    found: Any = tape.gradient(y, {"x": source, **variables}, output_gradients=tf.constant(upstream, tf.float32))
+    g: Any = tf.constant(upstream, tf.float32)
+    found: Any = tape.gradient(y, {"x": source, **variables}, output_gradients=g)
     return {name: np.asarray(gradient, np.float64) for name, gradient in found.items()}
 
 

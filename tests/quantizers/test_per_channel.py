@@ -25,12 +25,13 @@ def test_the_gradient_is_the_quantizers():
         tape.watch(kernel)
         total = tf.reduce_sum(PerChannel("ste_sign")(kernel) * tf.reshape(tf.range(18.0), (3, 3, 2, 1)))
     expected = np.where(np.abs(kernel) <= 1, np.arange(18.0).reshape(3, 3, 2, 1), 0)
-    np.testing.assert_array_equal(tape.gradient(total, kernel), expected)
+    gradient: Any = tape.gradient(total, kernel)
+    np.testing.assert_array_equal(gradient, expected)
 
 
 def test_it_is_saved_and_loaded():
     quantizer = PerChannel(larq.quantizers.SteSign(clip_value=1.3))
-    copy = PerChannel.from_config(quantizer.get_config())
+    copy: Any = PerChannel.from_config(quantizer.get_config())
     assert copy.quantizer.clip_value == 1.3
 
 
