@@ -1,3 +1,4 @@
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -14,7 +15,7 @@ from el_larq.layers import ElasticLink
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.models.build import build
 from el_larq.models.counts import Counts, count, leaf_layers
-from el_larq.models.registry import NETWORKS, check_pair, get_network
+from el_larq.models.registry import NETWORKS, check_options, check_pair, fits, get_network
 from el_larq.models.stems import STEMS, apply_stem
 
 
@@ -110,9 +111,9 @@ def test_weights_that_meet_real_inputs_are_binary_but_their_operations_are_not()
     assert counts.binary_weights == count(small("resnet18", "binary")).binary_weights
 
 
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.binary and name != "binary"])
+@pytest.mark.parametrize("method", ["bireal", "el", "bbg", "reactnet", "xnor"])
 @pytest.mark.parametrize("network", ["resnet18", "resnet26"])
-def test_links_and_methods_cost_no_counted_operations(network: str, method: str):
+def test_links_shifts_and_scales_cost_no_counted_operations(network: str, method: str):
     ours, plain = count(small(network, method)), count(small(network, "binary"))
     assert (ours.bops, ours.flops, ours.binary_weights) == (plain.bops, plain.flops, plain.binary_weights)
 
@@ -176,14 +177,16 @@ def stem(name: str | None, size: int, filters: int = 64, channels: int = 3) -> A
     return keras.Model(image, apply_stem(name, image, filters, 0.9, "relu"))
 
 
-@pytest.mark.parametrize(("name", "size", "after"), [("imagenet", 64, 16), ("small", 64, 16), ("cifar", 64, 64)])
+@pytest.mark.parametrize(
+    ("name", "size", "after"), [("imagenet", 64, 16), ("small", 64, 16), ("mobile", 64, 32), ("cifar", 64, 64)]
+)
 def test_stems_reduce_as_they_say(name: str, size: int, after: int):
     assert stem(name, size).output_shape == (None, after, after, 64)
 
 
 @pytest.mark.parametrize("name", STEMS)
 def test_stems_round_odd_sizes_up(name: str):
-    after = 33 if name == "cifar" else 9
+    after = {"cifar": 33, "mobile": 17}.get(name, 9)
     assert stem(name, 33, filters=4, channels=1).output_shape == (None, after, after, 4)
 
 
@@ -197,6 +200,7 @@ def test_the_stem_is_chosen_by_the_images_size(size: int, after: int):
     [
         ("small", 27 * 8 * 112**2 + 9 * 8 * 56**2 + 8 * 64 * 56**2),
         ("imagenet", 49 * 3 * 64 * 112**2),
+        ("mobile", 27 * 64 * 112**2),
         ("cifar", 27 * 64 * 224**2),
     ],
 )
@@ -223,19 +227,23 @@ def test_an_unknown_stem_offers_the_nearest():
         small("resnet18", stem="imagnet")
 
 
-@pytest.mark.parametrize("name", ["imagenet", "small"])
+@pytest.mark.parametrize("name", ["imagenet", "small", "mobile"])
 def test_an_image_that_a_stem_would_swallow_is_refused(name: str):
     with pytest.raises(UsageError, match="use --stem cifar"):
-        stem(name, 3)
+        stem(name, 1 if name == "mobile" else 3)
     assert stem("cifar", 3).output_shape == (None, 3, 3, 64)
 
 
 # --- Structure ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("network", NETWORKS)
-def test_every_network_builds_with_every_method(network: str, method: str):
+# Each method on one network, each network with one method; the slow tests of the converter have all pairs.
+@pytest.mark.parametrize(
+    ("network", "method"),
+    [("resnet18" if fits(NETWORKS["resnet18"], METHODS[method]) else "mobilenet", method) for method in METHODS]
+    + [(network, "el") for network in NETWORKS if network not in ("resnet18", "densenet121")],
+)
+def test_every_network_and_every_method_builds(network: str, method: str):
     model = small(network, method)
     assert model.name == network
     assert model.output_shape == (None, 10)
@@ -250,6 +258,10 @@ def test_registered_networks_say_what_they_are(network: str):
     assert entry.summary
     assert entry.reference
     assert isinstance(entry.load_builder(), Callable)
+    keywords = inspect.signature(entry.load_builder()).parameters
+    assert {*entry.options, *entry.arguments} <= {*keywords}
+    assert ("variant" in keywords) or not entry.variants
+    assert all(source for _figure, source in entry.published.values())
 
 
 def adds(model: Any, suffix: str) -> list[str]:
@@ -266,7 +278,7 @@ def test_with_identity_links_basic_blocks_have_one_addition_a_convolution(networ
     assert len(adds(model, "_link")) == convolutions - len(changing)
 
 
-@pytest.mark.parametrize("network", [name for name in NETWORKS if name.startswith("resnet")])
+@pytest.mark.parametrize("network", ["resnet18", "resnet26", "resnet34", "resnet50"])
 def test_elastic_links_stand_beside_the_blocks_own_shortcuts(network: str):
     model = small(network, "el")
     repeats = NETWORKS[network].arguments["repeats"]
@@ -335,6 +347,12 @@ def test_a_link_that_a_network_has_no_place_for_is_refused_by_name():
     with pytest.raises(UsageError, match="'resnet18' has no place for link 'elastic' of method 'el'; it offers none, identity"):
         check_pair(entry, "elastic", "el")
     check_pair(entry, "identity", "bireal")
+
+
+def test_an_option_that_a_network_does_not_have_is_refused_by_name():
+    with pytest.raises(UsageError, match="'resnet18' has no option 'depthwise'; it takes stem, downsample"):
+        check_options(get_network("resnet18"), ["stem", "depthwise"])
+    check_options(get_network("mobilenet"), ["stem", "depthwise"])
 
 
 @pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])

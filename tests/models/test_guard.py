@@ -1,0 +1,231 @@
+"""What a model file may name. Files made to do harm are in tests/fuzz/hostile.py; here is what must still load, and what --trust opens."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.errors import ElLarqError
+from el_larq.models import containers, saved_graphs
+from el_larq.models.guard import check_config
+from el_larq.models.load import load_model
+from el_larq.models.tensorflow_symbols import is_harmless
+
+OneLine = Callable[[BaseException], str]
+
+
+def _save(model: Any, path: Path) -> Path:
+    with pytest.warns() if path.suffix == ".h5" else _nothing():
+        model.save(path)
+    return path
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _everything() -> keras.Model:
+    """Layers of Keras, Larq and this project, quantizers, regularizers, operators of TensorFlow, nested models, wrappers."""
+    from el_larq.layers import ElasticLink
+
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", kernel_regularizer=keras.regularizers.L2(1e-4))(image)
+    x = keras.layers.BatchNormalization()(x)
+    y = larq.layers.QuantConv2D(
+        4,
+        3,
+        padding="same",
+        input_quantizer=larq.quantizers.SteSign(0.9),
+        kernel_quantizer="approx_sign",
+        kernel_constraint="weight_clip",
+    )(x)
+    x = ElasticLink()([x, y])
+    x = tf.nn.relu(x * 2.0 + tf.reshape(x, (-1, 8, 8, 4)))[:, 1:, :, :]
+    x = tf.concat([x, -x], axis=-1)
+    inner = keras.Sequential([keras.layers.PReLU(input_shape=(7, 8, 8)), keras.layers.Dense(5, kernel_constraint="max_norm")])
+    x = inner(inner(x)[..., :5] @ tf.ones((5, 8)))
+    x = keras.layers.TimeDistributed(keras.layers.LayerNormalization())(x)
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D(dtype="float32")(x), name="everything")
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
+def test_models_of_known_layers_load(tmp_path: Path, name: str) -> None:
+    model = _everything()
+    loaded = load_model(_save(model, tmp_path / name))
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_every_class_this_project_registers_is_known() -> None:
+    """By the registry and not by a list, so that new layers need no line here."""
+    own = [name for name, known in keras.utils.get_custom_objects().items() if known.__module__.startswith("el_larq.")]
+    assert own
+    for name in own:
+        check_config({"class_name": name, "config": {}}, "a file")
+        check_config(
+            {"class_name": name.split(">")[-1], "registered_name": name, "module": "el_larq.layers", "config": {}}, "a file"
+        )
+
+
+def test_a_sound_functional_model_of_another_keras_is_known() -> None:
+    """As Keras 2.4 wrote it: no modules, no registered names."""
+    layers = [
+        {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 4]}, "name": "x", "inbound_nodes": []},
+        {"class_name": "Dense", "config": {"units": 2, "activation": "linear"}, "name": "d", "inbound_nodes": [[["x", 0, 0, {}]]]},
+    ]
+    check_config({"class_name": "Functional", "config": {"layers": layers}}, "a file")
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"class_name": "Lambda", "config": {}}, "holds a Lambda layer, which is code"),
+        ({"class_name": "StringLookup", "config": {}}, "may read files"),
+        ({"class_name": "Ours", "config": {}}, "unknown layer or object 'Ours'; name the module .* --import MODULE"),
+        ({"class_name": "Ours", "module": "ours", "config": {}}, "--import ours if that registers it, or load it with --trust"),
+        ({"class_name": "get_file", "module": "keras.utils", "config": {}}, "names keras.utils.get_file"),
+        ({"class_name": "deserialize", "config": {}}, "names 'deserialize'"),
+        ({"activation": "deserialize"}, "names 'deserialize'"),
+        ({"class_name": "TFOpLambda", "config": {"function": "io.write_file"}}, "calls 'io.write_file' of TensorFlow"),
+        ({"class_name": "TFOpLambda", "config": []}, "calls 'None' of TensorFlow"),
+        ({"class_name": "x" * 1000}, "of 1,000 characters"),
+    ],
+    ids=lambda value: "",
+)
+def test_what_is_not_known_is_refused_with_its_reason(config: Any, reason: str, one_line: OneLine) -> None:
+    with pytest.raises(ElLarqError, match=reason) as caught:
+        check_config({"layers": [[{"config": config}]]}, "a file")
+    assert one_line(caught.value).startswith("a file: ")
+
+
+def test_a_foreign_class_in_a_saved_model_comes_from_its_graph_but_never_from_a_module() -> None:
+    check_config([{"class_name": "Ours", "config": {}}], "a file", traced=True)
+    with pytest.raises(ElLarqError, match="module ours"):
+        check_config([{"class_name": "Ours", "module": "ours", "config": {}}], "a file", traced=True)
+
+
+def test_layers_that_wait_for_each_other_are_refused() -> None:
+    """Keras would try for ever."""
+
+    def layer(name: str, *sources: str) -> dict[str, Any]:
+        return {"name": name, "class_name": "Add", "config": {}, "inbound_nodes": [[[source, 0, 0, {}] for source in sources]]}
+
+    image = {"name": "x", "class_name": "InputLayer", "config": {}, "inbound_nodes": []}
+    check_config({"layers": [layer("b", "a", "x"), layer("a", "x"), image]}, "a file")
+    with pytest.raises(ElLarqError, match="its layer 'b' waits"):
+        check_config({"layers": [image, layer("b", "a", "x"), layer("a", "b")]}, "a file")
+
+
+@pytest.mark.parametrize("symbol", ["math.add", "__operators__.getitem", "compat.v1.nn.relu", "concat", "image.resize"])
+def test_mathematics_is_harmless(symbol: str) -> None:
+    assert is_harmless(symbol)
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["io.write_file", "py_function", "numpy_function", "raw_ops.WriteFile", "load_op_library", "math", "linalg.experimental.x",
+     "compat.v1.py_func", "keras.utils.get_file", "nn.RNNCellDeviceWrapper", "data.TFRecordDataset", "", "nn.", "print"],
+)  # fmt: skip
+def test_anything_else_is_not(symbol: str) -> None:
+    assert not is_harmless(symbol)
+
+
+@pytest.mark.parametrize(
+    "operator", ["Conv2D", "FusedBatchNormGradV3", "ReadVariableOp", "StatefulPartitionedCall", "TensorListStack"]
+)
+def test_operators_that_compute_are_allowed(operator: str) -> None:
+    assert saved_graphs.is_harmless(operator)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    ["WriteFile", "ReadFile", "MatchingFiles", "SaveV2", "RestoreV2", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PrintV2",
+     "DebugIdentity", "ImmutableConst", "TFRecordDataset", "InitializeTableFromTextFileV2", "RemoteCall", "_Send", "ReaderReadV2"],
+)  # fmt: skip
+def test_operators_that_act_are_not(operator: str) -> None:
+    assert not saved_graphs.is_harmless(operator)
+
+
+def _with_lambda(path: Path, canary: Path) -> Path:
+    image = keras.Input((4,))
+    layer = keras.layers.Lambda(
+        lambda x, path: (__import__("pathlib").Path(path).write_text("executed"), x)[1],
+        arguments={"path": str(canary)},
+        output_shape=lambda shape: shape,
+    )
+    return _save(keras.Model(image, layer(image)), path)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_trust_opens_what_is_refused_otherwise(tmp_path: Path, name: str, one_line: OneLine) -> None:
+    canary = tmp_path / "canary"
+    path = _with_lambda(tmp_path / name, canary)
+    canary.unlink()
+    with pytest.raises(ElLarqError, match="--trust, which lets the file run code with your rights") as caught:
+        load_model(path)
+    assert str(path) in one_line(caught.value)
+    assert not canary.exists()
+    load_model(path, trust=True)
+    assert canary.exists()
+
+
+def test_weights_larger_than_the_file_allows_are_refused_before_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_line: OneLine
+) -> None:
+    image = keras.Input((10,))
+    path = _save(keras.Model(image, keras.layers.Dense(1000)(image)), tmp_path / "model.h5")
+    monkeypatch.setattr(containers, "_FLOOR", 0)
+    assert load_model(path).count_params() == 11_000
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][1]["config"]["units"] = 10_000
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(ElLarqError, match=r"claim 4\d\d,000 bytes of weights, more than a file of its size") as caught:
+        load_model(path)
+    assert str(path) in one_line(caught.value)
+
+
+def test_activations_too_large_for_memory_are_refused(tmp_path: Path) -> None:
+    image = keras.Input((1000, 1000, 1))
+    path = _save(keras.Model(image, keras.layers.UpSampling2D(20)(image)), tmp_path / "model.h5")
+    with pytest.raises(ElLarqError, match="makes 400,000,000 values of one image"):
+        load_model(path)
+    assert load_model(path, trust=True).output_shape == (None, 20_000, 20_000, 1)
+
+
+def test_a_compressed_h5_loads(small: Any, tmp_path: Path) -> None:
+    path = tmp_path / "small.h5"
+    with h5py.File(small.h5) as old, h5py.File(path, "w") as new:
+
+        def copy(name: str, entry: Any) -> None:
+            if isinstance(entry, h5py.Dataset):
+                new.create_dataset(name, data=entry[()], **({"compression": "gzip", "shuffle": True} if entry.shape else {}))
+            else:
+                new.require_group(name)
+            for key, value in entry.attrs.items():
+                new[name].attrs[key] = value
+
+        old.visititems(copy)
+        for key, value in old.attrs.items():
+            new.attrs[key] = value
+    assert load_model(path).count_params() == small.model.count_params()
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_one_line(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_line: OneLine
+) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(small.h5.read_bytes())
+    monkeypatch.setattr("el_larq.models.load.check_config", lambda *_, **__: path.unlink())
+    with pytest.raises(ElLarqError) as caught:
+        load_model(path)
+    assert str(path) in one_line(caught.value)
