@@ -21,12 +21,13 @@ from tf_keras.src.optimizers.schedules import learning_rate_schedule
 
 import el_larq.layers  # noqa: F401  (registers this project's)
 from el_larq.errors import ElLarqError
+from el_larq.models.call_order import check_calls
 from el_larq.models.tensorflow_symbols import is_harmless
 
 TRUST = "or load it with --trust, which lets the file run code with your rights"
 
 MAX_DEPTH = 200
-MAX_CALLS = 100_000
+MAX_NAME = 200
 
 REFUSED = {
     "Lambda": "is code",
@@ -87,8 +88,7 @@ def check_config(config: Any, source: str, *, traced: bool = False) -> None:
             for key, value in node.items():
                 if isinstance(value, str) and isinstance(key, str) and key.endswith(_IDENTIFIERS):
                     _check_string(value, source)
-        if _calls(config) > MAX_CALLS:
-            raise ElLarqError(f"{source}: its nested models call each other more than {MAX_CALLS:,} times; {_remedy('flatten it')}")
+        check_calls(list(_objects(config, source)), source)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ElLarqError(f"{source}: its configuration is no model's; save the model again") from error
 
@@ -113,6 +113,9 @@ def _objects(config: Any, source: str) -> Iterator[dict[Any, Any]]:
 
 def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
     name, registered, module = node["class_name"], node.get("registered_name"), node.get("module")
+    for told in (name, registered, module):
+        if isinstance(told, str) and len(told) > MAX_NAME:
+            raise ElLarqError(f"{source}: names {told[:40]!r}... of {len(told):,} characters; save the model again")
     names = {name, registered} if isinstance(registered, str) else {name}
     if name == "function":
         names = {other for other in (node.get("config"), registered) if isinstance(other, str)} - {"function"}
@@ -152,7 +155,7 @@ def _check_operator(config: Any, source: str) -> None:
     symbol = config.get("function") if isinstance(config, dict) else None
     if not isinstance(symbol, str) or not is_harmless(symbol):
         raise ElLarqError(
-            f"{source}: calls {symbol!r} of TensorFlow, which is not on the list of mathematics; {_remedy('replace it')}"
+            f"{source}: calls {str(symbol)[:MAX_NAME]!r} of TensorFlow, which is not known as mathematics; {_remedy('replace it')}"
         )
 
 
@@ -215,31 +218,3 @@ def _in_keras(module: str, name: str) -> Any:
         return known
     home = sys.modules.get(f"tf_{module}" if module.startswith("keras") else module)
     return getattr(home, name, None)
-
-
-def _calls(config: Any) -> int:
-    """How many layers are called when the model is built; nested models that are called twice on each level double it.
-
-    Iterative, innermost first, since configurations may be nested deeper than Python's stack.
-    """
-    order = [node for node in _objects(config, "") if _layers(node)]
-    calls: dict[int, int] = {}
-    # _objects yields a node before what is in it.
-    for node in reversed(order):
-        calls[id(node)] = sum(_times(layer) * _inner(layer, calls) for layer in _layers(node))
-    return max(calls.values(), default=0)
-
-
-def _layers(node: dict[Any, Any]) -> list[dict[Any, Any]]:
-    layers = node.get("layers")
-    return [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
-
-
-def _times(layer: dict[Any, Any]) -> int:
-    nodes = layer.get("inbound_nodes")
-    return max(1, len(nodes)) if isinstance(nodes, list) else 1
-
-
-def _inner(layer: dict[Any, Any], calls: dict[int, int]) -> int:
-    """The calls of a layer's largest nested model (it may sit inside a wrapper), or 1."""
-    return max((calls[id(node)] for node in _objects(layer, "") if id(node) in calls), default=1)

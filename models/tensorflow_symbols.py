@@ -1,7 +1,7 @@
 """TensorFlow functions that a model may call by name (``x + y``, ``tf.reshape``): mathematics on tensors.
 
-Keras keeps such a call as a layer with the function's public name and finds it again by that name, whatever it
-is; `tf.io.write_file` is a name like any other. So functions are listed here: whole modules that hold nothing but mathematics, and single ones.
+Keras keeps such a call as a layer with the function's public name and finds it again by that name, whatever it is: also
+`tf.io.write_file`. So functions are listed here: whole modules that hold nothing but mathematics, and single ones.
 """
 
 _MODULES = ("__operators__", "bitwise", "linalg", "math", "nn", "signal")

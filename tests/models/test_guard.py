@@ -52,7 +52,7 @@ def _everything() -> keras.Model:
     x = tf.nn.relu(x * 2.0 + tf.reshape(x, (-1, 8, 8, 4)))[:, 1:, :, :]
     x = tf.concat([x, -x], axis=-1)
     inner = keras.Sequential([keras.layers.PReLU(input_shape=(7, 8, 8)), keras.layers.Dense(5, kernel_constraint="max_norm")])
-    x = inner(inner(x)[..., :5] @ tf.ones((5, 8)))
+    x = inner(inner(x)[:, :, :, :5] @ tf.ones((5, 8)))
     x = keras.layers.TimeDistributed(keras.layers.LayerNormalization())(x)
     return keras.Model(image, keras.layers.GlobalAveragePooling2D(dtype="float32")(x), name="everything")
 
