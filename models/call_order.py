@@ -68,9 +68,9 @@ def _check_order(layers: list[_Object], source: str) -> None:
     # A nested model's own calls, when it was made, count as its first.
     first = {str(layer.get("name")): int(layer.get("class_name") in _NESTED) for layer in layers}
 
-    def ready(need: tuple[str, int]) -> bool:
+    def ready(need: tuple[str, Any]) -> bool:
         name, call = need
-        return name not in waiting or name in inputs or 0 <= call < called[name] + first[name]
+        return name not in waiting or name in inputs or (call in range(called[name] + first[name]))
 
     for _ in range(MAX_ROUNDS):
         moved = False
@@ -86,7 +86,7 @@ def _check_order(layers: list[_Object], source: str) -> None:
     raise ElLarqError(f"{source}: calling its layers takes more than {MAX_ROUNDS:,} rounds; save the model again")
 
 
-def _needs(node: Any) -> Iterator[tuple[str, int]]:
+def _needs(node: Any) -> Iterator[tuple[str, Any]]:
     """The calls whose results a call takes: [layer, number of the call, number of the result, further arguments] anywhere in it."""
     stack = [node]
     while stack:
@@ -94,8 +94,8 @@ def _needs(node: Any) -> Iterator[tuple[str, int]]:
         if isinstance(part, dict):
             stack.extend(part.values())
         elif isinstance(part, list):
-            if len(part) in (3, 4) and isinstance(part[0], str) and isinstance(part[1], int) and isinstance(part[2], int):
-                yield part[0], part[1]
+            if len(part) in (3, 4) and isinstance(part[0], str):  # so Keras tells them too
+                yield part[0], part[1] if isinstance(part[1], (int, float)) else None
                 stack.extend(part[3:])
             else:
                 stack.extend(part)

@@ -3,7 +3,6 @@
 `latency_metrics`, `memory_metrics` and `misc_metrics` have the fields of LiteRT's BenchmarkResult; all else is this project's.
 """
 
-import json
 import os
 import re
 import statistics
@@ -13,6 +12,7 @@ from typing import Any
 
 from el_larq.devices.result import Measurement
 from el_larq.errors import ElLarqError
+from el_larq.files import parse_json, read_bytes, write_bytes, write_json
 
 SCHEMA = 1
 
@@ -98,18 +98,25 @@ def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> P
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(record.model["name"]).stem)[:40] or "model"
     kind = re.sub(r"[^A-Za-z0-9_-]+", "_", record.target)[:40]
     stamp = re.sub(r"[^0-9T]", "", record.time)[:15]
+    written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = _reserve(folder, f"{stamp}-{name}-{kind}-t{record.threads}")
+        written.append(path)
         content = record.to_dict() | {"logs": [f"{path.stem}.{suffix}.txt" for suffix in logs or {}]}
         for suffix, text in (logs or {}).items():
-            (folder / f"{path.stem}.{suffix}.txt").write_text(text, encoding="utf-8", errors="replace")
+            written.append(folder / f"{path.stem}.{suffix}.txt")
+            write_bytes(written[-1], text.encode("utf-8", "replace"))
         # The empty file of the reservation becomes the record in one step.
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_json(path, content)
+        written.clear()
+    except ElLarqError as error:
+        raise ElLarqError(f"{error}; choose another folder with -o") from error
     except OSError as error:
         raise ElLarqError(f"cannot write results to {folder}: {error.strerror or error}; choose another folder with -o") from error
+    finally:
+        for file in written:  # what belongs to a record that could not be written
+            file.unlink(missing_ok=True)
     return path
 
 
@@ -132,15 +139,13 @@ def read(path: Path) -> Record:
         ElLarqError: it is none.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = parse_json(read_bytes(path))
         known = {name: content[name] for name in Record.__dataclass_fields__ if name in content}
         for name in ("command", "layers", "marks"):
             known[name] = tuple(known.get(name, ()))
         record = Record(**known)
         if record.latency_ms <= 0 or record.threads < 1:
             raise ValueError("no latency")
-    except OSError as error:
-        raise ElLarqError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ElLarqError(f"{path} is no result of el-larq benchmark, or a damaged one") from error
     return record

@@ -1,0 +1,480 @@
+"""Files made to do harm: code that would leave a file EXECUTED in the working directory, sizes and depths beyond all memory.
+
+What each would do to a program that trusts it is in its name.
+"""
+
+import base64
+import json
+import marshal
+import os
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import damage
+import flatbuffers
+import h5py
+import numpy as np
+
+MODULE = "module_of_a_stranger"
+CANARY = "EXECUTED"
+
+Made = Iterator[tuple[str, str, Path]]
+
+CRASHES = {
+    "binpool": ((1491, 30), (1987, 188), (191, 171), (849, 168)),
+    "t1": ((395, 19), (350, 241), (410, 78)),
+}
+"""Bytes of tests/data/*.tflite that crash LCE's interpreter, though every offset in the file is sound: position and value."""
+
+
+def write_module(folder: Path) -> None:
+    """A module that must not be imported."""
+    (folder / f"{MODULE}.py").write_text(f"open({CANARY!r}, 'w').close()\ndef start(shape, dtype=None): ...\n")
+
+
+def write_all(seeds: Path, data: Path, folder: Path) -> Made:
+    """Kind, name and path of each file."""
+    yield from _configurations(seeds, folder)
+    yield from _hdf5(seeds, folder)
+    yield from _archives(seeds, folder)
+    yield from _saved_models(seeds, folder)
+    yield from _flatbuffers(data, folder)
+    yield from _images(seeds, folder)
+    yield from _runs(seeds, folder)
+
+
+# Configurations, as .h5 and as .keras.
+
+
+def _code() -> str:
+    function = eval(f"lambda x: (open({CANARY!r}, 'w').close(), x)[1]")
+    return base64.encodebytes(marshal.dumps(function.__code__)).decode("ascii")
+
+
+def _layer(name: str, **config: Any) -> dict[str, Any]:
+    return {
+        "class_name": name,
+        "module": "keras.layers",
+        "registered_name": None,
+        "config": {"name": "added", "trainable": True, "dtype": "float32", **config},
+        "name": "added",
+        "inbound_nodes": [[["image", 0, 0, {}]]],
+    }
+
+
+def _lambda() -> dict[str, Any]:
+    return _layer(
+        "Lambda", function=[_code(), None, None], function_type="lambda", module="x", output_shape=None, output_shape_type="raw",
+        output_shape_module=None, arguments={},
+    )  # fmt: skip
+
+
+def _functional(layer: dict[str, Any], calls: int = 1) -> dict[str, Any]:
+    """A model within the model: an input and a layer, called so often."""
+    layer = {**layer, "name": "inner", "config": {**layer["config"], "name": "inner"}}
+    layer["inbound_nodes"] = [[["input", 0, 0, {}]]] + [[["inner", n, 0, {}]] for n in range(calls - 1)]
+    start = _layer("InputLayer", batch_input_shape=[None, 16, 16, 1], sparse=False, ragged=False)
+    start = {**start, "name": "input", "config": {**start["config"], "name": "input"}, "inbound_nodes": []}
+    del start["config"]["trainable"]
+    model = _layer("Functional", layers=[start, layer], input_layers=[["input", 0, 0]], output_layers=[["inner", calls - 1, 0]])
+    return {**model, "module": "keras.src.engine.functional"}
+
+
+def _doubling() -> dict[str, Any]:
+    model = _layer("Activation", activation="relu")
+    for _ in range(30):
+        model = _functional(model, calls=2)
+    return model
+
+
+def _operator(function: str, *arguments: Any) -> dict[str, Any]:
+    layer = _layer("TFOpLambda", function=function)
+    layer["inbound_nodes"] = [[["image", 0, 0, dict(enumerate(arguments))]]]
+    return layer
+
+
+def _object(name: str, module: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": name, "config": config, "module": module, "registered_name": None}
+
+
+def _function(name: str, module: str) -> dict[str, Any]:
+    return {"class_name": "function", "config": name, "module": module, "registered_name": name}
+
+
+def _as_initializer(value: Any) -> dict[str, Any]:
+    return _layer("Dense", units=1, kernel_initializer=value)
+
+
+LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
+    "lambda": _lambda,
+    "lambda-in-a-wrapper": lambda: _layer("TimeDistributed", layer=_lambda()),
+    "lambda-in-a-model": lambda: _functional(_lambda()),
+    "lambda-as-initializer": lambda: _as_initializer({"class_name": "__lambda__", "config": {"value": [_code(), None, None]}}),
+    "module-of-a-function": lambda: _as_initializer(_function("start", MODULE)),
+    "module-of-a-class": lambda: _as_initializer(_object("Start", MODULE)),
+    "module-named-like-keras": lambda: _as_initializer(_object("Start", "keras_of_a_stranger")),
+    "module-of-a-layer": lambda: {**_layer("Mine"), "module": MODULE, "registered_name": "Mine"},
+    "module-of-a-known-layer": lambda: {**_layer("Dense", units=1), "module": MODULE},
+    "write-file": lambda: _operator("io.write_file", "EXECUTED"),
+    "load-library": lambda: _operator("load_op_library"),
+    "python-function": lambda: _operator("py_function"),
+    "raw-operator": lambda: _operator("raw_ops.WriteFile"),
+    "any-operator": lambda: _layer("TensorFlowOpLayer", node_def={"name": "w", "op": "WriteFile"}, constants={}),
+    "any-method": lambda: _layer("ClassMethod", cls_symbol="io.TFRecordWriter", method_name="__init__"),
+    "download": lambda: _layer("Activation", activation=_function("get_file", "keras.utils")),
+    "download-as-class": lambda: _as_initializer(_object("get_file", "keras.utils", fname="x", origin="file:///etc/passwd")),
+    "load-code": lambda: _as_initializer(_object("func_load", "keras.src.utils.generic_utils", code=_code())),
+    "deserialize": lambda: _layer("Activation", activation="deserialize"),
+    "any-class": lambda: _as_initializer({"class_name": "__typespec__", "spec_name": "Start", "module": MODULE, "config": []}),
+    "read-vocabulary": lambda: _layer("StringLookup", vocabulary="/etc/passwd"),
+    "huge-dense": lambda: _layer("Dense", units=10**9),
+    "huge-convolution": lambda: _layer("Conv2D", filters=10**7, kernel_size=[99, 99]),
+    "huge-embedding": lambda: _layer("Embedding", input_dim=10**10, output_dim=10**4),
+    "huge-upsampling": lambda: _layer("UpSampling2D", size=[10**4, 10**4]),
+    "huge-padding": lambda: _layer("ZeroPadding2D", padding=[[10**6, 10**6], [10**6, 10**6]]),
+    "huge-repeat": lambda: _layer("Reshape", target_shape=[10**12]),
+    "models-that-double": _doubling,
+}
+"""A layer that is added to a sound model."""
+
+
+def _with_layer(config: Any, layer: dict[str, Any]) -> Any:
+    config = json.loads(json.dumps(config))
+    config["config"]["layers"].append(layer)
+    config["config"]["output_layers"].append([layer["name"], 0, 0])
+    return config
+
+
+def _configurations(seeds: Path, folder: Path) -> Made:
+    for name, make in LAYERS.items():
+        layer = make()
+        path = folder / f"h5-{name}.h5"
+        _h5(seeds, path, lambda text, layer=layer: json.dumps(_with_layer(json.loads(text), layer)))
+        yield "h5", f"h5-{name}", path
+        path = folder / f"keras-{name}.keras"
+        damage.rewrite_keras(seeds / "model.keras", path, lambda config, layer=layer: _with_layer(config, layer))
+        yield "keras", f"keras-{name}", path
+    for name, text in (("deep-list", "[" * 100_000), ("deep-object", '{"a":' * 100_000), ("number", "7"), ("null", "null")):
+        path = folder / f"h5-{name}.h5"
+        _h5(seeds, path, lambda _, text=text: text)
+        yield "h5", f"h5-{name}", path
+
+
+def _h5(seeds: Path, path: Path, change: Callable[[str], str]) -> None:
+    shutil.copy(seeds / "model.h5", path)
+    with h5py.File(path, "r+") as file:
+        text = change(str(file.attrs["model_config"]))
+        del file.attrs["model_config"]
+        file.attrs["model_config"] = text
+
+
+# Containers.
+
+
+def _hdf5(seeds: Path, folder: Path) -> Made:
+    def external_link(file: h5py.File) -> None:
+        file["model_weights/other"] = h5py.ExternalLink("/etc/passwd", "/")
+
+    def soft_link(file: h5py.File) -> None:
+        file["model_weights/other"] = h5py.SoftLink("/model_weights")
+
+    def external_storage(file: h5py.File) -> None:
+        file["model_weights"].create_dataset("other", (100,), np.uint8, external=[("/etc/passwd", 0, 100)])
+
+    def virtual(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((100,), np.float32)
+        layout[:] = h5py.VirtualSource("/etc/passwd", "data", (100,))
+        file.create_virtual_dataset("model_weights/other", layout)
+
+    def claimed(file: h5py.File) -> None:
+        file["model_weights"].create_dataset("other", (10**12,), np.float32, chunks=(1000,))
+
+    def claimed_weight(file: h5py.File) -> None:
+        del file["model_weights/logits/logits/kernel:0"]
+        file["model_weights/logits/logits"].create_dataset("kernel:0", (10**6, 10**6), np.float32, chunks=(100, 100))
+
+    def bomb(file: h5py.File) -> None:
+        file["model_weights"].create_dataset("other", data=np.zeros(2**26, np.uint8), compression="gzip")
+
+    def cycle(file: h5py.File) -> None:
+        file["model_weights/stem/back"] = file["model_weights"]
+
+    def strings(file: h5py.File) -> None:
+        file["model_weights"].create_dataset("other", data=["a", "b"], dtype=h5py.string_dtype())
+
+    for change in (external_link, soft_link, external_storage, virtual, claimed, claimed_weight, bomb, cycle, strings):
+        path = folder / f"h5-{change.__name__.replace('_', '-')}.h5"
+        shutil.copy(seeds / "model.h5", path)
+        with h5py.File(path, "r+") as file:
+            change(file)
+        yield "h5", path.stem, path
+
+
+def _archives(seeds: Path, folder: Path) -> Made:
+    def add(name: str, content: bytes, method: int = zipfile.ZIP_STORED) -> Callable[[zipfile.ZipFile], None]:
+        return lambda archive: archive.writestr(zipfile.ZipInfo(name), content, method)
+
+    big = bytes(300 * 2**20)
+    added = {
+        "leads-out": add("../EXECUTED", b"executed"),
+        "absolute": add("/EXECUTED", b"executed"),
+        "backslash": add("..\\EXECUTED", b"executed"),
+        "bomb": add("assets/zeros", big, zipfile.ZIP_DEFLATED),
+    }
+    for name, change in added.items():
+        path = folder / f"keras-{name}.keras"
+        shutil.copy(seeds / "model.keras", path)
+        with zipfile.ZipFile(path, "a") as archive:
+            change(archive)
+        yield "keras", path.stem, path
+    for name in ("config.json", "model.weights.h5", "metadata.json"):
+        path = folder / f"keras-without-{name.split('.')[0]}.keras"
+        with zipfile.ZipFile(seeds / "model.keras") as old, zipfile.ZipFile(path, "w") as new:
+            for member in old.namelist():
+                if member != name:
+                    new.writestr(zipfile.ZipInfo(member), old.read(member))
+        yield "keras", path.stem, path
+    path = folder / "keras-bomb-of-configuration.keras"
+    with zipfile.ZipFile(seeds / "model.keras") as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.namelist():
+            new.writestr(member, b" " * (60 * 2**20) + b"{}" if member == "config.json" else old.read(member))
+    yield "keras", path.stem, path
+
+
+def _saved_models(seeds: Path, folder: Path) -> Made:
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    def functions(graph: Any) -> Any:
+        return graph.graph_def.library.function
+
+    def traced(graph: Any) -> Any:
+        return next(f for f in functions(graph) if any(node.op == "Conv2D" for node in f.node_def))
+
+    def in_a_function(operator: str) -> Callable[[Any], None]:
+        return lambda graph: traced(graph).node_def.add(name="added", op=operator)
+
+    def in_the_graph(graph: Any) -> None:
+        graph.graph_def.node.add(name="added", op="WriteFile")
+
+    def calls_the_saver(graph: Any) -> None:
+        saver = next(f.signature.name for f in functions(graph) if any(node.op == "SaveV2" for node in f.node_def))
+        traced(graph).node_def.add(name="added", op="StatefulPartitionedCall").attr["f"].func.name = saver
+
+    def is_the_saver(graph: Any) -> None:
+        traced(graph).node_def.add(name="added", op="SaveV2")
+
+    def huge_constant(graph: Any) -> None:
+        value = traced(graph).node_def.add(name="added", op="Const").attr["value"].tensor
+        value.dtype = 1
+        value.tensor_shape.dim.add(size=10**12)
+        value.float_val.append(0.0)
+
+    def two_graphs(graph: Any) -> None:
+        pass
+
+    changes = {
+        "write-file": in_a_function("WriteFile"),
+        "read-file": in_a_function("ReadFile"),
+        "matching-files": in_a_function("MatchingFiles"),
+        "python": in_a_function("EagerPyFunc"),
+        "python-stateless": in_a_function("PyFuncStateless"),
+        "print-to-file": in_a_function("PrintV2"),
+        "debug": in_a_function("DebugIdentity"),
+        "unknown": in_a_function("OperatorOfAStranger"),
+        "data-set": in_a_function("TextLineDataset"),
+        "remote": in_a_function("RemoteCall"),
+        "write-file-in-the-graph": in_the_graph,
+        "calls-the-saver": calls_the_saver,
+        "is-the-saver": is_the_saver,
+        "huge-constant": huge_constant,
+        "two-graphs": two_graphs,
+    }
+    for name, change in changes.items():
+        path = _copy(seeds, folder / f"saved_model-{name}")
+        saved: Any = saved_model_pb2.SavedModel()
+        saved.ParseFromString((path / "saved_model.pb").read_bytes())
+        change(saved.meta_graphs[0])
+        if name == "two-graphs":
+            saved.meta_graphs.add().CopyFrom(saved.meta_graphs[0])
+        (path / "saved_model.pb").write_bytes(saved.SerializeToString())
+        yield "saved_model", path.name, path
+    texts: dict[str, Callable[[dict[str, Any]], str]] = {
+        "lambda": lambda node: json.dumps({**node, **_lambda()}),
+        "module": lambda node: json.dumps({**node, "config": {**node["config"], "kernel_initializer": _function("start", MODULE)}}),
+        "deep": lambda _: "[" * 100_000,
+        "number": lambda _: "7",
+        "huge-dense": lambda node: json.dumps({**node, **_layer("Dense", units=10**9)}),
+    }
+    for name, text in texts.items():
+        path = _copy(seeds, folder / f"saved_model-metadata-{name}")
+        metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
+        metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
+        node = next(node for node in metadata.nodes if json.loads(node.metadata)["name"] == "logits")
+        node.metadata = text(json.loads(node.metadata))
+        (path / "keras_metadata.pb").write_bytes(metadata.SerializeToString())
+        yield "saved_model", path.name, path
+    path = _copy(seeds, folder / "saved_model-in-text-too")
+    (path / "saved_model.pbtxt").write_text("saved_model_schema_version: 1\n")
+    yield "saved_model", path.name, path
+    path = _copy(seeds, folder / "saved_model-empty")
+    for file in ("saved_model.pb", "keras_metadata.pb"):
+        (path / file).write_bytes(b"")
+    yield "saved_model", path.name, path
+
+
+def _copy(seeds: Path, path: Path) -> Path:
+    shutil.copytree(seeds / "saved_model", path)
+    return path
+
+
+# Flatbuffers.
+
+
+def _flatbuffers(data: Path, folder: Path) -> Made:
+    for stem, changes in CRASHES.items():
+        content = (data / f"{stem}.tflite").read_bytes()
+        for position, value in changes:
+            path = folder / f"tflite-crash-{stem}-{position}.tflite"
+            path.write_bytes(content[:position] + bytes([value]) + content[position + 1 :])
+            yield "tflite", path.stem, path
+    made = {
+        "shared-buffers": flatbuffer(buffers=50_000, buffer=bytes(1 << 20)),
+        "shared-tensors": flatbuffer(tensors=50_000, shape=[1] * 12),
+        "long-shape": flatbuffer(shape=[2**31 - 1] * 100_000),
+        "huge-shape": flatbuffer(shape=[2**31 - 1] * 6),
+        "many-operators": flatbuffer(operators=200_000),
+        "options-that-double": flatbuffer(options=_doubling_options()),
+        "options-of-itself": flatbuffer(options=bytes([1, 0, 0x28, 0, 0x28, 1])),
+        "many-outputs": flatbuffer(tensors=9_000, operators=9_000),
+        "identifier-only": b"\x08\0\0\0TFL3",
+        "negative-root": b"\xff\xff\xff\xffTFL3" + bytes(64),
+    }
+    for name, content in made.items():
+        path = folder / f"tflite-{name}.tflite"
+        path.write_bytes(content)
+        yield "tflite", path.stem, path
+
+
+def _doubling_options() -> bytes:
+    """A FlexBuffers vector whose two items are the same vector, forty times over: 2^40 items when it is unpacked."""
+    content, vector = bytearray([2, 1, 1, 0x04, 0x04]), 40 << 2
+    for _ in range(40):
+        # Size, two offsets back to where the items of the vector before begin, two types.
+        start = len(content)
+        content += bytes([2, start + 1 - (start - 4), start + 2 - (start - 4), vector, vector])
+    end = len(content)
+    return bytes(content + bytes([end - (end - 4), vector, 1]))
+
+
+def flatbuffer(
+    *,
+    tensors: int = 2,
+    operators: int = 1,
+    buffers: int = 1,
+    buffer: bytes = b"",
+    shape: list[int] | None = None,
+    options: bytes = b"",
+) -> bytes:
+    """A .tflite whose vectors of tables all name the same table again and again."""
+    builder = flatbuffers.Builder(1 << 16)
+
+    def numbers(values: list[int]) -> int:
+        builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            builder.PrependInt32(value)
+        return builder.EndVector()
+
+    def offsets(offset: int, count: int) -> int:
+        builder.StartVector(4, count, 4)
+        for _ in range(count):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    def table(fields: int, *values: tuple[int, int]) -> int:
+        builder.StartObject(fields)
+        for slot, offset in values:
+            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        return builder.EndObject()
+
+    content = builder.CreateByteVector(buffer or b"\0")
+    held = offsets(table(1, (0, content)), buffers)
+    name = builder.CreateString("Custom")
+    code = offsets(table(4, (1, name)), 1)
+    tensor = offsets(table(8, (0, numbers(shape or [1, 4])), (3, builder.CreateString("tensor"))), tensors)
+    custom = builder.CreateByteVector(options) if options else 0
+    operator = table(9, (1, numbers([0])), (2, numbers([min(1, tensors - 1)])), *(((5, custom),) if custom else ()))
+    graph = table(5, (0, tensor), (1, numbers([0])), (2, numbers([tensors - 1])), (3, offsets(operator, operators)))
+    root = table(8, (1, code), (2, offsets(graph, 1)), (4, held))
+    builder.Finish(root, file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+# Images and run folders.
+
+
+def _images(seeds: Path, folder: Path) -> Made:
+    def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+        header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        parts = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in (header, *chunks))
+        return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+    made = {
+        "huge.png": png(2**31 - 1, 2**31 - 1, (b"IDAT", zlib.compress(bytes(10)))),
+        "large.png": png(9000, 9000, (b"IDAT", zlib.compress(bytes(10)))),
+        "text-bomb.png": png(8, 8, (b"zTXt", b"k\0\0" + zlib.compress(bytes(2**27))), (b"IDAT", b"")),
+        "empty.png": b"",
+        "text.png": b"no image\n",
+        "script.svg": b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>",
+        "program.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(EXECUTED) (w) file closefile\n",
+        "huge.bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, 2**30, 2**30, 1, 24, 0, 0, 0, 0, 0, 0),
+    }
+    for name, content in made.items():
+        path = folder / f"image-{name}"
+        path.write_bytes(content)
+        yield "image", path.name, path
+    path = folder / "image-folder.png"
+    path.mkdir()
+    yield "image", path.name, path
+
+
+def _runs(seeds: Path, folder: Path) -> Made:
+    files: dict[str, tuple[str, bytes]] = {
+        "deep-config": ("config.json", b"[" * 100_000),
+        "config-list": ("config.json", b"[]"),
+        "config-text": ("config.json", b"\xff\xfe"),
+        "config-markup": ("config.json", b'{"network": "<script>alert(1)</script>", "seed": [1]}'),
+        "metrics-binary": ("metrics.jsonl", bytes(range(256))),
+        "metrics-deep": ("metrics.jsonl", b"[" * 100_000 + b"\n"),
+        "metrics-huge": (
+            "metrics.jsonl",
+            b'{"epoch": 1e308, "loss": 1e308}\n{"epoch": 1, "loss": NaN}\n{"epoch": -5, "loss": Infinity}\n',
+        ),
+        "metrics-integer": ("metrics.jsonl", b'{"epoch": 1, "loss": 1' + b"0" * 400 + b"}\n"),
+        "metrics-long": ("metrics.jsonl", b'{"epoch": 1, "loss": 1}\n' * 20_000),
+        "result-text": ("result.json", b'{"accuracy": "good"}'),
+        "result-list": ("result.json", b'{"accuracy": [1]}'),
+        "environment-list": ("environment.json", b'{"command": {"a": 1}, "packages": ["larq"]}'),
+        "environment-number": ("environment.json", b'{"command": 5, "packages": 5}'),
+    }
+    for name, (file, content) in files.items():
+        path = folder / f"run-{name}"
+        shutil.copytree(seeds / "run", path)
+        (path / file).write_bytes(content)
+        yield "run", path.name, path
+    for file in ("config.json", "metrics.jsonl", "result.json", "model.tflite"):
+        path = folder / f"run-folder-for-{file.split('.')[0]}"
+        shutil.copytree(seeds / "run", path)
+        (path / file).unlink()
+        (path / file).mkdir()
+        yield "run", path.name, path
+    path = folder / "run-pipe"
+    shutil.copytree(seeds / "run", path)
+    (path / "result.json").unlink()
+    os.mkfifo(path / "result.json")
+    yield "run", path.name, path
