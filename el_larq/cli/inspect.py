@@ -58,6 +58,7 @@ def command(
         return
     if not total:
         _print_layers(inspection)
+        _print_beside(inspection)
     _print_totals(inspection)
 
 
@@ -100,6 +101,17 @@ def _print_layers(inspection: "Inspection") -> None:
     print_table(inspection.model, [headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
+def _print_beside(inspection: "Inspection") -> None:
+    """Work beside MACs, by operator. A Keras model has none to show: conversion folds much of it."""
+    kinds = ("multiplications", "additions", "comparisons", "functions")
+    rows = []
+    for one in inspection.beside:
+        figures = [f"{getattr(one, kind):,}" if getattr(one, kind) else "" for kind in kinds]
+        rows.append((one.operator, one.count, f"{one.values:,}", *(figures if one.counted else ("?", *figures[1:]))))
+    if rows:
+        print_table("Beside MACs, for one input", ("operator", "count", "values", *kinds), rows)
+
+
 def _print_totals(inspection: "Inspection") -> None:
     lines = [
         ("file", f"{inspection.size:,} bytes"),
@@ -111,6 +123,7 @@ def _print_totals(inspection: "Inspection") -> None:
         ("weights", _by_bits(inspection.weights)),
         ("MACs", _by_bits(inspection.macs)),
         ("OPs", f"{inspection.ops:,.0f} = {inspection.flops:,} FLOPs + {inspection.bops:,} BOPs / 64"),
+        *([("beside", _beside(inspection))] if inspection.beside else []),
         (
             "peak RAM",
             f"{inspection.arena:,} bytes of activations and buffers (greatest buffer {inspection.scratch_peak:,}; "
@@ -129,6 +142,12 @@ def _print_totals(inspection: "Inspection") -> None:
     ]
     for heading, text in lines:
         print(f"{heading:11}{text}")
+
+
+def _beside(inspection: "Inspection") -> str:
+    kinds = ("multiplications", "additions", "comparisons", "functions")
+    totals = ((kind, sum(getattr(one, kind) for one in inspection.beside)) for kind in kinds)
+    return ", ".join(f"{total:,} {kind}" for kind, total in totals if total) or "none"
 
 
 def _departure(inspection: "Inspection") -> str:

@@ -5,6 +5,7 @@ from math import prod
 from el_larq import card
 from el_larq.errors import ElLarqError
 from el_larq.inspection.arena import plan
+from el_larq.inspection.elementwise import work
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.inspection.tensors import BITS, tensor_bytes
 from el_larq.tflite import Graph, Operator, Tensor
@@ -24,6 +25,7 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
     try:
         memory = plan(graph)
         layers = tuple(_layer(operator, graph, memory.live[operator.index]) for operator in graph.operators)
+        beside = work(graph)
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -48,6 +50,7 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
         {name: len(value) for name, value in graph.metadata.items()},
         tuple(uncounted),
         tuple(notes),
+        beside,
     )
 
 

@@ -8,6 +8,8 @@ OPs = FLOPs + BOPs / 64.
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from el_larq.inspection.elementwise import Work
+
 CLASSES = (1, 8, 32)
 """Bit widths that are told apart; a width in between counts to the next."""
 
@@ -47,6 +49,7 @@ class Inspection:
     arena: bytes of the planned arena; ``live_peak`` the most that is alive at once, below which no plan can be.
     uncounted: operators with weights whose MACs this project does not count.
     notes: what a reader must know of these figures.
+    beside: of a .tflite, what its operators do beside multiply-accumulates.
     """
 
     model: str
@@ -63,6 +66,7 @@ class Inspection:
     metadata: dict[str, int]
     uncounted: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    beside: tuple[Work, ...] = ()
 
     @property
     def weights(self) -> dict[int, int]:
