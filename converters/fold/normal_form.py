@@ -1,8 +1,8 @@
 """From a frozen TensorFlow graph to a `Graph` in normal form, so that rewrites have few patterns to know.
 
 What does not depend on the input becomes a constant; identities go; batch normalization, BiasAdd, additions and multiplications
-of constants become AFFINE; Larq's sign becomes BINARIZE; Keras' PReLU becomes PRELU; a Split of the channels into an AddN becomes
-SQUEEZE, a Tile of the channels EXPAND.
+of constants become AFFINE; a summand that is zero throughout goes; Larq's sign becomes BINARIZE; Keras' PReLU becomes PRELU; a
+Split of the channels into an AddN becomes SQUEEZE, a Tile of the channels EXPAND.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def import_graph(model: FrozenModel) -> Graph:
     """The model's inference graph in normal form."""
     source, nodes = _copy(model)
     graph = Graph(source, [nodes[tensor.name] for tensor in model.outputs])
-    for normalize in (_signs, _binary_kernels, _affines, _prelus, _squeezes, _expands, _merge_affines):
+    for normalize in (_signs, _binary_kernels, _affines, _zeros, _prelus, _squeezes, _expands, _merge_affines):
         normalize(graph)
     return graph
 
@@ -156,6 +156,17 @@ def _as_affine(node: Node) -> tuple[Node, Any, Any] | None:
     if node.op == "Sub":
         return (x, 1.0, -value) if b.constant else (x, -1.0, value)
     return (x, 1.0 / value, 0.0) if b.constant else None
+
+
+def _zeros(graph: Graph) -> None:
+    """x + 0 * u: a layer of interacted bit counts in which no channel corrects another."""
+    for node in graph.nodes():
+        if node.op not in ("AddV2", "Add"):
+            continue
+        for x, other in (node.inputs, node.inputs[::-1]):
+            if other.op == AFFINE and x.shape == node.shape and not np.any(scale_of(other)) and not np.any(shift_of(other)):
+                graph.replace(node, x)
+                break
 
 
 def _merge_affines(graph: Graph) -> None:

@@ -33,7 +33,8 @@ forward pass of one batch.
 
 Deployed with one `LceBconv2d` a unit. The correction stays real-valued, on integers: a gather, two clips and their
 difference, a multiplication and an addition, and the normalization behind it cannot move into the convolution. The clips are
-continuous and equal the thresholds on integers, so rounding flips nothing.
+continuous and equal the thresholds on integers, so rounding flips nothing. Layers in which the search kept no edge convert to
+the plain binary convolution.
 """
 
 from typing import TYPE_CHECKING

@@ -129,3 +129,24 @@ def test_corrections_survive_the_conversion(tmp_path: Path, placement: str, skip
     details = {entry.step: entry.details for entry in job.report}
     assert details["verify"]["failures"] == ()
     assert details["audit"]["binary"] == details["audit"]["meant_binary"] == 3
+
+
+def test_a_layer_without_edges_costs_nothing(tmp_path: Path):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 1), name="image")
+    x: Any = keras.layers.Conv2D(32, 3, padding="same", name="stem")(image)
+    for name in "abc":
+        x = METHODS["cibcnn"].unit(x, Conv(name, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model: Any = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="tested")
+    for number, name in enumerate("abc"):
+        randomize_norm(model.get_layer(f"{name}_norm"), seed=number)
+    model.get_layer("b_interact").strength.assign(np.resize([1.0, 0.0, 0.0, 0.0], 32))
+    model.get_layer("b_interact").source.assign(np.roll(np.arange(32), 1))
+    model.save(tmp_path / "model.keras")
+    job = el_larq.convert(tmp_path / "model.keras", tmp_path / "model.tflite", options=Options(verify_images=32))
+    operators = [operator.name for operator in parse((tmp_path / "model.tflite").read_bytes()).operators]
+    assert operators.count("LceBconv2d") == 3
+    assert operators.count("GATHER") == operators.count("SUB") == 1
+    assert operators.count("MUL") <= 2  # the edges' strengths, and b's normalization: the others are in their convolutions
+    assert next(entry for entry in job.report if entry.step == "verify").details["failures"] == ()
