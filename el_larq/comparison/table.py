@@ -5,10 +5,13 @@ import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from el_larq.comparison.folder import Folder
 from el_larq.comparison.plan import Pair, Plan
+from el_larq.inspection.inspect import inspect
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Row:
 
     accuracies: of the test split by seed, 0 to 1, None where that run is not done.
     bops, flops, ops: multiply-accumulates of two 1-bit operands, all others, and flops + bops / 64, for one image.
+    beside: operations of the .tflite beside multiply-accumulates (`el_larq.inspection.elementwise`), for one image.
     latency_ms, iqr_ms: median and interquartile range of single inferences on this machine, one thread.
     errors: what failed, one line each.
     """
@@ -30,6 +34,7 @@ class Row:
     bops: int | None
     flops: int | None
     ops: float | None
+    beside: int | None
     tflite_bytes: int | None
     peak_ram_bytes: int | None
     binary_convolutions: int | None
@@ -64,8 +69,8 @@ def read_rows(folder: Folder, plan: Plan, errors: dict[str, list[str]], latencie
 def _row(folder: Folder, pair: Pair, seeds: int, latencies: dict[str, Any], errors: Sequence[str]) -> Row:
     results = [folder.result(pair, seed) for seed in range(seeds)]
     seconds = [result["seconds"] for result in results if result]
-    # The first seed is converted; a folder of an earlier call may have it from another.
-    facts = next((found for seed in range(seeds) if (found := folder.deployed(pair, seed))), {})
+    facts = folder.deployed(pair, 0)
+    tflite = folder.run(pair, 0) / "model.tflite"
     latency = latencies.get(facts.get("sha256", ""), {})
     return Row(
         pair.network,
@@ -77,6 +82,7 @@ def _row(folder: Folder, pair: Pair, seeds: int, latencies: dict[str, Any], erro
         facts.get("bops"),
         facts.get("flops"),
         facts.get("ops"),
+        _beside(tflite, facts["sha256"]) if facts else None,
         facts.get("tflite_bytes"),
         facts.get("peak_ram_bytes"),
         facts.get("binary_convolutions"),
@@ -84,6 +90,11 @@ def _row(folder: Folder, pair: Pair, seeds: int, latencies: dict[str, Any], erro
         latency.get("iqr_ms"),
         tuple(errors),
     )
+
+
+@cache
+def _beside(path: Path, _sha256: str) -> int:
+    return sum(one.operations for one in inspect(path).beside)
 
 
 HEADINGS = (
@@ -96,6 +107,7 @@ HEADINGS = (
     "seeds",
     "M BOPs",
     "M FLOPs",
+    "M beside",
     "tflite kB",
     "median ms",
     "IQR ms",
@@ -116,6 +128,7 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             str(len(row.done)),
             _text(row.bops, "{:.2f}", 1e6),
             _text(row.flops, "{:.2f}", 1e6),
+            _text(row.beside, "{:.2f}", 1e6),
             _text(row.tflite_bytes, "{:.0f}", 1e3),
             _text(row.latency_ms, "{:.3f}"),
             _text(row.iqr_ms, "{:.3f}"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,19 +152,21 @@ def _fill(folder: Folder, plan: Plan, accuracies: dict[str, list[float | None]])
                 (run / "result.json").write_text(json.dumps({"accuracy": accuracy, "seconds": 10 + 2 * seed}))
 
 
-def test_rows_have_mean_and_range_over_the_seeds_that_are_done(tmp_path: Path) -> None:
+def test_rows_have_mean_and_range_over_the_seeds_that_are_done(tmp_path: Path, data_folder: Path) -> None:
     plan = _plan("el,binary", seeds=3)
     folder = Folder(tmp_path / "new", plan)
     _fill(folder, plan, {"el": [0.5, 0.625, 0.75], "binary": [0.25, None, None]})
     facts = {"bops": 2_500_000, "flops": 1_250_000, "ops": 1_289_062.5, "tflite_bytes": 263_600, "sha256": "a"}
-    (folder.run(plan.pairs[0], 0) / "deployed.json").write_text(json.dumps(facts))
+    run = folder.run(plan.pairs[0], 0)
+    (run / "deployed.json").write_text(json.dumps(facts))
+    shutil.copy(data_folder / "binpool.tflite", run / "model.tflite")
     el, binary = read_rows(folder, plan, {"resnet18-binary": ["seed 1: no room"]}, {"a": {"median_ms": 1.5, "iqr_ms": 0.25}})
     assert (el.mean, binary.mean) == (0.625, 0.25)
     assert cells([el])[0] == (
         *("resnet18", "el", "1/1", "elastic", "0.6250", "0.5000 – 0.7500", "3"),
-        *("2.50", "1.25", "264", "1.500", "0.250", "12"),
+        *("2.50", "1.25", "0.33", "264", "1.500", "0.250", "12"),
     )
-    assert cells([binary])[0][6:] == ("1", "", "", "", "", "", "10")
+    assert cells([binary])[0][6:] == ("1", "", "", "", "", "", "", "10")
     assert markdown([el, binary]).splitlines()[3].startswith("| resnet18 | binary | 1/1 | none | 0.2500 |")
     read = list(csv.DictReader(to_csv([el, binary]).splitlines()))
     assert read[0]["accuracy_mean"] == "0.625"
@@ -174,8 +177,8 @@ def test_rows_have_mean_and_range_over_the_seeds_that_are_done(tmp_path: Path) -
 def test_the_same_rows_make_the_same_picture(tmp_path: Path) -> None:
     unknown = (None,) * 4
     rows = [
-        Row("resnet18", "el", "1/1", "elastic", (0.5, 0.6), 1.0, 10, 5, 5.2, 100, 50, 3, 1.0, 0.1),
-        Row("resnet26", "el", "1/1", "elastic", (None, None), None, *unknown, *unknown),
+        Row("resnet18", "el", "1/1", "elastic", (0.5, 0.6), 1.0, 10, 5, 5.2, 7, 100, 50, 3, 1.0, 0.1),
+        Row("resnet26", "el", "1/1", "elastic", (None, None), None, *unknown, *unknown, None),
     ]
     for name in ("a.svg", "b.svg"):
         plot(rows, tmp_path / name)
@@ -210,6 +213,7 @@ def test_a_comparison_goes_on_around_a_failure_and_from_where_it_stopped(el_larq
     assert el["bops"] > 0
     assert el["flops"] > 0
     assert el["latency_ms"] > 0
+    assert el["beside"] > 0
     assert el["tflite_bytes"] == (folder / "runs" / "resnet18-el-s0" / "model.tflite").stat().st_size
 
     obstacle.unlink()
