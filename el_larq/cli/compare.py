@@ -81,7 +81,10 @@ def command(
             }
         )
     else:
-        title = f"{dataset}, width {width:g}, {chosen.epochs} epochs; mean over seeds; MACs and operations beside them of one image; latency of one thread here"
+        title = (
+            f"{dataset}, width {width:g}, {chosen.epochs} epochs; mean over seeds; for one image, millions of MACs (BOPs, FLOPs) and of "
+            "operations beside them; latency of one thread here"
+        )
         print_table(title, HEADINGS, cells(result.rows))
         if result.caveat:
             say(f"note: {result.caveat}")
