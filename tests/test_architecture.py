@@ -28,8 +28,8 @@ BASE = (
 
 MAY_IMPORT = {
     "base": (),
-    "layers": (),
     "quantizers": (),
+    "layers": ("quantizers",),
     "data": ("layers", "quantizers"),
     "methods": ("layers", "quantizers", "data"),
     "models": ("methods", "data", "layers", "quantizers"),

@@ -42,7 +42,7 @@ class _MultiBase(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         kernels = self.binary_kernels()
-        total = None
+        total: Any = None
         for n in range(self.shifts):
             signs = self._pad(self.input_quantizer(inputs + self.shift[n]))
             for kernel in kernels:

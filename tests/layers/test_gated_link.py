@@ -58,7 +58,7 @@ def test_gates_stay_positive_unless_freed():
 
 def test_its_configuration_makes_it_again():
     layer = GatedLink(gate_initializer=0.25, positive=False, strides=2, name="link")
-    copy = keras.layers.deserialize(keras.layers.serialize(layer))
+    copy: Any = keras.layers.deserialize(keras.layers.serialize(layer))
     assert copy.get_config() == layer.get_config()
     x: Any = np.ones((1, 4, 4, 2), np.float32)
     np.testing.assert_array_equal(copy([x, np.zeros((1, 2, 2, 2), np.float32)]), np.full((1, 2, 2, 2), 0.25))

@@ -54,8 +54,8 @@ def test_a_unit_computes_the_formula(conv: Conv):
 
 def test_gradients_pass_gate_and_sign():
     method = METHODS["bbg"].with_placement("before_norm")
-    model = make_unit(method, (3, 3, 4), Conv("c", 4, 1))
-    model = keras.Model(model.input, model.get_layer("c_link").output)
+    whole = make_unit(method, (3, 3, 4), Conv("c", 4, 1))
+    model: Any = keras.Model(whole.input, whole.get_layer("c_link").output)
     gate, layer = model.get_layer("c_link").gate, model.get_layer("c_conv")
     gate.assign([0.5, 1.5, 0.25, 2.0])
     layer.set_weights([values(1, 1, 4, 4, seed=1)])

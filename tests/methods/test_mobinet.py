@@ -56,7 +56,7 @@ def test_gradients_of_inputs_kernels_and_slopes():
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = model(x, training=False)
-    got: Any = tape.gradient(y, [x, layer.kernel, activation.alpha], output_gradients=tf.constant(upstream))
+    got: Any = tape.gradient(y, [x, layer.kernel, activation.alpha], output_gradients=tf.constant(upstream))  # pyright: ignore
     kernel, images = layer.get_weights()[0][0, 0].astype(np.float64), x.numpy().astype(np.float64)
     assert np.abs(kernel).max() > 1
     gamma, _, _, variance = (np.asarray(weight, np.float64) for weight in norm.get_weights())

@@ -47,11 +47,11 @@ def test_the_threshold_is_the_batchs_in_training_and_a_moving_average_else():
     start = np.sqrt(2 / np.pi)
     lower, upper = layer(x, training=True)
     magnitude = np.abs(x.numpy().astype(np.float64)).mean()
-    np.testing.assert_allclose(upper - lower, np.full(x.shape, 2 * 0.4 * magnitude), rtol=1e-5)
+    np.testing.assert_allclose(upper - lower, np.full((4, 5, 5, 3), 2 * 0.4 * magnitude), rtol=1e-5)
     moved = 0.9 * start + 0.1 * magnitude
     np.testing.assert_allclose(layer.moving_magnitude, moved, rtol=1e-6)
     lower, upper = layer(x)
-    np.testing.assert_allclose(upper - lower, np.full(x.shape, 2 * 0.4 * moved), rtol=1e-5)
+    np.testing.assert_allclose(upper - lower, np.full((4, 5, 5, 3), 2 * 0.4 * moved), rtol=1e-5)
     assert layer.trainable_weights == []
 
 
@@ -77,7 +77,7 @@ def test_a_unit_computes_the_formula_and_its_gradient(conv: Conv):
         tape.watch(x)
         y = model(x, training=False)
         upstream = values(*y.shape, seed=3)
-    got: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))
+    got: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))  # pyright: ignore
 
     def product(t: np.ndarray) -> np.ndarray:
         """With the binary kernel; T is padded with +1."""

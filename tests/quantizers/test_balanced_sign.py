@@ -42,7 +42,7 @@ def test_forward_and_gradient(shape: tuple[int, ...], center: str, per: str):
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = BalancedSign(center, per)(x)
-    gradient: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))
+    gradient: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))  # pyright: ignore
     expected, expected_gradient = reference(v, center, per, upstream)
     np.testing.assert_allclose(y, expected, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
@@ -66,7 +66,7 @@ def test_a_common_offset_changes_nothing_and_is_never_learned():
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = BalancedSign()(x)
-    gradient: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))
+    gradient: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))  # pyright: ignore
     np.testing.assert_allclose(np.sum(gradient, axis=(0, 1, 2)), np.zeros(4), atol=1e-5)
     np.testing.assert_allclose(BalancedSign()(tf.constant(v + 0.25)), y, rtol=1e-4)
 

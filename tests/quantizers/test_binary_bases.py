@@ -53,7 +53,7 @@ def test_the_gradient_is_the_sum_over_bases():
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = BinaryBases(3)(x)
-    gradient: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))
+    gradient: Any = tape.gradient(y, x, output_gradients=tf.constant(upstream))  # pyright: ignore
     _, alpha = reference(w, 3)
     np.testing.assert_allclose(gradient, np.tensordot(alpha, upstream.astype(np.float64), axes=1), rtol=1e-4, atol=1e-6)
 
