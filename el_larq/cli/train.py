@@ -1,6 +1,5 @@
 """`el-larq train`."""
 
-import json as json_
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 
 
 @click.command()
-@click.argument("network")
+@click.argument("network", required=False)
 @click.option("--method", help="How convolutions are binarized: el-larq list methods. [default: el]")
 @click.option("--link", help="Another link than the method's own: none, identity, elastic, gated.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
@@ -36,9 +35,18 @@ from el_larq.cli.common import common_options, print_json, say, start_tensorflow
 @click.option("--init-from", type=click.Path(path_type=Path), help="A model (.h5, .keras, SavedModel) to start from.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/NAME]")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run that was stopped or killed.")
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A state to resume from is saved about this often.",
+)
 @common_options
 def command(
-    network: str,
+    network: str | None,
     method: str | None,
     link: str | None,
     options: tuple[str, ...],
@@ -63,6 +71,8 @@ def command(
     init_from: Path | None,
     seed: int,
     out: Path | None,
+    resume: Path | None,
+    checkpoint_every: float,
     as_json: bool,
 ) -> None:
     """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
@@ -74,7 +84,13 @@ def command(
     el-larq train my_network.py:build
     el-larq train resnet26 --dataset dir:my_data --init-from model.h5
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
+    el-larq train --resume runs/resnet26-el-photos-s0
     """
+    if resume is not None:
+        _resume(resume, learning_rate, checkpoint_every, as_json)
+        return
+    if network is None:
+        raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
     # Names are checked before TensorFlow takes its seconds to start.
     from el_larq.data.names import with_options
     from el_larq.data.registry import check_dataset
@@ -128,10 +144,41 @@ def command(
         strict=strict,
         out=out,
         notify=say,
+        checkpoint_seconds=checkpoint_every,
     )
-    result = json_.loads((trained.folder / "result.json").read_text())
+    _print(trained.folder, as_json)
+
+
+def _resume(folder: Path, learning_rate: float | None, checkpoint_every: float, as_json: bool) -> None:
+    from el_larq.training.config import is_finished, read_config
+    from el_larq.training.contradictions import check_no_contradiction
+    from el_larq.training.resumable import check_resumable
+
+    context = click.get_current_context()
+    config = read_config(folder)
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    check_no_contradiction(config, folder, given)
+    if is_finished(folder):
+        say(f"{folder} is finished; there is nothing to resume")
+    else:
+        check_resumable(folder, config, learning_rate)
+        start_tensorflow()
+        from el_larq.training.train import resume
+
+        resume(folder, learning_rate=learning_rate, notify=say, checkpoint_seconds=checkpoint_every)
+    _print(folder, as_json)
+
+
+def _print(folder: Path, as_json: bool) -> None:
+    from el_larq.training.config import RESULT, read_json
+
+    result, model = read_json(folder / RESULT), folder / "model.h5"
     if as_json:
-        print_json({"run": str(trained.folder), "model": str(trained.h5), **result})
+        print_json({"run": str(folder), "model": str(model), **result})
         return
-    print(f"test accuracy {trained.accuracy:.4f} after {trained.seconds:.0f} s; model: {trained.h5}")
-    print(f"next: el-larq convert {trained.h5} -o model.tflite")
+    print(f"test accuracy {result['accuracy']:.4f} after {result['seconds']:.0f} s; model: {model}")
+    print(f"next: el-larq convert {model} -o model.tflite")

@@ -1,64 +1,50 @@
 """The run folder: everything about one training, in files that other programs read.
 
 config.json       what was asked for, complete: enough to train the same again
-environment.json  versions and machine
+environment.json  versions and machine; where the run was resumed, and what was different there
 metrics.jsonl     one line an epoch
 tensorboard/      the same for TensorBoard
-checkpoints/      best.weights.h5 (by validation accuracy) and last.weights.h5
+checkpoints/      best.weights.h5 (by validation accuracy) and last.weights.h5; while it trains, the states it can be resumed from
 model.h5, model.keras, result.json   when the training is done
+failure.json      where the loss was no number
+network.py        a network of one's own, as it was
+.lock             held by the process that writes here
+
+The folder appears with its config in it or not at all. From then on it can be resumed after any kind of end: a state
+(`el_larq.training.state`) holds what the training is a function of, and all other files are written before the state that comes
+after them, or can be written again from it.
 """
 
+import contextlib
+import glob
 import importlib.metadata
 import json
 import os
 import platform
+import secrets
+import shlex
+import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from el_larq.errors import ElLarqError
-from el_larq.files import write_json
+from el_larq.files import write_bytes, write_json
+from el_larq.training.config import CONFIG, TrainConfig, read_config, read_json
+from el_larq.training.lock import NAME as LOCK
+from el_larq.training.lock import Lock
 
-SCHEMA = 1
 _PACKAGES = ("el-larq", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "numpy")
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides what a training computes."""
-
-    network: str
-    method: str
-    link: str
-    placement: str | None
-    link_options: dict[str, Any]
-    method_options: dict[str, Any]
-    dataset: str
-    dataset_version: int
-    image_size: int
-    width: float
-    network_options: dict[str, Any]
-    recipe: dict[str, Any]
-    seed: int
-    schema: int = SCHEMA
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
 class Run:
-    """A run folder that this process writes."""
+    """A run folder that this process writes; a context that holds the folder's lock."""
 
-    def __init__(self, folder: Path, config: TrainConfig):
-        self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                raise ElLarqError(f"{folder} already holds files; choose another folder with -o, or remove it")
-            self.checkpoints.mkdir()
-        except OSError as error:
-            raise ElLarqError(f"cannot write a run to {folder}: {error.strerror or error}") from error
-        write_json(folder / "config.json", asdict(config))
-        write_json(folder / "environment.json", environment())
+    def __init__(self, folder: Path, config: TrainConfig, lock: Lock):
+        self.folder, self.config, self._lock = folder, config, lock
 
     @property
     def checkpoints(self) -> Path:
@@ -68,11 +54,139 @@ class Run:
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
 
+    @property
+    def command(self) -> str:
+        """The command that goes on with this run."""
+        return resume_command(self.folder)
+
+    def change(self, config: TrainConfig) -> None:
+        """Write another config over the run's."""
+        write_json(self.folder / CONFIG, asdict(config))
+        self.config = config
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()
+
+
+def resume_command(folder: Path) -> str:
+    return f"el-larq train --resume {shlex.quote(str(folder))}"
+
+
+def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None = None) -> Run:
+    """A new run folder with ``files`` in it.
+
+    It is made beside its place and renamed, so that no moment leaves a folder without a config.
+
+    Raises:
+        ElLarqError: the folder holds files, is in use, or cannot be written.
+    """
+    files = files or {}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place = Path(os.path.realpath(folder))  # a link to a folder stays
+        if _is_taken(place):
+            raise ElLarqError(f"{folder} already holds files; choose another folder with -o, or remove it")
+        try:
+            lock = _create_beside(place, config, files)
+        except OSError:
+            # Another process took the place meanwhile, or the folder is there and may be written, but not replaced (a mount).
+            if not place.is_dir() or _is_taken(place):
+                raise
+            lock = _fill(place, config, files)
+    except OSError as error:
+        raise ElLarqError(f"cannot write a run to {folder}: {error.strerror or error}") from error
+    return Run(folder, config, lock)
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether a new run would disturb something: what a killed one left before it had a config does not count."""
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        return True
+    return any(entry.name != LOCK and not _is_temporary(entry.name) for entry in folder.iterdir())
+
+
+def _is_temporary(name: str) -> bool:
+    """A name of `el_larq.files.beside`, or of a folder in the making."""
+    return name.startswith(".") and ".part." in name
+
+
+def _create_beside(place: Path, config: TrainConfig, files: Mapping[str, bytes]) -> Lock:
+    _remove_abandoned(place)
+    temporary = place.with_name(f".{secrets.token_hex(4)}.part.{place.name}")
+    temporary.mkdir()
+    lock = None
+    try:
+        lock = _fill(temporary, config, files)
+        if place.is_dir():
+            for entry in place.iterdir():
+                entry.unlink()  # what a killed process left: see `_is_taken`
+        os.rename(temporary, place)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return lock
+
+
+def _fill(folder: Path, config: TrainConfig, files: Mapping[str, bytes]) -> Lock:
+    lock = Lock(folder)
+    try:
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        for name, content in files.items():
+            write_bytes(folder / name, content)
+        write_json(folder / "environment.json", environment() | {"resumed": []})
+        write_json(folder / CONFIG, asdict(config))
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Folders in the making whose process was killed: nobody holds their locks."""
+    for entry in place.parent.glob(f".*.part.{glob.escape(place.name)}"):
+        if entry.is_dir() and not entry.is_symlink():
+            with contextlib.suppress(OSError, ElLarqError):
+                lock = Lock(entry)
+                shutil.rmtree(entry)
+                lock.release()
+
+
+def open_run(folder: Path) -> Run:
+    """A run folder to go on with: locked, and rid of the half-written files of a killed process.
+
+    Raises:
+        ElLarqError: no run folder, a damaged one, or one that is in use or cannot be written.
+    """
+    read_config(folder)  # no lock file appears in a folder that is none of ours
+    lock = None
+    try:
+        lock = Lock(folder)
+        checkpoints = folder / "checkpoints"
+        checkpoints.mkdir(exist_ok=True)
+        for part in (folder, checkpoints):
+            for entry in part.iterdir():
+                if _is_temporary(entry.name) and not entry.is_dir():
+                    entry.unlink(missing_ok=True)
+        return Run(folder, read_config(folder), lock)
+    except BaseException as error:
+        if lock is not None:
+            lock.release()
+        if isinstance(error, OSError):
+            raise ElLarqError(f"cannot go on with {folder}: {error.strerror or error}") from error
+        raise
+
 
 def free_folder(parent: Path, name: str) -> Path:
     """``parent/name``, or with -2, -3 ... behind it when that is taken."""
     folder, number = parent / name, 1
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    while folder.exists() and _is_taken(folder):
         number += 1
         folder = parent / f"{name}-{number}"
     return folder
@@ -94,6 +208,29 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "command": sys.argv,
     }
+
+
+def record_resume(run: Run, step: int) -> list[str]:
+    """Write into environment.json that the run went on at ``step``; returns what is different here from where it began."""
+    path = run.folder / "environment.json"
+    try:
+        first = read_json(path)
+    except ElLarqError:
+        first = {}  # nothing is computed from it
+    here = environment()
+    then = first.get("packages") if isinstance(first.get("packages"), dict) else {}
+    pairs = [(name, then.get(name), version) for name, version in here["packages"].items() if name in then]
+    pairs += [(name, first.get(name), here[name]) for name in ("python", "machine", "cpus") if name in first]
+    differences = [f"{name} {before} then, {now} now" for name, before, now in pairs if before != now]
+    resumed = first.get("resumed")
+    entry = {"step": step, "differences": differences}
+    write_json(path, (first or here) | {"resumed": [*(resumed if isinstance(resumed, list) else []), entry]})
+    return differences
+
+
+def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+    """metrics.jsonl anew."""
+    write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

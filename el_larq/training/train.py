@@ -1,9 +1,8 @@
-"""Training a network with a method on a data set: from names to a run folder with a model in it."""
+"""Training a network with a method on a data set: from names to a run folder with a model in it, at once or in pieces."""
 
-import time
-import warnings
+import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,40 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from el_larq import card
 from el_larq.data.dataset import Dataset
+from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
-from el_larq.errors import UsageError
-from el_larq.files import beside, read_bytes, write_bytes, write_json
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import read_bytes, write_json
 from el_larq.methods.method import Method
+from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
 from el_larq.models.own import Own, is_own, load_own
-from el_larq.native_output import without_warnings
-from el_larq.training.callbacks import Checkpoints, LiveProgress, Metrics, StopOnNaN
+from el_larq.training import run as run_folder
+from el_larq.training.config import FAILURE, RESULT, TrainConfig, is_finished, read_config, read_json
 from el_larq.training.initialize import initialize, prepared_alike
+from el_larq.training.loop import Loop
+from el_larq.training.models import make_card, save_model
 from el_larq.training.optimizer import make_loss, make_optimizer
+from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe, get_recipe
-from el_larq.training.run import Run, TrainConfig, environment, free_folder
+from el_larq.training.resumable import check_resumable, recipe_of
+from el_larq.training.run import Run, free_folder, record_resume
+from el_larq.training.stopping import stoppable
 
-EVALUATION_BATCH = 256
+CHECKPOINT_SECONDS = 60.0
 
 OWN = "own"
 """Stands for method and link where a user's own network chooses them itself."""
+
+OWN_SOURCE = "network.py"
+"""The copy of a user's own network in the run folder."""
+
+Notify = Callable[[str], None]
+
+
+def _silent(_line: str) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,9 @@ def train(
     strict: bool = False,
     out: str | Path | None = None,
     console: Console | None = None,
-    notify: Callable[[str], None] = lambda _: None,
+    notify: Notify = _silent,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_steps: int | None = None,
 ) -> Trained:
     """Train and leave everything in a run folder (see `el_larq.training.run`).
 
@@ -79,17 +95,20 @@ def train(
         epochs, batch_size, learning_rate: changes to the recipe.
         width, placement, link_options, method_options, network_options: see `el_larq.models.build.build`.
         seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal
-            weights; for that, TensorFlow is set to deterministic operations for the rest of the process.
+            weights, interrupted or not; for that, TensorFlow is set to deterministic operations for the rest of the process.
         init_from: a model to start from, where its layers fit (see `el_larq.training.initialize`); data of one's own are
             then scaled as its card says.
         strict: an image that cannot be read ends the training; otherwise it is named, left out and counted.
         out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
         console: where a progress bar goes if it is a terminal.
-        notify: called with one line when the training starts, and for what it leaves out.
+        notify: called with a line when the training starts, and with what else a user should know.
+        checkpoint_seconds, checkpoint_steps: a state to resume from is saved about this often, beside those at the ends of
+            epochs; where saving takes long, less often, so that it costs at most a twentieth of the time.
 
     Raises:
         UsageError: an unknown name or a value out of range.
         ElLarqError: the folder cannot be written, or the loss is not finite.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; a KeyboardInterrupt. The state is saved, `notify` was told how to go on.
     """
     settings = (get_recipe(recipe) if isinstance(recipe, str) else recipe).with_changes(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
@@ -100,16 +119,14 @@ def train(
             raise UsageError(f"{network} takes no 'method'; leave --method, --link and their options out, or add the argument")
         resolved = None
     else:
-        resolved = resolve_method(method or "el", link, placement, link_options or {}, method_options)
+        resolved = _resolve(method or "el", link, placement, link_options or {}, method_options or {})
     data = load_dataset(dataset, image_size, strict=strict, notify=notify) if isinstance(dataset, str) else dataset
     if init_from is not None:
         data = prepared_alike(data, init_from)
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    model = _build(network, own, resolved, data, width, network_options or {})
+    model = _begin(network, own, resolved, data, width, network_options or {}, seed)
     started = initialize(model, init_from) if init_from is not None else None
-    steps_per_epoch = data.steps_per_epoch(settings.batch_size)
-    batches = data.training_batches(settings.batch_size, settings.epochs, seed)
+    # Raises for a batch that is too large, before there is a folder.
+    data.training_batches(settings.batch_size, settings.epochs, seed)
     config = TrainConfig(
         network=network,
         method=resolved.name if resolved else OWN,
@@ -119,61 +136,184 @@ def train(
         method_options=dict(resolved.options) if resolved else {},
         dataset=data.name,
         dataset_version=data.version,
+        dataset_fingerprint=data.fingerprint,
         image_size=data.preprocessing.height,
+        preprocessing=data.preprocessing.to_dict(),
         width=width,
         network_options=network_options or {},
         recipe=asdict(settings),
         seed=seed,
-        # A resumed run loads the data with this preprocessing: those it was measured on, or taken from, may have gone.
-        facts={
-            "data": data.fingerprint,
-            "preprocessing": data.preprocessing.to_dict(),
-            "init_from": started.to_dict() if started else None,
-        },
+        strict=strict,
+        init_from=started.to_dict() if started else None,
     )
     name = f"{own.path.stem if own else network}-{config.method}-{data.slug}-s{seed}"
-    run = Run(Path(out) if out is not None else free_folder(Path("runs"), name), config)
-    if own is not None:
-        write_bytes(run.folder / "network.py", read_bytes(own.path))  # it decides what was computed
-    notify(
-        f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
-        f"{data.train_size} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
-    )
-    if started is not None:
-        notify(started.summary)
+    folder = Path(out) if out is not None else free_folder(Path("runs"), name)
+    # A network of one's own decides what was computed.
+    files = {OWN_SOURCE: read_bytes(own.path)} if own is not None else {}
+    with run_folder.create(folder, config, files) as run:
+        notify(
+            f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
+            f"{data.train_size} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
+        )
+        if started is not None:
+            notify(started.summary)
+        if not data.exact_resume:
+            notify(
+                f"{data.name} cannot be read again from any place: a run that is resumed ends near, but not at, the same weights"
+            )
+        every = (checkpoint_seconds, checkpoint_steps)
+        return _finish(run, model, data, settings, resolved, every, console, notify, resumed=False)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    learning_rate: float | None = None,
+    console: Console | None = None,
+    notify: Notify = _silent,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_steps: int | None = None,
+) -> Trained:
+    """Go on with a run that was stopped or killed; it ends as if it had not been. A finished one is returned as it is.
+
+    Arguments:
+        folder: the run folder.
+        dataset: needed where the run was given a Dataset that has no name of its own.
+        learning_rate: another peak from here on, for a run that ended because its loss was not finite; else refused.
+        console, notify, checkpoint_seconds, checkpoint_steps: see `train`.
+
+    Raises:
+        UsageError: a learning rate for a run that has not failed.
+        ElLarqError: no run folder, a damaged one, one of an older or a newer schema; it is in use, or cannot be written; its
+            data or its network have changed.
+        Interrupted: see `train`.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    if is_finished(folder):
+        return _finished(folder, config, notify)
+    check_resumable(folder, config, learning_rate)
+    with run_folder.open_run(folder) as run:
+        if is_finished(folder):  # by another process, until just now
+            return _finished(folder, run.config, notify)
+        if learning_rate is not None:
+            _lower(run, learning_rate)
+        config = run.config
+        own = _own_of(folder, config) if is_own(config.network) else None
+        resolved = None
+        if config.method != OWN:
+            given = None if config.link == get_method(config.method, chosen=config.method_options).link.name else config.link
+            resolved = _resolve(config.method, given, config.placement, config.link_options, config.method_options)
+        data = dataset
+        if data is None:
+            data = load_dataset(config.dataset, config.image_size, strict=config.strict, notify=notify)
+        if config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
+            # What it was measured on, or taken from, may have gone.
+            data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
+        if config.dataset_fingerprint not in (None, data.fingerprint):
+            raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
+        model = _begin(config.network, own, resolved, data, config.width, config.network_options, config.seed)
+        every = (checkpoint_seconds, checkpoint_steps)
+        return _finish(run, model, data, recipe_of(config, folder), resolved, every, console, notify, resumed=True)
+
+
+def _resolve(method: str, link: str | None, placement: str | None, link_options: Any, method_options: Any) -> Method:
+    """As `resolve_method`; a link that is the method's own is left to it, so that a name tells all there is to know."""
+    own_link = get_method(method, chosen=method_options).link.name
+    return resolve_method(method, None if link == own_link else link, placement, link_options, method_options)
+
+
+def _begin(
+    network: str, own: Own | None, method: Method | None, data: Dataset, width: float, options: dict[str, Any], seed: int
+) -> keras.Model:
+    """The model with its random start, a function of the arguments."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    # Layers that draw numbers then keep a state that can be saved.
+    keras.backend.experimental.enable_tf_random_generator()
+    return _build(network, own, method, data, width, options)
+
+
+def _finish(
+    run: Run,
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    method: Method | None,
+    every: tuple[float, int | None],
+    console: Console | None,
+    notify: Notify,
+    resumed: bool,
+) -> Trained:
+    """Train from the run's last state, or from the start, to the end, and write what a finished run leaves."""
+    steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
     model.compile(
-        make_optimizer(settings, model, steps_per_epoch * settings.epochs),
-        make_loss(settings, data.num_classes),
+        make_optimizer(recipe, model, steps_per_epoch * recipe.epochs),
+        make_loss(recipe, data.num_classes),
         metrics=["accuracy"],
     )
-    progress = LiveProgress(settings.epochs, steps_per_epoch, console or Console(stderr=True))
-    start = time.monotonic()
-    try:
-        with data.reading():
-            history: Any = model.fit(
-                batches,
-                epochs=settings.epochs,
-                steps_per_epoch=steps_per_epoch,
-                validation_data=data.test_batches(EVALUATION_BATCH),
-                verbose=0,  # pyright: ignore[reportArgumentType]
-                callbacks=[
-                    StopOnNaN(),
-                    Metrics(run),
-                    Checkpoints(run),
-                    keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
-                    progress,
-                ],
-            )
-    finally:
-        progress.close()
-    seconds = time.monotonic() - start
-    accuracy = float(history.history["val_accuracy"][-1])
-    save_model(run.folder, model, make_card(config, data, accuracy))
-    result = {"accuracy": accuracy, "best_accuracy": max(history.history["val_accuracy"]), "seconds": round(seconds, 1)}
-    if data.skipped:
-        result["skipped_images"] = len(data.skipped)
-    write_json(run.folder / "result.json", result)
+    progress = LiveProgress(recipe.epochs, steps_per_epoch, console or Console(stderr=True))
+    with stoppable() as stop, contextlib.closing(progress):
+        loop = Loop(
+            run,
+            model,
+            data,
+            recipe,
+            seed=run.config.seed,
+            search=method.search if method else None,
+            stop=stop,
+            progress=progress,
+            every_seconds=every[0],
+            every_steps=every[1],
+            notify=notify,
+        )
+        if resumed:
+            if (state := loop.states.load(notify)) is not None:
+                loop.restore(state)
+            elif run.config.init_from is not None:
+                initialize(model, run.config.init_from["source"])
+            notify(f"going on with {run.folder} at step {loop.step} of {loop.total}")
+            if differences := record_resume(run, loop.step):
+                notify(f"not the machine it began on, so the weights may differ in rounding: {', '.join(differences)}")
+        loop.train()
+        accuracy = loop.records[-1]["val_accuracy"]
+        save_model(run.folder, model, make_card(run.config, data, accuracy))
+        seconds = loop.elapsed
+        best = max(record["val_accuracy"] for record in loop.records)
+        result = {"accuracy": accuracy, "best_accuracy": best, "seconds": round(seconds, 1)}
+        if data.skipped:
+            result["skipped_images"] = len(data.skipped)
+        write_json(run.folder / RESULT, result)
+        loop.states.remove()
     return Trained(run.folder, model, accuracy, seconds)
+
+
+def _finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained:
+    from el_larq.models.load import load_model
+
+    result = read_json(folder / RESULT)
+    notify(f"{folder} is finished")
+    if is_own(config.network) and (folder / OWN_SOURCE).is_file():
+        _own_of(folder, config)  # its layers are registered
+    return Trained(folder, load_model(folder / "model.h5"), float(result["accuracy"]), float(result["seconds"]))
+
+
+def _lower(run: Run, learning_rate: float) -> None:
+    """Go on with another learning rate where the loss was no number."""
+    if learning_rate != run.config.recipe["learning_rate"]:
+        recipe = recipe_of(run.config, run.folder).with_changes(learning_rate=learning_rate)
+        change = {"step": read_json(run.folder / FAILURE).get("kept_step"), "learning_rate": learning_rate}
+        run.change(replace(run.config, recipe=asdict(recipe), changes=[*run.config.changes, change]))
+    (run.folder / FAILURE).unlink(missing_ok=True)
+
+
+def _own_of(folder: Path, config: TrainConfig) -> Own:
+    """The network of one's own that a run was begun with: the file itself while it is unchanged, else the run's copy."""
+    file, _, function = config.network.rpartition(":")
+    copy = folder / OWN_SOURCE
+    unchanged = Path(file).is_file() and copy.is_file() and Path(file).read_bytes() == copy.read_bytes()
+    return load_own(config.network if unchanged or not copy.is_file() else f"{copy}:{function}")
 
 
 def _build(
@@ -188,28 +328,3 @@ def _build(
     if width != 1 or (own.takes and "width" in own.takes):
         options = options | {"width": width}
     return own.build(shape, classes, **options)
-
-
-def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:
-    return {
-        "network": config.network,
-        "method": config.method,
-        "link": config.link,
-        "labels": list(data.labels),
-        "preprocessing": data.preprocessing.to_dict(),
-        "dataset": {"name": data.name, "version": data.version},
-        "accuracy": {"split": "test", "top1": round(accuracy, 5)},
-        "trained_with": {"seed": config.seed, "packages": environment()["packages"]},
-    }
-
-
-def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
-    """model.h5 and model.keras, each with the card in it, without loss and optimizer."""
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)
-    for suffix in (".h5", ".keras"):
-        with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings(), without_warnings():
-            # Keras recommends its newer format over .h5; both are written.
-            warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
-            # Only .h5 takes the argument; without it Keras warns that there is no optimizer to save.
-            bare.save(temporary, **({"include_optimizer": False} if suffix == ".h5" else {}))
-            card.attach(temporary, model_card)

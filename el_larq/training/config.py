@@ -1,0 +1,124 @@
+"""What was asked of a training, as it lies in a run folder's config.json. Imports no TensorFlow.
+
+Schema 1 had ``facts``, always empty, and not the fields that have defaults; its runs keep no
+state, so that they are read and reported, but not resumed.
+"""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from el_larq.errors import ElLarqError
+from el_larq.files import read_bytes
+
+SCHEMA = 2
+
+CONFIG, RESULT, FAILURE = "config.json", "result.json", "failure.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides what a training computes.
+
+    dataset_fingerprint: see `el_larq.data.dataset.Dataset.fingerprint`; None where it is not known.
+    init_from: the model it started from, see `el_larq.training.initialize.Initialized.to_dict`.
+    changes: what was changed on the way: {"step", "learning_rate"} from that step on.
+    """
+
+    network: str
+    method: str
+    link: str
+    placement: str | None
+    link_options: dict[str, Any]
+    method_options: dict[str, Any] = field(default_factory=dict)
+    dataset: str
+    dataset_version: int
+    dataset_fingerprint: str | None = None
+    image_size: int
+    preprocessing: dict[str, Any] | None = None
+    width: float
+    network_options: dict[str, Any]
+    recipe: dict[str, Any]
+    seed: int
+    strict: bool = False
+    init_from: dict[str, Any] | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    schema: int = SCHEMA
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "network": str,
+    "method": str,
+    "link": str,
+    "placement": (str, type(None)),
+    "link_options": dict,
+    "method_options": dict,
+    "dataset": str,
+    "dataset_version": int,
+    "dataset_fingerprint": (str, type(None)),
+    "image_size": int,
+    "preprocessing": (dict, type(None)),
+    "width": (int, float),
+    "network_options": dict,
+    "recipe": dict,
+    "seed": int,
+    "strict": bool,
+    "init_from": (dict, type(None)),
+    "changes": list,
+}
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The config of a run folder, of this schema or an older one.
+
+    Raises:
+        ElLarqError: no run folder, a damaged config, or one of a newer schema.
+    """
+    if not folder.is_dir():
+        raise ElLarqError(f"there is no run folder {folder}")
+    path = folder / CONFIG
+    if not path.exists():
+        raise ElLarqError(f"{folder} holds no run: it has no {CONFIG}; start one there with el-larq train NETWORK -o {folder}")
+    content = read_json(path)
+    check_schema(content, folder)
+    names = {entry.name for entry in fields(TrainConfig)}
+    known = {name: value for name, value in content.items() if name in names}
+    for name, value in known.items():
+        if name in _TYPES and not isinstance(value, _TYPES[name]):
+            raise damaged(path)
+    try:
+        return TrainConfig(**known)
+    except TypeError as error:
+        raise damaged(path) from error
+
+
+def check_schema(config: dict[str, Any], folder: Path) -> None:
+    """Refuse a run of a schema that is newer than this program, or of none."""
+    schema = config.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise damaged(folder / CONFIG)
+    if schema > SCHEMA:
+        raise ElLarqError(
+            f"{folder} is a run of schema {schema}, made by a newer el-larq; this one knows schemas up to {SCHEMA}: update it"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of the run folder that holds one JSON object."""
+    try:
+        content = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise damaged(path) from error
+    if not isinstance(content, dict):
+        raise damaged(path)
+    return content
+
+
+def damaged(path: Path) -> ElLarqError:
+    return ElLarqError(f"{path} is damaged; take it from a backup, or train again into another folder")
+
+
+def is_finished(folder: Path) -> bool:
+    """A result is written last, when the models are there."""
+    return (folder / RESULT).exists()

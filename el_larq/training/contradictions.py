@@ -1,0 +1,65 @@
+"""Options beside --resume: a run has them all already. Imports no TensorFlow."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from el_larq.data.registry import parse_name
+from el_larq.errors import UsageError
+from el_larq.methods.registry import parse_options
+from el_larq.training.config import TrainConfig
+
+
+def _gamma(config: TrainConfig) -> Any:
+    return config.link_options.get("gamma_initializer", {}).get("config", {}).get("value")
+
+
+_KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
+    "network": lambda config: config.network,
+    "method": lambda config: config.method,
+    "link": lambda config: config.link,
+    "dataset": lambda config: config.dataset,
+    "recipe": lambda config: config.recipe.get("name"),
+    **{name: lambda config, name=name: config.recipe.get(name) for name in ("epochs", "batch_size")},
+    "image_size": lambda config: config.image_size,
+    "width": lambda config: config.width,
+    "placement": lambda config: config.placement,
+    "gamma": _gamma,
+    "gamma_per_channel": lambda config: config.link_options.get("per_channel", False),
+    "seed": lambda config: config.seed,
+    "strict": lambda config: config.strict,
+}
+
+_OF_NETWORK = ("stem", "downsample", "depthwise", "channels_per_group", "variant")
+_FREE = ("resume", "as_json", "verbose", "learning_rate", "checkpoint_every")
+"""learning_rate: `el_larq.training.train.resume` judges it."""
+
+
+def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str, Any]) -> None:
+    """Raise UsageError if an option that was given beside --resume is not what the run was begun with.
+
+    Arguments:
+        given: options by their parameters' names, those only that were given.
+    """
+    for name, value in given.items():
+        if name in _FREE:
+            continue
+        option = "NETWORK" if name == "network" else "--" + name.replace("_", "-")
+        if name == "options":
+            option = "--option"
+            wrong = {k: v for k, v in parse_options(config.method, value).items() if config.method_options.get(k) != v}
+            value, has = wrong, {k: config.method_options.get(k) for k in wrong}
+            same = not wrong
+        elif name == "out":
+            has, same = folder, Path(value).resolve() == folder.resolve()
+        elif name == "dataset":
+            has = config.dataset
+            same = value == has or str(parse_name(value)) == has
+        elif name in _KNOWN or name in _OF_NETWORK:
+            has = _KNOWN[name](config) if name in _KNOWN else config.network_options.get(name)
+            same = value == has
+        else:
+            raise UsageError(f"{option} does not go with --resume: {folder} goes on as it was begun")
+        if not same:
+            has = "the default" if has is None else has
+            raise UsageError(f"{option} {value} contradicts {folder}, which was begun with {has}; leave it out")

@@ -1,0 +1,324 @@
+"""The loop over steps: a function of the state it starts from, whatever happened before that was saved.
+
+At each moment between two steps the training is its variables (model, optimizer, metrics, random generators), the number of
+steps done and the records of the epochs done. Batches follow from the step (`el_larq.data.dataset.Dataset.training_batches`).
+At the end of an epoch its record is made and weights are kept; then a state is saved. A search, where the method has one, runs
+right before the first step of an epoch, behind that state.
+"""
+
+import contextlib
+import importlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.data.dataset import Dataset
+from el_larq.errors import ElLarqError, summarize
+from el_larq.files import beside, write_json
+from el_larq.models.counts import leaf_layers
+from el_larq.training.config import FAILURE
+from el_larq.training.progress import LiveProgress
+from el_larq.training.recipe import Recipe
+from el_larq.training.run import Run, append_line, write_lines
+from el_larq.training.state import State, States, check_space
+from el_larq.training.stopping import Interrupted, Stop
+from el_larq.training.tensorboard import TensorBoard
+
+EVALUATION_BATCH = 256
+SEARCH_BATCHES = 4
+
+# Saving may cost this share of the time at most, beside the states at the ends of epochs.
+_SHARE = 0.05
+
+
+class _StoppedError(Exception):
+    pass
+
+
+class Loop:
+    """Trains a compiled model from the state it was given to the end.
+
+    Arguments:
+        search: "module:function", see `el_larq.methods.method.Method.search`.
+        every_seconds: a state is saved about this often, and at each epoch's end.
+        every_steps: in addition, whenever the step is a multiple of it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: keras.Model,
+        data: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int,
+        search: str | None,
+        stop: Stop,
+        progress: LiveProgress,
+        every_seconds: float,
+        every_steps: int | None,
+        notify: Callable[[str], None],
+    ):
+        self.run, self.model, self.data, self.recipe, self.seed = run, model, data, recipe, seed
+        self.stop, self.progress, self.notify = stop, progress, notify
+        self.every_seconds, self.every_steps = every_seconds, every_steps
+        self.search = _function(search) if search else None
+        self.states = States(run.checkpoints)
+        self.steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
+        self.total = self.steps_per_epoch * recipe.epochs
+        self.step = 0
+        self.records: list[dict[str, Any]] = []
+        self.seconds = self.epoch_seconds = 0.0
+        """Of the whole training and of this epoch, before this process."""
+        self._began = self._epoch_began = self._saved_at = time.monotonic()
+        self._save_cost = 0.0
+        self._variables = _variables(model, data)
+        self._metrics = [variable for metric in model.metrics for variable in metric.variables]
+
+    # --- State ------------------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        now = time.monotonic()
+        facts = {
+            "records": self.records,
+            "seconds": self.elapsed,
+            "epoch_seconds": self.epoch_seconds + now - self._epoch_began,
+            **self._sizes(),
+        }
+        return State(self.step, facts, {name: variable.numpy() for name, variable in self._variables.items()})
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those of earlier processes too."""
+        return self.seconds + time.monotonic() - self._began
+
+    def _sizes(self) -> dict[str, Any]:
+        return {"steps_per_epoch": self.steps_per_epoch, "training_images": self.data.train_size}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same training.
+
+        Raises:
+            ElLarqError: the data or the network are not those of the state.
+        """
+        for name, value in self._sizes().items():
+            if state.facts[name] != value:
+                what = name.replace("_", " ")
+                raise ElLarqError(
+                    f"{self.run.folder} cannot go on with other data: "
+                    f"it was begun with {state.facts[name]} {what}, {self.data.name} has {value}"
+                )
+        here = {name: (tuple(variable.shape), variable.dtype.name) for name, variable in self._variables.items()}
+        if here != {name: (array.shape, array.dtype.name) for name, array in state.arrays.items()}:
+            raise ElLarqError(f"{self.run.folder} cannot go on: the network or the optimizer is not the one it was begun with")
+        for name, variable in self._variables.items():
+            variable.assign(state.arrays[name])
+        self.step, self.records = state.step, list(state.facts["records"])
+        self.seconds, self.epoch_seconds = state.facts["seconds"], state.facts["epoch_seconds"]
+
+    def save(self) -> None:
+        """Save the state, unless it is no good: what is no number would be found again after every resume."""
+        begin = time.monotonic()
+        state = self.state()
+        if not state.is_finite:
+            raise self._failed("state of the training", "not finite")
+        with self._writing():
+            self.states.save(state)
+        self._saved_at = time.monotonic()
+        self._save_cost = self._saved_at - begin
+
+    @property
+    def _is_due(self) -> bool:
+        if self.every_steps and self.step % self.every_steps == 0:
+            return True
+        return time.monotonic() - self._saved_at > max(self.every_seconds, self._save_cost / _SHARE)
+
+    # --- Steps ------------------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: somebody asked to stop; the state is saved.
+            ElLarqError: a loss is not finite, or the run folder cannot be written.
+        """
+        with self._writing():
+            write_lines(self.run.metrics, self.records)
+            self._tensorboard = TensorBoard(self.run.folder / "tensorboard", self.records)
+        self.progress.start(self.step)
+        self._began = self._epoch_began = self._saved_at = time.monotonic()
+        try:
+            if not self.states.paths():
+                self.save()  # there is always one to go back to
+            with self.data.reading():
+                self._train()
+        finally:
+            self._tensorboard.close()
+
+    def _train(self) -> None:
+        test = self.data.test_batches(EVALUATION_BATCH)
+        batches = iter(self._batches(self.step))
+        train_step: Any = self.model.make_train_function()
+        while True:
+            if self.step == (len(self.records) + 1) * self.steps_per_epoch:
+                self._end_epoch(test)
+            if self.step == self.total:
+                return
+            if self.step % self.steps_per_epoch == 0:
+                self._begin_epoch()
+            logs = {name: float(value) for name, value in train_step(batches).items()}
+            self.step += 1
+            self._check("loss", logs.get("loss", 0.0))
+            self.progress.step(self.step, logs)
+            if self.stop.asked:
+                self._interrupt()
+            if self.step % self.steps_per_epoch and self._is_due:
+                self.save()
+
+    def _batches(self, start: int) -> Any:
+        return self.data.training_batches(self.recipe.batch_size, self.recipe.epochs, self.seed, start)
+
+    def _begin_epoch(self) -> None:
+        self.model.reset_metrics()
+        self._epoch_began, self.epoch_seconds = time.monotonic(), 0.0
+        epoch = self.step // self.steps_per_epoch
+        if self.search is not None and epoch >= 1:
+            batches = list(self._batches(self.step).take(min(SEARCH_BATCHES, self.steps_per_epoch)).as_numpy_iterator())
+            self.search(self.model, batches, self.seed, epoch)
+
+    def _end_epoch(self, test: Any) -> None:
+        """Validate, keep the weights and a record of the epoch, then save the state."""
+        trained = {metric.name: float(metric.result()) for metric in self.model.metrics}
+        validated = {f"val_{name}": value for name, value in self._evaluate(test).items()}
+        # A step's loss is that before its update: what the last one broke shows in the validation only.
+        self._check("validation loss", validated.get("val_loss", 0.0))
+        record = {
+            "epoch": len(self.records) + 1,
+            "step": self.step,
+            **trained,
+            **validated,
+            "learning_rate": self._learning_rate(),
+            "seconds": round(self.epoch_seconds + time.monotonic() - self._epoch_began, 3),
+        }
+        accuracy = record.get("val_accuracy", -math.inf)
+        best = max((known.get("val_accuracy", -math.inf) for known in self.records), default=-math.inf)
+        with self._writing():
+            for name in ["last", "best"] if accuracy > best else ["last"]:
+                self._save_weights(name)
+            append_line(self.run.metrics, record)
+            self._tensorboard.add(record)
+        self.records.append(record)
+        self.progress.validated(accuracy)
+        self.save()
+        if self.stop.asked and self.step < self.total:
+            self._interrupt()
+
+    def _learning_rate(self) -> float:
+        """That of the last step; the optimizer has it only after a step in this process."""
+        schedule = self.model.optimizer._learning_rate
+        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            return float(schedule(self.step - 1))
+        return float(schedule)
+
+    def _evaluate(self, test: Any) -> dict[str, float]:
+        """Loss and metrics on the test split. The metrics' own state stays that of the epoch, for a state saved meanwhile."""
+        stop = self.stop
+
+        class Watch(keras.callbacks.Callback):
+            def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+                if stop.asked:
+                    raise _StoppedError
+
+        before = [variable.numpy() for variable in self._metrics]
+        try:
+            found: Any = self.model.evaluate(test, verbose=0, return_dict=True, callbacks=[Watch()])  # pyright: ignore[reportArgumentType]
+        except _StoppedError:
+            found = None
+        for variable, value in zip(self._metrics, before, strict=True):
+            variable.assign(value)
+        if found is None:
+            self._interrupt()
+        return {name: float(value) for name, value in found.items()}
+
+    def _save_weights(self, name: str) -> None:
+        path = self.run.checkpoints / f"{name}.weights.h5"
+        check_space(path.parent, 4 * self.model.count_params() + (1 << 18))
+        with beside(path) as temporary:
+            self.model.save_weights(temporary)
+
+    # --- Ends -------------------------------------------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
+        self.save()
+        message = f"stopped at step {self.step} of {self.total}; to go on: {self.run.command}"
+        self.notify(message)
+        raise Interrupted(message)
+
+    def _check(self, name: str, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise self._failed(name, str(loss))
+
+    def _failed(self, name: str, value: str) -> ElLarqError:
+        kept = self.states.kept_step()
+        lower = f"--learning-rate {self.recipe.learning_rate / 10:g}"
+        if kept is None:
+            message = f"the {name} is {value} at step {self.step}; train again with a lower rate: {lower}"
+        else:
+            message = (
+                f"the {name} is {value} at step {self.step}; step {kept} is kept, "
+                f"to go on from it with a lower rate: {self.run.command} {lower}"
+            )
+        with contextlib.suppress(ElLarqError):
+            write_json(self.run.folder / FAILURE, {"step": self.step, "kept_step": kept, "message": message})
+        return ElLarqError(message)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What cannot be written ends the run with the cause, and with how to go on when that is mended."""
+        try:
+            yield
+        except (ElLarqError, OSError, RuntimeError) as error:  # HDF5 raises RuntimeErrors on a full disk
+            kept = self.states.kept_step()
+            cause = str(error) if isinstance(error, ElLarqError) else f"cannot write {self.run.folder}: {summarize(error)}"
+            how = f"; step {kept} is kept, when that is mended: {self.run.command}" if kept is not None else ""
+            raise ElLarqError(cause + how) from error
+
+
+def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
+    """All that a step changes, by a name that is unique and the same in every process."""
+    optimizer: Any = model.optimizer
+    optimizer.build(model.trainable_variables)
+    # Keras makes the metrics at the first step; their variables are wanted before it.
+    logits, labels = tf.zeros([1, data.num_classes]), tf.zeros([1], tf.int64)
+    if not model.compiled_loss.built:
+        model.compiled_loss.build(logits)
+    if not model.compiled_metrics.built:
+        model.compiled_metrics.build(logits, labels)
+    groups: dict[str, list[tf.Variable]] = {
+        "model": list(model.variables),
+        "optimizer": list(optimizer.variables),
+        "metrics": [variable for metric in model.metrics for variable in metric.variables],
+        "random": _generators(model),
+    }
+    # Not by Keras' names, which count the layers that a process has made.
+    return {f"{group}/{index}": variable for group, variables in groups.items() for index, variable in enumerate(variables)}
+
+
+def _generators(model: keras.Model) -> list[tf.Variable]:
+    """The states of layers that draw numbers, such as Dropout."""
+    found = []
+    for layer in leaf_layers(model):
+        generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+        if generator is not None:
+            found.append(generator.state)
+    return found
+
+
+def _function(name: str) -> Callable[[keras.Model, list[tuple[np.ndarray, np.ndarray]], int, int], None]:
+    module, function = name.split(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,0 +1,38 @@
+"""The model files of a run, with the card in them."""
+
+import warnings
+from pathlib import Path
+
+import tf_keras as keras
+
+from el_larq import card
+from el_larq.data.dataset import Dataset
+from el_larq.files import beside
+from el_larq.native_output import without_warnings
+from el_larq.training.config import TrainConfig
+from el_larq.training.run import environment
+
+
+def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:
+    return {
+        "network": config.network,
+        "method": config.method,
+        "link": config.link,
+        "labels": list(data.labels),
+        "preprocessing": data.preprocessing.to_dict(),
+        "dataset": {"name": data.name, "version": data.version},
+        "accuracy": {"split": "test", "top1": round(accuracy, 5)},
+        "trained_with": {"seed": config.seed, "packages": environment()["packages"]},
+    }
+
+
+def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
+    """model.h5 and model.keras, each with the card in it, without loss and optimizer."""
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    for suffix in (".h5", ".keras"):
+        with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings(), without_warnings():
+            # Keras recommends its newer format over .h5; both are written.
+            warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
+            # Only .h5 takes the argument; without it Keras warns that there is no optimizer to save.
+            bare.save(temporary, **({"include_optimizer": False} if suffix == ".h5" else {}))
+            card.attach(temporary, model_card)

@@ -1,0 +1,151 @@
+"""The state of a training: all that its rest is a function of, in one file with a checksum.
+
+    magic line | length of the header, 8 bytes little-endian | header, JSON | each array's bytes, C order | SHA-256 of all before
+
+The header names the step, facts (JSON), and name, type and shape of each array. A file appears whole or not at all, and the one
+before it stays until then and beyond, in case the newer one is damaged later.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from el_larq.errors import ElLarqError
+from el_larq.files import beside
+
+MAGIC = b"el-larq training state 1\n"
+KEPT = 2
+_DIGEST = hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class State:
+    """step: steps done. facts: what is no array. arrays: values of variables by name."""
+
+    step: int
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def is_finite(self) -> bool:
+        return all(np.isfinite(array).all() for array in self.arrays.values() if np.issubdtype(array.dtype, np.floating))
+
+
+class DamagedError(ElLarqError):
+    """A state that is not what was written."""
+
+
+def write_state(path: Path, state: State) -> None:
+    """Raises ElLarqError if the file cannot be written."""
+    described = [[name, array.dtype.name, list(array.shape)] for name, array in state.arrays.items()]
+    header = json.dumps({"step": state.step, "facts": state.facts, "arrays": described}).encode()
+    digest = hashlib.sha256()
+    with beside(path) as temporary, open(temporary, "wb") as file:
+        parts = (memoryview(np.ascontiguousarray(array)).cast("B") for array in state.arrays.values() if array.size)
+        for part in (MAGIC, len(header).to_bytes(8, "little"), header, *parts):
+            digest.update(part)
+            file.write(part)
+        file.write(digest.digest())
+    sync(path.parent)
+
+
+def read_state(path: Path) -> State:
+    """Raises DamagedError if the file cannot be read or is not what was written."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"cannot read {path}: {error.strerror or error}") from error
+    start = len(MAGIC) + 8
+    if len(content) < start + _DIGEST or not content.startswith(MAGIC):
+        raise DamagedError(f"{path} is damaged: it is no state of a training")
+    body = memoryview(content)[:-_DIGEST]
+    if hashlib.sha256(body).digest() != content[-_DIGEST:]:
+        raise DamagedError(f"{path} is damaged: its checksum is wrong")
+    # From here on it is what `write_state` wrote.
+    end = start + int.from_bytes(content[len(MAGIC) : start], "little")
+    header = json.loads(content[start:end])
+    arrays = {}
+    for name, kind, shape in header["arrays"]:
+        count = math.prod(shape)
+        dtype = np.dtype(kind)
+        arrays[name] = np.frombuffer(content, dtype, count, end).reshape(shape) if count else np.zeros(shape, dtype)
+        end += count * dtype.itemsize
+    return State(header["step"], header["facts"], arrays)
+
+
+class States:
+    """The states of a run, the newest and the one before it, in its folder of checkpoints."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"state-{step:09d}.ckpt"
+
+    def paths(self) -> list[Path]:
+        """The newest first. Names go by the step: a clock may jump."""
+        return sorted(self.folder.glob("state-*.ckpt"), reverse=True)
+
+    def kept_step(self) -> int | None:
+        """The newest state's step."""
+        return next((int(path.stem.removeprefix("state-")) for path in self.paths()), None)
+
+    def save(self, state: State) -> None:
+        """Keep a state, and the one before it.
+
+        Raises:
+            ElLarqError: it cannot be written; the states before it are still there.
+        """
+        if not self.folder.is_dir():
+            raise ElLarqError(f"cannot write {self.folder}: the run folder is gone; was it removed or unmounted meanwhile?")
+        check_space(self.folder, state.nbytes)
+        write_state(self.path(state.step), state)
+        for old in self.paths()[KEPT:]:
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+    def load(self, notify: Callable[[str], None]) -> State | None:
+        """The newest state that is whole. Damaged ones are removed and named, one line each; None where nothing is left."""
+        for path in self.paths():
+            try:
+                return read_state(path)
+            except DamagedError as error:
+                notify(f"{error}; going back to the one before it, or to the start")
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        return None
+
+    def remove(self) -> None:
+        for path in self.paths():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def check_space(folder: Path, size: int) -> None:
+    """Raise before a write that the disk has no room for: HDF5 does not end well on a full one."""
+    free = shutil.disk_usage(folder).free
+    if free < size + 65_536:
+        raise ElLarqError(f"cannot write to {folder}: No space left on device ({free:,} bytes free, {size:,} needed)")
+
+
+def sync(folder: Path) -> None:
+    """Make a rename last over a loss of power, where a folder can be synchronized."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,47 @@
+"""Ctrl-C, SIGTERM and SIGHUP while a training runs: a request to stop after the step, so that nothing done is lost."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Stop:
+    """Whether somebody asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was asked to stop has saved its state; the message says how to go on."""
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Turn the first signal into a request; a second one interrupts at once, and the last state on disk is what stays.
+
+    Signals that are ignored stay ignored (nohup, background jobs). Outside the main thread, where Python allows no handlers,
+    nothing changes.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    changed = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    try:
+        for number in changed:
+            signal.signal(number, ask)
+        yield stop
+    finally:
+        for number, handler in changed.items():
+            signal.signal(number, handler)
