@@ -1,4 +1,6 @@
-"""The paper's table as it stands in the library, beside what methods and networks say of themselves."""
+"""The paper's table as it stands in the library and in the docs, beside what methods and networks say of themselves."""
+
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +70,9 @@ def test_every_network_has_its_costs_beside_the_published_ones() -> None:
             assert abs(cost.difference) < 0.012, cost
             assert cost.source
     assert sum(cost.difference is not None for cost in costs()) >= 14
+
+
+def test_the_page_of_the_comparison_has_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "comparison.md").read_text("utf-8")
+    for row in TABLE:
+        assert f"| {row.label} | {row.year or ''} | {' | '.join(map(published.spell, row.top1))} |" in text
