@@ -79,8 +79,8 @@ def show(
         return
     if counts:
         rows = list(zip(data.labels, counts["train"], counts["test"], strict=True))
-        title = f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else "")
-        print_table(title, ("class", "train", "test"), rows[:_CLASSES])
+        print(f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else ""))
+        print_table("images", ("class", "train", "test"), rows[:_CLASSES])
     else:
         print(f"{data.name}: {data.num_classes} classes, not counted: the set is read from disk as it is needed")
     print(f"images     {data.train_size:,} for training, {data.test_size:,} for testing, {how.height}x{how.width}x{how.channels}")

@@ -1,7 +1,7 @@
 """A data set that is larger than memory and can only be read from front to back: TFRecord files.
 
-The order of an epoch is a function of (seed, epoch): the files are permuted, a fixed number of them are read in turn, and a
-shuffle buffer mixes what they give. A training that starts later reads past what was seen, without decoding it, and so
+The order of an epoch is a function of (seed, epoch): the files are permuted, a fixed number of them are read in turn, and what they
+give is shuffled a chunk at a time. A training that starts later reads past what was seen, without decoding it, and so
 continues exactly; how long that takes depends on the disk.
 """
 
@@ -27,8 +27,8 @@ BLOCK = 16
 
 READ_BYTES = 1 << 18
 
-BUFFER_IMAGES, BUFFER_BYTES = 16_384, 1 << 28
-"""Of the shuffle buffer, whichever is reached first."""
+CHUNK_IMAGES, CHUNK_BYTES = 16_384, 1 << 27
+"""Of what is shuffled at a time, whichever is reached first. Two to three chunks are in memory."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Records:
         return sum(piece.take for piece in self.pieces)
 
     @property
-    def buffer(self) -> int:
-        return max(1, min(BUFFER_IMAGES, int(BUFFER_BYTES * len(self) / max(self.bytes, 1))))
+    def chunk(self) -> int:
+        return max(1, min(CHUNK_IMAGES, int(CHUNK_BYTES * len(self) / max(self.bytes, 1))))
 
     def read(self, pieces: tuple[Piece, ...] | None = None, key: Any = None) -> Any:
         """A tf.data.Dataset of (file, number in it, encoded image, label): in order, or shuffled by a key of two integers."""
@@ -84,8 +84,15 @@ class Records:
         mixed = tf.data.Dataset.from_tensor_slices(order).interleave(
             piece, cycle_length=FILES_AT_ONCE, block_length=BLOCK, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        seed = tf.random.stateless_uniform([], key, 1, tf.int64.max, tf.int64)
-        return mixed.shuffle(self.buffer, seed=seed, reshuffle_each_iteration=False)
+
+        def shuffled(chunk: Any, columns: Any) -> Any:
+            part = tf.stack([0, chunk * 2**32])  # beyond any epoch's number
+            order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(columns[1])), key + part)
+            return tuple(tf.gather(column, order) for column in columns)
+
+        # tf.data's own shuffle takes no seed that is computed, as an epoch's is.
+        chunks = mixed.batch(self.chunk).enumerate(1).map(lambda number, *columns: shuffled(number, columns[0]))
+        return chunks.prefetch(1).unbatch()
 
 
 @dataclass(frozen=True)
