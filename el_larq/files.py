@@ -1,6 +1,7 @@
 """Writing files so that an interrupted command leaves the old file or none, never half of one."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, summarize
 
 
 @contextlib.contextmanager
@@ -26,10 +27,25 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except ElLarqError:
+        raise
     except OSError as error:
-        raise ElLarqError(f"cannot write {path}: {error.strerror or error}") from error
+        # h5py's own texts go over several lines.
+        reason = os.strerror(error.errno) if error.errno else summarize(error)
+        raise ElLarqError(f"cannot write {path}: {reason}") from error
+    except Exception as error:
+        if _is_full(path.parent):  # which some libraries tell in errors of their own
+            raise ElLarqError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_full(folder: Path) -> bool:
+    if not hasattr(os, "statvfs"):
+        return False
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize < 1 << 16
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -30,8 +30,9 @@ _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 
 def allowance(path: Path) -> int:
     """Bytes of weights that a model of this size on disk may claim: what is compressed well is still within it."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return _RATIO * sum(file.stat().st_size for file in files) + _FLOOR
+    with _damage(path):
+        files = [path] if not path.is_dir() else [file for file in path.rglob("*") if file.is_file()]
+        return _RATIO * sum(file.stat().st_size for file in files) + _FLOOR
 
 
 def h5_config(path: Path, *, trust: bool = False) -> Any:
@@ -72,15 +73,12 @@ def check_folder(path: Path) -> None:
 
 def metadata_configs(content: bytes, path: Path) -> list[Any]:
     """What a SavedModel says of its Keras layers (keras_metadata.pb), a JSON text each."""
-    from google.protobuf.message import DecodeError
     from tf_keras.protobuf import saved_metadata_pb2
 
     metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
-    try:
+    with _damage(path):
         metadata.ParseFromString(content)
-    except DecodeError as error:
-        raise ElLarqError(f"{path}: a damaged or truncated model file (keras_metadata.pb); save the model again") from error
-    return [_parse(node.metadata, str(path)) for node in metadata.nodes if node.metadata]
+        return [_parse(node.metadata, str(path)) for node in metadata.nodes if node.metadata]
 
 
 def check_hdf5(file: h5py.File, source: str, limit: int) -> None:

@@ -105,6 +105,8 @@ def _read(arrays: Any, index: int, entry: dict[str, Any]) -> BinaryLayer:
 def _from_graph(graph: Graph, source: str) -> list[BinaryLayer]:
     try:
         return [_from_operator(operator) for operator in graph.operators if operator.name == BINARY]
+    except ElLarqError as error:
+        raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ElLarqError(f"{source}: a binary convolution is damaged; convert the model again") from error
 

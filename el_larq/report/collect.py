@@ -1,7 +1,7 @@
 """What a report is made of: training runs, results of measurements, and what the .tflite files themselves say."""
 
 import hashlib
-import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,11 @@ from el_larq.devices.comparison import Compared, compare
 from el_larq.devices.layers import bits, macs
 from el_larq.devices.record import Record
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.files import read_bytes
+from el_larq.files import parse_json, read_bytes
+
+
+# Of float32, which metrics are computed in; neither NaN nor what plots have no axis for.
+_LARGEST = 3.5e38
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def _find_model(entry: Record, material: Material) -> None:
     sha256, path = entry.model["sha256"], Path(entry.model["path"])
     if sha256 in material.models:
         return
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+    if path.is_file() and hashlib.sha256(read_bytes(path)).hexdigest() == sha256:
         material.models[sha256] = read_model(path)
     elif str(path) not in material.missing:
         material.missing.append(str(path))
@@ -141,26 +145,45 @@ def read_run(folder: Path) -> TrainingRun:
         if not path.is_file():
             return {}
         try:
-            content = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            content = parse_json(read_bytes(path))
+            _check(name, content)
+        except ValueError as error:
             raise ElLarqError(f"{path} is damaged; train again, or leave this run out") from error
-        return content if isinstance(content, dict) else {}
+        return content
 
     return TrainingRun(
         folder, load("config.json"), _epochs(folder / "metrics.jsonl"), load("result.json"), load("environment.json")
     )
 
 
+def _check(name: str, content: Any) -> None:
+    """Raise ValueError where a file of a run says something else than a report takes from it."""
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    accuracy = content.get("accuracy", 0.0)
+    if name == "result.json" and not (_is_number(accuracy) and math.isfinite(accuracy)):
+        raise ValueError("an accuracy that is no number")
+    if name == "environment.json":
+        command, packages = content.get("command") or [], content.get("packages") or {}
+        if not isinstance(command, list) or not isinstance(packages, dict):
+            raise ValueError("no command, or no packages")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _epochs(path: Path) -> list[dict[str, float]]:
+    """The numbers of each epoch. Lines that are none are left out, like the last one of a training that was killed."""
     found = []
-    lines: Iterable[str] = path.read_text("utf-8").splitlines() if path.is_file() else ()
+    lines: Iterable[bytes] = read_bytes(path).splitlines() if path.is_file() else ()
     for line in lines:
         try:
-            content = json.loads(line)
-        except ValueError:
-            continue  # the last line of a training that was killed
-        if isinstance(content, dict):
-            found.append({k: float(v) for k, v in content.items() if isinstance(v, (int, float)) and not isinstance(v, bool)})
+            content = parse_json(line)
+            numbers = {k: float(v) for k, v in content.items() if _is_number(v)}
+        except (ValueError, AttributeError, OverflowError):
+            continue
+        found.append({k: v for k, v in numbers.items() if abs(v) <= _LARGEST})
     return found
 
 

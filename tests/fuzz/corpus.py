@@ -8,6 +8,7 @@
 import argparse
 import random
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,16 +35,18 @@ class Case:
     commands: tuple[tuple[str, ...], ...]
 
 
-def write(folder: Path, seed: int = SEED, counts: dict[str, int] | None = None) -> list[Case]:
-    """Write the corpus into an empty folder; the same files for the same seed."""
+def write(
+    folder: Path, seed: int = SEED, counts: dict[str, int] | None = None, hostile_kinds: Sequence[str] | None = None
+) -> list[Case]:
+    """Write the corpus, or a part of it, into an empty folder; the same files for the same seed."""
     cases: list[Case] = []
-    for kind, count in (counts or COUNTS).items():
+    for kind, count in (COUNTS if counts is None else counts).items():
         for number in range(count):
             name = f"{kind}-{number:03}"
             chance = random.Random(f"{seed} {name}")
             path = damage.MAKERS[kind](SEEDS, folder, name, chance, number)
             cases.append(Case(name, kind, path, _commands(kind, path, number)))
-    for kind, name, path in hostile.write_all(SEEDS, DATA, folder):
+    for kind, name, path in hostile.write_all(SEEDS, DATA, folder, hostile_kinds):
         commands = _commands(kind, path, 0)
         if kind in ("h5", "keras", "saved_model"):
             commands = (("convert", str(path), "-o", "OUT.tflite", "--json"), ("inspect", str(path), "--json"))

@@ -11,7 +11,7 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,12 @@ def write_module(folder: Path) -> None:
     (folder / f"{MODULE}.py").write_text(f"open({CANARY!r}, 'w').close()\ndef start(shape, dtype=None): ...\n")
 
 
-def write_all(seeds: Path, data: Path, folder: Path) -> Made:
-    """Kind, name and path of each file."""
-    yield from _configurations(seeds, folder)
-    yield from _hdf5(seeds, folder)
-    yield from _archives(seeds, folder)
-    yield from _saved_models(seeds, folder)
-    yield from _flatbuffers(data, folder)
-    yield from _images(seeds, folder)
-    yield from _runs(seeds, folder)
+def write_all(seeds: Path, data: Path, folder: Path, kinds: Sequence[str] | None = None) -> Made:
+    """Kind, name and path of each file, or of those of some kinds. Files that once led a command astray are of kind ``found``."""
+    for made, makers in MAKERS.items():
+        if kinds is None or made in kinds:
+            for make in makers:
+                yield from make(seeds, data, folder)
 
 
 # Configurations, as .h5 and as .keras.
@@ -150,19 +147,24 @@ def _with_layer(config: Any, layer: dict[str, Any]) -> Any:
     return config
 
 
-def _configurations(seeds: Path, folder: Path) -> Made:
+def _h5_configurations(seeds: Path, _data: Path, folder: Path) -> Made:
     for name, make in LAYERS.items():
         layer = make()
         path = folder / f"h5-{name}.h5"
         _h5(seeds, path, lambda text, layer=layer: json.dumps(_with_layer(json.loads(text), layer)))
-        yield "h5", f"h5-{name}", path
-        path = folder / f"keras-{name}.keras"
-        damage.rewrite_keras(seeds / "model.keras", path, lambda config, layer=layer: _with_layer(config, layer))
-        yield "keras", f"keras-{name}", path
+        yield "h5", path.stem, path
     for name, text in (("deep-list", "[" * 100_000), ("deep-object", '{"a":' * 100_000), ("number", "7"), ("null", "null")):
         path = folder / f"h5-{name}.h5"
         _h5(seeds, path, lambda _, text=text: text)
-        yield "h5", f"h5-{name}", path
+        yield "h5", path.stem, path
+
+
+def _keras_configurations(seeds: Path, _data: Path, folder: Path) -> Made:
+    for name, make in LAYERS.items():
+        layer = make()
+        path = folder / f"keras-{name}.keras"
+        damage.rewrite_keras(seeds / "model.keras", path, lambda config, layer=layer: _with_layer(config, layer))
+        yield "keras", path.stem, path
 
 
 def _h5(seeds: Path, path: Path, change: Callable[[str], str]) -> None:
@@ -176,7 +178,7 @@ def _h5(seeds: Path, path: Path, change: Callable[[str], str]) -> None:
 # Containers.
 
 
-def _hdf5(seeds: Path, folder: Path) -> Made:
+def _hdf5(seeds: Path, _data: Path, folder: Path) -> Made:
     def external_link(file: h5py.File) -> None:
         file["model_weights/other"] = h5py.ExternalLink("/etc/passwd", "/")
 
@@ -215,7 +217,7 @@ def _hdf5(seeds: Path, folder: Path) -> Made:
         yield "h5", path.stem, path
 
 
-def _archives(seeds: Path, folder: Path) -> Made:
+def _archives(seeds: Path, _data: Path, folder: Path) -> Made:
     def add(name: str, content: bytes, method: int = zipfile.ZIP_STORED) -> Callable[[zipfile.ZipFile], None]:
         return lambda archive: archive.writestr(zipfile.ZipInfo(name), content, method)
 
@@ -246,7 +248,7 @@ def _archives(seeds: Path, folder: Path) -> Made:
     yield "keras", path.stem, path
 
 
-def _saved_models(seeds: Path, folder: Path) -> Made:
+def _saved_models(seeds: Path, _data: Path, folder: Path) -> Made:
     from tensorflow.core.protobuf import saved_model_pb2
     from tf_keras.protobuf import saved_metadata_pb2
 
@@ -336,7 +338,7 @@ def _copy(seeds: Path, path: Path) -> Path:
 # Flatbuffers.
 
 
-def _flatbuffers(data: Path, folder: Path) -> Made:
+def _flatbuffers(_seeds: Path, data: Path, folder: Path) -> Made:
     for stem, changes in CRASHES.items():
         content = (data / f"{stem}.tflite").read_bytes()
         for position, value in changes:
@@ -363,7 +365,7 @@ def _flatbuffers(data: Path, folder: Path) -> Made:
 
 def _doubling_options() -> bytes:
     """A FlexBuffers vector whose two items are the same vector, forty times over: 2^40 items when it is unpacked."""
-    content, vector = bytearray([2, 1, 1, 0x04, 0x04]), 40 << 2
+    content, vector = bytearray([2, 1, 1, 0x04, 0x04]), 10 << 2
     for _ in range(40):
         # Size, two offsets back to where the items of the vector before begin, two types.
         start = len(content)
@@ -418,7 +420,7 @@ def flatbuffer(
 # Images and run folders.
 
 
-def _images(seeds: Path, folder: Path) -> Made:
+def _images(seeds: Path, _data: Path, folder: Path) -> Made:
     def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
         header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
         parts = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in (header, *chunks))
@@ -443,7 +445,7 @@ def _images(seeds: Path, folder: Path) -> Made:
     yield "image", path.name, path
 
 
-def _runs(seeds: Path, folder: Path) -> Made:
+def _runs(seeds: Path, _data: Path, folder: Path) -> Made:
     files: dict[str, tuple[str, bytes]] = {
         "deep-config": ("config.json", b"[" * 100_000),
         "config-list": ("config.json", b"[]"),
@@ -478,3 +480,57 @@ def _runs(seeds: Path, folder: Path) -> Made:
     (path / "result.json").unlink()
     os.mkfifo(path / "result.json")
     yield "run", path.name, path
+
+
+# What the corpus has found: each of these once led a command astray.
+
+
+def _found(seeds: Path, _data: Path, folder: Path) -> Made:
+    def change(name: str, edit: Callable[[list[dict[str, Any]]], None]) -> tuple[str, str, Path]:
+        path = folder / f"found-{name}.h5"
+
+        def apply(text: str) -> str:
+            config = json.loads(text)
+            edit(config["config"]["layers"])
+            return json.dumps(config)
+
+        _h5(seeds, path, apply)
+        return "h5", path.stem, path
+
+    def wait_in_a_circle(layers: list[dict[str, Any]]) -> None:
+        layers[1]["inbound_nodes"][0][0][0] = layers[3]["name"]
+
+    def wait_for_no_number(layers: list[dict[str, Any]]) -> None:
+        layers[4]["inbound_nodes"][0][0][1] = "text"
+
+    def long_name(layers: list[dict[str, Any]]) -> None:
+        layers[1]["class_name"] = "x" * 5000
+
+    yield change("layers-that-wait-for-each-other", wait_in_a_circle)
+    yield change("call-without-a-number", wait_for_no_number)
+    yield change("long-name", long_name)
+    path = folder / "found-kernel-larger-than-its-data.tflite"
+    content = bytearray((seeds / "model.tflite").read_bytes())
+    position = content.index(struct.pack("<5i", 4, 32, 1, 1, 1))  # the shape of the binary kernel
+    content[position + 19] = 1
+    path.write_bytes(content)
+    yield "tflite", path.stem, path
+    path = folder / "found-run-beyond-all-axes"
+    shutil.copytree(seeds / "run", path)
+    (path / "metrics.jsonl").write_text('{"epoch": 1e308, "loss": 1e308}\n{"epoch": 1, "loss": -1e308}\n')
+    yield "run", path.name, path
+    path = _copy(seeds, folder / "found-metadata-that-is-no-json")
+    content = (path / "keras_metadata.pb").read_bytes()
+    (path / "keras_metadata.pb").write_bytes(content.replace(b'"class_name": "Dense"', b'"class_name"! "Dense"'))
+    yield "saved_model", path.name, path
+
+
+MAKERS: dict[str, tuple[Callable[[Path, Path, Path], Made], ...]] = {
+    "h5": (_h5_configurations, _hdf5),
+    "keras": (_keras_configurations, _archives),
+    "saved_model": (_saved_models,),
+    "tflite": (_flatbuffers,),
+    "image": (_images,),
+    "run": (_runs,),
+    "found": (_found,),
+}
