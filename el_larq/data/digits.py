@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
 
@@ -19,7 +18,7 @@ _TEST_SHARE = 0.25
 _GREY_LEVELS = 16
 
 
-def load(image_size: int = IMAGE_SIZE) -> Dataset:
+def load(image_size: int = IMAGE_SIZE) -> InMemory:
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()

@@ -80,7 +80,7 @@ def load(
     if preprocessing is None:
         how = _measured(how, splits[0])
     vary = augmentation(name.augment or AUGMENT, how.height)
-    return Indexed(str(name), 1, labels, how, *splits, vary, path.name or "root", _fingerprint(path, train, test))
+    return Indexed(str(name), 1, labels, how, splits[0], splits[1], vary, path.name or "root", _fingerprint(path, train, test))
 
 
 def read_folder(path: Path) -> tuple[tuple[str, ...], Listing, Listing]:

@@ -14,7 +14,6 @@ import os
 import numpy as np
 from PIL import Image
 
-from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
 
@@ -50,7 +49,7 @@ _MIN_CONTRAST = 4.0  # standard deviation of a crop, of 255
 _OVERSAMPLING = 2
 
 
-def load(image_size: int = IMAGE_SIZE) -> Dataset:
+def load(image_size: int = IMAGE_SIZE) -> InMemory:
     import skimage.data
 
     folder = os.path.dirname(skimage.data.__file__)

@@ -114,7 +114,7 @@ def load(
         notify(f"{len(unreadable.errors)} of {len(train) + len(test)} images cannot be read and are left out")
     if not all(len(split) for split in splits):
         raise ElLarqError(f"{name}: a split without images that can be read")
-    return Indexed(str(name), 1, names, how, *splits, _augmentation(name, feature.shape, how), slug, contents)
+    return Indexed(str(name), 1, names, how, splits[0], splits[1], _augmentation(name, feature.shape, how), slug, contents)
 
 
 def _builder(folder: Path, name: Name) -> Any:

@@ -121,7 +121,8 @@ class Preprocessing:
     def from_dict(cls, fields: dict[str, Any]) -> "Preprocessing":
         if not isinstance(fields, dict):
             raise TypeError(f"not an object: {fields!r}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return cls(**known)
 
 
 def _float32(value: float | tuple[float, ...]) -> Any:

@@ -80,14 +80,15 @@ class Records:
 
         if key is None:
             return tf.data.Dataset.range(len(pieces)).flat_map(piece)
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(pieces), dtype=tf.int64), key)
+        shuffle = tf.random.experimental.stateless_shuffle  # pyright: ignore[reportAttributeAccessIssue]
+        order = shuffle(tf.range(len(pieces), dtype=tf.int64), key)
         mixed = tf.data.Dataset.from_tensor_slices(order).interleave(
             piece, cycle_length=FILES_AT_ONCE, block_length=BLOCK, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
         def shuffled(chunk: Any, columns: Any) -> Any:
             part = tf.stack([0, chunk * 2**32])  # beyond any epoch's number
-            order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(columns[1])), key + part)
+            order = shuffle(tf.range(tf.size(columns[1])), key + part)
             return tuple(tf.gather(column, order) for column in columns)
 
         # tf.data's own shuffle takes no seed that is computed, as an epoch's is.

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import click.testing
 import numpy as np
@@ -37,7 +38,8 @@ def test_show_draws_what_training_sees(tmp_path: Path, el_larq_command: Callable
     np.testing.assert_allclose(facts["mean"], [200 * reds / 7, 0, 100 * (7 - reds) / 7], atol=0.01)
     np.testing.assert_allclose(facts["std"][0], 200 * np.sqrt(reds / 7 * (1 - reds / 7)), atol=0.01)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        colours = {colour for _, colour in sheet.getcolors(1 << 16) or []}
+        found: Any = sheet.getcolors(1 << 16)
+        colours = {colour for _, colour in found}
     assert (200, 0, 0) in colours or (0, 0, 100) in colours
     assert colours <= {(200, 0, 0), (0, 0, 100)} | {c for c in colours if len(set(c)) == 1}
 

@@ -21,7 +21,7 @@ def make_data(**changes: Any) -> InMemory:
     return replace(InMemory("numbered", 1, names, Preprocessing(6, 6, 1), split, split, shift=1, mirror=True), **changes)
 
 
-def batches(data: InMemory, *arguments: int, **options: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(data: InMemory, *arguments: Any, **options: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(x.numpy(), y.numpy()) for x, y in data.training_batches(*arguments, **options)]
 
 

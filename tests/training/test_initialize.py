@@ -50,12 +50,12 @@ def test_everything_is_taken_where_everything_fits(source: Path, suffix: str) ->
 
 
 def test_another_number_of_classes_starts_the_classifier_fresh(source: Path) -> None:
-    model = network(3)
+    model: Any = network(3)
     start = {layer.name: layer.get_weights() for layer in model.layers}
     done = initialize(model, source / "model.h5")
     assert done.taken == ("stem", "conv", "norm")
     assert done.summary == (f"3 of 4 layers with weights start from {source / 'model.h5'}; fresh: logits (4x10 there, 4x3 here)")
-    wanted = keras.models.load_model(source / "model.keras", compile=False)
+    wanted: Any = keras.models.load_model(source / "model.keras", compile=False)
     for name in done.taken:
         for array, other in zip(model.get_layer(name).get_weights(), wanted.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(array, other)
@@ -80,7 +80,8 @@ def test_layers_of_models_inside_a_model_are_found(tmp_path: Path) -> None:
         inputs = keras.Input((4,))
         return keras.Model(inputs, keras.layers.Dense(units, name="top")(inner(inputs)))
 
-    first, second = nested(2), nested(5)
+    first: Any = nested(2)
+    second: Any = nested(5)
     first.save(tmp_path / "nested.keras")
     done = initialize(second, tmp_path / "nested.keras")
     assert done.taken == ("inner/inside",)
