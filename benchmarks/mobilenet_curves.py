@@ -1,0 +1,83 @@
+"""MobileNet with binary depthwise and pointwise convolutions, with Elastic-Links and without any link: how training goes.
+
+    python benchmarks/mobilenet_curves.py FOLDER [-o docs/mobilenet.png]
+
+Three seeds of each on `photos`, trained as `el-larq compare` does, which goes on from FOLDER where it was stopped. The picture has
+the loss of the training crops and the accuracy of the test crops by epoch: mean over the seeds, and their range.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from el_larq.comparison.compare import compare
+from el_larq.comparison.folder import Folder
+from el_larq.comparison.plan import Pair, Settings, make_plan
+from el_larq.files import beside, check_writable
+from el_larq.training.recipe import get_recipe
+
+SEEDS = 3
+METHODS = {"el": ("with Elastic-Links", "#0072b2", "-"), "binary": ("without links", "#d55e00", "--")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/mobilenet.png"))
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--image-size", type=int, default=24)
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    check_writable(arguments.out)
+    recipe = get_recipe("demo").with_changes(epochs=arguments.epochs, batch_size=128)
+    settings = Settings("photos", recipe, arguments.width, arguments.image_size)
+    plan = make_plan(["mobilenet"], list(METHODS), SEEDS, settings)
+    result = compare(plan, arguments.folder, jobs=arguments.jobs, notify=lambda line: print(line, file=sys.stderr, flush=True))
+    folder = Folder(arguments.folder, plan)
+    curves = {pair.method.name: [_epochs(folder, pair, seed) for seed in range(SEEDS)] for pair in plan.pairs}
+    draw(curves, arguments.out)
+    for row in result.rows:
+        values = ", ".join("failed" if value is None else f"{value:.4f}" for value in row.accuracies)
+        print(f"{row.method:8} {values}; mean {'' if row.mean is None else format(row.mean, '.4f')}")
+        for seed, epochs in enumerate(curves[row.method]):
+            losses = ", ".join(f"{epoch['loss']:.3f}" for epoch in epochs)
+            print(f"         seed {seed}: training loss by epoch {losses}")
+    for row in result.rows:
+        for error in row.errors:
+            print(f"{row.method}: {error}", file=sys.stderr)
+    sys.exit(1 if result.failed else 0)
+
+
+def _epochs(folder: Folder, pair: Pair, seed: int) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; none where the run failed before its first epoch ended."""
+    path = folder.run(pair, seed) / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def draw(curves: dict[str, list[list[dict[str, Any]]]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, field, label in zip(panels, ("loss", "val_accuracy"), ("training loss", "test accuracy"), strict=True):
+        for method, runs in curves.items():
+            name, colour, line = METHODS[method]
+            values = [[run[epoch][field] for run in runs if epoch < len(run)] for epoch in range(max(map(len, runs), default=0))]
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, [statistics.fmean(found) for found in values], color=colour, linestyle=line, marker="o", label=name)
+            axes.fill_between(epochs, [min(found) for found in values], [max(found) for found in values], color=colour, alpha=0.2)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(True, alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(frameon=False)
+    with beside(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=110)
+
+
+if __name__ == "__main__":
+    main()
