@@ -82,8 +82,8 @@ def command(
         )
     else:
         title = (
-            f"{dataset}, width {width:g}, {chosen.epochs} epochs; mean over seeds; for one image, millions of MACs (BOPs, FLOPs) and of "
-            "operations beside them; latency of one thread here"
+            f"{dataset}, width {width:g}, {chosen.epochs} epochs; mean over seeds; latency of one thread here; "
+            "for one image, millions of MACs (BOPs, FLOPs) and of operations beside them"
         )
         print_table(title, HEADINGS, cells(result.rows))
         if result.caveat:
