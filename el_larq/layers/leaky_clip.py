@@ -1,5 +1,7 @@
 """A clip that still lets a little through."""
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -12,12 +14,12 @@ class LeakyClip(keras.layers.Layer):
     convolution would have its sign.
     """
 
-    def __init__(self, slope: float = 0.1, **kwargs: object):
+    def __init__(self, slope: float = 0.1, **kwargs: Any):
         super().__init__(**kwargs)
         self.slope = slope
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return self.slope * inputs + (1 - self.slope) * tf.clip_by_value(inputs, -1.0, 1.0)
 
-    def get_config(self) -> dict[str, object]:
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"slope": self.slope}
