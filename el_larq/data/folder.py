@@ -79,8 +79,10 @@ def load(
             notify(f"{len(unreadable.errors)} of {len(train.files) + len(test.files)} images cannot be read and are left out")
     if preprocessing is None:
         how = _measured(how, splits[0])
+    # An image that could be read when a run began, and cannot any more, changes what its positions mean.
+    contents = f"{_fingerprint(path, train, test)}, {sum(map(len, splits))} used"
     vary = augmentation(name.augment or AUGMENT, how.height)
-    return Indexed(str(name), 1, labels, how, splits[0], splits[1], vary, path.name or "root", _fingerprint(path, train, test))
+    return Indexed(str(name), 1, labels, how, splits[0], splits[1], vary, path.name or "root", contents)
 
 
 def read_folder(path: Path) -> tuple[tuple[str, ...], Listing, Listing]:
@@ -175,7 +177,7 @@ def _fingerprint(path: Path, train: Listing, test: Listing) -> str:
         for file, size in part.files:
             digest.update(f"{_relative(file, path)}\0{size}\n".encode("utf-8", "surrogateescape"))
         digest.update(b"\n")
-    return f"{len(train.files)} + {len(test.files)} files, {digest.hexdigest()[:16]}"
+    return f"{len(train.files)} + {len(test.files)} files {digest.hexdigest()[:16]}"
 
 
 def _preprocessing(train: Listing, image_size: int | None, unreadable: Unreadable) -> Preprocessing:

@@ -48,9 +48,10 @@ def test_a_run_says_what_it_was_trained_on(place: Path) -> None:
     config = json.loads((trained.folder / "config.json").read_text())
     assert config["dataset"] == f"dir:{place / 'set'}"
     assert config["image_size"] == 12
-    assert config["facts"]["data"].startswith("18 + 6 files, ")
-    assert config["facts"]["preprocessing"]["width"] == 12
-    assert len(config["facts"]["preprocessing"]["mean"]) == 3
+    assert config["dataset_fingerprint"].startswith("18 + 6 files ")
+    assert config["dataset_fingerprint"].endswith(", 23 used")
+    assert config["preprocessing"]["width"] == 12
+    assert len(config["preprocessing"]["mean"]) == 3
     assert json.loads((trained.folder / "result.json").read_text())["skipped_images"] == 1
     (skipped,) = [line for line in lines if line.startswith("skipped")]
     assert skipped.startswith(f"skipped {place / 'set' / 'a' / '0.png'}: ")
@@ -82,6 +83,6 @@ def test_fine_tuning_on_other_classes(place: Path) -> None:
     np.testing.assert_allclose(
         second.model.get_layer("stem").get_weights()[0], first.model.get_layer("stem").get_weights()[0], atol=1e-5
     )
-    configs = [json.loads((trained.folder / "config.json").read_text())["facts"] for trained in (first, second)]
+    configs = [json.loads((trained.folder / "config.json").read_text()) for trained in (first, second)]
     assert configs[0]["preprocessing"] == configs[1]["preprocessing"]
     assert configs[1]["init_from"] == {"source": str(first.h5), "taken": 1, "fresh": ["logits"]}
