@@ -40,10 +40,13 @@ def command(
     \b
     el-larq convert model.h5 -o model.tflite
     """
+    from el_larq.data.registry import check_dataset
     from el_larq.errors import ElLarqError
     from el_larq.files import check_writable
 
     check_skip(skip)
+    if verify_on is not None:
+        check_dataset(verify_on)
     check_writable(out)
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
