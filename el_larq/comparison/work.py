@@ -20,39 +20,49 @@ from el_larq.files import write_json
 from el_larq.inspection.inspect import inspect
 from el_larq.models.counts import count
 from el_larq.models.registry import get_network
-from el_larq.training.train import train
+from el_larq.training.config import CONFIG, RESULT, SCHEMA, read_config
+from el_larq.training.train import resume, train
 
 # Here, where the process that imports this module keeps messages of missing GPUs aside.
 tf.config.list_physical_devices()
 
 
 def perform(task: Training) -> dict[str, Any]:
-    """Train, unless that is done, and convert where the task says so; returns the run's result.
+    """Train or go on, unless that is done, and convert where the task says so; returns the run's result.
 
     The run is the one `el-larq train` makes of the same settings: `train` seeds everything anew, and a cleared session leaves
     nothing of an earlier run in this process, names of layers neither.
     """
-    done = task.folder / "result.json"
+    done = task.folder / RESULT
     if not done.is_file():
-        clear(task.folder)
         keras.backend.clear_session()
-        settings = task.settings
-        train(
-            task.network,
-            method=task.method,
-            method_options=task.method_options,
-            dataset=settings.dataset,
-            recipe=settings.recipe,
-            image_size=settings.image_size,
-            width=settings.width,
-            network_options=dict(settings.network_options or {}),
-            seed=task.seed,
-            out=task.folder,
-            console=Console(quiet=True),  # bars of several processes would run into each other
-        )
+        quiet = Console(quiet=True)  # bars of several processes would run into each other
+        if _can_go_on(task.folder):
+            resume(task.folder, console=quiet)
+        else:
+            clear(task.folder)
+            settings = task.settings
+            train(
+                task.network,
+                method=task.method,
+                method_options=task.method_options,
+                dataset=settings.dataset,
+                recipe=settings.recipe,
+                image_size=settings.image_size,
+                width=settings.width,
+                network_options=dict(settings.network_options or {}),
+                seed=task.seed,
+                out=task.folder,
+                console=quiet,
+            )
     if task.deploy and not (task.folder / "deployed.json").is_file():
         deploy(task.folder, task.network)
     return json.loads(done.read_text())
+
+
+def _can_go_on(folder: Path) -> bool:
+    """Whether a run was begun by a version that keeps a state to go on from."""
+    return (folder / CONFIG).is_file() and read_config(folder).schema == SCHEMA
 
 
 def deploy(folder: Path, network: str) -> None:

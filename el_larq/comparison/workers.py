@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from el_larq.errors import ElLarqError, summarize
 
 _CALLS = 12
 """Calls that one process does; graphs of earlier trainings are never given back wholly."""
+
+_PATIENCE = 20.0
+"""Seconds that a process may take to end."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class Worker:
         return outcome
 
     def stop(self) -> None:
+        """End the process; a training saves its state first, if that does not take long."""
+        self._process.terminate()
+        self._process.join(_PATIENCE)
         self._process.kill()
         self._process.join()
         self.pipe.close()
@@ -114,13 +121,18 @@ def _serve(pipe: Connection) -> None:
             call: Call = pipe.recv()
         except EOFError:
             return
-        pipe.send(_do(call))
+        try:
+            pipe.send(_do(call))
+        except (KeyboardInterrupt, BrokenPipeError):  # asked to stop in the middle of a training, or nobody listens
+            return
 
 
 def _follow_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)  # a training saves its state
+    time.sleep(_PATIENCE)
     os._exit(1)
 
 

@@ -239,7 +239,7 @@ def test_a_run_is_the_one_that_train_makes(el_larq_command: Command, tmp_path: P
     plan = _plan("binary,el", seeds=2)
     assert not compare(plan, tmp_path / "new").failed
     # The fourth training of its process against one in a process of its own.
-    options = [argument for argument in SMALL if argument not in ("--network", "resnet18")]
+    options = SMALL[2:]
     result = el_larq_command("train", "resnet18", *options, "--method", "el", "--seed", 1, "-o", tmp_path / "run", timeout=900)
     assert result.returncode == 0, result.stderr
     ours, theirs = (_weights(path / "model.h5") for path in (tmp_path / "new" / "runs" / "resnet18-el-s1", tmp_path / "run"))
@@ -267,3 +267,33 @@ def test_a_killed_comparison_leaves_no_process_and_goes_on(el_larq_command: Comm
     assert result.returncode == 0, result.stderr
     assert "1 of 2 runs are done already" in result.stderr
     assert _files(folder / "runs" / "resnet18-binary-s0") == done
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_and_ends_as_an_undisturbed_one(el_larq_command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    small = [*map(str, SMALL), "--epochs", "30"]
+    arguments = ["compare", *small, "--methods", "el", "--seeds", "1", "-o", str(folder)]
+    run = folder / "runs" / "resnet18-el-s0"
+    program = Path(sys.executable).with_name("el-larq")
+    with subprocess.Popen([str(program), *arguments], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        end = time.monotonic() + 600
+        while not (run / "metrics.jsonl").is_file() and time.monotonic() < end:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert "the same command goes on from there" in process.stderr.read()
+        assert process.wait() == 130
+    assert not (run / "result.json").exists()
+    begun = json.loads((run / "environment.json").read_text())
+    result = el_larq_command(*arguments, timeout=900)
+    assert result.returncode == 0, result.stderr
+    # It has gone on, and not begun anew.
+    assert json.loads((run / "environment.json").read_text())["command"] == begun["command"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 30
+    done = el_larq_command("train", "resnet18", *small[2:], "--method", "el", "-o", tmp_path / "run", timeout=900)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = _weights(run / "model.h5"), _weights(tmp_path / "run" / "model.h5")
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name])
