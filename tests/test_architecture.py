@@ -161,7 +161,7 @@ def _modules_after(code: str) -> set[str]:
     return set(result.stdout.rpartition("MODULES")[2].split())
 
 
-HEAVY = {"tensorflow", "tf_keras", "keras", "larq", "larq_compute_engine", "sklearn", "skimage"}
+HEAVY = {"tensorflow", "tensorflow_datasets", "tf_keras", "keras", "larq", "larq_compute_engine", "sklearn", "skimage"}
 
 
 def test_importing_the_package_imports_no_tensorflow() -> None:
@@ -177,6 +177,7 @@ def test_importing_the_package_imports_no_tensorflow() -> None:
         ["compare", "--help"],
         ["convert", "--help"],
         ["predict", "--help"],
+        ["data", "show", "--help"],
         ["inspect", "--help"],
         ["inspect", str(ROOT / "tests" / "data" / "t1.tflite")],
         ["evaluate", "--help"],
