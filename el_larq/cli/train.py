@@ -152,7 +152,7 @@ def command(
 def _resume(folder: Path, learning_rate: float | None, checkpoint_every: float, as_json: bool) -> None:
     from el_larq.training.config import is_finished, read_config
     from el_larq.training.contradictions import check_no_contradiction
-    from el_larq.training.resumable import check_resumable
+    from el_larq.training.resumable import check_resumable, tidy
 
     context = click.get_current_context()
     config = read_config(folder)
@@ -163,6 +163,7 @@ def _resume(folder: Path, learning_rate: float | None, checkpoint_every: float, 
     }
     check_no_contradiction(config, folder, given)
     if is_finished(folder):
+        tidy(folder)
         say(f"{folder} is finished; there is nothing to resume")
     else:
         check_resumable(folder, config, learning_rate)

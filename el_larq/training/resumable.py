@@ -1,10 +1,13 @@
 """What can be said of going on with a run before TensorFlow starts."""
 
+import contextlib
 from pathlib import Path
 
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.training.config import CONFIG, FAILURE, TrainConfig, damaged, read_json
 from el_larq.training.recipe import Recipe
+from el_larq.training.run import open_run
+from el_larq.training.state import States
 
 
 def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | None = None) -> None:
@@ -20,6 +23,13 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
         raise UsageError(
             f"{folder} has a learning rate of {config.recipe.get('learning_rate'):g}; only a run that failed takes another"
         )
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a process left that was killed between its result and its end."""
+    if any(folder.glob("checkpoints/*.ckpt")) or any(folder.rglob(".*.part.*")):
+        with contextlib.suppress(ElLarqError), open_run(folder) as run:  # it is finished: nothing depends on this
+            States(run.checkpoints).remove()
 
 
 def recipe_of(config: TrainConfig, folder: Path) -> Recipe:

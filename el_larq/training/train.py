@@ -27,7 +27,7 @@ from el_larq.training.models import make_card, save_model
 from el_larq.training.optimizer import make_loss, make_optimizer
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe, get_recipe
-from el_larq.training.resumable import check_resumable, recipe_of
+from el_larq.training.resumable import check_resumable, recipe_of, tidy
 from el_larq.training.run import Run, free_folder, record_resume
 from el_larq.training.stopping import stoppable
 
@@ -195,8 +195,8 @@ def resume(
         return _finished(folder, config, notify)
     check_resumable(folder, config, learning_rate)
     with run_folder.open_run(folder) as run:
-        if is_finished(folder):  # by another process, until just now
-            return _finished(folder, run.config, notify)
+        if is_finished(folder):
+            raise ElLarqError(f"{folder} was just finished by another process")
         if learning_rate is not None:
             _lower(run, learning_rate)
         config = run.config
@@ -293,6 +293,7 @@ def _finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained:
     from el_larq.models.load import load_model
 
     result = read_json(folder / RESULT)
+    tidy(folder)
     notify(f"{folder} is finished")
     if is_own(config.network) and (folder / OWN_SOURCE).is_file():
         _own_of(folder, config)  # its layers are registered

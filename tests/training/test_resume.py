@@ -1,7 +1,12 @@
 """A run that was stopped at any moment and resumed ends as one that was not. Real SIGKILLs: test_kills.py."""
 
+import contextlib
 import json
+import shutil
+import signal
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.data.in_memory import InMemory
+from el_larq.errors import ElLarqError, UsageError
 from el_larq.training import loop, train
+from el_larq.training.config import FAILURE, read_config
 from el_larq.training.progress import LiveProgress
-from el_larq.training.state import States
+from el_larq.training.state import States, read_state
+from el_larq.training.stopping import Interrupted
 from el_larq.training.train import Trained, resume
 
 STEPS, STEPS_PER_EPOCH = 12, 4
@@ -165,7 +173,7 @@ def fake_search(model: keras.Model, batches: list[tuple[np.ndarray, np.ndarray]]
     kernel.assign_add(shift.astype(np.float32))
 
 
-@pytest.mark.parametrize("step", [4, 5, 8])
+@pytest.mark.parametrize("step", [4, 5, 6])
 def test_a_search_runs_once_before_each_epoch_but_the_first(
     start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -183,7 +191,198 @@ def test_a_search_runs_once_before_each_epoch_but_the_first(
             start(tmp_path / "run", checkpoint_steps=1)
     SEARCHES.clear()
     assert_same(resume(tmp_path / "run", dataset=digits), whole)
-    assert [epoch for _, epoch, *_ in SEARCHES] == ([1, 2] if step <= 4 else [2])
+    assert [epoch for _, epoch, *_ in SEARCHES] == ([1, 2] if step <= 5 else [2])
 
 
 _Loop = loop.Loop
+
+
+# --- Ends that are no kill ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["step", "evaluation"])
+def test_an_interruption_saves_and_says_how_to_go_on(
+    start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path, where: str
+) -> None:
+    folder, notices = tmp_path / "a run", []
+    with pytest.MonkeyPatch.context() as patch:
+        if where == "step":
+            patch.setattr(LiveProgress, "step", lambda _bar, at, _logs: signal.raise_signal(signal.SIGINT) if at == 6 else None)
+        else:
+            evaluate = keras.Model.evaluate
+            patch.setattr(keras.Model, "evaluate", lambda *a, **k: (signal.raise_signal(signal.SIGTERM), evaluate(*a, **k))[1])
+        before = signal.getsignal(signal.SIGINT)
+        with pytest.raises(Interrupted):
+            start(folder, notify=notices.append)
+        assert signal.getsignal(signal.SIGINT) is before
+    step = 6 if where == "step" else 4
+    assert notices[-1] == f"stopped at step {step} of 12; to go on: el-larq train --resume '{folder}'"
+    assert_same(resume(folder, dataset=digits), undisturbed)
+
+
+def test_a_second_interruption_ends_at_once(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(_bar: Any, _at: int, _logs: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(LiveProgress, "step", twice)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        start(tmp_path / "run")
+    assert not isinstance(caught.value, Interrupted)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["state-000000000.ckpt"]
+
+
+def test_a_loss_that_is_no_number_keeps_a_state_to_go_on_from(
+    start: Any, digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    check = loop.Loop._check
+
+    def breaks(self: loop.Loop, name: str, loss: float) -> None:
+        broken = self.recipe.learning_rate == 1e-2 and self.step == 7
+        check(self, name, float("nan") if broken else loss)
+
+    monkeypatch.setattr(loop.Loop, "_check", breaks)
+    message = (
+        f"the loss is nan at step 7; step 6 is kept, to go on from it with a lower rate: "
+        f"el-larq train --resume {folder} --learning-rate 0.001"
+    )
+    with pytest.raises(ElLarqError) as caught:
+        start(folder, checkpoint_steps=2)
+    assert str(caught.value) == message
+    with pytest.raises(ElLarqError) as caught:  # the same would happen again
+        resume(folder, dataset=digits)
+    assert str(caught.value) == f"{folder} would fail again: {message}"
+    notices: list[str] = []
+    trained = resume(folder, dataset=digits, learning_rate=1e-3, notify=notices.append)
+    assert notices == [f"going on with {folder} at step 6 of 12"]
+    config = read_config(folder)
+    assert config.recipe["learning_rate"] == 1e-3
+    assert config.changes == [{"step": 6, "learning_rate": 1e-3}]
+    assert not (folder / FAILURE).exists()
+    assert np.isfinite(trained.accuracy)
+
+
+def test_a_state_that_is_not_finite_is_not_kept(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's loss is that before its update: what an update broke is in the state before it is in a loss."""
+
+    def broken(_bar: Any, at: int, _logs: Any) -> None:
+        if at == 2:
+            models[-1].get_layer("stem").kernel.assign_add(tf.fill([3, 3, 1, 8], float("inf")))
+
+    models: list[Any] = []
+    real = train.make_optimizer
+    monkeypatch.setattr(train, "make_optimizer", lambda recipe, model, steps: (models.append(model), real(recipe, model, steps))[1])
+    monkeypatch.setattr(LiveProgress, "step", broken)
+    with pytest.raises(ElLarqError, match=r"the state of the training is not finite at step 2; step 1 is kept"):
+        start(tmp_path / "run", checkpoint_steps=1)
+    for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        assert read_state(path).is_finite
+
+
+# --- Damage, and what does not fit ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(start: Any, tmp_path: Path) -> Path:
+    """A run that was stopped after six of twelve steps, with two states."""
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, 7)
+        with pytest.raises(Killed):
+            start(tmp_path / "run", checkpoint_steps=1)
+    assert _states(tmp_path / "run") == [5, 6]
+    return tmp_path / "run"
+
+
+def _states(folder: Path) -> list[int]:
+    return sorted(read_state(path).step for path in (folder / "checkpoints").glob("*.ckpt"))
+
+
+def test_a_damaged_state_is_named_and_the_one_before_it_taken(
+    stopped: Path, digits: InMemory, undisturbed: Trained, assert_same: Any
+) -> None:
+    path = stopped / "checkpoints" / "state-000000006.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    notices: list[str] = []
+    assert_same(resume(stopped, dataset=digits, notify=notices.append), undisturbed)
+    assert notices == [
+        f"{path} is damaged: its checksum is wrong; going back to the one before it, or to the start",
+        f"going on with {stopped} at step 5 of 12",
+    ]
+
+
+def test_with_every_state_damaged_it_starts_again(stopped: Path, digits: InMemory, undisturbed: Trained, assert_same: Any) -> None:
+    for path in (stopped / "checkpoints").glob("*.ckpt"):
+        path.write_bytes(path.read_bytes()[:100])
+    notices: list[str] = []
+    assert_same(resume(stopped, dataset=digits, notify=notices.append), undisturbed)
+    assert notices[-1] == f"going on with {stopped} at step 0 of 12"
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(stopped: Path, digits: InMemory) -> None:
+    before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    few = replace(digits, train=replace(digits.train, images=digits.train.images[:100], labels=digits.train.labels[:100]))
+    with pytest.raises(ElLarqError, match="cannot go on with other data: it was begun with 4 steps per epoch, digits has 3"):
+        resume(stopped, dataset=few)
+    with pytest.raises(ElLarqError, match="the data of digits have changed"):
+        resume(stopped, dataset=replace(digits, version=2))
+    with pytest.raises(UsageError, match=r"has a learning rate of 0\.01; only a run that failed takes another"):
+        resume(stopped, dataset=digits, learning_rate=0.5)
+    (stopped / "network.py").write_text(DROPOUT)
+    with pytest.raises(ElLarqError, match="the network or the optimizer is not the one it was begun with"):
+        resume(stopped, dataset=digits)
+    changed = {path for path, content in before.items() if path.read_bytes() != content}
+    assert {path.name for path in changed} <= {"network.py", ".lock"}
+
+
+def test_a_stream_says_that_a_resume_is_not_exact(
+    start: Any, digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InMemory, "exact_resume", False)
+    notices: list[str] = []
+    start(tmp_path / "run", notify=notices.append)
+    assert notices[1].startswith("digits cannot be read again from any place: a run that is resumed ends near")
+
+
+# --- Full disk ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_ends_in_one_line_and_a_resume_mends_it(
+    start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        ballast = disk / "ballast"
+
+        def fill(_bar: Any, at: int, _logs: Any) -> None:
+            if at == 3:
+                with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+                    while True:
+                        file.write(b"0" * 4096)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LiveProgress, "step", fill)
+            with pytest.raises(ElLarqError) as caught:
+                start(disk / "run", checkpoint_steps=1)
+        assert "No space left on device" in str(caught.value)
+        assert f"step 2 is kept, when that is mended: el-larq train --resume {disk / 'run'}" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert _states(disk / "run") == [1, 2]
+        ballast.unlink()
+        assert_same(resume(disk / "run", dataset=digits), undisturbed)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_run_folder_that_vanishes_is_one_line(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr(LiveProgress, "step", lambda _bar, at, _logs: shutil.rmtree(folder) if at == 2 else None)
+    with pytest.raises(ElLarqError, match="the run folder is gone") as caught:
+        start(folder, checkpoint_steps=1)
+    assert "\n" not in str(caught.value)
