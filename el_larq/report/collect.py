@@ -15,7 +15,6 @@ from el_larq.devices.record import Record
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, read_bytes
 
-
 # Of float32, which metrics are computed in; neither NaN nor what plots have no axis for.
 _LARGEST = 3.5e38
 

@@ -1,5 +1,6 @@
 """Random damage to files (flipped bits, cut ends, bytes from elsewhere) and to their JSON: values of other types and sizes."""
 
+import copy
 import json
 import shutil
 import zipfile
@@ -50,7 +51,7 @@ def of_json(content: Any, chance: Random) -> Any:
         holder, key = chance.choice(places)
         way = chance.random()
         if way < 0.6:
-            holder[key] = chance.choice(WRONG)
+            holder[key] = copy.deepcopy(chance.choice(WRONG))
         elif way < 0.75 and isinstance(holder, dict):
             del holder[key]
         elif way < 0.85 and isinstance(holder[key], int):
