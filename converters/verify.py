@@ -11,6 +11,7 @@ convolution:
 4. decisions    top-1 agrees for at least TOP1_AGREEMENT of the images, of fewer than a hundred for all but one
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -35,6 +36,8 @@ TOP1_AGREEMENT = 0.99
 
 # Values that are held in memory at once while the tensors of a batch are compared.
 _BATCH_VALUES = 2**26
+# Values of all images together: of very large ones, fewer are compared than were asked for.
+_ALL_VALUES = 2**28
 
 
 @dataclass
@@ -102,6 +105,7 @@ def _images(job: Job) -> tuple[np.ndarray, str]:
     """Test images of the data set asked for, or of the card's; else random ones, said so."""
     shape = job.need_original().input_shape
     count = job.options.verify_images
+    count = max(1, min(count, _ALL_VALUES // max(1, math.prod(shape))))
     asked = job.options.verify_on
     name = asked or (job.card.get("dataset") or {}).get("name")
     if name is not None and (asked or _is_here(name)):
@@ -142,7 +146,8 @@ def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: s
     reference, order = model.fetch(model.outputs), output_order(plain.graph)
     if len(order) != len(model.outputs):
         raise ElLarqError(f"verify: the .tflite has {len(order)} outputs, the model {len(model.outputs)}")
-    step = max(1, min(len(images), _BATCH_VALUES // max(1, probe.values_per_image)))
+    largest = max((tensor.elements for tensor in plain.graph.tensors if not tensor.constant), default=1)
+    step = max(1, min(len(images), _BATCH_VALUES // max(1, probe.values_per_image, largest)))
     wanted: list[list[np.ndarray]] = [[] for _ in order]
     got: list[list[np.ndarray]] = [[] for _ in order]
     flips: list[_Flip | None] = []

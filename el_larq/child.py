@@ -145,13 +145,17 @@ def _serve(channel: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            function, arguments = channel.recv()
-            try:
-                answer = "result", function(*arguments)
-            except ElLarqError as error:
-                answer = "error", error
-            except MemoryError:
-                answer = "error", ElLarqError("needs more memory than it is allowed")
-            except Exception as error:
-                answer = "error", ElLarqError(summarize(error))
-            channel.send(answer)
+            _answer(channel, *channel.recv())
+
+
+def _answer(channel: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        channel.send(("result", function(*arguments)))
+    except ElLarqError as error:
+        channel.send(("error", error))
+    except MemoryError:
+        channel.send(("error", ElLarqError("needs more memory than it is allowed")))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:
+        channel.send(("error", ElLarqError(summarize(error))))

@@ -1,0 +1,70 @@
+"""The limited process, and LCE's interpreter in it."""
+
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from el_larq import child
+from el_larq.child import Child, Died
+from el_larq.errors import ElLarqError
+from el_larq.interpreter import Interpreter
+from el_larq.limited_interpreter import LimitedInterpreter
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_calls_return_and_errors_pass() -> None:
+    with Child() as process:
+        assert process.call(math.sqrt, 9.0) == 3.0
+        with pytest.raises(ElLarqError, match="math domain error"):
+            process.call(math.sqrt, -1.0)
+        with pytest.raises(Died, match=r"gave no answer for 0\.3 seconds and was stopped"):
+            process.call(time.sleep, 60, seconds=0.3)
+        with pytest.raises(Died):
+            process.call(math.sqrt, 9.0)
+    assert not process.process.is_alive()
+
+
+def test_a_death_is_told_by_its_signal() -> None:
+    with Child() as process, pytest.raises(Died, match="died by SIGABRT"):
+        process.call(os.abort)
+    with Child() as process, pytest.raises(Died, match="ended with status 3"):
+        process.call(os._exit, 3)
+
+
+def test_memory_is_limited_from_then_on() -> None:
+    with Child() as process:
+        assert len(process.call(bytes, 10**8)) == 10**8
+        process.call(child.limit_memory, 10**7)
+        with pytest.raises(ElLarqError, match="needs more memory than it is allowed"):
+            process.call(bytes, 10**8)
+        assert process.call(math.sqrt, 4.0) == 2.0
+
+
+def test_notices_arrive_before_the_result() -> None:
+    heard: list[tuple[object, ...]] = []
+    with Child() as process:
+        process.send(child.notify, "half", 2)
+        assert process.receive(30, lambda *content: heard.append(content)) is None
+    assert heard == [("half", 2)]
+
+
+def test_a_file_that_crashes_lce_is_one_line_and_the_sound_one_computes_the_same(one_line: object) -> None:
+    content = (DATA / "t1.tflite").read_bytes()
+    image = np.random.default_rng(0).standard_normal((1, 32, 32, 3)).astype(np.float32)
+    with LimitedInterpreter(content, source="t1.tflite") as interpreter:
+        assert interpreter.input_shape == (32, 32, 3)
+        np.testing.assert_array_equal(interpreter.run(image)[0], Interpreter(content).run(image)[0])
+    hostile = content[:395] + bytes([19]) + content[396:]
+    with LimitedInterpreter(hostile, source="hostile.tflite") as interpreter, pytest.raises(ElLarqError) as caught:
+        interpreter.run(image)
+    assert str(caught.value).startswith(
+        "hostile.tflite: the process that ran it died by SIGSEGV: the file is damaged or made to do so"
+    )
+    assert "--trust to run it without limits" in str(caught.value)
+    assert callable(one_line)
+    one_line(caught.value)
