@@ -74,7 +74,14 @@ def read_state(path: Path) -> State:
     body = memoryview(content)[:-_DIGEST]
     if hashlib.sha256(body).digest() != content[-_DIGEST:]:
         raise DamagedError(f"{path} is damaged: its checksum is wrong")
-    # From here on it is what `write_state` wrote.
+    # A checksum keeps damage out and no stranger, who can compute one.
+    try:
+        return _parse(content, start)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: it describes no state") from error
+
+
+def _parse(content: bytes, start: int) -> State:
     end = start + int.from_bytes(content[len(MAGIC) : start], "little")
     header = json.loads(content[start:end])
     arrays = {}

@@ -20,7 +20,7 @@ from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.training import run as run_folder
-from el_larq.training.config import FAILURE, RESULT, TrainConfig, is_finished, read_config, read_json
+from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json
 from el_larq.training.initialize import initialize, prepared_alike
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
@@ -210,7 +210,10 @@ def resume(
             data = load_dataset(config.dataset, config.image_size, strict=config.strict, notify=notify)
         if config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
             # What it was measured on, or taken from, may have gone.
-            data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
+            try:
+                data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
+            except (TypeError, ValueError) as error:
+                raise damaged(folder / CONFIG) from error
         if config.dataset_fingerprint not in (None, data.fingerprint):
             raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
         model = _begin(config.network, own, resolved, data, config.width, config.network_options, config.seed)
@@ -270,7 +273,10 @@ def _finish(
         )
         if resumed:
             if (state := loop.states.load(notify)) is not None:
-                loop.restore(state)
+                try:
+                    loop.restore(state)
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    raise damaged(loop.states.path(state.step)) from error
             elif run.config.init_from is not None:
                 initialize(model, run.config.init_from["source"])
             notify(f"going on with {run.folder} at step {loop.step} of {loop.total}")

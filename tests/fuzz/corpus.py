@@ -21,7 +21,7 @@ SEEDS = Path(__file__).parent / "seeds"
 DATA = Path(__file__).parents[1] / "data"
 
 SEED = 20
-COUNTS = {"h5": 105, "keras": 105, "saved_model": 60, "tflite": 120, "image": 60, "run": 60}
+COUNTS = {"h5": 105, "keras": 105, "saved_model": 60, "tflite": 120, "image": 60, "run": 60, "resume": 24}
 """Files with random damage, by kind; those of `hostile` come in addition."""
 
 
@@ -61,6 +61,8 @@ def _commands(kind: str, path: Path, number: int) -> tuple[tuple[str, ...], ...]
     file, image = str(path), str(SEEDS / "image.png")
     if kind == "image":
         return (("predict", str(SEEDS / "model.h5"), file, "--json"),)
+    if kind == "resume":
+        return (("train", "--resume", file, "--json"),)
     if kind == "run":
         return (("report", file, "-o", "OUT.html", "--json"),)
     inspect = ("inspect", file, "--json", *(("--plot", "OUT.svg") if number % 10 == 9 else ()))

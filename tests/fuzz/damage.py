@@ -164,6 +164,19 @@ def run(seeds: Path, folder: Path, name: str, chance: Random, number: int) -> Pa
     return path
 
 
+def resume(seeds: Path, folder: Path, name: str, chance: Random, number: int) -> Path:
+    """A run that was killed before its first state was written."""
+    path = folder / name
+    shutil.copytree(seeds / "unfinished", path)
+    file = path / "config.json"
+    content = file.read_bytes()
+    if number % 4:
+        file.write_text(json.dumps(of_json(json.loads(content), chance)), encoding="utf-8")
+    else:
+        file.write_bytes(of_bytes(content, chance, number // 4))
+    return path
+
+
 MAKERS: dict[str, Maker] = {
     "h5": h5,
     "keras": keras,
@@ -171,4 +184,5 @@ MAKERS: dict[str, Maker] = {
     "tflite": tflite,
     "image": image,
     "run": run,
+    "resume": resume,
 }

@@ -4,6 +4,7 @@ What each would do to a program that trusts it is in its name.
 """
 
 import base64
+import hashlib
 import json
 import marshal
 import os
@@ -482,6 +483,31 @@ def _runs(seeds: Path, _data: Path, folder: Path) -> Made:
     yield "run", path.name, path
 
 
+def _states(seeds: Path, _data: Path, folder: Path) -> Made:
+    """States of a training whose checksums are right, as a stranger can write them."""
+
+    def state(header: bytes, content: bytes = b"") -> bytes:
+        body = b"el-larq training state 1\n" + len(header).to_bytes(8, "little") + header + content
+        return body + hashlib.sha256(body).digest()
+
+    made = {
+        "empty": state(b""),
+        "deep": state(b"[" * 100_000),
+        "list": state(b"[]"),
+        "claims": state(json.dumps({"step": 1, "facts": {}, "arrays": [["a", "float32", [10**12]]]}).encode()),
+        "claims-nothing": state(json.dumps({"step": 1, "facts": {}, "arrays": [["a", "float32", [0, 10**12]]]}).encode()),
+        "objects": state(json.dumps({"step": 1, "facts": {}, "arrays": [["a", "object", [1]]]}).encode(), bytes(8)),
+        "other": state(json.dumps({"step": 10**9, "facts": {"epoch": "x"}, "arrays": [["a", "float32", [1]]]}).encode(), bytes(4)),
+        "long-header": b"el-larq training state 1\n" + b"\xff" * 8 + bytes(64),
+    }
+    for name, content in made.items():
+        path = folder / f"resume-state-{name}"
+        shutil.copytree(seeds / "unfinished", path)
+        (path / "checkpoints").mkdir()
+        (path / "checkpoints" / "state-000000001.ckpt").write_bytes(content)
+        yield "resume", path.name, path
+
+
 # What the corpus has found: each of these once led a command astray.
 
 
@@ -532,5 +558,6 @@ MAKERS: dict[str, tuple[Callable[[Path, Path, Path], Made], ...]] = {
     "tflite": (_flatbuffers,),
     "image": (_images,),
     "run": (_runs,),
+    "resume": (_states,),
     "found": (_found,),
 }
