@@ -67,6 +67,6 @@ def test_documented_commands_run(page: Path, el_larq_command: Callable[..., Comp
         if model is not None and not (tmp_path / model).exists():
             made = el_larq_command("train", "resnet26", *_SHORT, "-o", tmp_path / Path(model).parent, cwd=tmp_path)
             assert made.returncode == 0, made.stderr
-        short = _SHORT if arguments[0] == "train" and "--epochs" not in arguments else []
+        short = _SHORT if arguments[0] == "train" and not {"--epochs", "--resume"} & set(arguments) else []
         result = el_larq_command(*arguments, *short, cwd=tmp_path, timeout=600)
         assert result.returncode == 0, f"{page.name}: el-larq {' '.join(arguments)}: {result.stderr}"

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from el_larq.cli.common import common_options, print_json, say, start_tensorflow
+from el_larq.cli.interruption import interruptible
 
 
 @click.command()
@@ -86,6 +87,8 @@ def command(
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     el-larq train --resume runs/resnet26-el-photos-s0
     """
+    # Until there is a step to finish, SIGTERM and SIGHUP are what Ctrl-C is.
+    click.get_current_context().with_resource(interruptible())
     if resume is not None:
         _resume(resume, learning_rate, checkpoint_every, as_json)
         return
@@ -94,7 +97,7 @@ def command(
     # Names are checked before TensorFlow takes its seconds to start.
     from el_larq.data.names import with_options
     from el_larq.data.registry import check_dataset
-    from el_larq.errors import ElLarqError
+    from el_larq.errors import ElLarqError, UsageError
     from el_larq.methods.registry import get_method, parse_options
     from el_larq.models.own import check_own, is_own
     from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant
@@ -110,6 +113,10 @@ def command(
         check_pair(get_network(network), chosen.link.name, chosen.name)
         resolve_variant(get_network(network), chosen, variant)
         check_options(get_network(network), network_options)
+    if placement is not None:
+        chosen.with_placement(placement)
+    if not 0 < width < float("inf"):
+        raise UsageError(f"width must be positive; got {width:g}")
     get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     dataset = with_options(dataset, data_dir, augment)
     check_dataset(dataset)

@@ -14,6 +14,7 @@ from el_larq.devices.layers import bits, macs
 from el_larq.devices.record import Record
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, read_bytes
+from el_larq.training.config import check_not_newer
 
 # Of float32, which metrics are computed in; neither NaN nor what plots have no axis for.
 _LARGEST = 3.5e38
@@ -150,9 +151,9 @@ def read_run(folder: Path) -> TrainingRun:
             raise ElLarqError(f"{path} is damaged; train again, or leave this run out") from error
         return content
 
-    return TrainingRun(
-        folder, load("config.json"), _epochs(folder / "metrics.jsonl"), load("result.json"), load("environment.json")
-    )
+    config = load("config.json")
+    check_not_newer(config, folder)
+    return TrainingRun(folder, config, _epochs(folder / "metrics.jsonl"), load("result.json"), load("environment.json"))
 
 
 def _check(name: str, content: Any) -> None:

@@ -4,13 +4,12 @@ Schema 1 had ``facts``, always empty, and not the fields that have defaults; its
 state, so that they are read and reported, but not resumed.
 """
 
-import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from el_larq.errors import ElLarqError
-from el_larq.files import read_bytes
+from el_larq.files import parse_json, read_bytes
 
 SCHEMA = 2
 
@@ -81,7 +80,10 @@ def read_config(folder: Path) -> TrainConfig:
     if not path.exists():
         raise ElLarqError(f"{folder} holds no run: it has no {CONFIG}; start one there with el-larq train NETWORK -o {folder}")
     content = read_json(path)
-    check_schema(content, folder)
+    check_not_newer(content, folder)
+    schema = content.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise damaged(path)
     names = {entry.name for entry in fields(TrainConfig)}
     known = {name: value for name, value in content.items() if name in names}
     for name, value in known.items():
@@ -93,12 +95,10 @@ def read_config(folder: Path) -> TrainConfig:
         raise damaged(path) from error
 
 
-def check_schema(config: dict[str, Any], folder: Path) -> None:
-    """Refuse a run of a schema that is newer than this program, or of none."""
+def check_not_newer(config: dict[str, Any], folder: Path) -> None:
+    """Refuse a run of a schema that is newer than this program."""
     schema = config.get("schema")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise damaged(folder / CONFIG)
-    if schema > SCHEMA:
+    if isinstance(schema, int) and schema > SCHEMA:
         raise ElLarqError(
             f"{folder} is a run of schema {schema}, made by a newer el-larq; this one knows schemas up to {SCHEMA}: update it"
         )
@@ -107,8 +107,8 @@ def check_schema(config: dict[str, Any], folder: Path) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A file of the run folder that holds one JSON object."""
     try:
-        content = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_bytes(path))
+    except ValueError as error:
         raise damaged(path) from error
     if not isinstance(content, dict):
         raise damaged(path)

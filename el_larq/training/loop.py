@@ -22,6 +22,7 @@ from el_larq.errors import ElLarqError, summarize
 from el_larq.files import beside, write_json
 from el_larq.models.counts import leaf_layers
 from el_larq.training.config import FAILURE
+from el_larq.training.determinism import make_deterministic
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
 from el_larq.training.run import Run, append_line, write_lines
@@ -147,6 +148,7 @@ class Loop:
             Interrupted: somebody asked to stop; the state is saved.
             ElLarqError: a loss is not finite, or the run folder cannot be written.
         """
+        make_deterministic()
         with self._writing():
             write_lines(self.run.metrics, self.records)
             self._tensorboard = TensorBoard(self.run.folder / "tensorboard", self.records)

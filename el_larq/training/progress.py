@@ -22,8 +22,9 @@ class LiveProgress:
         self._validation = ""
 
     def start(self, step: int) -> None:
-        self._bar.update(self._task, completed=step)
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.update(self._task, completed=step)
+            self._bar.start()
 
     def step(self, step: int, logs: Mapping[str, float]) -> None:
         if self._bar.disable:
@@ -37,4 +38,5 @@ class LiveProgress:
 
     def close(self) -> None:
         """Give the terminal back."""
-        self._bar.stop()
+        if not self._bar.disable:  # elsewhere rich prints an empty line
+            self._bar.stop()

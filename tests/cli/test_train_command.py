@@ -1,0 +1,138 @@
+"""`el-larq train --resume`: what it refuses without TensorFlow, old runs, and Ctrl-C through the real entry point."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from el_larq.cli.main import main
+
+
+@pytest.fixture
+def old(data_folder: Path, tmp_path: Path) -> Path:
+    """A finished run of schema 1, made by the version before there were states (git e61064b)."""
+    return Path(shutil.copytree(data_folder / "run_schema1", tmp_path / "old"))
+
+
+def _call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, out, err
+
+
+def _change(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_finished_run_of_an_older_version_says_so(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    status, out, err = _call(capsys, "train", "--resume", old)
+    assert (status, err) == (0, f"{old} is finished; there is nothing to resume\n")
+    assert out.startswith("test accuracy 0.4267 after")
+    status, out, _ = _call(capsys, "train", "--resume", old, "--json")
+    assert status == 0
+    assert json.loads(out)["accuracy"] == pytest.approx(0.4267, abs=1e-4)
+    assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+
+
+def test_an_unfinished_run_of_an_older_version_says_what_it_lacks(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (old / "result.json").unlink()
+    status, out, err = _call(capsys, "train", "--resume", old)
+    assert (status, out) == (1, "")
+    assert err == f"el-larq: {old} was made by an older el-larq (schema 1) that kept no state to go on from; train it again\n"
+
+
+def test_an_older_run_is_reported(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = _call(capsys, "report", old, "-o", tmp_path / "report.html")
+    assert status == 0, err
+    assert "0.4267" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("command", [["train", "--resume"], ["report"]])
+def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    _change(old / "config.json", schema=99)
+    status, _, err = _call(capsys, *command, old)
+    assert status == 1
+    assert err == (f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one knows schemas up to 2: update it\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", 3], "--epochs 3 contradicts RUN, which was begun with 2; leave it out"),
+        (["--seed", 1], "--seed 1 contradicts RUN, which was begun with 0"),
+        (["--width", 0.5], "--width 0.5 contradicts RUN, which was begun with 1.0"),
+        (["--dataset", "photos"], "--dataset photos contradicts RUN, which was begun with digits"),
+        (["--stem", "small"], "--stem small contradicts RUN, which was begun with the default"),
+        (["--method", "el"], "--method el contradicts RUN, which was begun with own"),
+        (["-o", "elsewhere"], "--out elsewhere contradicts RUN, which was begun with RUN"),
+        (["--init-from", "model.h5"], "--init-from does not go with --resume: RUN goes on as it was begun"),
+        (["resnet26"], "NETWORK resnet26 contradicts RUN, which was begun with"),
+    ],
+)
+def test_options_that_contradict_the_run_are_refused(
+    old: Path, arguments: list[Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = _call(capsys, "train", "--resume", old, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("el-larq: " + message.replace("RUN", str(old)))
+    assert len(err.splitlines()) == 1
+
+
+def test_options_that_repeat_the_run_are_taken(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    repeated = ["--epochs", 2, "--batch-size", 64, "--dataset", "digits", "--seed", 0, "-o", old]
+    assert _call(capsys, "train", "--resume", old, *repeated)[0] == 0
+
+
+def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no run folder" in _call(capsys, "train", "--resume", tmp_path / "no")[2]
+    assert "holds no run: it has no config.json" in _call(capsys, "train", "--resume", tmp_path)[2]
+    status, _, err = _call(capsys, "train")
+    assert status == 2
+    assert "Missing argument 'NETWORK'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--width", "-1"], "width must be positive"), (["--placement", "after"], "unknown placement 'after'")],
+)
+def test_values_are_checked_before_there_is_a_folder(
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = _call(capsys, "train", "resnet26", "-o", tmp_path / "run", *arguments)
+    assert status == 2
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_saves_and_prints_the_command_that_goes_on(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, folder = Path(sys.executable).parent / "el-larq", tmp_path / "run"
+    network = f"{data_folder / 'run_schema1' / 'network.py'}:build"
+    command = [program, "train", network, "--dataset", "digits", "--epochs", "200", "--batch-size", "512", "-o", folder]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 170
+        while not (folder / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert out == ""
+    started, stopped, last = filter(None, err.splitlines())  # click adds an empty line
+    assert started.startswith("training ")
+    assert stopped.startswith("stopped at step ")
+    assert stopped.endswith(f" of 400; to go on: el-larq train --resume {folder}")
+    assert last == "el-larq: interrupted"
+    states = sorted(int(path.stem.rpartition("-")[2]) for path in (folder / "checkpoints").glob("*.ckpt"))
+    assert states[-1] == int(stopped.split()[3])
+    _call(capsys, "report", folder, "-o", tmp_path / "report.html")  # of a run that is not done
+    assert (tmp_path / "report.html").exists()
