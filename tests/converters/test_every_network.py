@@ -1,7 +1,9 @@
 """Each network with each method from training to a verified .tflite.
 
-`make test` has each method once, on one network of each kind of block, of one block a stage; `make test-slow` every pair that fits,
-at full depth, and binary downsample convolutions. Each link comes with the method that it is at home in.
+`make test` has each method once, on one network of each kind of block, of one block a stage; `make test-slow` every pair that
+fits, and binary downsample convolutions. Conversion takes time with the number of layers: networks that only repeat their blocks
+more often than another does are at full depth with `el`, and at one block a stage with the other methods. Each link comes with the
+method that it is at home in.
 """
 
 import itertools
@@ -27,8 +29,11 @@ IMAGES = 32
 
 PAIRS = [(network, method) for network in NETWORKS for method in METHODS if fits(NETWORKS[network], METHODS[method])]
 
-# Conversion takes time with the number of layers: networks of which one block a stage is left, and the others once each.
-SHALLOW = {"resnet18": "repeats", "resnet26": "repeats", "quicknet_small": "repeats", "densenet28": "layers"}
+# What says how often the blocks of a stage repeat; the other networks cannot be shortened.
+REPEATS = {name: what for name, network in NETWORKS.items() for what in ("repeats", "layers") if what in network.arguments}
+DEEPER = ("resnet34", "resnet50", "quicknet", "quicknet_large", "densenet37", "densenet121")
+
+SHALLOW = ("resnet18", "resnet26", "quicknet_small", "densenet28")
 DEEP = {"el": "mobilenet", "binary": "reactnet_a", "mobinet": "mobilenet"}
 _in_turn = itertools.cycle(SHALLOW)
 FAST = [(DEEP.get(method) or next(name for name in _in_turn if (name, method) in PAIRS), method) for method in METHODS]
@@ -91,23 +96,33 @@ def test_every_link_of_every_network_is_in_a_pair() -> None:
     assert binary == {(name, link) for name, network in NETWORKS.items() for link in network.links}
 
 
+def _shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
+    """Leave a network one block a stage."""
+    full = NETWORKS[network]
+    one_each = {REPEATS[network]: (1,) * len(full.arguments[REPEATS[network]])}
+    monkeypatch.setitem(NETWORKS, network, replace(full, arguments={**full.arguments, **one_each}))
+
+
 @pytest.mark.parametrize(("network", "method"), FAST)
 def test_from_training_to_a_verified_tflite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, method: str) -> None:
-    full = NETWORKS[network]
     if network in SHALLOW:
-        argument = SHALLOW[network]
-        one_each = {argument: (1,) * len(full.arguments[argument])}
-        monkeypatch.setitem(NETWORKS, network, replace(full, arguments={**full.arguments, **one_each}))
+        _shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, method)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "method"), PAIRS)
-def test_every_pair_from_training_to_a_verified_tflite(tmp_path: Path, network: str, method: str) -> None:
+def test_every_pair_from_training_to_a_verified_tflite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, method: str
+) -> None:
+    if network in DEEPER and method != "el":
+        _shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, method)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [name for name in NETWORKS if "downsample" in NETWORKS[name].options])
-def test_binary_downsample_convolutions(tmp_path: Path, network: str) -> None:
+def test_binary_downsample_convolutions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
+    if network in DEEPER:
+        _shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, "el", downsample="binary")
