@@ -292,8 +292,9 @@ def _flat_options(content: bytes) -> dict[str, Any]:
     entries = root.AsMap
     if len(entries) > MAX_ENTRIES:
         return {}
-    found = {}
-    for key, value in zip(entries.Keys, entries.Values, strict=True):
+    found, keys, values = {}, entries.Keys, entries.Values
+    for index in range(len(entries)):
+        key, value = keys[index], values[index]
         if value.IsBool or value.IsInt or value.IsFloat or value.IsString:
             found[key.AsKey] = value.Value
     return found

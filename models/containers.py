@@ -17,6 +17,8 @@ import h5py
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
 
+_h5: Any = h5py  # whose low-level modules have no types
+
 TRUST = "or load it with --trust, if you know who made it"
 
 MAX_CONFIG = 16 * 2**20
@@ -91,8 +93,8 @@ def check_hdf5(file: h5py.File, source: str, limit: int) -> None:
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise ElLarqError(f"{source}: {prefix}{name} is a link to somewhere else; save the model again, {TRUST}")
-            entry = group.get(name)
-            address = h5py.h5o.get_info(entry.id).addr
+            entry: Any = group.get(name)
+            address = _h5.h5o.get_info(entry.id).addr
             if address in seen:
                 continue
             seen.add(address)
@@ -124,7 +126,7 @@ def _dataset_bytes(dataset: h5py.Dataset, source: str) -> int:
 
 def _check_attributes(entry: Any, source: str, limit: int) -> None:
     for name in entry.attrs:
-        attribute = h5py.h5a.open(entry.id, name.encode(errors="surrogateescape"))
+        attribute = _h5.h5a.open(entry.id, name.encode(errors="surrogateescape"))
         size = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
         if size > limit:
             raise ElLarqError(f"{source}: attribute {name!r} claims {size:,} bytes; save the model again, {TRUST}")

@@ -198,10 +198,10 @@ def _namespaces() -> tuple[dict[str, Any], ...]:
     return (
         serialization.LOCAL.ALL_OBJECTS,
         initializers.LOCAL.ALL_OBJECTS,
-        vars(activations),
-        vars(keras.activations),
+        dict(vars(activations)),
+        dict(vars(keras.activations)),
         {"Policy": keras.mixed_precision.Policy},
-        *(vars(module) for module in (*modules, *larqs)),
+        *(dict(vars(module)) for module in (*modules, *larqs)),
     )
 
 

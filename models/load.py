@@ -53,8 +53,9 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
         raise ElLarqError(f"{path}: no such file")
     _check(path, trust)
     limit = containers.allowance(path)
+    refused: list[ElLarqError] = []
     try:
-        with without_warnings(), _limited_variables(None if trust else limit, path) as refused:
+        with without_warnings(), _limited_variables(None if trust else limit, path, refused):
             model = keras.models.load_model(path, compile=False, **({"safe_mode": not trust} if path.suffix == ".keras" else {}))
     except ElLarqError:
         raise
@@ -92,9 +93,8 @@ def _check(path: Path, trust: bool) -> None:
 
 
 @contextmanager
-def _limited_variables(limit: int | None, path: Path) -> Iterator[list[ElLarqError]]:
-    """Refuse variables of more than ``limit`` bytes together; yields the refusals, since Keras wraps or swallows errors."""
-    refused: list[ElLarqError] = []
+def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]) -> Iterator[None]:
+    """Refuse variables of more than ``limit`` bytes together; ``refused`` takes the errors, which Keras wraps or swallows."""
     taken = 0
 
     def create(next_creator: Any, **arguments: Any) -> Any:
@@ -102,7 +102,7 @@ def _limited_variables(limit: int | None, path: Path) -> Iterator[list[ElLarqErr
         shape, value = arguments.get("shape"), arguments.get("initial_value")
         if shape is None and hasattr(value, "shape"):
             shape = value.shape
-        sizes = tf.TensorShape(shape)
+        sizes = tf.TensorShape(shape)  # pyright: ignore[reportArgumentType]
         size = tf.dtypes.as_dtype(arguments.get("dtype") or tf.float32).size
         taken += size * prod(int(dimension or 1) for dimension in sizes) if sizes.rank is not None else 0
         if limit is not None and taken > limit:
@@ -116,7 +116,7 @@ def _limited_variables(limit: int | None, path: Path) -> Iterator[list[ElLarqErr
         return next_creator(**arguments)
 
     with tf.variable_creator_scope(create):
-        yield refused
+        yield
 
 
 def _check_activations(model: keras.Model, path: Path) -> None:

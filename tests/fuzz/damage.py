@@ -84,7 +84,7 @@ def h5(seeds: Path, folder: Path, name: str, chance: Random, number: int) -> Pat
         return path
     shutil.copy(seeds / "model.h5", path)
     with h5py.File(path, "r+") as file:
-        config = of_json(json.loads(file.attrs["model_config"]), chance)
+        config = of_json(json.loads(str(file.attrs["model_config"])), chance)
         if number % 20 == 0:
             attribute, value = chance.choice((("el_larq_card", "[" * 5000), ("el_larq_card", 3.5), ("keras_version", [1, 2])))
             file.attrs[attribute] = value

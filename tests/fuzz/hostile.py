@@ -187,7 +187,7 @@ def _hdf5(seeds: Path, _data: Path, folder: Path) -> Made:
         file["model_weights/other"] = h5py.SoftLink("/model_weights")
 
     def external_storage(file: h5py.File) -> None:
-        file["model_weights"].create_dataset("other", (100,), np.uint8, external=[("/etc/passwd", 0, 100)])
+        file.create_dataset("model_weights/other", (100,), np.uint8, external=[("/etc/passwd", 0, 100)])
 
     def virtual(file: h5py.File) -> None:
         layout = h5py.VirtualLayout((100,), np.float32)
@@ -195,20 +195,20 @@ def _hdf5(seeds: Path, _data: Path, folder: Path) -> Made:
         file.create_virtual_dataset("model_weights/other", layout)
 
     def claimed(file: h5py.File) -> None:
-        file["model_weights"].create_dataset("other", (10**12,), np.float32, chunks=(1000,))
+        file.create_dataset("model_weights/other", (10**12,), np.float32, chunks=(1000,))
 
     def claimed_weight(file: h5py.File) -> None:
         del file["model_weights/logits/logits/kernel:0"]
-        file["model_weights/logits/logits"].create_dataset("kernel:0", (10**6, 10**6), np.float32, chunks=(100, 100))
+        file.create_dataset("model_weights/logits/logits/kernel:0", (10**6, 10**6), np.float32, chunks=(100, 100))
 
     def bomb(file: h5py.File) -> None:
-        file["model_weights"].create_dataset("other", data=np.zeros(2**26, np.uint8), compression="gzip")
+        file.create_dataset("model_weights/other", data=np.zeros(2**26, np.uint8), compression="gzip")
 
     def cycle(file: h5py.File) -> None:
         file["model_weights/stem/back"] = file["model_weights"]
 
     def strings(file: h5py.File) -> None:
-        file["model_weights"].create_dataset("other", data=["a", "b"], dtype=h5py.string_dtype())
+        file.create_dataset("model_weights/other", data=["a", "b"], dtype=h5py.string_dtype())
 
     for change in (external_link, soft_link, external_storage, virtual, claimed, claimed_weight, bomb, cycle, strings):
         path = folder / f"h5-{change.__name__.replace('_', '-')}.h5"

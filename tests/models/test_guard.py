@@ -187,7 +187,7 @@ def test_weights_larger_than_the_file_allows_are_refused_before_memory_is_taken(
     monkeypatch.setattr(containers, "_FLOOR", 0)
     assert load_model(path).count_params() == 11_000
     with h5py.File(path, "r+") as file:
-        config = json.loads(file.attrs["model_config"])
+        config = json.loads(str(file.attrs["model_config"]))
         config["config"]["layers"][1]["config"]["units"] = 10_000
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(ElLarqError, match=r"claim 4\d\d,000 bytes of weights, more than a file of its size") as caught:
