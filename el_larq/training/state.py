@@ -54,7 +54,7 @@ def write_state(path: Path, state: State) -> None:
     header = json.dumps({"step": state.step, "facts": state.facts, "arrays": described}).encode()
     digest = hashlib.sha256()
     with beside(path) as temporary, open(temporary, "wb") as file:
-        parts = (memoryview(np.ascontiguousarray(array)).cast("B") for array in state.arrays.values() if array.size)
+        parts = (np.ascontiguousarray(array).data.cast("B") for array in state.arrays.values() if array.size)
         for part in (MAGIC, len(header).to_bytes(8, "little"), header, *parts):
             digest.update(part)
             file.write(part)

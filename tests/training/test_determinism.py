@@ -10,14 +10,14 @@ from el_larq.training.determinism import make_deterministic
 
 
 def _step(x: tf.Variable) -> Any:
-    @tf.function
     def step(scale: tf.Tensor) -> Any:
         with tf.GradientTape() as tape:
             a, b, c = tf.sin(x) * scale, tf.cos(x) * scale, tf.exp(x) * scale
             y = tf.reduce_sum(a + b + c + x * x)
         return y, tape.gradient(y, x)
 
-    return step.get_concrete_function(tf.TensorSpec([]))
+    traced: Any = tf.function(step)
+    return traced.get_concrete_function(tf.TensorSpec([]))
 
 
 def _wide_sums(step: Any) -> list[int]:
@@ -36,7 +36,7 @@ def usual() -> Any:
 
 
 def test_gradients_of_many_sources_are_summed_two_at_a_time(usual: None) -> None:
-    x = tf.Variable(np.linspace(0, 1, 7, dtype=np.float32))
+    x = tf.Variable(tf.linspace(0.0, 1.0, 7))
     before = _step(x)
     assert _wide_sums(before)  # the case that this is about
     make_deterministic()

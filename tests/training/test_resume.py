@@ -63,7 +63,7 @@ def test_killed_after_many_a_step_it_ends_with_the_same_weights(
     start: Any, undisturbed: Trained, digits: InMemory, assert_same: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    every = {"checkpoint_steps": 2}
+    every: Any = {"checkpoint_steps": 2}
     begin: Callable[[], Trained] = lambda: start(folder, **every)  # noqa: E731
     for step in (1, 4, 7, 12):
         with pytest.MonkeyPatch.context() as patch:
@@ -168,7 +168,8 @@ SEARCHES: list[tuple[int, int, int, tuple[int, ...]]] = []
 
 def fake_search(model: keras.Model, batches: list[tuple[np.ndarray, np.ndarray]], seed: int, epoch: int) -> None:
     SEARCHES.append((seed, epoch, len(batches), batches[0][0].shape))
-    kernel = model.get_layer("binary").kernel
+    layer: Any = model.get_layer("binary")
+    kernel = layer.kernel
     shift = np.random.default_rng([seed, epoch]).normal(0, 0.1 + abs(float(batches[0][0].mean())) * 0.01, kernel.shape)
     kernel.assign_add(shift.astype(np.float32))
 
