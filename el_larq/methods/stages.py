@@ -42,7 +42,7 @@ def by_group(
     return lambda y: join([layer(part) for layer, part in zip(layers, split(y), strict=True)])
 
 
-def make_convolution(method: "Method", conv: "Conv", group: int | None = None) -> keras.layers.Layer:
+def make_convolution(method: "Method", conv: "Conv", group: int | None = None) -> Any:
     """The layer of a convolution, or of one of its groups (counted from 1)."""
     shape: dict[str, Any] = {
         "kernel_size": conv.kernel_size,

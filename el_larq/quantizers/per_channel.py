@@ -22,7 +22,7 @@ class PerChannel(larq.quantizers.Quantizer):
 
     def __init__(self, quantizer: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.quantizer = larq.quantizers.get_kernel_quantizer(quantizer)
+        self.quantizer: Any = larq.quantizers.get_kernel_quantizer(quantizer)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         axes = [0, 1, 3, 2]
