@@ -29,7 +29,7 @@ import tf_keras as keras
 
 from el_larq.errors import unknown_name
 from el_larq.methods.method import Conv, Method
-from el_larq.models.resnet import DOWNSAMPLES
+from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.stems import apply_stem
 
 FIRST = 64

@@ -39,7 +39,7 @@ import tf_keras as keras
 
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Conv, Method
-from el_larq.models.resnet import DOWNSAMPLES
+from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.stems import IMAGENET_FROM, STEMS, apply_stem
 
 STEM = "quicknet"

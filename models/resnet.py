@@ -15,11 +15,11 @@ import tf_keras as keras
 
 from el_larq.errors import unknown_name
 from el_larq.methods.method import Conv, Method
+from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
 from el_larq.models.two_stream import two_stream
 
-DOWNSAMPLES = ("real", "binary")
 EXPANSION = 4
 
 

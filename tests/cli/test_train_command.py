@@ -113,6 +113,32 @@ def test_values_are_checked_before_there_is_a_folder(
     assert not (tmp_path / "run").exists()
 
 
+# The test's own process has TensorFlow already: a start of it would be the first call of train's `start_tensorflow`.
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("resnet18 --method xnor --option k=some", "option k takes off, 1x1, 3x3 or all; got 'some'"),
+        ("resnet18 --method xnor --option k", "option 'k' is not NAME=VALUE"),
+        ("resnet18 --method bireal --option k=all", "method 'bireal' has no options of its own"),
+        ("resnet18 --method tbn --option delta=0", "option delta is a positive share"),
+        ("resnet18 --variant two_stream", "network 'resnet18' has no block variant 'two_stream'"),
+        ("resnet18 --method mobinet", "no block variant 'mid', which method 'mobinet' needs"),
+        ("resnet18 --depthwise real", "network 'resnet18' has no option 'depthwise'"),
+        ("mobilenet --depthwise rael", "unknown depthwise 'rael'; did you mean real"),
+        ("densenet28 --downsample rael", "unknown downsample 'rael'; did you mean real"),
+    ],
+)
+def test_options_of_methods_and_networks_are_checked_before_tensorflow_starts(
+    tmp_path: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("el_larq.cli.train.start_tensorflow", lambda: pytest.fail("TensorFlow starts"))
+    status, _, err = _call(capsys, "train", *arguments.split(), "-o", tmp_path / "run")
+    assert status == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_ctrl_c_saves_and_prints_the_command_that_goes_on(
     data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

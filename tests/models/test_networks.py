@@ -351,8 +351,10 @@ def test_a_link_that_a_network_has_no_place_for_is_refused_by_name():
 
 def test_an_option_that_a_network_does_not_have_is_refused_by_name():
     with pytest.raises(UsageError, match="'resnet18' has no option 'depthwise'; it takes stem, downsample"):
-        check_options(get_network("resnet18"), ["stem", "depthwise"])
-    check_options(get_network("mobilenet"), ["stem", "depthwise"])
+        check_options(get_network("resnet18"), {"stem": None, "depthwise": None})
+    check_options(get_network("mobilenet"), {"stem": None, "depthwise": "real"})
+    with pytest.raises(UsageError, match="unknown depthwise 'rael'; did you mean real"):
+        check_options(get_network("mobilenet"), {"depthwise": "rael"})
 
 
 @pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
