@@ -12,7 +12,8 @@ not to converge on it (Elastic-Link poster, table 1).
 than a real-valued one's cost, and `el-larq convert` asks for ``--allow binary-depthwise``. ``depthwise="real"`` keeps the
 convolution itself real-valued; the method's normalization and link stay around it.
 
-Variant ``mid`` is the block of MoBiNet (Phan, Huynh, He, Savvides, Shen: MoBiNet, WACV 2020, arXiv 1907.12629):
+Variant ``mid`` is the block of MoBiNet (Phan, Huynh, He, Savvides, Shen: MoBiNet, WACV 2020, arXiv 1907.12629), as an
+implementation by others has it: the paper's text was not at hand, and its authors released no code.
 
     a = unit(x, 3x3 in groups, M -> M, stride s) + x
     b = unit(a, 1x1, M -> N)
@@ -20,8 +21,8 @@ Variant ``mid`` is the block of MoBiNet (Phan, Huynh, He, Savvides, Shen: MoBiNe
 
 with K channels in each group of the 3x3 convolution ("K-dependency"; ``channels_per_group``). The additions are shortcuts as in
 `el_larq.models.shortcuts`; M -> N has none, unless the link is one that goes around any convolution (elastic). The paper's best
-network has K = 4. Each group is a convolution of its own, and in LCE an operator of its own (its default kernel knows no groups),
-with its input channels packed into words of 32 bits:
+network has, as recalled, K = 4. Each group is a convolution of its own, and in LCE an operator of its own (its default kernel
+knows no groups), with its input channels packed into words of 32 bits:
 
     K a multiple of 32   M / K operators without waste, and the split and concatenation around them; the default is K = 32
     another K            M / K operators as well, of which each multiplies ceil(K / 32) * 32 bits for K channels: at K = 4 eight
@@ -42,13 +43,13 @@ import tf_keras as keras
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.link import LINKS
 from el_larq.methods.method import Conv, Method
+from el_larq.models.registry import DEPTHWISES
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
 
 # Output channels in units of the stem's, and strides.
 BLOCKS = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1))
 
-DEPTHWISES = ("binary", "real")
 CHANNELS_PER_GROUP = 32
 
 

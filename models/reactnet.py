@@ -10,12 +10,13 @@
 No shortcut has parameters, see `el_larq.models.shortcuts`. B and C keep the 1x1 convolutions of the five doubling blocks
 real-valued (``expansion``); B in four groups. What the units around them are is the method's, link and activation too.
 
-The original's shifts before the sign and activations with shifts are the method `reactnet`; here each of the two units of a
-doubling block has its own, where the original puts one activation on both outputs: the same function, as it works by channels.
+The original's shifts before the sign and activations with shifts are the method `reactnet`. Each of the two units of a doubling
+block has its own here. Of the activation, which works by channels, that is the same function as the original's one on both
+outputs; of the shift it is one more: the original's two convolutions share their input's signs.
 
-Which convolutions B and C keep real-valued is inferred from the published operation counts, which it reproduces exactly; the
-source of the two was not available. A real-valued convolution of four groups is four convolutions side by side: TensorFlow has no
-gradient of a grouped one on a CPU. Images below 64 pixels get the `cifar` stem, which keeps their size.
+Which convolutions B and C keep real-valued is inferred from the published BOPs and FLOPs, which it reproduces as rounded there;
+the source of the two was not available. A real-valued convolution of four groups is four convolutions side by side: TensorFlow
+has no gradient of a grouped one on a CPU. Images below 64 pixels get the `cifar` stem, which keeps their size.
 """
 
 from typing import Literal

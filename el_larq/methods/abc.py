@@ -16,8 +16,8 @@ The shifts v_n and the weights beta_n are trained, one of each a shift and layer
     dL/dbeta_n = sum of dL/dz * sum_m alpha_m conv(A_n, B_m)
 
 Reference: Lin, Zhao, Pan: Towards Accurate Binary Convolutional Neural Network, NeurIPS 2017, arXiv 1711.11294. Published
-ImageNet top-1 with M = N = 1, as the Elastic-Link poster quotes it: ResNet18 42.7, ResNet34 52.4. With M = N = 5, recalled and
-not read again: 65.0, 68.4 and 70.1 for ResNet18, 34 and 50.
+ImageNet top-1, as the Elastic-Link poster quotes it: ResNet18 42.7, ResNet34 52.4. Recalled and not read again: that these are of
+M = N = 1, and 65.0, 68.4 and 70.1 for ResNet18, 34 and 50 with M = N = 5.
 
 What is left open, and what is chosen here:
 
@@ -27,6 +27,7 @@ What is left open, and what is chosen here:
 - alpha is computed from W each time, not stored with a step's delay. In a converted model it is a constant.
 - Statistics and alpha are of the whole kernel, as in the code that was seen; a depthwise kernel is no exception.
 - Thresholds 1/2 - v_n start evenly between -1 and 1, beta_n at 1 / N. The code seen leaves both untrained by mistake.
+- The window of the gradient to x and v, 0 to 1, is recalled: that code has none.
 - The gradient of the signs of W is not clipped; latent weights are kept within [-1, 1] by clipping them after each step.
 - The order is that of the other methods: convolution, normalization, the block's shortcut. The original starts from a real-valued
   network; `--init-from` a trained one where you have it.
@@ -76,7 +77,7 @@ def make(bases: int = 1, shifts: int = 1) -> Method:
         stages={"conv": convolve},
         options={"bases": bases, "shifts": shifts},
         extra_cost=f"{bases} x {shifts} binary convolutions, their sum, and a shift before each of {shifts} signs",
-        # The figures are of one base and one shift.
+        # The figures are, as recalled, of one base and one shift.
         published=published if bases == shifts == 1 else {},
     )
 

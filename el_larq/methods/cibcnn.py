@@ -24,7 +24,7 @@ What departs from it:
   a real-valued 1x1 convolution at inference.
 - The agent. Independent softmax policies for target, source and strength, kept in the model's variables, instead of a
   convolutional LSTM; one-shot proposals instead of episodes over all layers; proposals that do not help are undone; and no
-  reward for agreement with the signs of the real-valued convolution, whose weight is not known here.
+  reward for the consistency of signs, which the code adds to that of the loss.
 - Depthwise units are plain binary: their sums have nine terms, too few to be corrected by steps.
 - No Hardtanh follows the norm: the sign's gradient has the same limits.
 

@@ -13,11 +13,12 @@ The block is network `mobilenet`'s variant `mid`, which this method takes by def
 shortcut, a 1x1 convolution M -> N without, a 1x1 convolution N -> N with one.
 
 Reference: Phan, Huynh, He, Savvides, Shen: MoBiNet: A Mobile Binary Network for Image Classification, WACV 2020, arXiv
-1907.12629. Published ImageNet top-1: 54.4, with K = 4 channels in a group of the 3x3 convolution.
+1907.12629. Published ImageNet top-1: 54.4; as recalled, with K = 4 channels in a group of the 3x3 convolution.
 
-The paper's text was not at hand and its authors released no code. What is chosen here:
+The paper's text was not at hand and its authors released no code; the block is that of the only implementation that was seen, by
+others. What is chosen here:
 
-- `norm`: "last" (default) is PReLU before the normalization, the order of the only implementation that was seen, by others.
+- `norm`: "last" (default) is PReLU before the normalization, the order of that implementation.
   "first" normalizes before it, which costs less (below).
 - `slope`: slopes start at 0.25, which is what PReLU's authors and most libraries start with.
 - Signs and their gradients are those of `binary`, without scales: a normalization follows.
@@ -68,7 +69,7 @@ def make(norm: Literal["last", "first"] = "last", slope: float = 0.25) -> Method
         options={"norm": norm, "slope": slope},
         extra_cost=f"{left} behind each convolution",
         variant="mid",
-        published={"mobilenet": (54.4, "paper's abstract; K = 4 channels a group")},
+        published={"mobilenet": (54.4, "paper's abstract; K = 4 channels a group, as recalled")},
     )
 
 

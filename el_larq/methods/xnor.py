@@ -27,7 +27,7 @@ What was left open, and what was chosen:
 - Around A stand zeros, as in the formula; the binary convolution itself is padded with +1, which stays a binary value.
 - `gradient` = derived (default), since it is the gradient of what is computed. The released form keeps one term of the sum; its
   factor of the input channels comes from subtracting their mean from the kernel at each step, which is left out here, and the
-  factor is dropped where there is one input channel.
+  factor is dropped where there is one input channel. The code's further factor n for SGD is left to the learning rate.
 - The normalization has scale and shift; the released AlexNet's has neither, and an epsilon of 1e-4 instead of 1e-5.
 - No activation function stands behind the convolution, and the link is none: the block's own shortcut is the network's.
 

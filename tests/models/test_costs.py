@@ -23,6 +23,7 @@ def full_size(network: str) -> Any:
 
 
 # What ReActNet's paper says of itself and of Bi-Real Net, in two or three digits: BOPs / 1e9, FLOPs / 1e8, OPs / 1e8.
+# B's OPs are made of the other two, by the paper's rule: the published ones do not agree with them.
 PUBLISHED = {
     "reactnet_a": (4.82, 0.12, 0.87),
     "reactnet_b": (4.69, 0.44, 1.17),
@@ -42,7 +43,10 @@ def test_operations_are_the_published_ones_within_a_percent(network: str):
     assert ours == pytest.approx(PUBLISHED[network], rel=0.01)
     published = NETWORKS[network].published
     scaled = zip((1e9, 1e8, 1e8), PUBLISHED[network], strict=True)
-    assert [published[what][0] for what in ("BOPs", "FLOPs", "OPs")] == [pytest.approx(unit * figure) for unit, figure in scaled]
+    told = [published[what][0] for what in ("BOPs", "FLOPs", "OPs")]
+    if network == "reactnet_b":
+        assert "1.63e8" in str(told.pop())
+    assert told == [pytest.approx(unit * figure) for (unit, figure), _ in zip(scaled, told, strict=False)]
 
 
 def test_reactnet_a_counted_by_hand():
