@@ -1,6 +1,6 @@
 """`el-larq list`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,7 @@ _TITLES = {"methods": "methods (bits of weights/activations; resnet18: ImageNet 
 
 _SHOWN = {
     "networks": ("name", "summary", "links", "variants", "reference"),
-    "methods": ("name", "year", "bits", "link", "extra cost", "resnet18", "source", "reference"),
+    "methods": ("name", "year", "bits", "link", "resnet18", "extra cost"),
 }
 """What the table for people has, where --json has more."""
 
@@ -130,6 +130,10 @@ def command(kind: str, published: bool, as_json: bool) -> None:
         return
     headings = _SHOWN.get(kind, tuple(entries[0]))
     print_table(_TITLES.get(kind, kind), headings, [[entry[heading] for heading in headings] for entry in entries])
+    if kind == "methods":
+        # Below the table: as columns they would make it many lines a row.
+        click.echo()
+        _print_notes((entry["name"], _source(entry)) for entry in entries)
 
 
 def _print_published(as_json: bool) -> None:
@@ -142,20 +146,39 @@ def _print_published(as_json: bool) -> None:
         return
     print_table(
         f"ImageNet top-1 in percent, published: {published.SOURCE}",
-        ("method", "year", *published.NETWORKS, "here", "note"),
-        [(row.label, row.year or "", *map(published.spell, row.top1), row.method or "", row.note) for row in published.TABLE],
+        ("method", "year", *published.NETWORKS, "here"),
+        [(row.label, row.year or "", *map(published.spell, row.top1), row.method or "") for row in published.TABLE],
     )
-    rows = []
+    _print_notes((row.label, row.note) for row in published.TABLE)
+    rows, sources = [], []
     for network in dict.fromkeys(cost.network for cost in costs()):
         found = [cost for cost in costs() if cost.network == network]
-        figures = [text for cost in found for text in (f"{cost.counted:.3g}", _beside(cost))]
-        rows.append((network, *figures, "; ".join(dict.fromkeys(cost.source for cost in found if cost.source))))
+        rows.append((network, *(text for cost in found for text in (_spell(cost.counted), _beside(cost)))))
+        sources.append((network, "; ".join(dict.fromkeys(cost.source for cost in found if cost.source))))
     print_table(
         "Multiply-accumulates of one image at 224x224, counted here, and as published and rounded there (difference)",
-        ("network", "BOPs", "published", "FLOPs", "published", "OPs", "published", "source"),
+        ("network", "BOPs", "published", "FLOPs", "published", "OPs", "published"),
         rows,
     )
+    _print_notes(sources)
+
+
+def _source(method: dict[str, Any]) -> str:
+    """The method's paper, and whose figure its accuracy is."""
+    return "; ".join(filter(None, (method["reference"], method["source"] and f"resnet18 as in: {method['source']}")))
+
+
+def _print_notes(notes: Iterable[tuple[str, str]]) -> None:
+    for name, note in notes:
+        if note:
+            click.echo(f"{name}: {note}")
+    click.echo()
 
 
 def _beside(cost: "Cost") -> str:
-    return "" if cost.published is None else f"{cost.published:.3g} ({cost.difference:+.1%})"
+    return "" if cost.published is None else f"{_spell(cost.published)} {cost.difference:+.1%}"
+
+
+def _spell(figure: float) -> str:
+    """1_676_279_808 as 1.68e9."""
+    return f"{figure:.2e}".replace("e+0", "e").replace("e+", "e")

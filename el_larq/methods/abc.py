@@ -76,10 +76,16 @@ def make(bases: int = 1, shifts: int = 1) -> Method:
         kernel_constraint="weight_clip",
         stages={"conv": convolve},
         options={"bases": bases, "shifts": shifts},
-        extra_cost=f"{bases} x {shifts} binary convolutions, their sum, and a shift before each of {shifts} signs",
+        extra_cost=_cost(bases, shifts),
         # The figures are, as recalled, of one base and one shift.
         published=published if bases == shifts == 1 else {},
     )
+
+
+def _cost(bases: int, shifts: int) -> str:
+    signs = "one addition before the sign" if shifts == 1 else f"an addition before each of {shifts} signs"
+    products = bases * shifts
+    return signs if products == 1 else f"{products} binary convolutions instead of one, their sum, {signs}"
 
 
 def _make_layer(conv: Conv, group: int | None, bases: int, shifts: int) -> Any:

@@ -88,6 +88,8 @@ def test_products_count_as_often_as_they_are_computed():
 def test_options():
     assert METHODS["abc"].published["resnet18"][0] == 42.7
     assert get_method("abc", chosen={"bases": 5, "shifts": 5}).published == {}  # the figures are of one and one
+    assert get_method("abc").extra_cost == "one addition before the sign"
+    assert get_method("abc", chosen={"bases": 3, "shifts": 2}).extra_cost.startswith("6 binary convolutions instead of one")
     for wrong in (0, 9):
         with pytest.raises(UsageError, match="option bases is from 1 to 8"):
             get_method("abc", chosen={"bases": wrong})

@@ -1,0 +1,51 @@
+"""What `el-larq list` shows of published figures, through the command's own entry."""
+
+import json
+
+import pytest
+
+from el_larq.cli.main import main
+from el_larq.methods.published import TABLE
+from el_larq.methods.registry import METHODS
+from el_larq.models.registry import NETWORKS
+
+
+def _call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int | str | None, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return caught.value.code, *capsys.readouterr()
+
+
+def test_each_method_has_its_paper_and_whose_figure_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text, _ = _call(capsys, "list", "methods")
+    assert status == 0
+    lines = {line.partition(": ")[0]: line for line in text.splitlines()}
+    for name, method in METHODS.items():
+        assert method.reference in lines[name]
+        assert ("resnet18 as in: " in lines[name]) == ("resnet18" in method.published)
+        if "resnet18" in method.published:
+            figure, source = method.published["resnet18"]
+            assert lines[name].endswith(source)
+            (row,) = [line for line in text.splitlines() if line.startswith(f"│ {name} ")]
+            assert f" {figure:.1f} " in row
+
+
+def test_published_figures_stand_beside_our_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text, _ = _call(capsys, "list", "networks", "--published")
+    assert status == 0
+    assert max(map(len, text.splitlines()), default=0) <= 160
+    rows = {line.split()[1]: line for line in text.splitlines() if line.startswith("│ ")}
+    assert set(NETWORKS) <= set(rows)
+    assert "4.82e9 │ 4.82e9 -0.1%" in rows["reactnet_a"]
+    assert "1.17e8 │              │" in rows["reactnet_b"]  # the paper's OPs do not go with its BOPs and FLOPs
+    assert "reactnet_b: " in text
+    assert "1.63e8" in text
+    data = json.loads(_call(capsys, "list", "networks", "--published", "--json")[1])
+    assert len(data["top1"]) == len(TABLE)
+    assert len(data["costs"]) == 3 * len(NETWORKS)
+
+
+def test_published_goes_with_networks_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = _call(capsys, "list", "methods", "--published")
+    assert status == 2
+    assert "--published goes with networks" in err
