@@ -127,10 +127,9 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
         return
     if name in _OPERATORS:
         _check_operator(node.get("config"), source)
-    if any(keras.utils.get_registered_object(other) is not None for other in names):
-        _refuse_callables(names, source)
-        return
     _refuse_callables(names, source)
+    if _is_registered(node, names):
+        return
     found = any(_candidates(other) for other in names)
     if isinstance(module, str) and module != "builtins":
         if not module.startswith(("keras.", "tf_keras.")) and module not in ("keras", "tf_keras"):
@@ -145,10 +144,22 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
                     f"{source}: names {module}.{name}, which is no layer or part of one; {_remedy('save it without')}"
                 )
         found = found or any(known is not None for known in in_module)
-    if not found and not traced:
+    if not found and not (traced and module != "builtins"):
         what = "function" if name == "function" else "layer or object"
         shown = min(names) if names else name
         raise ElLarqError(f"{source}: unknown {what} {shown!r}; name the module that registers it with --import MODULE")
+
+
+def _is_registered(node: dict[Any, Any], names: set[str]) -> bool:
+    """Whether what Keras takes for an object is something that imported code has registered.
+
+    Where a module is named, Keras asks its registry for one of the names only, and imports the module if that one is unknown.
+    """
+    if not node.get("module"):
+        return any(keras.utils.get_registered_object(name) is not None for name in names)
+    name = node["class_name"]
+    asked = node.get("config") if name == "function" else node.get("registered_name", name)
+    return isinstance(asked, str) and keras.utils.get_registered_object(asked) is not None
 
 
 def _check_operator(config: Any, source: str) -> None:

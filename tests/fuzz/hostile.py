@@ -118,6 +118,9 @@ LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "module-named-like-keras": lambda: _as_initializer(_object("Start", "keras_of_a_stranger")),
     "module-of-a-layer": lambda: {**_layer("Mine"), "module": MODULE, "registered_name": "Mine"},
     "module-of-a-known-layer": lambda: {**_layer("Dense", units=1), "module": MODULE},
+    "module-beside-a-registered-name": lambda: _as_initializer(
+        {**_function("start", MODULE), "registered_name": "el_larq>ElasticLink"}
+    ),
     "write-file": lambda: _operator("io.write_file", "EXECUTED"),
     "load-library": lambda: _operator("load_op_library"),
     "python-function": lambda: _operator("py_function"),

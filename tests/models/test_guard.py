@@ -103,6 +103,35 @@ def test_what_is_not_known_is_refused_with_its_reason(config: Any, reason: str, 
     assert one_line(caught.value).startswith("a file: ")
 
 
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    ("name", "registered", "module", "function"),
+    [
+        ("el_larq>ElasticLink", "getoutput", "subprocess", ""),
+        ("el_larq>ElasticLink", None, "antigravity", ""),
+        ("function", "el_larq>ElasticLink", "subprocess", "getoutput"),
+        ("function", "el_larq>ElasticLink", "builtins", "eval"),
+        ("function", "eval", "builtins", "eval"),
+    ],
+)
+def test_a_registered_name_beside_another_opens_no_module(
+    name: str, registered: str | None, module: str, function: str, traced: bool
+) -> None:
+    """Keras asks its registry for one of the names, and imports the module where that one is unknown."""
+    node = {"class_name": name, "registered_name": registered, "module": module, "config": function or {}}
+    with pytest.raises(ElLarqError, match="unknown"):
+        check_config({"layers": [{"config": {"kernel_initializer": node}}]}, "a file", traced=traced)
+
+
+def test_a_registered_function_is_known() -> None:
+    keras.utils.register_keras_serializable("test_guard")(ours)
+    check_config({"kernel_initializer": keras.saving.serialize_keras_object(ours)}, "a file")
+
+
+def ours(shape: Any, dtype: Any = None) -> Any:
+    return tf.ones(shape, dtype)
+
+
 def test_a_foreign_class_in_a_saved_model_comes_from_its_graph_but_never_from_a_module() -> None:
     check_config([{"class_name": "Ours", "config": {}}], "a file", traced=True)
     with pytest.raises(ElLarqError, match="module ours"):
