@@ -19,7 +19,7 @@ from el_larq.cli.common import common_options, print_json, print_table, say
 @click.option("--learning-rate", type=float, help="Instead of the recipe's.")
 @click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
-@click.option("--stem", help="imagenet, small, cifar or quicknet; chosen from the image size unless given.")
+@click.option("--stem", help="imagenet, small, mobile, cifar or quicknet; chosen from the image size unless given.")
 @click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
 @click.option("--depthwise", help="binary or real depthwise convolutions of mobilenet. [default: binary]")
 @click.option("--variant", help="A block variant that the networks offer. [default: the one the method needs]")

@@ -38,6 +38,7 @@ of its tensor, until `fold` moves positive gates into the normalizations: of a r
 at its end. Gates that are not positive stay.
 """
 
+from math import isfinite
 from typing import Literal
 
 from el_larq.errors import UsageError
@@ -56,6 +57,8 @@ def make(
 ) -> Method:
     """BBG with kernels centred by their mean or median, per filter or kernel, and gates that start at ``gate``."""
     link = LINKS["gated"]
+    if not isfinite(gate):
+        raise UsageError(f"option gate is a finite number; got {gate:g}")
     if positive and gate < SMALLEST_GATE:
         raise UsageError(f"option gate starts at {SMALLEST_GATE} or above where gates are positive; got {gate:g}")
     if gate != 1.0:
@@ -78,7 +81,7 @@ def make(
         kernel_quantizer=quantizer,
         kernel_constraint="weight_clip",
         options={"center": center, "per": per, "gate": gate, "positive": positive},
-        extra_cost="one multiplication a value for a gate, of which at most one a run of equal widths is left after folding",
+        extra_cost="" if positive else "one multiplication a value for each gate",
         published={
             "resnet18": (59.4, "paper, as listed on paperswithcode"),
             "resnet34": (62.6, "paper, as listed on paperswithcode"),

@@ -60,7 +60,7 @@ LINKS = {
             "gated",
             "the input, pooled by the stride and weighted by a gate a channel, where the channels agree (BBG)",
             residual=True,
-            cost="one addition a value",
+            cost="one addition a value; one multiplication a value for at most one gate in a run of equal widths",
         ),
         Link(
             "elastic",

@@ -65,4 +65,5 @@ def get_method(name: str, link: str | None = None, chosen: Mapping[str, Any] | N
     """The method of that name, with its own link or the one named, and with options of its own."""
     maker = get_maker(name)
     method = options.apply(name, maker, chosen) if chosen else METHODS[name]
-    return method if link is None else method.with_link(get_link(link))
+    # Its own link by name stays as its options made it.
+    return method if link in (None, method.link.name) else method.with_link(get_link(link))

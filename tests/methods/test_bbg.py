@@ -76,8 +76,12 @@ def test_options():
     assert (quantizer.center, quantizer.per) == ("median", "tensor")
     np.testing.assert_array_equal(link.gate, np.full(4, 0.5))
     assert not link.positive
+    named = get_method("bbg", "gated", chosen={"gate": 0.5})
+    assert named.link.options == {"gate_initializer": 0.5}
     with pytest.raises(UsageError, match=r"option gate starts at 0\.01 or above"):
         get_method("bbg", chosen={"gate": 0.0})
+    with pytest.raises(UsageError, match="option gate is a finite number"):
+        get_method("bbg", chosen={"gate": float("nan")})
     with pytest.raises(UsageError, match="option center takes mean or median"):
         get_method("bbg", chosen={"center": "mode"})
 

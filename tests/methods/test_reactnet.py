@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import unit_reference as reference
+import reference
 
 from el_larq.layers import ChannelShift, RPReLU
 from el_larq.methods.method import Conv
@@ -24,7 +24,7 @@ CONVOLUTIONS = [
 def test_a_unit_computes_what_its_formulas_say(conv: Conv):
     model = reference.make_unit(REACTNET, (7, 6, 6), conv)
     reference.randomize(model)
-    x = reference.images(2, 7, 6, 6).astype(np.float64)
+    x = reference.values(2, 7, 6, 6, seed=1).astype(np.float64)
     (threshold,), (kernel,) = reference.weights(model, "c_shift"), reference.weights(model, "c_conv")
     binary = reference.mean_magnitude(kernel, conv.depthwise) * reference.sign(kernel)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
@@ -41,7 +41,7 @@ def test_gradients_of_every_variable_and_of_the_input():
     """A 1x1 unit, whose convolution is a product of matrices."""
     model = reference.make_unit(REACTNET, (3, 4, 5), Conv("c", 5, 1))
     reference.randomize(model, seed=2)
-    x, g = reference.images(2, 3, 4, 5).astype(np.float64), reference.images(2, 3, 4, 5, seed=5).astype(np.float64)
+    x, g = reference.values(2, 3, 4, 5, seed=1).astype(np.float64), reference.values(2, 3, 4, 5, seed=5).astype(np.float64)
     (threshold,), (kernel,) = reference.weights(model, "c_shift"), reference.weights(model, "c_conv")
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     before, slope, _ = reference.weights(model, "c_rprelu")

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 import tf_keras as keras
-import unit_reference as reference
 
 from el_larq.errors import UsageError
 from el_larq.methods.method import Conv
@@ -29,7 +29,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def test_a_unit_computes_what_its_formulas_say(conv: Conv):
     model = reference.make_unit(R2B, (7, 6, 16), conv)
     reference.randomize(model)
-    x = reference.images(2, 7, 6, 16).astype(np.float64)
+    x = reference.values(2, 7, 6, 16, seed=1).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     v = scale * x + shift
     (kernel,), (a,), (b,) = (reference.weights(model, f"c_{name}") for name in ("conv", "scale_reduce", "scale_expand"))
@@ -48,7 +48,7 @@ def test_gradients_of_every_kernel_and_of_the_input():
     model = reference.make_unit(R2B, (3, 4, 8), Conv("c", 8, 1))
     reference.randomize(model, seed=2)
     reduce = model.get_layer("c_scale_reduce")
-    x, g = reference.images(2, 3, 4, 8).astype(np.float64), reference.images(2, 3, 4, 8, seed=5).astype(np.float64)
+    x, g = reference.values(2, 3, 4, 8, seed=1).astype(np.float64), reference.values(2, 3, 4, 8, seed=5).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     v = scale * x + shift
     m = v.mean(axis=(1, 2))

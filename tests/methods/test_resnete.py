@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
-import unit_reference as reference
 
 from el_larq.errors import UsageError
 from el_larq.methods.method import Conv
@@ -22,7 +22,7 @@ CONVOLUTIONS = [
 def test_a_unit_computes_what_its_formulas_say(conv: Conv):
     model = reference.make_unit(METHODS["resnete"], (7, 6, 6), conv)
     reference.randomize(model)
-    x = reference.images(2, 7, 6, 6).astype(np.float64)
+    x = reference.values(2, 7, 6, 6, seed=1).astype(np.float64)
     (kernel,) = reference.weights(model, "c_conv")
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     expected = reference.convolve(reference.sign(x), reference.sign(kernel), conv.strides, conv.depthwise) * scale + shift
@@ -35,7 +35,7 @@ def test_a_unit_computes_what_its_formulas_say(conv: Conv):
 def test_both_signs_are_clipped_at_the_same_value(clip: float):
     model = reference.make_unit(get_method("resnete", chosen={"clip": clip}), (3, 4, 5), Conv("c", 5, 1))
     reference.randomize(model, seed=2)
-    x, g = reference.images(2, 3, 4, 5).astype(np.float64), reference.images(2, 3, 4, 5, seed=5).astype(np.float64)
+    x, g = reference.values(2, 3, 4, 5, seed=1).astype(np.float64), reference.values(2, 3, 4, 5, seed=5).astype(np.float64)
     kernel = reference.weights(model, "c_conv")[0][0, 0]
     scale, _ = reference.norm_scale_and_shift(model, "c_norm")
     for values in (x, kernel):

@@ -3,8 +3,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
-import unit_reference as reference
 
 from el_larq.errors import UsageError
 from el_larq.layers import ActivationScale
@@ -32,7 +32,7 @@ CONVOLUTIONS = [
 def test_a_unit_computes_what_its_formulas_say(conv: Conv, k: str):
     model = reference.make_unit(get_method("xnor", chosen={"k": k}), (7, 6, 6), conv)
     reference.randomize(model)
-    x = reference.images(2, 7, 6, 6).astype(np.float64)
+    x = reference.values(2, 7, 6, 6, seed=1).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     v = scale * x + shift
     (kernel,) = reference.weights(model, "c_conv")
@@ -46,7 +46,7 @@ def test_a_unit_computes_what_its_formulas_say(conv: Conv, k: str):
 
 def test_groups_have_a_scale_each():
     layer = ActivationScale(1, groups=2)
-    x, z = reference.images(1, 3, 3, 4), reference.images(1, 3, 3, 6, seed=2)
+    x, z = reference.values(1, 3, 3, 4, seed=1), reference.values(1, 3, 3, 6, seed=2)
     halves = [np.abs(x[..., :2]).mean(-1, keepdims=True), np.abs(x[..., 2:]).mean(-1, keepdims=True)]
     expected = np.concatenate([z[..., :3] * halves[0], z[..., 3:] * halves[1]], axis=-1)
     np.testing.assert_allclose(layer([tf.constant(x), tf.constant(z)]), expected, rtol=1e-6)
@@ -94,7 +94,7 @@ def test_the_gradients_of_a_kernel(form: str, shape: tuple[int, ...]):
 def test_the_gradient_of_the_input_of_a_1x1_unit(k: str):
     model = reference.make_unit(get_method("xnor", chosen={"k": k}), (3, 4, 5), Conv("c", 6, 1))
     reference.randomize(model, seed=4)
-    x, g = reference.images(2, 3, 4, 5).astype(np.float64), reference.images(2, 3, 4, 6, seed=5).astype(np.float64)
+    x, g = reference.values(2, 3, 4, 5, seed=1).astype(np.float64), reference.values(2, 3, 4, 6, seed=5).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     v = scale * x + shift
     kernel = reference.weights(model, "c_conv")[0][0, 0]
@@ -111,8 +111,8 @@ def test_the_gradient_of_the_input_of_a_1x1_unit(k: str):
 def test_the_gradient_of_the_scale_goes_through_the_box():
     """Adjoint: the box filter's transpose, found by filtering each unit image."""
     layer = ActivationScale(3, strides=2)
-    x = reference.images(1, 5, 4, 3).astype(np.float64)
-    z, g = (reference.images(1, 3, 2, 2, seed=seed).astype(np.float64) for seed in (2, 3))
+    x = reference.values(1, 5, 4, 3, seed=1).astype(np.float64)
+    z, g = (reference.values(1, 3, 2, 2, seed=seed).astype(np.float64) for seed in (2, 3))
     source = tf.constant(x, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(source)

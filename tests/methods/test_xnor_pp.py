@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import unit_reference as reference
+import reference
 
 from el_larq.converters.rules import check_graph
 from el_larq.errors import UsageError
@@ -37,7 +37,7 @@ def gamma(values: dict[str, np.ndarray], shape: str, height: int, width: int) ->
 def test_a_unit_computes_what_its_formulas_say(conv: Conv, shape: str):
     model = reference.make_unit(get_method("xnor_pp", chosen={"shape": shape}), (7, 6, 6), conv)
     reference.randomize(model)
-    x = reference.images(2, 7, 6, 6).astype(np.float64)
+    x = reference.values(2, 7, 6, 6, seed=1).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     (kernel,) = reference.weights(model, "c_conv")
     z = reference.convolve(reference.sign(scale * x + shift), reference.sign(kernel), conv.strides, conv.depthwise)
@@ -49,7 +49,7 @@ def test_a_unit_computes_what_its_formulas_say(conv: Conv, shape: str):
 def test_gradients_of_the_factors_and_of_the_kernel(shape: str):
     model = reference.make_unit(get_method("xnor_pp", chosen={"shape": shape}), (3, 4, 5), Conv("c", 6, 1))
     reference.randomize(model, seed=3)
-    x, g = reference.images(2, 3, 4, 5).astype(np.float64), reference.images(2, 3, 4, 6, seed=5).astype(np.float64)
+    x, g = reference.values(2, 3, 4, 5, seed=1).astype(np.float64), reference.values(2, 3, 4, 6, seed=5).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     v = scale * x + shift
     kernel = reference.weights(model, "c_conv")[0][0, 0]
