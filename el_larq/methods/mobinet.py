@@ -32,7 +32,7 @@ convolution, and PRELU is all.
 """
 
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from el_larq.errors import UsageError
 from el_larq.methods.link import LINKS
@@ -48,10 +48,9 @@ def make(norm: Literal["last", "first"] = "last", slope: float = 0.25) -> Method
         raise UsageError(f"option slope is a finite number; got {slope:g}")
 
     def prelu(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
-        import tf_keras as keras
+        from el_larq.methods import stages
 
-        start: Any = keras.initializers.Constant(slope)  # pyright: ignore[reportArgumentType]
-        return keras.layers.PReLU(start, shared_axes=[1, 2], name=f"{conv.name}_prelu")(y)
+        return stages.prelu(y, conv.name, slope)
 
     middle = ("prelu", "norm") if norm == "last" else ("norm", "prelu")
     left = "PRELU, ADD (and MUL where a scale is not positive)" if norm == "last" else "PRELU"

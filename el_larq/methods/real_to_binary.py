@@ -58,10 +58,9 @@ def _rescale(v: "tf.Tensor", z: "tf.Tensor", conv: Conv, reduction: int) -> "tf.
 
 
 def _prelu(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
-    import tf_keras as keras
+    from el_larq.methods import stages
 
-    start: Any = keras.initializers.Constant(0.25)  # pyright: ignore[reportArgumentType]
-    return keras.layers.PReLU(start, shared_axes=[1, 2], name=f"{conv.name}_prelu")(y)
+    return stages.prelu(y, conv.name, 0.25)
 
 
 def make(reduction: int = 8) -> Method:

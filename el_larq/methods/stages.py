@@ -87,5 +87,11 @@ def activate(x: "tf.Tensor", activation: str | None, name: str) -> "tf.Tensor":
     return keras.layers.Activation(activation, name=f"{name}_activation")(x) if activation else x
 
 
+def prelu(x: "tf.Tensor", name: str, slope: float) -> "tf.Tensor":
+    """A PReLU with one trained slope a channel, which starts at ``slope``."""
+    start: Any = keras.initializers.Constant(slope)  # pyright: ignore[reportArgumentType]
+    return keras.layers.PReLU(start, shared_axes=[1, 2], name=f"{name}_prelu")(x)
+
+
 def _make(spec: str | Callable[[], Any] | None) -> Any:
     return spec() if callable(spec) else spec
