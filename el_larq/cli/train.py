@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, say, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, start_tensorflow
 from el_larq.cli.interruption import interruptible
 
 
@@ -45,6 +45,7 @@ from el_larq.cli.interruption import interruptible
     metavar="SECONDS",
     help="A state to resume from is saved about this often.",
 )
+@model_options
 @common_options
 def command(
     network: str | None,
@@ -74,6 +75,8 @@ def command(
     out: Path | None,
     resume: Path | None,
     checkpoint_every: float,
+    modules: tuple[str, ...],
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
@@ -90,7 +93,7 @@ def command(
     # Until there is a step to finish, SIGTERM and SIGHUP are what Ctrl-C is.
     click.get_current_context().with_resource(interruptible())
     if resume is not None:
-        _resume(resume, learning_rate, checkpoint_every, as_json)
+        _resume(resume, learning_rate, checkpoint_every, modules, trust, as_json)
         return
     if network is None:
         raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
@@ -124,6 +127,7 @@ def command(
         raise ElLarqError(f"{init_from}: no such file")
 
     start_tensorflow()
+    import_layers(modules)
     from el_larq.training.train import train
 
     link_options: dict[str, object] = {}
@@ -148,6 +152,7 @@ def command(
         network_options=network_options if variant is None else {**network_options, "variant": variant},
         seed=seed,
         init_from=init_from,
+        trust=trust,
         strict=strict,
         out=out,
         notify=say,
@@ -156,8 +161,10 @@ def command(
     _print(trained.folder, as_json)
 
 
-def _resume(folder: Path, learning_rate: float | None, checkpoint_every: float, as_json: bool) -> None:
-    from el_larq.training.config import is_finished, read_config
+def _resume(
+    folder: Path, learning_rate: float | None, checkpoint_every: float, modules: tuple[str, ...], trust: bool, as_json: bool
+) -> None:
+    from el_larq.training.config import is_finished, read_config, read_result
     from el_larq.training.contradictions import check_no_contradiction
     from el_larq.training.resumable import check_resumable, tidy
 
@@ -170,21 +177,23 @@ def _resume(folder: Path, learning_rate: float | None, checkpoint_every: float, 
     }
     check_no_contradiction(config, folder, given)
     if is_finished(folder):
+        read_result(folder)  # else its states are worth keeping
         tidy(folder)
         say(f"{folder} is finished; there is nothing to resume")
     else:
         check_resumable(folder, config, learning_rate)
         start_tensorflow()
+        import_layers(modules)
         from el_larq.training.train import resume
 
-        resume(folder, learning_rate=learning_rate, notify=say, checkpoint_seconds=checkpoint_every)
+        resume(folder, learning_rate=learning_rate, trust=trust, notify=say, checkpoint_seconds=checkpoint_every)
     _print(folder, as_json)
 
 
 def _print(folder: Path, as_json: bool) -> None:
-    from el_larq.training.config import RESULT, read_json
+    from el_larq.training.config import read_result
 
-    result, model = read_json(folder / RESULT), folder / "model.h5"
+    result, model = read_result(folder), folder / "model.h5"
     if as_json:
         print_json({"run": str(folder), "model": str(model), **result})
         return

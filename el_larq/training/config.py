@@ -115,6 +115,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run."""
+    result = read_json(folder / RESULT)
+    if not all(isinstance(result.get(name), (int, float)) for name in ("accuracy", "seconds")):
+        raise damaged(folder / RESULT)
+    return result
+
+
 def damaged(path: Path) -> ElLarqError:
     return ElLarqError(f"{path} is damaged; take it from a backup, or train again into another folder")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from el_larq.data.names import with_options
 from el_larq.data.registry import parse_name
 from el_larq.errors import UsageError
 from el_larq.methods.registry import parse_options
@@ -14,11 +15,20 @@ def _gamma(config: TrainConfig) -> Any:
     return config.link_options.get("gamma_initializer", {}).get("config", {}).get("value")
 
 
+def _complete(dataset: str) -> str:
+    """A data set's name as a run has it."""
+    name = parse_name(dataset)
+    if name.kind != "tfds":
+        return str(name)
+    from el_larq.data.prepared import find
+
+    return str(find(name)[0])
+
+
 _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "network": lambda config: config.network,
     "method": lambda config: config.method,
     "link": lambda config: config.link,
-    "dataset": lambda config: config.dataset,
     "recipe": lambda config: config.recipe.get("name"),
     **{name: lambda config, name=name: config.recipe.get(name) for name in ("epochs", "batch_size")},
     "image_size": lambda config: config.image_size,
@@ -31,7 +41,7 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
 }
 
 _OF_NETWORK = ("stem", "downsample", "depthwise", "channels_per_group", "variant")
-_FREE = ("resume", "as_json", "verbose", "learning_rate", "checkpoint_every")
+_FREE = ("resume", "as_json", "verbose", "learning_rate", "checkpoint_every", "modules", "trust")
 """learning_rate: `el_larq.training.train.resume` judges it."""
 
 
@@ -53,8 +63,10 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
         elif name == "out":
             has, same = folder, Path(value).resolve() == folder.resolve()
         elif name == "dataset":
-            has = config.dataset
-            same = value == has or str(parse_name(value)) == has
+            value, has = with_options(value, given.get("data_dir"), given.get("augment")), config.dataset
+            same = value == has or _complete(value) == has
+        elif name in ("data_dir", "augment") and "dataset" in given:
+            continue  # a part of its name
         elif name in _KNOWN or name in _OF_NETWORK:
             has = _KNOWN[name](config) if name in _KNOWN else config.network_options.get(name)
             same = value == has

@@ -29,7 +29,7 @@ class Initialized:
     fresh: tuple[tuple[str, str], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"source": self.source, "taken": len(self.taken), "fresh": [name for name, _ in self.fresh]}
+        return {"source": str(Path(self.source).absolute()), "taken": len(self.taken), "fresh": [name for name, _ in self.fresh]}
 
     @property
     def summary(self) -> str:
@@ -41,13 +41,13 @@ class Initialized:
         return f"{len(self.taken)} of {total} layers with weights start from {self.source}; fresh: {', '.join(named + more)}"
 
 
-def initialize(model: keras.Model, source: str | Path, **options: Any) -> Initialized:
-    """Copy into ``model`` what fits of the model in a file (.h5, .keras or SavedModel); ``options`` go to `load_model`.
+def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> Initialized:
+    """Copy into ``model`` what fits of the model in a file (.h5, .keras or SavedModel); ``trust`` as in `load_model`.
 
     Raises:
         ElLarqError: the file cannot be loaded, or nothing in it fits.
     """
-    weights = _weights(load_model(source, **options))
+    weights = _weights(load_model(source, trust))
     taken, fresh = [], []
     for name, layer in _layers(model).items():
         own = layer.get_weights()

@@ -37,7 +37,7 @@ class Lock:
 
     def __init__(self, folder: Path):
         path = folder / NAME
-        self._file = open(path, "a+", encoding="ascii")  # noqa: SIM115 (it is open for as long as the lock is held)
+        self._file = open(path, "a+", encoding="ascii", errors="replace")  # noqa: SIM115 (it is open for as long as the lock is held)
         try:
             _lock(self._file)
         except OSError as error:

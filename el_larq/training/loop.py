@@ -36,6 +36,9 @@ SEARCH_BATCHES = 4
 # Saving may cost this share of the time at most, beside the states at the ends of epochs.
 _SHARE = 0.05
 
+# Room in a state for what is no array: names, and a line an epoch.
+_HEADER = 1 << 26
+
 
 class _StoppedError(Exception):
     pass
@@ -101,11 +104,17 @@ class Loop:
     def _sizes(self) -> dict[str, Any]:
         return {"steps_per_epoch": self.steps_per_epoch, "training_images": self.data.train_size}
 
+    def load(self, notify: Callable[[str], None]) -> State | None:
+        """The run's newest state that is whole; see `States.load`."""
+        size = sum(int(np.prod(variable.shape)) * variable.dtype.size for variable in self._variables.values())
+        return self.states.load(notify, size + _HEADER)
+
     def restore(self, state: State) -> None:
         """Go on from a state of the same training.
 
         Raises:
             ElLarqError: the data or the network are not those of the state.
+            KeyError, TypeError, ValueError, AttributeError: it is no state of a training.
         """
         for name, value in self._sizes().items():
             if state.facts[name] != value:
@@ -117,10 +126,16 @@ class Loop:
         here = {name: (tuple(variable.shape), variable.dtype.name) for name, variable in self._variables.items()}
         if here != {name: (array.shape, array.dtype.name) for name, array in state.arrays.items()}:
             raise ElLarqError(f"{self.run.folder} cannot go on: the network or the optimizer is not the one it was begun with")
+        step, records = state.step, list(state.facts["records"])
+        seconds, epoch_seconds = float(state.facts["seconds"]), float(state.facts["epoch_seconds"])
+        # At an epoch's end a state may be of before its record, and of after it.
+        if not 0 <= step <= self.total or len(records) not in (step // self.steps_per_epoch, (step - 1) // self.steps_per_epoch):
+            raise ValueError("no step of this training")
+        if not all(isinstance(record[name], (int, float)) for record in records for name in (*record, "epoch", "val_accuracy")):
+            raise ValueError("no records of epochs")
         for name, variable in self._variables.items():
             variable.assign(state.arrays[name])
-        self.step, self.records = state.step, list(state.facts["records"])
-        self.seconds, self.epoch_seconds = state.facts["seconds"], state.facts["epoch_seconds"]
+        self.step, self.records, self.seconds, self.epoch_seconds = step, records, seconds, epoch_seconds
 
     def save(self) -> None:
         """Save the state, unless it is no good: what is no number would be found again after every resume."""

@@ -19,10 +19,9 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
     failed = (folder / FAILURE).exists()
     if failed and learning_rate is None:
         raise ElLarqError(f"{folder} would fail again: {read_json(folder / FAILURE).get('message')}")
-    if not failed and learning_rate not in (None, config.recipe.get("learning_rate")):
-        raise UsageError(
-            f"{folder} has a learning rate of {config.recipe.get('learning_rate'):g}; only a run that failed takes another"
-        )
+    begun = recipe_of(config, folder).learning_rate
+    if not failed and learning_rate not in (None, begun):
+        raise UsageError(f"{folder} has a learning rate of {begun:g}; only a run that failed takes another")
 
 
 def tidy(folder: Path) -> None:

@@ -62,9 +62,11 @@ def write_state(path: Path, state: State) -> None:
     sync(path.parent)
 
 
-def read_state(path: Path) -> State:
-    """Raises DamagedError if the file cannot be read or is not what was written."""
+def read_state(path: Path, limit: int | None = None) -> State:
+    """A state of at most ``limit`` bytes. Raises DamagedError if the file cannot be read or is not what was written."""
     try:
+        if limit is not None and (size := path.stat().st_size) > limit:
+            raise DamagedError(f"{path} is damaged: a state of this training does not have {size:,} bytes")
         content = path.read_bytes()
     except OSError as error:
         raise DamagedError(f"cannot read {path}: {error.strerror or error}") from error
@@ -104,11 +106,11 @@ class States:
 
     def paths(self) -> list[Path]:
         """The newest first. Names go by the step: a clock may jump."""
-        return sorted(self.folder.glob("state-*.ckpt"), reverse=True)
+        return sorted((path for path in self.folder.glob("state-*.ckpt") if _step(path) is not None), key=_step, reverse=True)
 
     def kept_step(self) -> int | None:
         """The newest state's step."""
-        return next((int(path.stem.removeprefix("state-")) for path in self.paths()), None)
+        return next(map(_step, self.paths()), None)
 
     def save(self, state: State) -> None:
         """Keep a state, and the one before it.
@@ -124,11 +126,11 @@ class States:
             with contextlib.suppress(OSError):
                 old.unlink()
 
-    def load(self, notify: Callable[[str], None]) -> State | None:
+    def load(self, notify: Callable[[str], None], limit: int | None = None) -> State | None:
         """The newest state that is whole. Damaged ones are removed and named, one line each; None where nothing is left."""
         for path in self.paths():
             try:
-                return read_state(path)
+                return read_state(path, limit)
             except DamagedError as error:
                 notify(f"{error}; going back to the one before it, or to the start")
                 with contextlib.suppress(OSError):
@@ -139,6 +141,11 @@ class States:
         for path in self.paths():
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _step(path: Path) -> int | None:
+    number = path.stem.removeprefix("state-")
+    return int(number) if number.isdecimal() and number.isascii() else None
 
 
 def check_space(folder: Path, size: int) -> None:

@@ -20,7 +20,7 @@ from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.training import run as run_folder
-from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json
+from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
 from el_larq.training.initialize import initialize, prepared_alike
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
@@ -78,6 +78,7 @@ def train(
     network_options: dict[str, Any] | None = None,
     seed: int = 0,
     init_from: str | Path | None = None,
+    trust: bool = False,
     strict: bool = False,
     out: str | Path | None = None,
     console: Console | None = None,
@@ -98,6 +99,7 @@ def train(
             weights, interrupted or not; for that, TensorFlow is set to deterministic operations for the rest of the process.
         init_from: a model to start from, where its layers fit (see `el_larq.training.initialize`); data of one's own are
             then scaled as its card says.
+        trust: load that model with whatever code is in it (docs/safety.md).
         strict: an image that cannot be read ends the training; otherwise it is named, left out and counted.
         out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
         console: where a progress bar goes if it is a terminal.
@@ -124,7 +126,7 @@ def train(
     if init_from is not None:
         data = prepared_alike(data, init_from)
     model = _begin(network, own, resolved, data, width, network_options or {}, seed)
-    started = initialize(model, init_from) if init_from is not None else None
+    started = initialize(model, init_from, trust) if init_from is not None else None
     # Raises for a batch that is too large, before there is a folder.
     data.training_batches(settings.batch_size, settings.epochs, seed)
     config = TrainConfig(
@@ -170,6 +172,7 @@ def resume(
     *,
     dataset: Dataset | None = None,
     learning_rate: float | None = None,
+    trust: bool = False,
     console: Console | None = None,
     notify: Notify = _silent,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -181,6 +184,7 @@ def resume(
         folder: the run folder.
         dataset: needed where the run was given a Dataset that has no name of its own.
         learning_rate: another peak from here on, for a run that ended because its loss was not finite; else refused.
+        trust: of the model it started from, which is read again where no state was left; the run itself does not remember it.
         console, notify, checkpoint_seconds, checkpoint_steps: see `train`.
 
     Raises:
@@ -218,7 +222,7 @@ def resume(
             raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
         model = _begin(config.network, own, resolved, data, config.width, config.network_options, config.seed)
         every = (checkpoint_seconds, checkpoint_steps)
-        return _finish(run, model, data, recipe_of(config, folder), resolved, every, console, notify, resumed=True)
+        return _finish(run, model, data, recipe_of(config, folder), resolved, every, console, notify, resumed=True, trust=trust)
 
 
 def _resolve(method: str, link: str | None, placement: str | None, link_options: Any, method_options: Any) -> Method:
@@ -248,6 +252,7 @@ def _finish(
     console: Console | None,
     notify: Notify,
     resumed: bool,
+    trust: bool = False,
 ) -> Trained:
     """Train from the run's last state, or from the start, to the end, and write what a finished run leaves."""
     steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
@@ -272,13 +277,16 @@ def _finish(
             notify=notify,
         )
         if resumed:
-            if (state := loop.states.load(notify)) is not None:
+            if (state := loop.load(notify)) is not None:
                 try:
                     loop.restore(state)
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise damaged(loop.states.path(state.step)) from error
+                    raise damaged(loop.states.paths()[0]) from error  # damaged ones before it are gone
             elif run.config.init_from is not None:
-                initialize(model, run.config.init_from["source"])
+                source = run.config.init_from.get("source")
+                if not isinstance(source, str):
+                    raise damaged(run.folder / CONFIG)
+                initialize(model, source, trust)
             notify(f"going on with {run.folder} at step {loop.step} of {loop.total}")
             if differences := record_resume(run, loop.step):
                 notify(f"not the machine it began on, so the weights may differ in rounding: {', '.join(differences)}")
@@ -298,7 +306,7 @@ def _finish(
 def _finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained:
     from el_larq.models.load import load_model
 
-    result = read_json(folder / RESULT)
+    result = read_result(folder)
     tidy(folder)
     notify(f"{folder} is finished")
     if is_own(config.network) and (folder / OWN_SOURCE).is_file():

@@ -88,8 +88,26 @@ def test_options_that_contradict_the_run_are_refused(
 
 
 def test_options_that_repeat_the_run_are_taken(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    repeated = ["--epochs", 2, "--batch-size", 64, "--dataset", "digits", "--seed", 0, "-o", old]
+    repeated = ["--epochs", 2, "--batch-size", 64, "--dataset", "digits", "--seed", 0, "-o", old, "--trust"]
     assert _call(capsys, "train", "--resume", old, *repeated)[0] == 0
+
+
+def test_a_data_set_is_repeated_as_it_was_named(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _change(old / "config.json", dataset=f"cifar10@{tmp_path},augment=none")
+    repeated = ["--dataset", "cifar10", "--data-dir", tmp_path, "--augment"]
+    assert _call(capsys, "train", "--resume", old, *repeated, "none")[0] == 0
+    status, _, err = _call(capsys, "train", "--resume", old, *repeated, "crop")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"--dataset cifar10@{tmp_path},augment=crop contradicts {old}" in err
+    assert "--augment does not go with --resume" in _call(capsys, "train", "--resume", old, "--augment", "none")[2]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"accuracy": "good", "seconds": 1}'])
+def test_a_damaged_result_is_named(old: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (old / "result.json").write_text(content)
+    status, out, err = _call(capsys, "train", "--resume", old)
+    assert (status, out) == (1, "")
+    assert err == (f"el-larq: {old / 'result.json'} is damaged; take it from a backup, or train again into another folder\n")
 
 
 def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

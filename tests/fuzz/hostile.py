@@ -509,6 +509,13 @@ def _states(seeds: Path, _data: Path, folder: Path) -> Made:
         (path / "checkpoints").mkdir()
         (path / "checkpoints" / "state-000000001.ckpt").write_bytes(content)
         yield "resume", path.name, path
+    path = folder / "resume-state-huge"
+    shutil.copytree(seeds / "unfinished", path)
+    (path / "checkpoints").mkdir()
+    with open(path / "checkpoints" / "state-000000001.ckpt", "wb") as file:
+        file.truncate(2**35)  # which takes no place on the disk
+    (path / "checkpoints" / "state-of-mine.ckpt").touch()
+    yield "resume", path.name, path
 
 
 # What the corpus has found: each of these once led a command astray.

@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -21,7 +23,7 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.training import loop, train
 from el_larq.training.config import FAILURE, read_config
 from el_larq.training.progress import LiveProgress
-from el_larq.training.state import States, read_state
+from el_larq.training.state import States, read_state, write_state
 from el_larq.training.stopping import Interrupted
 from el_larq.training.train import Trained, resume
 
@@ -331,6 +333,14 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(stopped: Path, digits:
         resume(stopped, dataset=replace(digits, version=2))
     with pytest.raises(UsageError, match=r"has a learning rate of 0\.01; only a run that failed takes another"):
         resume(stopped, dataset=digits, learning_rate=0.5)
+    path = stopped / "checkpoints" / "state-000000006.ckpt"
+    whole, content = read_state(path), path.read_bytes()
+    for change in ({"step": 13}, {"step": -1}, {"step": "6"}, {"records": []}, {"records": [{"epoch": 1}]}, {"seconds": "x"}):
+        facts = whole.facts | {name: value for name, value in change.items() if name != "step"}
+        write_state(path, replace(whole, step=change.get("step", 6), facts=facts))  # with a sound checksum
+        with pytest.raises(ElLarqError, match=rf"{path} is damaged"):
+            resume(stopped, dataset=digits)
+    path.write_bytes(content)
     (stopped / "network.py").write_text(DROPOUT)
     with pytest.raises(ElLarqError, match="the network or the optimizer is not the one it was begun with"):
         resume(stopped, dataset=digits)
@@ -379,6 +389,40 @@ def test_a_full_disk_ends_in_one_line_and_a_resume_mends_it(
         assert_same(resume(disk / "run", dataset=digits), undisturbed)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_folder_that_cannot_be_written_any_more_is_one_line(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr(
+        LiveProgress, "step", lambda _bar, at, _logs: at == 2 and monkeypatch.setattr(os, "access", lambda *_: False)
+    )
+    with pytest.raises(ElLarqError) as caught:
+        start(folder, checkpoint_steps=1)
+    path = folder / "checkpoints"
+    assert str(caught.value) == (
+        f"cannot write {path / 'state-000000002.ckpt'}: the folder {path} is not writable; step 1 is kept, "
+        f"when that is mended: el-larq train --resume {folder}"
+    )
+
+
+def test_a_state_is_saved_each_minute_and_less_often_where_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the clock on the wall says."""
+    now = [1000.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop.time, "time", lambda: -now[0])
+    begun: Any = SimpleNamespace(every_steps=None, every_seconds=60.0, step=7, _saved_at=1000.0, _save_cost=0.5)
+
+    def due_after(seconds: float) -> bool:
+        now[0] = 1000.0 + seconds
+        return loop.Loop._is_due.__get__(begun)
+
+    assert not due_after(59)
+    assert due_after(61)
+    begun._save_cost = 10.0  # a twentieth of the time at most
+    assert not due_after(199)
+    assert due_after(201)
+    begun.every_steps = 7
+    assert due_after(0)
 
 
 def test_a_run_folder_that_vanishes_is_one_line(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from el_larq.errors import ElLarqError
@@ -13,6 +14,7 @@ from el_larq.training import run as run_module
 from el_larq.training.config import TrainConfig, read_config
 from el_larq.training.lock import Lock
 from el_larq.training.run import create, open_run
+from el_larq.training.state import State, States
 
 CONFIG = TrainConfig(
     network="n",
@@ -135,6 +137,61 @@ def test_a_lock_survives_what_the_file_says(tmp_path: Path) -> None:
         Lock(tmp_path)
     lock.release()
     Lock(tmp_path).release()
+
+
+def test_a_lock_file_of_any_content_does(tmp_path: Path) -> None:
+    with create(tmp_path / "run", CONFIG):
+        (tmp_path / "run" / ".lock").write_bytes(b"\xff\x00")
+        with pytest.raises(ElLarqError, match="is in use by another process"):
+            open_run(tmp_path / "run")
+
+
+def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        create(disk / "run", CONFIG).__exit__(None, None, None)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(ElLarqError) as caught:
+            open_run(disk / "run")
+        assert str(caught.value) == f"cannot go on with {disk / 'run'}: Read-only file system"
+        with pytest.raises(ElLarqError) as caught:
+            create(disk / "other", CONFIG)
+        assert str(caught.value) == f"cannot write a run to {disk / 'other'}: Read-only file system"
+        assert [path.name for path in disk.iterdir()] == ["run"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+# --- States ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_jumps_back_does_not_make_an_old_state_the_newest(tmp_path: Path) -> None:
+    states = States(tmp_path)
+    for step, time in ((9, 3e9), (10, 1e9), (11, 2e9)):
+        states.save(State(step, {}, {"a": np.array([step])}))
+        os.utime(states.path(step), (time, time))
+    (tmp_path / "state-of-mine.ckpt").touch()  # is none of ours
+    assert [path.name for path in states.paths()] == ["state-000000011.ckpt", "state-000000010.ckpt"]
+    assert states.kept_step() == 11
+    found = states.load(pytest.fail)
+    assert found is not None
+    assert found.step == 11
+
+
+def test_a_state_that_claims_more_than_the_training_has_is_not_read(tmp_path: Path) -> None:
+    states, said = States(tmp_path), []
+    states.save(State(1, {}, {"a": np.zeros(4)}))
+    with open(states.path(2), "wb") as file:
+        file.truncate(2**40)  # which takes no place on the disk
+    found = states.load(said.append, 2**20)
+    assert found is not None
+    assert found.step == 1
+    assert len(said) == 1
+    assert said[0].startswith(f"{states.path(2)} is damaged: a state of this training does not have 1,099,511,627,776 bytes")
 
 
 # --- What is no run -------------------------------------------------------------------------------------------------------
