@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
+from el_larq.cli.main import main
 from el_larq.data.augmentation import Augmentation
 from el_larq.data.encoded import Encoded
 from el_larq.data.indexed import Indexed
@@ -71,6 +72,31 @@ def test_a_model_of_which_nothing_fits_is_refused(source: Path, one_line: Callab
     assert "layers with weights fits the network" in one_line(caught.value)
     with pytest.raises(ElLarqError, match="no such file"):
         initialize(other, source / "none.h5")
+
+
+def test_a_model_that_holds_code_is_taken_only_where_it_is_trusted(source: Path, tmp_path: Path) -> None:
+    whole: Any = keras.models.load_model(source / "model.keras", compile=False)
+    save_model(tmp_path, keras.Model(whole.inputs, keras.layers.Lambda(lambda x: x * 1.0)(whole.outputs[0])), {})
+    with pytest.raises(ElLarqError, match="holds a Lambda layer, which is code"):
+        initialize(network(10), tmp_path / "model.h5")
+    assert initialize(network(10), tmp_path / "model.h5", trust=True).fresh == ()
+
+
+def test_trust_and_import_are_options_of_the_command(
+    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[bool] = []
+
+    def fake(*_: Any, trust: bool, **__: Any) -> None:
+        given.append(trust)
+        raise ElLarqError("enough")
+
+    monkeypatch.setattr("el_larq.training.train.train", fake)
+    for options in ([], ["--trust"], ["--import", "json"], ["--import", "no_such_module"]):
+        with pytest.raises(SystemExit):
+            main(["train", "resnet26", "--init-from", str(source / "model.h5"), *options])
+    assert given == [False, True, False]
+    assert "cannot import module 'no_such_module'" in capsys.readouterr().err
 
 
 def test_layers_of_models_inside_a_model_are_found(tmp_path: Path) -> None:

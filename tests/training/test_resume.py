@@ -283,6 +283,19 @@ def test_a_state_that_is_not_finite_is_not_kept(start: Any, tmp_path: Path, monk
         assert read_state(path).is_finite
 
 
+def test_a_run_that_an_earlier_version_began_goes_on(data_folder: Path, tmp_path: Path) -> None:
+    """One of schema 2, killed after six of eight steps by the version that introduced states."""
+    begun, folder = data_folder / "run_schema2", tmp_path / "run"
+    shutil.copytree(begun, folder)
+    notices: list[str] = []
+    trained = resume(folder, notify=notices.append)
+    assert notices[0] == f"going on with {folder} at step 6 of 8"
+    before, after = [(path / "metrics.jsonl").read_text().splitlines() for path in (begun, folder)]
+    assert before == after[:1]
+    assert json.loads(after[1])["step"] == 8
+    assert trained.accuracy == json.loads(after[1])["val_accuracy"]
+
+
 # --- Damage, and what does not fit ----------------------------------------------------------------------------------------
 
 
