@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import damage
-import flatbuffers
 import h5py
 import numpy as np
+from hostile_flatbuffer import doubling_options, flatbuffer
 
 MODULE = "module_of_a_stranger"
 CANARY = "EXECUTED"
@@ -355,7 +355,7 @@ def _flatbuffers(_seeds: Path, data: Path, folder: Path) -> Made:
         "long-shape": flatbuffer(shape=[2**31 - 1] * 100_000),
         "huge-shape": flatbuffer(shape=[2**31 - 1] * 6),
         "many-operators": flatbuffer(operators=200_000),
-        "options-that-double": flatbuffer(options=_doubling_options()),
+        "options-that-double": flatbuffer(options=doubling_options()),
         "options-of-itself": flatbuffer(options=bytes([1, 0, 0x28, 0, 0x28, 1])),
         "many-outputs": flatbuffer(tensors=9_000, operators=9_000),
         "identifier-only": b"\x08\0\0\0TFL3",
@@ -365,60 +365,6 @@ def _flatbuffers(_seeds: Path, data: Path, folder: Path) -> Made:
         path = folder / f"tflite-{name}.tflite"
         path.write_bytes(content)
         yield "tflite", path.stem, path
-
-
-def _doubling_options() -> bytes:
-    """A FlexBuffers vector whose two items are the same vector, forty times over: 2^40 items when it is unpacked."""
-    content, vector = bytearray([2, 1, 1, 0x04, 0x04]), 10 << 2
-    for _ in range(40):
-        # Size, two offsets back to where the items of the vector before begin, two types.
-        start = len(content)
-        content += bytes([2, start + 1 - (start - 4), start + 2 - (start - 4), vector, vector])
-    end = len(content)
-    return bytes(content + bytes([end - (end - 4), vector, 1]))
-
-
-def flatbuffer(
-    *,
-    tensors: int = 2,
-    operators: int = 1,
-    buffers: int = 1,
-    buffer: bytes = b"",
-    shape: list[int] | None = None,
-    options: bytes = b"",
-) -> bytes:
-    """A .tflite whose vectors of tables all name the same table again and again."""
-    builder = flatbuffers.Builder(1 << 16)
-
-    def numbers(values: list[int]) -> int:
-        builder.StartVector(4, len(values), 4)
-        for value in reversed(values):
-            builder.PrependInt32(value)
-        return builder.EndVector()
-
-    def offsets(offset: int, count: int) -> int:
-        builder.StartVector(4, count, 4)
-        for _ in range(count):
-            builder.PrependUOffsetTRelative(offset)
-        return builder.EndVector()
-
-    def table(fields: int, *values: tuple[int, int]) -> int:
-        builder.StartObject(fields)
-        for slot, offset in values:
-            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
-        return builder.EndObject()
-
-    content = builder.CreateByteVector(buffer or b"\0")
-    held = offsets(table(1, (0, content)), buffers)
-    name = builder.CreateString("Custom")
-    code = offsets(table(4, (1, name)), 1)
-    tensor = offsets(table(8, (0, numbers(shape or [1, 4])), (3, builder.CreateString("tensor"))), tensors)
-    custom = builder.CreateByteVector(options) if options else 0
-    operator = table(9, (1, numbers([0])), (2, numbers([min(1, tensors - 1)])), *(((5, custom),) if custom else ()))
-    graph = table(5, (0, tensor), (1, numbers([0])), (2, numbers([tensors - 1])), (3, offsets(operator, operators)))
-    root = table(8, (1, code), (2, offsets(graph, 1)), (4, held))
-    builder.Finish(root, file_identifier=b"TFL3")
-    return bytes(builder.Output())
 
 
 # Images and run folders.

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hostile
 import pytest
+from hostile_flatbuffer import doubling_options, flatbuffer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -58,18 +58,18 @@ def test_a_tflite_with_any_bytes(changes: list[tuple[int, int]], end: int) -> No
 @quick
 @given(st.binary(max_size=200))
 def test_custom_options_of_any_bytes(options: bytes) -> None:
-    graph = _or_named(lambda: tflite.parse(hostile.flatbuffer(options=options), "a.tflite"), "a.tflite")
+    graph = _or_named(lambda: tflite.parse(flatbuffer(options=options), "a.tflite"), "a.tflite")
     if graph is not None:
         assert all(isinstance(value, (bool, int, float, str)) for value in graph.operators[0].options.values())
 
 
 def test_work_grows_with_the_size_of_the_file_and_not_with_what_it_claims() -> None:
     with pytest.raises(ElLarqError, match="its parts overlap"):
-        tflite.parse(hostile.flatbuffer(buffers=1000, buffer=bytes(100_000)), "a.tflite")
-    assert len(tflite.parse(hostile.flatbuffer(buffers=2, buffer=bytes(100_000)), "a.tflite").tensors) == 2
+        tflite.parse(flatbuffer(buffers=1000, buffer=bytes(100_000)), "a.tflite")
+    assert len(tflite.parse(flatbuffer(buffers=2, buffer=bytes(100_000)), "a.tflite").tensors) == 2
     with pytest.raises(ElLarqError, match=r"more than 10,000 operators"):
-        tflite.parse(hostile.flatbuffer(operators=10_001), "a.tflite")
-    assert tflite.parse(hostile.flatbuffer(options=hostile._doubling_options()), "a.tflite").operators[0].options == {}
+        tflite.parse(flatbuffer(operators=10_001), "a.tflite")
+    assert tflite.parse(flatbuffer(options=doubling_options()), "a.tflite").operators[0].options == {}
 
 
 @quick
