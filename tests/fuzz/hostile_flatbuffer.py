@@ -1,6 +1,40 @@
 """Flatbuffers made to do harm: small files whose tables, read one by one, are beyond all memory."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import flatbuffers
+
+CRASHES = {
+    "binpool": ((1491, 30), (1987, 188), (191, 171), (849, 168)),
+    "t1": ((395, 19), (350, 241), (410, 78)),
+}
+"""Bytes of tests/data/*.tflite that crash LCE's interpreter, though every offset in the file is sound: position and value."""
+
+
+def flatbuffer_files(_seeds: Path, data: Path, folder: Path) -> Iterator[tuple[str, str, Path]]:
+    for stem, changes in CRASHES.items():
+        content = (data / f"{stem}.tflite").read_bytes()
+        for position, value in changes:
+            path = folder / f"tflite-crash-{stem}-{position}.tflite"
+            path.write_bytes(content[:position] + bytes([value]) + content[position + 1 :])
+            yield "tflite", path.stem, path
+    made = {
+        "shared-buffers": flatbuffer(buffers=50_000, buffer=bytes(1 << 20)),
+        "shared-tensors": flatbuffer(tensors=50_000, shape=[1] * 12),
+        "long-shape": flatbuffer(shape=[2**31 - 1] * 100_000),
+        "huge-shape": flatbuffer(shape=[2**31 - 1] * 6),
+        "many-operators": flatbuffer(operators=200_000),
+        "options-that-double": flatbuffer(options=doubling_options()),
+        "options-of-itself": flatbuffer(options=bytes([1, 0, 0x28, 0, 0x28, 1])),
+        "many-outputs": flatbuffer(tensors=9_000, operators=9_000),
+        "identifier-only": b"\x08\0\0\0TFL3",
+        "negative-root": b"\xff\xff\xff\xffTFL3" + bytes(64),
+    }
+    for name, content in made.items():
+        path = folder / f"tflite-{name}.tflite"
+        path.write_bytes(content)
+        yield "tflite", path.stem, path
 
 
 def doubling_options() -> bytes:
