@@ -7,43 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.data.augmentation import Augmentation
-from el_larq.data.dataset import Dataset, View
+from el_larq.data.dataset import View
 from el_larq.data.encoded import Encoded
 from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.stored import Stored
 
 TEST_CACHE_BYTES = 1 << 28
 """Test images are the same each time; up to so many bytes, resized, they are kept."""
 
 
 @dataclass(frozen=True)
-class Indexed(Dataset):
-    """Decodes and augments a batch at a time in TensorFlow's threads; Pillow lets go of Python's lock while it works.
-
-    short_name: for folders. contents: what the data are, as a hash or a version.
-    """
+class Indexed(Stored):
+    """Decodes and augments a batch at a time in TensorFlow's threads; Pillow lets go of Python's lock while it works."""
 
     train: Encoded
     test: Encoded
-    augmentation: Augmentation
-    short_name: str
-    contents: str
-
-    @property
-    def train_size(self) -> int:
-        return len(self.train)
-
-    @property
-    def test_size(self) -> int:
-        return len(self.test)
-
-    @property
-    def slug(self) -> str:
-        return self.short_name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.contents
 
     @property
     def skipped(self) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 folder says what it holds. The first part imports no TensorFlow.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,25 +85,22 @@ def load(
         ElLarqError: not there, or damaged.
     """
     name, folder = find(name)
-    builder = _builder(folder, name)
-    image, label = _keys(builder, name)
-    train, test = _splits(builder, name, _parse(image, label))
+    with _readable(folder, name):
+        builder = _builder(folder)
+        image, label = _keys(builder, name)
+        train, test = _splits(builder, name, _parse(image, label))
     unreadable = Unreadable(strict, notify)
     feature = builder.info.features[image]
     names = tuple(builder.info.features[label].names)
     contents = f"{name.base} {folder.name}: {len(train)} + {len(test)} images, {train.bytes + test.bytes} bytes"
     slug = name.base if name.kind == "standard" else f"tfds-{name.base}"
-    try:
+    with _readable(folder, name):
         if train.bytes + test.bytes > MEMORY_BYTES:
             sample = [content for _, _, content, _ in train.read().take(looks.SAMPLE).as_numpy_iterator()]
             how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
             vary = _augmentation(name, feature.shape, how)
             return Streaming(str(name), 1, names, how, train, test, vary, slug, contents, unreadable)
         parts = [_in_memory(records) for records in (train, test)]
-    except ElLarqError:
-        raise
-    except Exception as error:  # TensorFlow's readers raise nearly every kind of error for damage
-        raise ElLarqError(f"{name}: {folder} cannot be read: {summarize(error)}; prepare it again") from error
     sample = [parts[0][0][index] for index in looks.spread(len(train))]
     how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
     cache = Cache()
@@ -117,13 +115,20 @@ def load(
     return Indexed(str(name), 1, names, how, splits[0], splits[1], _augmentation(name, feature.shape, how), slug, contents)
 
 
-def _builder(folder: Path, name: Name) -> Any:
+@contextlib.contextmanager
+def _readable(folder: Path, name: Name) -> Iterator[None]:
+    try:
+        yield
+    except ElLarqError:
+        raise
+    except Exception as error:  # TFDS and TensorFlow's readers raise nearly every kind of error for damage
+        raise ElLarqError(f"{name}: {folder} cannot be read: {summarize(error)}; prepare it again") from error
+
+
+def _builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
-    try:
-        return tfds.builder_from_directory(folder)
-    except Exception as error:
-        raise ElLarqError(f"{name}: {folder} cannot be read: {summarize(error)}; prepare it again") from error
+    return tfds.builder_from_directory(folder)
 
 
 def _keys(builder: Any, name: Name) -> tuple[str, str]:

@@ -60,6 +60,7 @@ def _tiles(images: np.ndarray, names: list[str]) -> Image.Image:
         left, top = _GAP + number % columns * cell_width, _GAP + number // columns * cell_height
         tile = Image.fromarray(image[..., 0] if channels == 1 else image).convert("RGB")
         sheet.paste(tile.resize((width, height), Image.Resampling.NEAREST), (left, top))
+        name = " ".join(name.split())  # Pillow measures single lines only
         while name and pen.textlength(name) > width:
             name = name[:-1]
         pen.text((left, top + height + 1), name, fill=(0, 0, 0))

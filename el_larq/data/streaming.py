@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from el_larq.data.augmentation import Augmentation
-from el_larq.data.dataset import ALONE, Dataset, Shard, View
+from el_larq.data.dataset import ALONE, Shard, View
 from el_larq.data.encoded import Unreadable
 from el_larq.data.indexed import in_threads
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.errors import ElLarqError
+from el_larq.data.stored import Stored
+from el_larq.errors import ElLarqError, summarize
 
 FILES_AT_ONCE = 16
 BLOCK = 16
@@ -66,6 +66,17 @@ class Records:
     def chunk(self) -> int:
         return max(1, min(CHUNK_IMAGES, int(CHUNK_BYTES * len(self) / max(self.bytes, 1))))
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around whatever reads the files: TensorFlow's errors about damaged, short and vanished ones become one clear line."""
+        from tensorflow import errors
+
+        try:
+            yield
+        except (errors.DataLossError, errors.NotFoundError, errors.OutOfRangeError, errors.PermissionDeniedError) as error:
+            folder = os.path.dirname(self.pieces[0].file)
+            raise ElLarqError(f"{folder}: its files cannot be read: {summarize(error)}; prepare the data set again") from error
+
     def read(self, pieces: tuple[Piece, ...] | None = None, key: Any = None) -> Any:
         """A tf.data.Dataset of (file, number in it, encoded image, label): in order, or shuffled by a key of two integers."""
         import tensorflow as tf
@@ -97,31 +108,12 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Streaming(Dataset):
-    """short_name: for folders. contents: what the data are, as a hash or a version."""
+class Streaming(Stored):
+    """Reads TFRecord files as they are needed; decodes and augments a batch at a time, as `Indexed` does."""
 
     train: Records
     test: Records
-    augmentation: Augmentation
-    short_name: str
-    contents: str
     unreadable: Unreadable
-
-    @property
-    def train_size(self) -> int:
-        return len(self.train)
-
-    @property
-    def test_size(self) -> int:
-        return len(self.test)
-
-    @property
-    def slug(self) -> str:
-        return self.short_name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.contents
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -132,7 +124,7 @@ class Streaming(Dataset):
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        with self.unreadable.translated():
+        with self.unreadable.translated(), self.train.reading():
             yield
 
     def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
@@ -229,8 +221,9 @@ class StreamView:
 
     def _next(self) -> tuple[bytes, int, bytes]:
         wanted = self._index[len(self._labels)]
-        for at, (file, number, image, label) in self._examples:
-            if at == wanted:
-                self._labels.append(int(label))
-                return file, number, image
+        with self._records.reading():
+            for at, (file, number, image, label) in self._examples:
+                if at == wanted:
+                    self._labels.append(int(label))
+                    return file, number, image
         raise ElLarqError(f"a file of the data set is shorter than it says: image {wanted} of {len(self._records)} is missing")

@@ -106,7 +106,7 @@ class Loop:
 
     def load(self, notify: Callable[[str], None]) -> State | None:
         """The run's newest state that is whole; see `States.load`."""
-        size = sum(int(np.prod(variable.shape)) * variable.dtype.size for variable in self._variables.values())
+        size = sum((variable.shape.num_elements() or 0) * variable.dtype.size for variable in self._variables.values())
         return self.states.load(notify, size + _HEADER)
 
     def restore(self, state: State) -> None:

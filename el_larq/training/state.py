@@ -106,7 +106,8 @@ class States:
 
     def paths(self) -> list[Path]:
         """The newest first. Names go by the step: a clock may jump."""
-        return sorted((path for path in self.folder.glob("state-*.ckpt") if _step(path) is not None), key=_step, reverse=True)
+        found = {step: path for path in self.folder.glob("state-*.ckpt") if (step := _step(path)) is not None}
+        return [found[step] for step in sorted(found, reverse=True)]
 
     def kept_step(self) -> int | None:
         """The newest state's step."""

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -176,8 +177,6 @@ def error_of(name: str) -> str:
 
 
 def test_a_damaged_set_is_one_line(tfds_dir: Path, tmp_path: Path, one_line: Callable[..., str]) -> None:
-    import shutil
-
     shutil.copytree(tfds_dir / "my_set", tmp_path / "my_set")
     file = next(tmp_path.rglob("*.tfrecord*"))
     file.write_bytes(file.read_bytes()[:-500])
@@ -246,6 +245,34 @@ def test_an_image_of_a_stream_that_cannot_be_read_is_named(
     with pytest.raises(ElLarqError) as caught, strict.reading():
         batches(strict, 8, 1, seed=0)
     assert one_line(caught.value) == "cifar10-train.tfrecord-00000-of-00001[7]: damaged"
+
+
+@pytest.mark.parametrize("how", ["damaged", "short", "gone"])
+def test_a_stream_whose_files_are_lost_meanwhile_is_one_line(
+    tfds_dir: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch, one_line: Callable[..., str]
+) -> None:
+    shutil.copytree(tfds_dir / "my_set", tmp_path / "my_set")
+    monkeypatch.setattr(prepared, "MEMORY_BYTES", 0)
+    data = load_dataset(f"tfds:my_set@{tmp_path}", 16)
+    assert isinstance(data, Streaming)
+    file = next(tmp_path.rglob("*.tfrecord*"))
+    if how == "gone":
+        file.unlink()
+    else:
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2] if how == "damaged" else b"")
+
+    def read() -> None:
+        batches = iter(data.training_batches(4, 1, seed=0))
+        for _ in range(data.steps_per_epoch(4)):
+            batches.get_next()  # as a training step does, where nothing raises StopIteration
+
+    with pytest.raises(ElLarqError) as caught, data.reading():
+        read()
+    assert one_line(caught.value).startswith(f"{file.parent}: its files cannot be read: ")
+    with pytest.raises(ElLarqError) as caught:
+        data.test_view(np.array([2]))[0:1]
+    assert str(file.parent) in str(caught.value) or "is shorter than it says" in one_line(caught.value)
 
 
 def failing(open_: Callable[..., Any]) -> Callable[..., Any]:
