@@ -25,7 +25,7 @@ from el_larq.training.config import FAILURE
 from el_larq.training.determinism import make_deterministic
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
-from el_larq.training.run import Run, append_line, write_lines
+from el_larq.training.run import Run, write_lines
 from el_larq.training.state import State, States, check_space
 from el_larq.training.stopping import Interrupted, Stop
 from el_larq.training.tensorboard import TensorBoard
@@ -143,7 +143,7 @@ class Loop:
         state = self.state()
         if not state.is_finite:
             raise self._failed("state of the training", "not finite")
-        with self._writing():
+        with self.writing():
             self.states.save(state)
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - begin
@@ -164,7 +164,7 @@ class Loop:
             ElLarqError: a loss is not finite, or the run folder cannot be written.
         """
         make_deterministic()
-        with self._writing():
+        with self.writing():
             write_lines(self.run.metrics, self.records)
             self._tensorboard = TensorBoard(self.run.folder / "tensorboard", self.records)
         self.progress.start(self.step)
@@ -224,10 +224,10 @@ class Loop:
         }
         accuracy = record.get("val_accuracy", -math.inf)
         best = max((known.get("val_accuracy", -math.inf) for known in self.records), default=-math.inf)
-        with self._writing():
+        with self.writing():
             for name in ["last", "best"] if accuracy > best else ["last"]:
                 self._save_weights(name)
-            append_line(self.run.metrics, record)
+            write_lines(self.run.metrics, [*self.records, record])
             self._tensorboard.add(record)
         self.records.append(record)
         self.progress.validated(accuracy)
@@ -295,7 +295,7 @@ class Loop:
         return ElLarqError(message)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """What cannot be written ends the run with the cause, and with how to go on when that is mended."""
         try:
             yield

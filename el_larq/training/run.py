@@ -229,10 +229,5 @@ def record_resume(run: Run, step: int) -> list[str]:
 
 
 def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    """metrics.jsonl anew."""
+    """metrics.jsonl, whole: a reader finds no half line."""
     write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")

@@ -292,13 +292,15 @@ def _finish(
                 notify(f"not the machine it began on, so the weights may differ in rounding: {', '.join(differences)}")
         loop.train()
         accuracy = loop.records[-1]["val_accuracy"]
-        save_model(run.folder, model, make_card(run.config, data, accuracy))
+        with loop.writing():
+            save_model(run.folder, model, make_card(run.config, data, accuracy))
         seconds = loop.elapsed
         best = max(record["val_accuracy"] for record in loop.records)
         result = {"accuracy": accuracy, "best_accuracy": best, "seconds": round(seconds, 1)}
         if data.skipped:
             result["skipped_images"] = len(data.skipped)
-        write_json(run.folder / RESULT, result)
+        with loop.writing():
+            write_json(run.folder / RESULT, result)
         loop.states.remove()
     return Trained(run.folder, model, accuracy, seconds)
 

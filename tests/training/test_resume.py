@@ -108,7 +108,7 @@ def _scalars(folder: Path) -> list[tuple[str, str, int, bytes]]:
     ("owner", "name", "call", "after"),
     [
         (States, "save", 1, False),  # before the first state
-        (loop, "append_line", 1, False),  # between the weights of an epoch and its line
+        (loop, "write_lines", 2, False),  # between the weights of an epoch and its line
         (States, "save", 3, False),  # between an epoch's line and its state
         (train, "save_model", 1, True),  # between the model and the result
         (States, "remove", 1, False),  # after the result
