@@ -6,6 +6,7 @@ Keras will look it up, and nothing is built before all of them are known to be l
 other modules count once Python code has registered them (``keras.utils.register_keras_serializable``), which no file can do.
 """
 
+import builtins
 import functools
 import inspect
 import sys
@@ -144,7 +145,8 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
                     f"{source}: names {module}.{name}, which is no layer or part of one; {_remedy('save it without')}"
                 )
         found = found or any(known is not None for known in in_module)
-    if not found and not (traced and module != "builtins"):
+    pythons = module == "builtins" and any(hasattr(builtins, other) for other in names)  # which Keras finds there
+    if not found and (pythons or not traced):
         what = "function" if name == "function" else "layer or object"
         shown = min(names) if names else name
         raise ElLarqError(f"{source}: unknown {what} {shown!r}; name the module that registers it with --import MODULE")

@@ -134,6 +134,8 @@ def ours(shape: Any, dtype: Any = None) -> Any:
 
 def test_a_foreign_class_in_a_saved_model_comes_from_its_graph_but_never_from_a_module() -> None:
     check_config([{"class_name": "Ours", "config": {}}], "a file", traced=True)
+    function = {"class_name": "function", "config": "theirs", "module": "builtins", "registered_name": "function"}
+    check_config([{"activation": function}], "a file", traced=True)
     with pytest.raises(ElLarqError, match="module ours"):
         check_config([{"class_name": "Ours", "module": "ours", "config": {}}], "a file", traced=True)
 
