@@ -13,7 +13,8 @@ from el_larq.models.registry import NETWORKS
 def _call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int | str | None, str, str]:
     with pytest.raises(SystemExit) as caught:
         main(list(arguments))
-    return caught.value.code, *capsys.readouterr()
+    printed = capsys.readouterr()
+    return caught.value.code, printed.out, printed.err
 
 
 def test_each_method_has_its_paper_and_whose_figure_it_is(capsys: pytest.CaptureFixture[str]) -> None:
