@@ -114,6 +114,17 @@ def check_saving(model: Any, folder: Path, x: np.ndarray) -> Path:
     return paths[-1]
 
 
+def units_network(method: Method, *convs: Conv) -> Any:
+    """(N, 6, 6, 1) to 10 logits: a real-valued stem of 32 channels, these units, pooling, a dense layer. Seeded."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 1), name="image")
+    x: Any = keras.layers.Conv2D(32, 3, padding="same", name="stem")(image)
+    for conv in convs:
+        x = method.unit(x, conv)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="tested")
+
+
 def convert_units(
     folder: Path,
     units: Iterable[tuple[Method, Conv]],

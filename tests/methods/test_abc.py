@@ -1,13 +1,11 @@
 """ABC-Net against its formulas, and its M x N convolutions in a .tflite."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras as keras
-from reference import check_saving, convolve, convolve_depthwise, make_unit, sign, values
+from reference import check_saving, convolve, convolve_depthwise, make_unit, sign, units_network, values
 
 import el_larq
 from el_larq.converters.job import Options
@@ -98,14 +96,8 @@ def test_options():
 
 
 def test_it_converts_to_as_many_convolutions(tmp_path: Path):
-    keras.utils.set_random_seed(0)
     method = get_method("abc", "elastic", {"bases": 3, "shifts": 2})
-    image = keras.Input((6, 6, 1), name="image")
-    x: Any = keras.layers.Conv2D(32, 3, padding="same", name="stem")(image)
-    x = method.unit(x, Conv("a", 64, 3, 2))
-    x = method.unit(x, Conv("b", 64, 1, groups=2))
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    model: Any = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="tested")
+    model = units_network(method, Conv("a", 64, 3, 2), Conv("b", 64, 1, groups=2))
     for number, name in enumerate(("a_conv", "b_group1_conv", "b_group2_conv")):
         model.get_layer(name).beta.assign([0.7, -0.2 * (number + 1)])  # of either sign
     model(values(8, 6, 6, 1), training=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from reference import check_saving, convolve, make_unit, normalize, randomize_norm, sign, values
+from reference import check_saving, convolve, make_unit, normalize, randomize_norm, sign, units_network, values
 
 import el_larq
 from el_larq.converters.job import Options
@@ -105,14 +105,8 @@ def test_options():
 
 @pytest.mark.parametrize(("placement", "skip"), [("after_norm", ()), ("before_norm", ()), ("after_norm", ("fold",))])
 def test_corrections_survive_the_conversion(tmp_path: Path, placement: str, skip: tuple[str, ...]):
-    keras.utils.set_random_seed(0)
     method = get_method("cibcnn", "elastic").with_placement(placement)
-    image = keras.Input((6, 6, 1), name="image")
-    x: Any = keras.layers.Conv2D(32, 3, padding="same", name="stem")(image)
-    for conv in (Conv("a", 32, 3), Conv("b", 64, 1), Conv("c", 32, 3, 2)):
-        x = method.unit(x, conv)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    model: Any = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="tested")
+    model = units_network(method, Conv("a", 32, 3), Conv("b", 64, 1), Conv("c", 32, 3, 2))
     for number, name in enumerate("abc"):
         layer = model.get_layer(f"{name}_norm")
         randomize_norm(layer, seed=number)
@@ -132,13 +126,7 @@ def test_corrections_survive_the_conversion(tmp_path: Path, placement: str, skip
 
 
 def test_a_layer_without_edges_costs_nothing(tmp_path: Path):
-    keras.utils.set_random_seed(0)
-    image = keras.Input((6, 6, 1), name="image")
-    x: Any = keras.layers.Conv2D(32, 3, padding="same", name="stem")(image)
-    for name in "abc":
-        x = METHODS["cibcnn"].unit(x, Conv(name, 32, 3))
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    model: Any = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="tested")
+    model = units_network(METHODS["cibcnn"], *(Conv(name, 32, 3) for name in "abc"))
     for number, name in enumerate("abc"):
         randomize_norm(model.get_layer(f"{name}_norm"), seed=number)
     model.get_layer("b_interact").strength.assign(np.resize([1.0, 0.0, 0.0, 0.0], 32))

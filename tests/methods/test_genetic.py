@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, values
+from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, units_network, values
 
 import el_larq
 from el_larq.converters.job import Options
@@ -86,14 +86,9 @@ def test_no_published_figure_stands_beside_it():
 
 @pytest.mark.parametrize("skip", [(), ("fold",)])
 def test_thresholds_become_bits(tmp_path: Path, skip: tuple[str, ...]):
-    keras.utils.set_random_seed(0)
     method = get_method("genetic", "elastic")
-    image = keras.Input((6, 6, 1), name="image")
-    x: Any = keras.layers.Conv2D(32, 3, padding="same", name="stem")(image)
-    for conv in (Conv("a", 32, 3), Conv("b", 64, 1), Conv("c", 32, 3, 2), Conv("d", 32, 3, depthwise=True)):
-        x = method.unit(x, conv)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    model: Any = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="tested")
+    convs = (Conv("a", 32, 3), Conv("b", 64, 1), Conv("c", 32, 3, 2), Conv("d", 32, 3, depthwise=True))
+    model = units_network(method, *convs)
     for number, name in enumerate("abcd"):
         layer = model.get_layer(f"{name}_norm")
         randomize_norm(layer, seed=number)

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras as keras
-from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, values
+from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, units_network, values
 
 import el_larq
 from el_larq.converters.job import Options
@@ -120,14 +119,8 @@ def test_options_and_bits():
 
 
 def test_it_converts_to_two_convolutions_that_share_their_bits(tmp_path: Path):
-    keras.utils.set_random_seed(0)
     method = get_method("tbn", "elastic")
-    image = keras.Input((6, 6, 1), name="image")
-    x: Any = keras.layers.Conv2D(32, 3, padding="same", name="stem")(image)
-    x = method.unit(x, Conv("a", 64, 3, 2))
-    x = method.unit(x, Conv("b", 64, 1, groups=2))
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    model: Any = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="tested")
+    model = units_network(method, Conv("a", 64, 3, 2), Conv("b", 64, 1, groups=2))
     model(values(8, 6, 6, 1), training=True)  # moves thresholds and normalizations
     path = check_saving(model, tmp_path, values(3, 6, 6, 1, seed=1))
     job = el_larq.convert(path, tmp_path / "model.tflite", options=Options(verify_images=16))
