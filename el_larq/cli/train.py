@@ -31,7 +31,9 @@ from el_larq.cli.interruption import interruptible
 @click.option("--channels-per-group", type=int, help="mobilenet, variant mid: the K of its K-dependency. [default: 32]")
 @click.option("--variant", help="A block variant that the network offers. [default: the one the method needs]")
 @click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]")
-@click.option("--gamma", type=float, help="Start of the elastic link's gamma. [default: min(1, C_out / C_in)]")
+@click.option(
+    "--gamma", type=float, help="Start of the elastic link's gamma. [default: min(1, C_out / C_in), half of it beside a shortcut]"
+)
 @click.option("--gamma-per-channel", is_flag=True, help="A gamma for each channel instead of one a link.")
 @click.option("--init-from", type=click.Path(path_type=Path), help="A model (.h5, .keras, SavedModel) to start from.")
 @click.option("--seed", type=int, default=0, show_default=True)

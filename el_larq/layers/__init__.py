@@ -3,6 +3,7 @@
 from el_larq.layers.activation_scale import ActivationScale as ActivationScale
 from el_larq.layers.channel_shift import ChannelShift as ChannelShift
 from el_larq.layers.elastic_link import ElasticLink as ElasticLink
+from el_larq.layers.elastic_link import gamma_start as gamma_start
 from el_larq.layers.gated_link import GatedLink as GatedLink
 from el_larq.layers.interacted_bitcount import InteractedBitcount as InteractedBitcount
 from el_larq.layers.leaky_clip import LeakyClip as LeakyClip

@@ -8,6 +8,11 @@ import tf_keras as keras
 from el_larq.layers.align import align_channels, align_space, infer_stride
 
 
+def gamma_start(c_in: int, c_out: int) -> float:
+    """Where gamma starts unless it is told: at 1, or where channels are squeezed at C_out / C_in, which makes the sum a mean."""
+    return min(1.0, c_out / c_in)
+
+
 @keras.utils.register_keras_serializable("el_larq")
 class ElasticLink(keras.layers.Layer):
     r"""Adds the real-valued input of a binary convolution, aligned and weighted, to that convolution's output.
@@ -58,11 +63,10 @@ class ElasticLink(keras.layers.Layer):
             raise ValueError(f"{self.name}: x and z must be (N, H, W, C) with known channels; got {x} and {z}")
         self._strides = self._resolve_strides(x, z)
         self.channels = z[-1]
-        start = min(1.0, z[-1] / x[-1])
         self.gamma = self.add_weight(
             name="gamma",
             shape=(self.channels,) if self.per_channel else (),
-            initializer=self.gamma_initializer or keras.initializers.Constant(start),  # pyright: ignore[reportArgumentType]
+            initializer=self.gamma_initializer or keras.initializers.Constant(gamma_start(x[-1], z[-1])),  # pyright: ignore[reportArgumentType]
         )
         super().build(input_shape)
 

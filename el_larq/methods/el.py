@@ -5,7 +5,9 @@
     y = BN(z + gamma * align(x))         placement "before_norm"
 
 `el_larq.layers.elastic_link` has the link's mathematics. The paper's text is not available: where the link joins, the start
-and shape of gamma, quantizers and the stride-2 alignment are choices of this project, and options.
+and shape of gamma, quantizers and the stride-2 alignment are choices of this project, and options. gamma starts at
+min(1, C_out / C_in), which makes a squeeze's sum a mean; in a block that has a shortcut as well at half of that, for features
+that are carried twice would grow with every block.
 """
 
 from el_larq.methods.link import LINKS

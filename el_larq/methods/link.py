@@ -9,6 +9,13 @@ from el_larq.errors import unknown_name
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from el_larq.methods.method import Conv
+
+# Where a block has a shortcut as well, links of gamma 1 would carry the same features a second time, so that they double with
+# every block; without one they are all that gets through, and less than 1 fades out over the depth. docs/measurements.md has
+# what was tried.
+BESIDE_SHORTCUT = 0.5
+
 
 @dataclass(frozen=True)
 class Link:
@@ -28,22 +35,27 @@ class Link:
     def with_options(self, **options: Any) -> "Link":
         return replace(self, options={**self.options, **options})
 
-    def attach(self, x: "tf.Tensor", z: "tf.Tensor", name: str, strides: int) -> "tf.Tensor":
+    def attach(self, x: "tf.Tensor", z: "tf.Tensor", conv: "Conv") -> "tf.Tensor":
         """z with x's features added to it, as this link does it."""
         if self.name == "none":
             return z
         import tf_keras as keras
 
-        from el_larq.layers import ElasticLink, GatedLink
+        from el_larq.layers import ElasticLink, GatedLink, gamma_start
 
+        name = f"{conv.name}_link"
         if self.name == "identity":
-            return keras.layers.Add(name=f"{name}_link")([x, z]) if x.shape[1:] == z.shape[1:] else z
+            return keras.layers.Add(name=name)([x, z]) if x.shape[1:] == z.shape[1:] else z
         if self.name == "gated":
             # Other channels go through the network's own shortcut, whose normalization is a gate already.
             if x.shape[-1] != z.shape[-1]:
                 return z
-            return GatedLink(strides=strides, name=f"{name}_link", **self.options)([x, z])
-        return ElasticLink(strides=strides, name=f"{name}_link", **self.options)([x, z])
+            return GatedLink(strides=conv.strides, name=name, **self.options)([x, z])
+        options = dict(self.options)
+        if conv.bypassed:
+            start = keras.initializers.Constant(BESIDE_SHORTCUT * gamma_start(x.shape[-1], z.shape[-1]))
+            options.setdefault("gamma_initializer", start)
+        return ElasticLink(strides=conv.strides, name=name, **options)([x, z])
 
 
 LINKS = {

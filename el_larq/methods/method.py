@@ -36,6 +36,7 @@ class Conv:
     depthwise: one kernel a channel; filters is then the number of channels.
     groups: the channels go in so many groups, each convolved on its own.
     real: the convolution itself stays real-valued; norm, link, shortcut and activation are the method's all the same.
+    bypassed: the block has a shortcut of its own around this convolution, so that its features get through without a link.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Conv:
     depthwise: bool = False
     groups: int = 1
     real: bool = False
+    bypassed: bool = False
 
     @property
     def padding(self) -> str:
@@ -138,7 +140,7 @@ class Method:
             elif stage == "norm":
                 y = stages.normalize(y, conv.name, self.bn_momentum)
             elif stage == "link":
-                y = self.link.attach(x, y, conv.name, conv.strides)
+                y = self.link.attach(x, y, conv)
             elif stage == "shortcut":
                 y = y if shortcut is None else stages.add(shortcut, y, conv.name)
             elif stage == "activation":

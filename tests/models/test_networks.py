@@ -320,6 +320,33 @@ def test_link_options_reach_every_link():
         np.testing.assert_array_equal(layer.gamma, np.zeros(layer.channels))
 
 
+@pytest.mark.parametrize(
+    ("network", "options", "expected"),
+    [
+        # Beside a block's shortcut half of what a link alone has: 1, or C_out / C_in where it squeezes.
+        (
+            "resnet26",
+            {},
+            {"stage2_block1_conv1": 0.25, "stage2_block1_conv2": 0.5, "stage2_block1_conv3": 0.5, "stage2_block2_conv1": 0.125},
+        ),
+        ("resnet26", {"downsample": "binary"}, {"stage2_block1_downsample": 1.0, "stage2_block1_conv3": 0.5}),
+        ("resnet26", {"link_options": {"gamma_initializer": "ones"}}, {"stage2_block2_conv1": 1.0}),
+        ("resnet18", {}, {"stage1_block1_conv1": 0.5, "stage2_block1_conv1": 0.5, "stage2_block1_conv2": 0.5}),
+        ("reactnet_resnet18", {}, {"stage1_block1_conv": 1.0, "stage2_block1_conv": 0.5}),
+        (
+            "resnet26",
+            {"variant": "two_stream"},
+            {"stage1_block2_conv1": 0.125, "stage1_block2_conv2": 1.0, "stage1_block2_conv3": 0.5},
+        ),
+        ("quicknet", {}, {"stage1_block1": 0.5}),
+        ("mobilenet", {}, {"block1_depthwise": 1.0, "block2_pointwise": 1.0}),
+    ],
+)
+def test_gamma_starts_lower_beside_a_shortcut(network: str, options: dict[str, Any], expected: dict[str, float]):
+    model = small(network, "el", **options)
+    assert {name: float(model.get_layer(f"{name}_link").gamma) for name in expected} == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("arguments", [{"placement": "after_norm"}, {"link_options": {"per_channel": True}}])
 @pytest.mark.parametrize("method", ["bireal", "binary", "float"])
 def test_options_of_an_elastic_link_need_one(method: str, arguments: dict[str, Any]):
