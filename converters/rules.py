@@ -73,6 +73,23 @@ def _dynamic_shape(graph: Graph) -> Found:
             return
 
 
+def _stride_over_kernel(graph: Graph) -> Found:
+    """XNNPACK, TFLite's default for real-valued convolutions, is wrong where "same" would pad by less than nothing."""
+    for operator in graph.operators:
+        if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D") or operator.options["padding"] != "same":
+            continue
+        shapes = [tensor.shape[1:3] for tensor in (*operator.inputs[:2], operator.outputs[0]) if tensor is not None]
+        options = operator.options["strides"], operator.options["dilations"]
+        if len(shapes) < 3 or shapes[1] == (1, 1):
+            continue
+        axes = zip(*shapes, *options, strict=False)
+        if any((after - 1) * stride + (size - 1) * dilation + 1 < before for before, size, after, stride, dilation in axes):
+            reason = (
+                f"a {operator.name} that strides past its kernel, which TFLite's default implementation (XNNPACK) computes wrongly"
+            )
+            yield _name(operator), reason, 'use padding="valid", which is the same convolution there'
+
+
 def _float_on_signs(graph: Graph) -> Found:
     for operator in graph.operators:
         source = operator.inputs[0] if operator.inputs else None
@@ -152,6 +169,7 @@ def _slow_on_arm32(graph: Graph) -> Found:
 GRAPH_RULES: dict[str, Rule] = {
     "scale-rank": Rule("error", "scales behind binary convolutions have one dimension", _scale_rank),
     "dynamic-shape": Rule("error", "every size is static", _dynamic_shape),
+    "stride-over-kernel": Rule("error", "no padded convolution strides past its kernel", _stride_over_kernel),
     "float-on-signs": Rule("warning", "no real-valued convolution reads signs", _float_on_signs),
     "groups": Rule("warning", "binary convolutions have one group", _groups),
     "zero-padding": Rule("warning", "binary convolutions are not padded with zeros", _zero_padding),

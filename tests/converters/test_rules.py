@@ -67,6 +67,18 @@ def test_dynamic_shape(clean: Graph) -> None:
     assert "dynamic-shape" not in _found(Graph((batch,), (), (batch,), (batch,), {}, 0))
 
 
+@pytest.mark.parametrize("layer", [keras.layers.Conv2D, keras.layers.DepthwiseConv2D])
+def test_stride_over_kernel(layer: Any) -> None:
+    def strided(size: int, strides: int, padding: str) -> list[Any]:
+        kernel = (size, strides) if layer is keras.layers.DepthwiseConv2D else (8, size, strides)
+        return [layer(*kernel, padding=padding, name="strided"), models.norm("n"), models.binary(32, "c", 1)]
+
+    assert "stride-over-kernel" in _found(_graph(*strided(2, 4, "same")))
+    assert "stride-over-kernel" not in _found(_graph(*strided(2, 4, "valid")))
+    assert "stride-over-kernel" not in _found(_graph(*strided(4, 4, "same")))
+    assert "stride-over-kernel" not in _found(_graph(*strided(1, 4, "same")))
+
+
 def test_float_on_signs(clean: Graph) -> None:
     assert "float-on-signs" not in _found(clean)
     depthwise = larq.layers.QuantDepthwiseConv2D(
