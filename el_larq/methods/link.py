@@ -53,8 +53,10 @@ class Link:
             return GatedLink(strides=conv.strides, name=name, **self.options)([x, z])
         options = dict(self.options)
         if conv.bypassed:
-            start = keras.initializers.Constant(BESIDE_SHORTCUT * gamma_start(x.shape[-1], z.shape[-1]))
-            options.setdefault("gamma_initializer", start)
+            channels = x.shape[-1]
+            assert channels is not None
+            start = BESIDE_SHORTCUT * gamma_start(channels, conv.filters)
+            options.setdefault("gamma_initializer", keras.initializers.Constant(start))  # pyright: ignore[reportArgumentType]
         return ElasticLink(strides=conv.strides, name=name, **options)([x, z])
 
 
