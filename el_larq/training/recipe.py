@@ -56,7 +56,7 @@ RECIPES = {
         Recipe(
             "demo",
             "the same, short enough for a first look",
-            epochs=4,
+            epochs=3,
             batch_size=64,
             learning_rate=2e-2,
         ),
