@@ -70,7 +70,7 @@ def quicknet(
         if stage:
             x = _transition(x, count, f"transition{stage}", method, downsample)
         for block in range(blocks):
-            conv = Conv(f"stage{stage + 1}_block{block + 1}", count, 3, bypassed=True)
+            conv = Conv(f"stage{stage + 1}_block{block + 1}", count, 3)
             x = method.unit(x, conv, shortcut=None if method.link.residual else x)
     x = keras.layers.ReLU(name="final_relu")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)

@@ -8,7 +8,6 @@ Bottleneck blocks have Bi-Real-50's two streams as variant ``two_stream`` (`el_l
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import tensorflow as tf
@@ -57,12 +56,12 @@ def resnet(
 def _single(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
     conv = Conv(f"{name}_conv", filters, 3, strides)
     shortcut = _shortcut(x, filters, strides, name, method, downsample)
-    return unit_with_shortcut(x, conv, method) if shortcut is x else method.unit(x, replace(conv, bypassed=True), shortcut=shortcut)
+    return unit_with_shortcut(x, conv, method) if shortcut is x else method.unit(x, conv, shortcut=shortcut)
 
 
 def _basic(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
     first = Conv(f"{name}_conv1", filters, 3, strides, bypassed=True)
-    second = Conv(f"{name}_conv2", filters, 3, bypassed=True)
+    second = Conv(f"{name}_conv2", filters, 3)
     shortcut = _shortcut(x, filters, strides, name, method, downsample)
     if method.link.residual:
         # One shortcut a convolution: the link is it, except where the shape changes.
@@ -75,7 +74,7 @@ def _bottleneck(x: tf.Tensor, filters: int, strides: int, name: str, method: Met
     shortcut = _shortcut(x, filters * EXPANSION, strides, name, method, downsample)
     y = method.unit(x, Conv(f"{name}_conv1", filters, 1, bypassed=True))
     y = method.unit(y, Conv(f"{name}_conv2", filters, 3, strides, bypassed=True))
-    return method.unit(y, Conv(f"{name}_conv3", filters * EXPANSION, 1, bypassed=True), shortcut=shortcut)
+    return method.unit(y, Conv(f"{name}_conv3", filters * EXPANSION, 1), shortcut=shortcut)
 
 
 def _shortcut(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:

@@ -61,6 +61,6 @@ def _block(
             narrow = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_narrow_conv")(
                 narrow
             )
-        y = streams.unit(wide, replace(first, bypassed=True), shortcut=narrow)
+        y = streams.unit(wide, first, shortcut=narrow)
     y = unit_with_shortcut(y, Conv(f"{name}_conv2", filters, 3, strides), method)
-    return y, streams.unit(y, Conv(f"{name}_conv3", filters * expansion, 1, bypassed=True), shortcut=carried)
+    return y, streams.unit(y, Conv(f"{name}_conv3", filters * expansion, 1), shortcut=carried)

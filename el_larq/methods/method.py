@@ -37,6 +37,7 @@ class Conv:
     groups: the channels go in so many groups, each convolved on its own.
     real: the convolution itself stays real-valued; norm, link, shortcut and activation are the method's all the same.
     bypassed: the block has a shortcut of its own around this convolution, so that its features get through without a link.
+        The unit that is handed the shortcut knows; the others of the block are told.
     """
 
     name: str
@@ -131,6 +132,8 @@ class Method:
         """The unit for one convolution: (N, H, W, C) to (N, ceil(H / strides), ceil(W / strides), filters)."""
         from el_larq.methods import stages
 
+        if shortcut is not None:
+            conv = replace(conv, bypassed=True)
         y = x
         for stage in self.order:
             if stage in self.stages and not (stage == "conv" and conv.real):
