@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.preprocessing import Box, Preprocessing
 
 _TRIES = 10
 _DRAWS = 4 * _TRIES + 3
@@ -45,8 +45,8 @@ class Augmentation:
             pixels = pixels[:, ::-1]
         return pixels
 
-    def _part(self, image: Image.Image, how: Preprocessing, draws: np.ndarray) -> tuple[float, float, float, float]:
-        """The part's left, top, right, bottom in whole pixels; the centre where ten tries found none that fits."""
+    def _part(self, image: Image.Image, how: Preprocessing, draws: np.ndarray) -> Box:
+        """The part in whole pixels; the centre where ten tries found none that fits."""
         assert self.area is not None
         proportion = how.width / how.height
         low, high = (math.log(value) for value in self.aspect)
@@ -57,10 +57,7 @@ class Augmentation:
             if 0 < width <= image.width and 0 < height <= image.height:
                 left, top = int(x * (image.width - width + 1)), int(y * (image.height - height + 1))
                 return left, top, left + width, top + height
-        scale = min(image.width / how.width, image.height / how.height)
-        width, height = how.width * scale, how.height * scale
-        left, top = (image.width - width) / 2, (image.height - height) / 2
-        return left, top, left + width, top + height
+        return how.centre(image.width, image.height)
 
 
 def uniform(seed: int, position: int, count: int) -> np.ndarray:

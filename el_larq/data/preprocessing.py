@@ -21,6 +21,9 @@ MIN_STD = 1.0
 # A large JPEG is decoded at a half, a quarter or an eighth of its size as long as it stays so many times larger than needed.
 SPARE = 2
 
+Box = tuple[float, float, float, float]
+"""A part of an image in pixels: left, top, right, bottom."""
+
 _ORIENTATION = 0x0112  # the EXIF tag; cameras turn their pictures with it
 
 
@@ -100,13 +103,21 @@ class Preprocessing:
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """What `open` gave to uint8 (height, width, channels)."""
-        scale = min(image.width / self.width, image.height / self.height) * self.crop
-        part_width, part_height = self.width * scale, self.height * scale
-        left, top = (image.width - part_width) / 2, (image.height - part_height) / 2
-        return self.resize(image, (left, top, left + part_width, top + part_height))
+        return self.resize(image, self.centre(image.width, image.height, self.crop))
 
-    def resize(self, image: Image.Image, part: tuple[float, float, float, float]) -> np.ndarray:
-        """A part of an image (left, top, right, bottom) to uint8 (height, width, channels), bilinear with antialiasing."""
+    def centre(self, width: int, height: int, share: float = 1.0) -> Box:
+        """The centred part of an image of ``width`` x ``height`` that has this input's proportions and is as large as fits.
+
+        share: of that part, in each direction. The result never leaves the image.
+        """
+        scale = min(width / self.width, height / self.height) * share
+        # Rounding may put a side 1e-14 above the image's, which Pillow refuses.
+        part_width, part_height = min(self.width * scale, width), min(self.height * scale, height)
+        left, top = (width - part_width) / 2, (height - part_height) / 2
+        return left, top, left + part_width, top + part_height
+
+    def resize(self, image: Image.Image, part: Box) -> np.ndarray:
+        """A part of an image to uint8 (height, width, channels), bilinear with antialiasing."""
         resized = image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=part)
         return np.asarray(resized, np.uint8).reshape(self.input_shape)
 

@@ -85,3 +85,11 @@ def test_parts_have_the_areas_and_proportions_asked_for() -> None:
 def test_an_image_too_narrow_for_any_part_gives_its_centre() -> None:
     image = Image.fromarray(pixels(1, 8, 400))
     np.testing.assert_array_equal(Augmentation(area=(0.9, 1.0)).pixels(image, HOW, 0, 0), HOW.pixels(image))
+
+
+@pytest.mark.parametrize("shape", [(3280, 246), (246, 3280)])
+def test_the_centre_of_a_narrow_image_stays_within_it(shape: tuple[int, int]) -> None:
+    """246 / 224 * 224 is above 246 by rounding."""
+    image = Image.fromarray(pixels(1, *shape))
+    how = Preprocessing(224, 224, 3, mean=0.0, std=1.0)
+    np.testing.assert_array_equal(Augmentation(area=(0.99, 1.0)).pixels(image, how, 0, 0), how.pixels(image))

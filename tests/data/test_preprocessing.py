@@ -180,6 +180,43 @@ def test_a_crop_takes_that_share_of_the_centre(tmp_path: Path):
     np.testing.assert_array_equal(how.load(path), pixels[8:24, 8:24])
 
 
+def inside(box: tuple[float, ...], width: int, height: int) -> bool:
+    left, top, right, bottom = (float(np.float32(value)) for value in box)  # as Pillow takes them
+    return 0 <= left <= right <= width and 0 <= top <= bottom <= height
+
+
+def test_no_centre_leaves_its_image():
+    """Every shorter side, at every size of input; on one axis, since the other is computed alike."""
+    outside = []
+    for size in range(8, 513):
+        how = Preprocessing(size, size, 1)
+        for side in range(1, 2001):
+            left, top, right, bottom = how.centre(side, side + 82)
+            if left < 0 or right > side or abs(left + right - side) > 1e-9 or abs(top + bottom - side - 82) > 1e-9:
+                outside.append((side, size))
+    assert outside == []
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 600), st.integers(1, 600), st.floats(0.01, 1))
+def test_no_centre_of_other_proportions_leaves_its_image(width: int, height: int, wide: int, high: int, share: float):
+    how = Preprocessing(high, wide, 1)
+    left, top, right, bottom = box = how.centre(width, height, share)
+    assert inside(box, width, height)
+    assert (right - left) / (bottom - top) == pytest.approx(wide / high, rel=1e-6)
+    assert max((right - left) / width, (bottom - top) / height) == pytest.approx(share, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"), [(246, 328, 224), (328, 246, 224), (29, 40, 28), (500, 500, 240), (123, 1, 56)]
+)
+def test_an_ordinary_picture_is_cropped(tmp_path: Path, width: int, height: int, size: int):
+    path = tmp_path / "image.jpg"
+    Image.new("RGB", (width, height), "white").save(path, quality=95)
+    how = Preprocessing(size, size, 3, mean=0.0, std=1.0)
+    np.testing.assert_allclose(how.load(path), np.full(how.input_shape, 255), atol=2)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_camera_held_upside_down_is_turned_upright(tmp_path: Path, orientation: int):
     """The corner that EXIF says is the first row's first column is white."""
