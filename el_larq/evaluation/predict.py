@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from el_larq import card
-from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, summarize
+from el_larq.evaluation.scores import probabilities
 from el_larq.files import read_bytes
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -18,7 +18,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best classes of one image, with their probabilities (softmax of the logits), best first."""
+    """The best classes of one image, with their probabilities, best first."""
 
     image: str
     top: tuple[tuple[str, float], ...]
@@ -48,7 +48,14 @@ def _predict(
     if preprocessing.input_shape != input_shape:
         raise ElLarqError(f"{model}: takes inputs of shape {input_shape}; its card says {preprocessing.input_shape}")
     labels = _labels(model_card, model)
-    return [_predict_one(path, preprocessing, labels, run, top, model) for path in images]
+    if not images:
+        return []
+    outputs = np.stack([_output(run, preprocessing.load(path), model) for path in images])
+    classes = outputs.shape[1]
+    if labels is not None and len(labels) != classes:
+        raise ElLarqError(f"{model}: its card has {len(labels)} labels for {classes} classes; convert or train it again")
+    names = labels or [str(index) for index in range(classes)]
+    return [Prediction(str(path), _best(row, names, top)) for path, row in zip(images, probabilities(outputs), strict=True)]
 
 
 def _open(model: Path, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:
@@ -83,21 +90,16 @@ def _labels(model_card: card.Card, model: Path) -> list[str] | None:
     return labels
 
 
-def _predict_one(
-    path: str | Path,
-    preprocessing: Preprocessing,
-    labels: list[str] | None,
-    run: Callable[[np.ndarray], np.ndarray],
-    top: int,
-    model: Path,
-) -> Prediction:
-    logits = run(preprocessing.load(path)[None])[0].astype(np.float64)
-    if logits.ndim != 1:
-        raise ElLarqError(f"{model}: its output of shape {logits.shape} is no vector of logits; only classifiers can predict")
-    if labels is not None and len(labels) != len(logits):
-        raise ElLarqError(f"{model}: its card has {len(labels)} labels for {len(logits)} classes; convert or train it again")
-    probabilities = np.exp(logits - logits.max())
-    probabilities /= probabilities.sum()
-    best = np.argsort(-probabilities, kind="stable")[:top]
-    names = labels or [str(index) for index in range(len(logits))]
-    return Prediction(str(path), tuple((names[index], float(probabilities[index])) for index in best))
+def _output(run: Run, image: np.ndarray, model: Path) -> np.ndarray:
+    """What the model makes of one image, (classes,)."""
+    output = run(image[None])[0]
+    if output.ndim != 1:
+        raise ElLarqError(f"{model}: its output of shape {output.shape} is not a vector of classes; only classifiers can predict")
+    if not np.isfinite(output).all():
+        raise ElLarqError(f"{model}: its output is NaN or Inf; its weights are damaged, or images are prepared otherwise for it")
+    return output
+
+
+def _best(probability: np.ndarray, names: list[str], top: int) -> tuple[tuple[str, float], ...]:
+    """The classes of the largest of (classes,), best first, equal ones in the order of classes."""
+    return tuple((names[index], float(probability[index])) for index in np.argsort(-probability, kind="stable")[:top])

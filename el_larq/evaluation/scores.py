@@ -13,6 +13,11 @@ import numpy as np
 BINS = 15
 TOP = 5
 
+SUM_TOLERANCE = 1e-2
+"""What the probabilities of an image may sum to more or less than 1."""
+
+INT8_STEP = 1 / 256
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -86,10 +91,18 @@ def score(outputs: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Sc
 def probabilities(outputs: np.ndarray) -> np.ndarray:
     """Softmax of logits (N, classes); outputs that already are probabilities are taken as they are."""
     outputs = outputs.astype(np.float64)
-    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-2):
+    if _are_probabilities(outputs):
         return outputs
     exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return exponential / exponential.sum(axis=1, keepdims=True)
+
+
+def _are_probabilities(outputs: np.ndarray) -> bool:
+    # TFLite's int8 softmax puts out multiples of 1/256, each rounded by itself, so that their sum departs from 1.
+    steps = outputs / INT8_STEP
+    rounding = outputs.shape[1] * INT8_STEP / 2 if np.array_equal(steps, np.round(steps)) else 0.0
+    within = outputs.min() >= 0 and outputs.max() <= 1
+    return bool(within and np.abs(outputs.sum(axis=1) - 1).max() <= max(SUM_TOLERANCE, rounding))
 
 
 def _class(name: str, index: int, confusion: np.ndarray) -> ClassScore:

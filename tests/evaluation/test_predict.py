@@ -26,6 +26,35 @@ def test_probabilities_are_the_softmax_of_the_logits_best_first(small: Any, digi
     assert prediction.image == str(digit_png)
 
 
+@pytest.fixture(scope="module")
+def ends_in_softmax(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same classifier, which puts out probabilities."""
+    import tf_keras as keras
+
+    from el_larq.training.models import save_model
+
+    folder = tmp_path_factory.mktemp("softmax")
+    model = keras.Model(small.model.inputs, keras.layers.Softmax()(small.model.outputs[0]), name="probabilities")
+    save_model(folder, model, small.card)
+    return folder / "model.h5"
+
+
+def test_probabilities_of_a_model_that_ends_in_softmax_stay(small: Any, ends_in_softmax: Path, digit_png: Path) -> None:
+    (wanted,), (got,) = (predict(model, [digit_png], top=10) for model in (small.h5, ends_in_softmax))
+    assert [label for label, _ in got.top] == [label for label, _ in wanted.top]
+    np.testing.assert_allclose([share for _, share in got.top], [share for _, share in wanted.top], atol=1e-5)
+
+
+def test_an_output_that_is_not_finite_is_refused(small: Any, tmp_path: Path, digit_png: Path) -> None:
+    import tf_keras as keras
+
+    from el_larq.training.models import save_model
+
+    save_model(tmp_path, keras.Model(small.model.inputs, small.model.outputs[0] * float("nan")), small.card)
+    with pytest.raises(ElLarqError, match=r"model\.h5: its output is NaN or Inf"):
+        predict(tmp_path / "model.h5", [digit_png])
+
+
 def test_keras_and_tflite_agree_on_every_image(small: Any, tmp_path: Path) -> None:
     data = el_larq.load_dataset("digits")
     paths: list[str | Path] = []

@@ -48,6 +48,16 @@ def test_logits_become_probabilities_and_probabilities_stay() -> None:
     assert probabilities(given_).tolist() == given_.tolist()
 
 
+@pytest.mark.parametrize("classes", [10, 1000])
+def test_probabilities_in_steps_of_int8_stay(classes: int) -> None:
+    """As TFLite's quantized softmax rounds them: of many classes the sum is far from 1."""
+    logits = np.random.default_rng(0).standard_normal((20, classes))
+    exact = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    given_ = np.minimum(np.round(exact * 256), 255) / 256
+    assert np.abs(given_.sum(axis=1) - 1).max() > 0.01
+    np.testing.assert_array_equal(probabilities(given_), given_)
+
+
 @settings(max_examples=50, deadline=None)
 @given(arrays(np.float32, (20, 7), elements=st.floats(-50, 50, width=32)), arrays(np.int64, 20, elements=st.integers(0, 6)))
 def test_scores_go_together(outputs: np.ndarray, labels: np.ndarray) -> None:
