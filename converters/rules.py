@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from el_larq.errors import ElLarqError
 from el_larq.tflite import Graph, Operator, Tensor
 
 BINARY_OPERATOR = "LceBconv2d"
@@ -44,9 +45,18 @@ class Rule:
     check: Callable[[Graph], Found]
 
 
-def check_graph(graph: Graph) -> list[Finding]:
-    """Every finding of every rule, errors first."""
-    findings = [Finding(name, rule.severity, *found) for name, rule in GRAPH_RULES.items() for found in rule.check(graph)]
+def check_graph(graph: Graph, source: str = "the .tflite") -> list[Finding]:
+    """Every finding of every rule, errors first.
+
+    Raises:
+        ElLarqError: operators without the tensors or options that their kind has, as in a damaged file.
+    """
+    try:
+        findings = [Finding(name, rule.severity, *found) for name, rule in GRAPH_RULES.items() for found in rule.check(graph)]
+    except ElLarqError as error:
+        raise ElLarqError(f"{source}: {error}") from None
+    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ElLarqError(f"{source}: its operators do not go together; the file is damaged, convert the model again") from error
     return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity))
 
 

@@ -73,7 +73,7 @@ def _audit(model: Path, as_json: bool) -> None:
 
     if model.suffix != ".tflite":
         raise UsageError(f"{model}: --audit looks at a .tflite; convert the model first, which audits it")
-    findings = check_graph(parse(read_bytes(model), str(model)))
+    findings = check_graph(parse(read_bytes(model), str(model)), str(model))
     if as_json:
         print_json({"model": str(model), "findings": [asdict(finding) for finding in findings]})
     elif findings:

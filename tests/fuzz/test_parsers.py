@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,16 @@ def test_a_tflite_with_any_bytes(changes: list[tuple[int, int]], end: int) -> No
         graph = _or_named(lambda content=content: tflite.parse(content, "a.tflite"), "a.tflite")
         if graph is not None:
             _or_named(lambda graph=graph: inspect_graph(graph, "a.tflite"), "a.tflite")
-            check_graph(graph)
+            _or_named(lambda graph=graph: check_graph(graph, "a.tflite"), "a.tflite")
+
+
+def test_the_audit_of_an_operator_without_an_output_is_one_line() -> None:
+    """As `inspect --audit` met it: it does not plan memory first, which would have refused the file."""
+    graph = tflite.parse(CONTENT, "a.tflite")
+    convolution = next(operator for operator in graph.operators if operator.name == "CONV_2D")
+    for damaged in (replace(convolution, outputs=()), replace(convolution, options={})):
+        with pytest.raises(ElLarqError, match=r"^a\.tflite: its operators do not go together"):
+            check_graph(replace(graph, operators=(damaged,)), "a.tflite")
 
 
 @quick
