@@ -16,25 +16,26 @@ class FrozenModel:
     """An inference graph with one input (N, ...) and its weights as constants.
 
     input, outputs: tensors of the graph, the outputs in the model's order. operations: all of its nodes.
+    output_names: what Keras calls the outputs, each name once.
     """
 
     def __init__(self, model: keras.Model):
-        self._freeze(lambda image: model(image, training=False), model.inputs[0], model.name)
+        self._freeze(lambda image: model(image, training=False), model.inputs[0], model.name, tuple(model.output_names))
 
     @classmethod
     def from_function(cls, function: Callable[[Any], Any], like: "FrozenModel") -> "FrozenModel":
-        """A function of an image batch, frozen with the name and the input of another model."""
+        """A function of an image batch, frozen with the name, the input and the names of the outputs of another model."""
         frozen = cls.__new__(cls)
-        frozen._freeze(function, like.input, like.name)
+        frozen._freeze(function, like.input, like.name, like.output_names)
         return frozen
 
-    def _freeze(self, function: Callable[[Any], Any], image: Any, name: str) -> None:
-        self.name = name
+    def _freeze(self, function: Callable[[Any], Any], image: Any, name: str, output_names: tuple[str, ...]) -> None:
+        self.name, self.output_names = name, output_names
         self.input_shape: tuple[int, ...] = tuple(image.shape[1:])
         self._spec = tf.TensorSpec([None, *self.input_shape], image.dtype, name="image")
-        # Named outputs keep the model's order: TensorFlow sorts by name.
+        # Numbered outputs keep the model's order: TensorFlow sorts by name.
         traced = tf.function(
-            lambda image: {f"output_{i:03}": y for i, y in enumerate(tf.nest.flatten(function(image)))},
+            lambda image: {output_key(i): y for i, y in enumerate(tf.nest.flatten(function(image)))},
             input_signature=[self._spec],
         )
         with captured_stderr(), _open_groups():  # Grappler reports the devices it does not find
@@ -68,14 +69,22 @@ class FrozenModel:
         return any(operation is self.input.op for operation in behind(tensor))
 
     def save(self, folder: str) -> None:
-        """A SavedModel with batch size 1. It holds nothing but the function: saving Keras layers traces each of them anew."""
+        """A SavedModel with batch size 1, its outputs by `output_key`.
+
+        It holds nothing but the function: saving Keras layers traces each of them anew.
+        """
         shape = tf.TensorSpec([1, *self.input_shape], self._spec.dtype, name="image")
-        names = [f"output_{i:03}" for i in range(len(self.outputs))]
+        names = [output_key(i) for i in range(len(self.outputs))]
         serve = tf.function(
             lambda image: dict(zip(names, tf.nest.flatten(self._function(image)), strict=True)), input_signature=[shape]
         )
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(tf.Module(), folder, signatures=serve.get_concrete_function(), options=options)
+
+
+def output_key(number: int) -> str:
+    """The name that an output goes by inside TensorFlow and LCE's converter: sorting by it keeps the model's order."""
+    return f"output_{number:06}"
 
 
 @contextlib.contextmanager

@@ -5,10 +5,12 @@ SavedModel is written here and `convert_saved_model` is called on it.
 """
 
 import tempfile
+from math import prod
 
 from el_larq import tflite
-from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.frozen import FrozenModel, output_key
 from el_larq.converters.job import Job
+from el_larq.converters.rewrite import with_named_outputs
 from el_larq.errors import ElLarqError, summarize
 from el_larq.native_output import captured_stderr, cause
 
@@ -21,6 +23,21 @@ def lower(job: Job) -> Job:
 
 
 def lower_model(model: FrozenModel) -> bytes:
+    """The flatbuffer, its outputs in the model's order and under the model's names: LCE's converter keeps neither."""
+    names = {output_key(number): name for number, name in enumerate(model.output_names)}
+    content = with_named_outputs(_convert(model), names)
+    for output, tensor in zip(model.outputs, tflite.parse(content).outputs, strict=True):
+        sizes = tuple(output.shape[1:])
+        # LCE leaves shapes of some operators out. Values are compared by `verify`.
+        if tensor.shape and not tensor.dynamic and None not in sizes and tensor.elements != prod(sizes):
+            raise ElLarqError(
+                f"lower: LCE's converter makes {tensor.shape} of the output {tensor.name!r} of shape {sizes}; "
+                "report this as a fault of el-larq"
+            )
+    return content
+
+
+def _convert(model: FrozenModel) -> bytes:
     from larq_compute_engine import convert_saved_model
 
     with tempfile.TemporaryDirectory(prefix="el-larq-") as folder, captured_stderr() as printed:

@@ -1,10 +1,11 @@
-"""Changing a flatbuffer without changing what it computes: more outputs, more metadata."""
+"""Changing a flatbuffer without changing what it computes: its outputs' order and names, more outputs, more metadata."""
 
 from typing import Any
 
 import flatbuffers
 import numpy as np
 
+from el_larq.errors import ElLarqError
 from el_larq.tflite import IDENTIFIER
 
 
@@ -26,6 +27,34 @@ def with_outputs(content: bytes, tensors: list[int]) -> bytes:
     graph = model.subgraphs[0]
     graph.outputs = np.concatenate([np.asarray(graph.outputs, np.int32), np.asarray(tensors, np.int32)])
     model.signatureDefs = None  # they list the outputs too, and nothing here needs them
+    return _pack(model)
+
+
+def with_named_outputs(content: bytes, names: dict[str, str]) -> bytes:
+    """The flatbuffer with its outputs in the order of ``names``, which maps the signature's names to those they get.
+
+    The signature alone tells outputs apart: in the graph they stand in any order, and the same tensor may be there twice. It gets
+    the new names, and each tensor the first of its own; an input that is also an output keeps its name.
+
+    Raises:
+        ElLarqError: the signature lists other outputs.
+    """
+    model = _unpack(content)
+    graph = model.subgraphs[0]
+    found = {entry.name.decode(): entry for signature in model.signatureDefs or [] for entry in signature.outputs}
+    if set(found) != set(names):
+        raise ElLarqError(
+            f"LCE's converter made {len(found)} outputs of the model's {len(names)}; report this as a fault of el-larq"
+        )
+    entries = [found[old] for old in names]
+    named = set(graph.inputs)
+    for entry, new in zip(entries, names.values(), strict=True):
+        entry.name = new
+        if entry.tensorIndex not in named:
+            graph.tensors[entry.tensorIndex].name = new
+            named.add(entry.tensorIndex)
+    model.signatureDefs[0].outputs = entries
+    graph.outputs = np.array([entry.tensorIndex for entry in entries], np.int32)
     return _pack(model)
 
 

@@ -28,7 +28,6 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError
 from el_larq.interpreter import Interpreter
-from el_larq.tflite import Graph
 
 OUTPUT_TOLERANCE = 1e-3
 FLIP_TOLERANCE = 1e-4
@@ -143,33 +142,23 @@ def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: s
         if m.differing
     ]
     probe = _Probe(model, content, plain, [m for m in matches if m.convolution.signs is not None])
-    reference, order = model.fetch(model.outputs), output_order(plain.graph)
-    if len(order) != len(model.outputs):
-        raise ElLarqError(f"verify: the .tflite has {len(order)} outputs, the model {len(model.outputs)}")
+    reference, count = model.fetch(model.outputs), len(plain.graph.outputs)
+    if count != len(model.outputs):
+        raise ElLarqError(f"verify: the .tflite has {count} outputs, the model {len(model.outputs)}")
     largest = max((tensor.elements for tensor in plain.graph.tensors if not tensor.constant), default=1)
     step = max(1, min(len(images), _BATCH_VALUES // max(1, probe.values_per_image, largest)))
-    wanted: list[list[np.ndarray]] = [[] for _ in order]
-    got: list[list[np.ndarray]] = [[] for _ in order]
+    wanted: list[list[np.ndarray]] = [[] for _ in model.outputs]
+    got: list[list[np.ndarray]] = [[] for _ in model.outputs]
     flips: list[_Flip | None] = []
     for start in range(0, len(images), step):
         batch = images[start : start + step]
         computed = plain.run(batch)
         for number, values in enumerate(reference(batch)):
             wanted[number].append(values)
-            got[number].append(computed[order[number]].reshape(values.shape))
+            got[number].append(computed[number].reshape(values.shape))
         flips += probe.first_flips(batch)
     outputs = [(np.concatenate(w), np.concatenate(g)) for w, g in zip(wanted, got, strict=True)]
     return replace(_judge(outputs, flips, data, failures), layers=tuple(probe.layers))
-
-
-def output_order(graph: Graph) -> list[int]:
-    """Positions of a flatbuffer's outputs in the model's order, which LCE keeps only as the number that ends their names."""
-
-    def number(position: int) -> int:
-        digits = graph.outputs[position].name.rpartition(":")[2]
-        return int(digits) if digits.isdigit() else position
-
-    return sorted(range(len(graph.outputs)), key=number)
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,14 @@ def _card(job: Job, content: bytes) -> card.Card:
     return job.card | {
         "converted_with": {"el-larq": __version__, "python": platform.python_version()},
         "source_sha256": _source_hash(job),
-        "inputs": [_describe(tensor) for tensor in graph.inputs],
-        "outputs": [_describe(tensor) for tensor in graph.outputs],
+        "inputs": [_describe(tensor, tensor.name) for tensor in graph.inputs],
+        "outputs": [_describe(tensor, name) for tensor, name in zip(graph.outputs, graph.output_names, strict=True)],
         "verified": verified,
     }
 
 
-def _describe(tensor: tflite.Tensor) -> dict[str, object]:
-    return {"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)}
+def _describe(tensor: tflite.Tensor, name: str) -> dict[str, object]:
+    return {"name": name, "type": tensor.type, "shape": list(tensor.shape)}
 
 
 def _source_hash(job: Job) -> str | None:

@@ -125,7 +125,11 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """A .tflite with one subgraph."""
+    """A .tflite with one subgraph.
+
+    output_names: one for each output: the signature's, where there is one that lists the outputs, else the tensors' own. A graph
+        that comes from no file has none.
+    """
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
@@ -133,6 +137,7 @@ class Graph:
     outputs: tuple[Tensor, ...]
     metadata: dict[str, bytes]
     size: int
+    output_names: tuple[str, ...] = ()
 
     @cached_property
     def producers(self) -> dict[int, Operator]:
@@ -169,13 +174,15 @@ class _Reader:
             raise ElLarqError(f"more than {MAX_OPERATORS:,} operators; no network that LCE is made for has so many")
         operators = tuple(self._operator(i, table, codes, tensors) for i, table in enumerate(self._tables(subgraphs[0], 3)))
         metadata = {self._string(m, 0): buffers[self._number(m, 1, "<I")] for m in self._tables(self.root, 6)}
+        outputs = tuple(tensors[i] for i in self._integers(subgraphs[0], 2))
         return Graph(
             tensors,
             operators,
             tuple(tensors[i] for i in self._integers(subgraphs[0], 1)),
-            tuple(tensors[i] for i in self._integers(subgraphs[0], 2)),
+            outputs,
             metadata,
             len(self.content),
+            self._output_names(outputs),
         )
 
     def _operator_name(self, code: Table) -> str:
@@ -184,6 +191,16 @@ class _Reader:
             return custom
         builtin = max(self._number(code, 0, "<b"), self._number(code, 3, "<i"))
         return BUILTIN[builtin] if 0 <= builtin < len(BUILTIN) else f"BUILTIN_{builtin}"
+
+    def _output_names(self, outputs: tuple[Tensor, ...]) -> tuple[str, ...]:
+        """Signatures map names to tensors; a tensor that is two outputs has two names there, in the same order."""
+        names: dict[int, list[str]] = {}
+        for signature in self._tables(self.root, 7)[:1]:
+            for entry in reversed(self._tables(signature, 1)):
+                names.setdefault(self._number(entry, 1, "<I"), []).append(self._string(entry, 0))
+        if sorted(index for index, found in names.items() for _ in found) != sorted(tensor.index for tensor in outputs):
+            return tuple(tensor.name for tensor in outputs)
+        return tuple(names[tensor.index].pop() for tensor in outputs)
 
     def _tensor(self, index: int, table: Table, buffers: list[bytes]) -> Tensor:
         kind = self._number(table, 1, "<b")

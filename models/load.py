@@ -144,4 +144,6 @@ def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model
     if len(shape) != 3 or shape[-1] is None or image_size is None:
         raise ElLarqError(f"the model's input {shape} has no fixed size; give one with --image-size")
     image = keras.Input((image_size, image_size, shape[-1]), name=model.inputs[0].name.split(":")[0])
-    return keras.Model(image, model(image, training=False), name=model.name)
+    static = keras.Model(image, model(image, training=False), name=model.name)
+    static.output_names = model.output_names  # Keras would name them all after the model
+    return static
