@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from el_larq import published
 from el_larq.files import write_bytes
-from el_larq.methods import published
 from el_larq.methods.registry import METHODS
 
 
@@ -46,7 +46,7 @@ def paper() -> str:
     for row in published.TABLE:
         page = f"[`{row.method}`](methods/{row.method}.md)" if row.method in METHODS else ""
         rows.append((row.label, str(row.year or ""), *map(published.spell, row.top1), page, row.note))
-    return _table(("method", "year", *published.NETWORKS, "here", "note"), rows)
+    return _table(("method", "year", *published.COLUMNS, "here", "note"), rows)
 
 
 def ours(network: str, content: dict[str, Any], picture: str) -> str:

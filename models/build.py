@@ -6,7 +6,7 @@ from typing import Any
 import tf_keras as keras
 
 from el_larq.errors import UsageError
-from el_larq.methods.link import get_link
+from el_larq.links.registry import get_link
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method
 from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant

@@ -27,8 +27,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.errors import unknown_name
-from el_larq.methods.method import Conv, Method
+from el_larq.layers import normalize
+from el_larq.methods.method import Method
 from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.stems import apply_stem
 
@@ -66,7 +68,7 @@ def densenet(
             x = _layer(x, growth, f"stage{stage + 1}_layer{index + 1}", method, bottleneck)
         if stage < len(layers) - 1:
             x = _transition(x, reductions[stage], width, f"transition{stage + 1}", method, downsample)
-    x = _normalize(x, "final_norm", method)
+    x = normalize(x, "final_norm", method.bn_momentum)
     x = keras.layers.ReLU(name="final_relu")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.layers.Dense(num_classes, name="logits")(x)
@@ -92,12 +94,8 @@ def _transition(x: tf.Tensor, reduction: float, width: float, name: str, method:
     if downsample == "binary":
         x = keras.layers.MaxPooling2D(2, 2, "same", name=f"{name}_pool")(x)
         return method.unit(x, Conv(name, filters, 1))
-    x = _normalize(x, f"{name}_norm", method)
+    x = normalize(x, f"{name}_norm", method.bn_momentum)
     x = keras.layers.MaxPooling2D(2, 2, "same", name=f"{name}_pool")(x)
     x = keras.layers.ReLU(name=f"{name}_relu")(x)
     x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(x)
-    return x if normalizes_first(method) else _normalize(x, f"{name}_conv_norm", method)
-
-
-def _normalize(x: tf.Tensor, name: str, method: Method) -> tf.Tensor:
-    return keras.layers.BatchNormalization(momentum=method.bn_momentum, epsilon=1e-5, name=name)(x)
+    return x if normalizes_first(method) else normalize(x, f"{name}_conv_norm", method.bn_momentum)

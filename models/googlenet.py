@@ -29,7 +29,8 @@ Source: Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovic
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.methods.method import Conv, Method
+from el_larq.conv import Conv
+from el_larq.methods.method import Method
 from el_larq.models.stems import apply_stem, convolve
 
 MODULES = {

@@ -40,9 +40,10 @@ from dataclasses import replace
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError, unknown_name
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 from el_larq.models.registry import DEPTHWISES
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem

@@ -37,8 +37,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError, unknown_name
-from el_larq.methods.method import Conv, Method
+from el_larq.layers import normalize
+from el_larq.methods.method import Method
 from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.stems import IMAGENET_FROM, STEMS, apply_stem
 
@@ -89,11 +91,11 @@ def _apply_stem(name: str | None, x: tf.Tensor, filters: int, method: Method) ->
     if size < 4:
         raise UsageError(f"stem {name!r} reduces by 4, too much for an input of {size} pixels; use --stem cifar")
     x = keras.layers.Conv2D(max(1, filters // 4), 3, 2, "same", use_bias=False, kernel_initializer="he_normal", name="stem_conv")(x)
-    x = _normalize(x, "stem_norm", method)
+    x = normalize(x, "stem_norm", method.bn_momentum)
     x = keras.layers.ReLU(name="stem_relu")(x)
     x = keras.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, name="stem_depthwise")(x)
     # Scale and shift would be those of the next convolution and of its normalization.
-    x = _normalize(x, "stem_depthwise_norm", method, scale=False, center=False)
+    x = normalize(x, "stem_depthwise_norm", method.bn_momentum, scale=False, center=False)
     return _pointwise(x, filters, "stem_pointwise", method)
 
 
@@ -129,8 +131,4 @@ def _blur_kernel(channels: int) -> Any:
 
 def _pointwise(x: tf.Tensor, filters: int, name: str, method: Method) -> tf.Tensor:
     x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(x)
-    return _normalize(x, f"{name}_norm", method)
-
-
-def _normalize(x: tf.Tensor, name: str, method: Method, **options: Any) -> tf.Tensor:
-    return keras.layers.BatchNormalization(momentum=method.bn_momentum, epsilon=1e-5, name=name, **options)(x)
+    return normalize(x, f"{name}_norm", method.bn_momentum)

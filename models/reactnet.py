@@ -24,7 +24,8 @@ from typing import Literal
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.methods.method import Conv, Method
+from el_larq.conv import Conv
+from el_larq.methods.method import Method
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
 

@@ -7,15 +7,13 @@ from typing import Any
 
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
+from el_larq.published import of_network
 
 DOWNSAMPLES = ("real", "binary")
 DEPTHWISES = ("binary", "real")
 
 _CHOICES = {"downsample": DOWNSAMPLES, "depthwise": DEPTHWISES}
 """Values of options that are one of a few words in every network that has them."""
-
-# A figure, and who published it.
-Published = Mapping[str, tuple[float | str, str]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,6 @@ class Network:
     variants: the block variants it offers beside its standard block; the builder takes one as ``variant``.
     allow: audit rules that a conversion of it breaks by nature (``binary-depthwise``: LCE has no such convolution).
     options: what a user may choose beside width and variant; the builder's keywords.
-    published: figures that others published for it (ImageNet, 224x224), each with its source: not ours. "BOPs", "FLOPs" and
-        "OPs" are multiply-accumulates, counted as `el_larq.models.counts` does; "top-1" is in percent.
     """
 
     name: str
@@ -43,7 +39,6 @@ class Network:
     variants: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     options: tuple[str, ...] = ("stem", "downsample")
-    published: Published = field(default_factory=dict)
 
     def load_builder(self) -> Callable[..., Any]:
         module, function = self.builder.split(":")
@@ -53,7 +48,7 @@ class Network:
 _RESNET = "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016"
 
 
-def _resnet(name: str, block: str, repeats: tuple[int, ...], published: Published | None = None) -> Network:
+def _resnet(name: str, block: str, repeats: tuple[int, ...]) -> Network:
     return Network(
         name,
         f"{block} blocks {list(repeats)}",
@@ -61,7 +56,6 @@ def _resnet(name: str, block: str, repeats: tuple[int, ...], published: Publishe
         "el_larq.models.resnet:resnet",
         {"block": block, "repeats": repeats},
         variants=("two_stream",) if block == "bottleneck" else (),
-        published=published or {},
     )
 
 
@@ -72,36 +66,22 @@ _QUICKNET = (
 )
 
 
-def _quicknet(name: str, filters: tuple[int, ...], repeats: tuple[int, ...], top1: float, parameters: int, size: str) -> Network:
-    published = f"{top1} % top-1, {parameters:_} parameters, {size}".replace("_", " ")
-    source = "Larq Zoo's documentation"
+def _quicknet(name: str, filters: tuple[int, ...], repeats: tuple[int, ...]) -> Network:
+    (top1, source), (parameters, _), (size, _) = (of_network(name)[what] for what in ("top-1", "parameters", "size"))
+    published = f"{top1} % top-1, {parameters:_} parameters, {size} ({source})".replace("_", " ")
     return Network(
         name,
         f"blocks {list(repeats)} of {list(filters)} channels; published: {published}",
         _QUICKNET,
         "el_larq.models.quicknet:quicknet",
         {"filters": filters, "repeats": repeats},
-        published={"top-1": (top1, source), "parameters": (parameters, source), "size": (size, source)},
     )
 
 
 _REACTNET = "Liu, Shen, Savvides, Cheng: ReActNet, ECCV 2020, arXiv 2003.03488"
 
 
-# The README of ReActNet's repository has the OPs; BOPs and FLOPs are recalled.
-_BIREAL18 = "Bi-Real Net's in ReActNet, ECCV 2020, as recalled; the repository agrees on OPs"
-
-
-def _costs(bops: float, flops: float, ops: float | str, source: str) -> Published:
-    return {"BOPs": (bops, source), "FLOPs": (flops, source), "OPs": (ops, source)}
-
-
-def _reactnet(letter: str, expansion: str, doubling: str, top1: float, published: tuple[float, float, float | str]) -> Network:
-    source = (
-        "ReActNet, ECCV 2020, as recalled; the repository agrees on A's OPs"
-        if letter == "a"
-        else "ReActNet, ECCV 2020, as recalled"
-    )
+def _reactnet(letter: str, expansion: str, doubling: str) -> Network:
     return Network(
         f"reactnet_{letter}",
         f"13 blocks of a 3x3 and a 1x1 convolution with a shortcut each, 1024 channels at the end; {doubling}",
@@ -109,34 +89,32 @@ def _reactnet(letter: str, expansion: str, doubling: str, top1: float, published
         "el_larq.models.reactnet:reactnet",
         {"expansion": expansion},
         options=("stem",),
-        published={"top-1": (top1, source), **_costs(*published, source)},
     )
 
 
 _BINARY_DENSENET = "Bethge, Yang, Bornstein, Meinel: Back to Simplicity: How to Train Accurate BNNs from Scratch?, arXiv 1906.08637"
 
 
-def _densenet(name: str, layers: tuple[int, ...], reductions: tuple[float, ...], published: Published) -> Network:
+def _densenet(name: str, layers: tuple[int, ...], reductions: tuple[float, ...]) -> Network:
     return Network(
         name,
         f"dense layers {list(layers)} of growth 64, transitions reducing by {list(reductions)}",
         _BINARY_DENSENET,
         "el_larq.models.densenet:densenet",
         {"layers": layers, "reductions": reductions, "growth": 64},
-        published=published,
     )
 
 
 NETWORKS = {
     network.name: network
     for network in (
-        _resnet("resnet18", "basic", (2, 2, 2, 2), _costs(1.68e9, 1.39e8, 1.63e8, _BIREAL18)),
+        _resnet("resnet18", "basic", (2, 2, 2, 2)),
         _resnet("resnet26", "bottleneck", (2, 2, 2, 2)),
         _resnet("resnet34", "basic", (3, 4, 6, 3)),
         _resnet("resnet50", "bottleneck", (3, 4, 6, 3)),
-        _quicknet("quicknet_small", (32, 64, 256, 512), (4, 4, 4, 4), 59.4, 12_655_688, "4.00 MB"),
-        _quicknet("quicknet", (64, 128, 256, 512), (4, 4, 4, 4), 63.3, 13_234_088, "4.17 MB"),
-        _quicknet("quicknet_large", (64, 128, 256, 512), (6, 8, 12, 6), 66.9, 23_342_248, "5.40 MB"),
+        _quicknet("quicknet_small", (32, 64, 256, 512), (4, 4, 4, 4)),
+        _quicknet("quicknet", (64, 128, 256, 512), (4, 4, 4, 4)),
+        _quicknet("quicknet_large", (64, 128, 256, 512), (6, 8, 12, 6)),
         Network(
             "mobilenet",
             "MobileNetV1: 13 blocks of a depthwise 3x3 and a 1x1 convolution, each with its link; variant mid is MoBiNet's block",
@@ -145,51 +123,19 @@ NETWORKS = {
             options=("stem", "depthwise", "channels_per_group"),
             variants=("mid",),
             allow=("binary-depthwise",),
-            published={"OPs": ("0.52e8 with variant mid, K = 4", "MoBiNet, WACV 2020, as recalled")},
         ),
-        _reactnet("a", "binary", "all of them binary", 69.4, (4.82e9, 0.12e8, 0.87e8)),
-        _reactnet(
-            "b",
-            "grouped",
-            "1x1 that double channels real-valued, in 4 groups",
-            70.1,
-            # What is told of the paper's OPs is not what the other two figures of its row make by its own rule.
-            (4.69e9, 0.44e8, "said to be Bi-Real Net's 1.63e8; FLOPs + BOPs / 64 make 1.17e8"),
-        ),
-        _reactnet("c", "real", "1x1 that double channels real-valued", 71.4, (4.69e9, 1.40e8, 2.14e8)),
+        _reactnet("a", "binary", "all of them binary"),
+        _reactnet("b", "grouped", "1x1 that double channels real-valued, in 4 groups"),
+        _reactnet("c", "real", "1x1 that double channels real-valued"),
         Network(
             "reactnet_resnet18",
             "ResNet18 in Bi-Real Net's layout: 16 convolutions with a shortcut each",
             _REACTNET,
             "el_larq.models.resnet:resnet",
             {"block": "single", "repeats": (4, 4, 4, 4)},
-            published={
-                "top-1": (65.9, "ReActNet's repository"),
-                **_costs(1.68e9, 1.39e8, 1.63e8, _BIREAL18),
-            },
         ),
-        _densenet(
-            "densenet28",
-            (6, 6, 6, 5),
-            (2.7, 2.7, 2.2),
-            {
-                "top-1": (61.7, "BMXNet-v2's wiki; Larq Zoo: 60.91"),
-                "OPs": (2.58e8, "BMXNet-v2's wiki"),
-                "parameters": (5_150_504, "Larq Zoo's documentation"),
-                "size": ("4.04 MB", "BMXNet-v2's wiki; Larq Zoo: 4.12 MB"),
-            },
-        ),
-        _densenet(
-            "densenet37",
-            (6, 8, 12, 6),
-            (3.3, 3.3, 4),
-            {
-                "top-1": (63.3, "BMXNet-v2's wiki; Larq Zoo: 62.89"),
-                "OPs": (2.70e8, "BMXNet-v2's wiki"),
-                "parameters": (8_734_120, "Larq Zoo's documentation"),
-                "size": ("5.13 MB", "BMXNet-v2's wiki; Larq Zoo: 5.25 MB"),
-            },
-        ),
+        _densenet("densenet28", (6, 6, 6, 5), (2.7, 2.7, 2.2)),
+        _densenet("densenet37", (6, 8, 12, 6), (3.3, 3.3, 4)),
         Network(
             "densenet121",
             "bottleneck layers [6, 12, 24, 16] of growth 32: 1x1 to 128 channels and 3x3 to 32, each with its link",

@@ -13,8 +13,10 @@ from functools import partial
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.errors import unknown_name
-from el_larq.methods.method import Conv, Method
+from el_larq.layers import normalize
+from el_larq.methods.method import Method
 from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
@@ -86,4 +88,4 @@ def _shortcut(x: tf.Tensor, filters: int, strides: int, name: str, method: Metho
     if downsample == "binary":
         return method.unit(x, Conv(f"{name}_downsample", filters, 1))
     x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_downsample_conv")(x)
-    return keras.layers.BatchNormalization(momentum=method.bn_momentum, epsilon=1e-5, name=f"{name}_downsample_norm")(x)
+    return normalize(x, f"{name}_downsample_norm", method.bn_momentum)

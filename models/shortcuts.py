@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.methods.method import Conv, Method
+from el_larq.conv import Conv
+from el_larq.methods.method import Method
 
 
 def pool(x: tf.Tensor, strides: int, name: str) -> tf.Tensor:

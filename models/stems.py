@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.errors import UsageError, unknown_name
+from el_larq.layers import normalize
 
 # From this input size on, the stem that reduces by four in each direction leaves enough for four stages.
 IMAGENET_FROM = 64
@@ -25,7 +26,7 @@ def small(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -
     """
     x = convolve(x, max(8, filters // 8), 3, 2, "stem_conv", momentum, "relu")
     x = keras.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, name="stem_depthwise")(x)
-    x = keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5, name="stem_depthwise_norm")(x)
+    x = normalize(x, "stem_depthwise_norm", momentum)
     return convolve(x, filters, 1, 1, "stem_pointwise", momentum, activation)
 
 
@@ -70,5 +71,5 @@ def convolve(
     x: tf.Tensor, filters: int, kernel_size: int, strides: int, name: str, momentum: float, activation: str | None
 ) -> tf.Tensor:
     x = keras.layers.Conv2D(filters, kernel_size, strides, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    x = keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5, name=f"{name}_norm")(x)
+    x = normalize(x, f"{name}_norm", momentum)
     return keras.layers.Activation(activation, name=f"{name}_activation")(x) if activation else x

@@ -24,9 +24,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.layers import LeakyClip
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 from el_larq.models.shortcuts import unit_with_shortcut
 
 # (x, filters, strides, name, method) to the wide stream's shortcut, of that many channels.

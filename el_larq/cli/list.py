@@ -9,11 +9,13 @@ import click
 from el_larq.cli.common import common_options, print_json, print_table
 
 if TYPE_CHECKING:
-    from el_larq.models.published import Cost
+    from el_larq.models.costs import Cost
+    from el_larq.published import Published
 
 
 def _networks() -> list[dict[str, Any]]:
     from el_larq.models.registry import NETWORKS
+    from el_larq.published import of_network
 
     return [
         {
@@ -22,7 +24,7 @@ def _networks() -> list[dict[str, Any]]:
             "links": ", ".join(n.links),
             "variants": ", ".join(n.variants),
             "options": ", ".join(n.options),
-            "published": {what: {"value": value, "source": source} for what, (value, source) in n.published.items()},
+            "published": _sourced(of_network(n.name)),
             "reference": n.reference,
         }
         for n in NETWORKS.values()
@@ -32,10 +34,11 @@ def _networks() -> list[dict[str, Any]]:
 def _methods() -> list[dict[str, Any]]:
     from el_larq.methods.options import choices
     from el_larq.methods.registry import METHODS, get_maker
+    from el_larq.published import of_method
 
     found = []
     for method in METHODS.values():
-        top1, source = method.published.get("resnet18", ("", ""))
+        top1, source = of_method(method.name).get("resnet18", ("", ""))
         maker = get_maker(method.name)
         found.append(
             {
@@ -51,14 +54,18 @@ def _methods() -> list[dict[str, Any]]:
                 "options": choices(maker) if maker else {},
                 "variant": method.variant,
                 "search": method.search is not None,
-                "published": {what: {"value": value, "source": source} for what, (value, source) in method.published.items()},
+                "published": _sourced(of_method(method.name)),
             }
         )
     return found
 
 
+def _sourced(figures: "Published") -> dict[str, Any]:
+    return {what: {"value": value, "source": source} for what, (value, source) in figures.items()}
+
+
 def _links() -> list[dict[str, Any]]:
-    from el_larq.methods.link import LINKS
+    from el_larq.links.registry import LINKS
 
     return [{"name": link.name, "summary": link.summary} for link in LINKS.values()]
 
@@ -137,16 +144,16 @@ def command(kind: str, published: bool, as_json: bool) -> None:
 
 
 def _print_published(as_json: bool) -> None:
-    from el_larq.methods import published
-    from el_larq.models.published import costs
+    from el_larq import published
+    from el_larq.models.costs import costs
 
     if as_json:
-        rows = [asdict(row) | {"top1": dict(zip(published.NETWORKS, row.top1, strict=True))} for row in published.TABLE]
+        rows = [asdict(row) | {"top1": dict(zip(published.COLUMNS, row.top1, strict=True))} for row in published.TABLE]
         print_json({"source": published.SOURCE, "top1": rows, "costs": [asdict(cost) for cost in costs()]})
         return
     print_table(
         f"ImageNet top-1 in percent, published: {published.SOURCE}",
-        ("method", "year", *published.NETWORKS, "here"),
+        ("method", "year", *published.COLUMNS, "here"),
         [(row.label, row.year or "", *map(published.spell, row.top1), row.method or "") for row in published.TABLE],
     )
     _print_notes((row.label, row.note) for row in published.TABLE)

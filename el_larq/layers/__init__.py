@@ -1,4 +1,4 @@
-"""Keras layers, one concept a file. Importing this package registers them, so saved models load without custom_objects."""
+"""Keras layers, one concept per file. Importing this package registers them, so saved models load without custom_objects."""
 
 from el_larq.layers.activation_scale import ActivationScale as ActivationScale
 from el_larq.layers.channel_shift import ChannelShift as ChannelShift
@@ -10,6 +10,7 @@ from el_larq.layers.leaky_clip import LeakyClip as LeakyClip
 from el_larq.layers.learned_scale import LearnedScale as LearnedScale
 from el_larq.layers.multi_base_conv import MultiBaseConv2D as MultiBaseConv2D
 from el_larq.layers.multi_base_conv import MultiBaseDepthwiseConv2D as MultiBaseDepthwiseConv2D
+from el_larq.layers.normalize import normalize as normalize
 from el_larq.layers.rprelu import RPReLU as RPReLU
 from el_larq.layers.split_channels import SplitChannels as SplitChannels
 from el_larq.layers.ternary_split import TernarySplit as TernarySplit

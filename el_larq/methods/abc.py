@@ -38,9 +38,10 @@ base share its packed kernel. Real-valued work beside them: a shift and a packin
 
 from typing import TYPE_CHECKING, Any
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -64,7 +65,6 @@ def make(bases: int = 1, shifts: int = 1) -> Method:
 
         return BinaryBases(bases)
 
-    published = {"resnet18": (42.7, "Elastic-Link poster, table 1"), "resnet34": (52.4, "Elastic-Link poster, table 1")}
     return Method(
         name="abc",
         summary="M x N binary products a convolution: bases of the kernel by least squares, learned shifts of the input",
@@ -77,8 +77,6 @@ def make(bases: int = 1, shifts: int = 1) -> Method:
         stages={"conv": convolve},
         options={"bases": bases, "shifts": shifts},
         extra_cost=_cost(bases, shifts),
-        # The figures are, as recalled, of one base and one shift.
-        published=published if bases == shifts == 1 else {},
     )
 
 

@@ -42,7 +42,7 @@ from math import isfinite
 from typing import Literal
 
 from el_larq.errors import UsageError
-from el_larq.methods.link import LINKS
+from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method
 
 # As in `el_larq.layers.gated_link`, which imports TensorFlow.
@@ -82,10 +82,6 @@ def make(
         kernel_constraint="weight_clip",
         options={"center": center, "per": per, "gate": gate, "positive": positive},
         extra_cost="" if positive else "one multiplication a value for each gate",
-        published={
-            "resnet18": (59.4, "paper, as listed on paperswithcode"),
-            "resnet34": (62.6, "paper, as listed on paperswithcode"),
-        },
     )
 
 

@@ -13,7 +13,7 @@ bottleneck networks' block variant `two_stream`. Training is a recipe's matter.
 Deployment: alpha and the normalization are the multiplier and bias of `LceBconv2d`, the link an ADD. Nothing else is left.
 """
 
-from el_larq.methods.link import LINKS
+from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method
 
 METHOD = Method(
@@ -25,10 +25,4 @@ METHOD = Method(
     input_quantizer="approx_sign",
     kernel_quantizer="magnitude_aware_sign",
     kernel_constraint="weight_clip",
-    published={
-        "resnet18": (56.4, "Bi-Real Net's repository"),
-        "resnet34": (62.2, "Bi-Real Net's repository"),
-        "resnet50": (62.6, "Bi-Real Net's repository; two-stream bottleneck, 62.7 in the Elastic-Link poster"),
-        "resnet26": (57.8, "Elastic-Link poster, table 1"),
-    },
 )

@@ -39,9 +39,10 @@ the plain binary convolution.
 
 from typing import TYPE_CHECKING
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -79,10 +80,6 @@ def make(threshold: float = 1.0, edges: int = 100, proposals: int = 16) -> Metho
         options={"threshold": threshold, "edges": edges, "proposals": proposals},
         extra_cost="a gather, two clips, a multiplication and an addition on the convolution's output, and its normalization",
         search="el_larq.training.search_interactions:search",
-        published={
-            "resnet18": (56.7, "Elastic-Link poster, table 1"),
-            "resnet34": (62.4, "Elastic-Link poster, table 1"),
-        },
     )
 
 

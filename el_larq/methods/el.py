@@ -10,7 +10,7 @@ min(1, C_out / C_in), which makes a squeeze's sum a mean; in a block that has a 
 that are carried twice would grow with every block.
 """
 
-from el_larq.methods.link import LINKS
+from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method
 
 METHOD = Method(
@@ -22,11 +22,4 @@ METHOD = Method(
     input_quantizer="ste_sign",
     kernel_quantizer="ste_sign",
     kernel_constraint="weight_clip",
-    published={
-        "mobilenet": (56.4, "Elastic-Link poster, table 1"),
-        "resnet18": (60.1, "Elastic-Link poster, table 1"),
-        "resnet34": (63.2, "Elastic-Link poster, table 1"),
-        "resnet26": (64.0, "Elastic-Link poster, table 1"),
-        "resnet50": (65.6, "Elastic-Link poster, table 1"),
-    },
 )

@@ -27,7 +27,7 @@ is left real-valued.
 from typing import TYPE_CHECKING
 
 from el_larq.errors import UsageError
-from el_larq.methods.link import LINKS
+from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ tensors. Its stages, in the method's own `order`:
 
     conv        the convolution on binarized input with a binarized kernel
     norm        batch normalization
-    link        real-valued features carried around the convolution, see `el_larq.methods.link`
+    link        real-valued features carried around the convolution, see `el_larq.links`
     shortcut    the block's own residual, where the network hands one to this unit
     activation  what follows, if anything
 
@@ -17,8 +17,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError, unknown_name
-from el_larq.methods.link import Link
+from el_larq.links.link import Link
+from el_larq.methods.binarization import Binarization
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,43 +31,14 @@ PLACEMENTS = ("after_norm", "before_norm")
 BN_MOMENTUM = 0.9
 
 
-@dataclass(frozen=True)
-class Conv:
-    """One convolution that a network wants: what it is, not how it is computed.
-
-    depthwise: one kernel a channel; filters is then the number of channels.
-    groups: the channels go in so many groups, each convolved on its own.
-    real: the convolution itself stays real-valued; norm, link, shortcut and activation are the method's all the same.
-    bypassed: the block has a shortcut of its own around this convolution, so that its features get through without a link.
-        The unit that is handed the shortcut knows; the others of the block are told.
-    """
-
-    name: str
-    filters: int
-    kernel_size: int
-    strides: int = 1
-    depthwise: bool = False
-    groups: int = 1
-    real: bool = False
-    bypassed: bool = False
-
-    @property
-    def padding(self) -> str:
-        """A 1x1 kernel needs no padding, and LCE keeps more of such a chain in packed bits without it."""
-        return "valid" if self.kernel_size == 1 else "same"
-
-
 # A stage is called with the tensor before the unit, the tensor so far, and the convolution. It also sees units whose
 # convolution is real-valued (`Conv.real`) or depthwise, and returns the tensor as it is where it has nothing to do.
 Stage = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, kw_only=True)
+class Method(Binarization):
     """A published way to binarize a convolution, or a baseline.
-
-    Quantizers and constraints are names that Larq or Keras resolve, or factories that make a new object for each layer
-    (an object shared between layers is not saved and loaded as such). None leaves that side real-valued.
 
     options: the method's own choices with their values, as `make` in its file took them (see `el_larq.methods.options`).
     extra_cost: what a unit costs at inference beside its binary convolution and its link, in words. "" is nothing that does not
@@ -80,9 +53,6 @@ class Method:
     reference: str
     link: Link
     year: int | None = None
-    input_quantizer: str | Callable[[], Any] | None = None
-    kernel_quantizer: str | Callable[[], Any] | None = None
-    kernel_constraint: str | Callable[[], Any] | None = None
     order: tuple[str, ...] = ("conv", "norm", "link", "shortcut", "activation")
     activation: str | None = None
     stages: Mapping[str, Stage] = field(default_factory=dict)
@@ -92,12 +62,6 @@ class Method:
     extra_cost: str = ""
     variant: str | None = None
     search: str | None = None
-    published: Mapping[str, tuple[float, str]] = field(default_factory=dict)
-    """ImageNet top-1 in percent by network, each with its source: published numbers, not ours."""
-
-    @property
-    def binary(self) -> bool:
-        return self.kernel_quantizer is not None
 
     @property
     def bits(self) -> str:
@@ -130,6 +94,7 @@ class Method:
 
     def unit(self, x: "tf.Tensor", conv: Conv, shortcut: "tf.Tensor | None" = None) -> "tf.Tensor":
         """The unit for one convolution: (N, H, W, C) to (N, ceil(H / strides), ceil(W / strides), filters)."""
+        from el_larq.layers import normalize  # here, because these import TensorFlow
         from el_larq.methods import stages
 
         if shortcut is not None:
@@ -141,7 +106,7 @@ class Method:
             elif stage == "conv":
                 y = stages.convolve(self, y, conv)
             elif stage == "norm":
-                y = stages.normalize(y, conv.name, self.bn_momentum)
+                y = normalize(y, f"{conv.name}_norm", self.bn_momentum)
             elif stage == "link":
                 y = self.link.attach(x, y, conv)
             elif stage == "shortcut":

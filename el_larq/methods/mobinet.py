@@ -34,9 +34,10 @@ convolution, and PRELU is all.
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -68,7 +69,6 @@ def make(norm: Literal["last", "first"] = "last", slope: float = 0.25) -> Method
         options={"norm": norm, "slope": slope},
         extra_cost=f"{left} behind each convolution",
         variant="mid",
-        published={"mobilenet": (54.4, "paper's abstract; K = 4 channels a group, as recalled")},
     )
 
 

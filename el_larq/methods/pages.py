@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from el_larq import published
 from el_larq.files import write_bytes
-from el_larq.methods import published
 from el_larq.methods.method import Method
 from el_larq.methods.options import choices
 from el_larq.methods.registry import METHODS, MODULES, get_maker
@@ -41,7 +41,7 @@ def page(name: str) -> str:
     ]
     if options:
         parts += ["## Options", _table(("option", "takes"), [(f"`{option}`", takes) for option, takes in options.items()])]
-    figures = _figures(method)
+    figures = _figures(name)
     if figures:
         parts += [
             "## Published",
@@ -61,7 +61,7 @@ def index() -> str:
             method.bits,
             method.link.name,
             method.cost or _NOTHING,
-            _told(method, "resnet18"),
+            _published(name, "resnet18"),
             method.summary,
         )
         for name, method in METHODS.items()
@@ -100,18 +100,20 @@ def _facts(method: Method) -> list[tuple[str, str]]:
     return facts
 
 
-def _figures(method: Method) -> list[tuple[str, str, str]]:
-    """What the method says, and what the paper's table says where the method has nothing."""
-    rows = [(network, f"{value:g}", source) for network, (value, source) in method.published.items()]
-    for network in published.NETWORKS:
-        figure = published.top1(method.name, network)
-        if figure is not None and network not in method.published:
-            rows.append((network, published.spell(figure), published.SOURCE))
+def _figures(name: str) -> list[tuple[str, str, str]]:
+    """Networks with their published accuracy, or the table's words where there is no figure, and the source."""
+    figures = published.of_method(name)
+    rows = [(network, f"{value:g}", source) for network, (value, source) in figures.items()]
+    for network in published.COLUMNS:
+        words = published.top1(name, network)
+        if words is not None and network not in figures:
+            rows.append((network, published.spell(words), published.SOURCE))
     return rows
 
 
-def _told(method: Method, network: str) -> str:
-    return f"{method.published[network][0]:g}" if network in method.published else ""
+def _published(name: str, network: str) -> str:
+    figures = published.of_method(name)
+    return f"{figures[network][0]:g}" if network in figures else ""
 
 
 def _run(name: str, options: dict[str, str]) -> str:

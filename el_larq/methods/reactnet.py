@@ -33,8 +33,9 @@ before signs, and 3 shifts of what the real-valued shortcuts read.
 
 from typing import TYPE_CHECKING
 
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.conv import Conv
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -64,9 +65,4 @@ METHOD = Method(
     order=("shift", "conv", "norm", "link", "shortcut", "rprelu"),
     stages={"shift": _shift, "rprelu": _rprelu},
     extra_cost="one addition before the sign, one PReLU behind the link",
-    published={
-        "resnet18": (65.9, "ReActNet's repository; its ReAct-ResNet18, two-stage training with distillation"),
-        "reactnet_resnet18": (65.9, "ReActNet's repository"),
-        "reactnet_a": (69.5, "ReActNet's repository; 69.4 in the paper"),
-    },
 )

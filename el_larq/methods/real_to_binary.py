@@ -35,14 +35,13 @@ beside the classifier.
 
 from typing import TYPE_CHECKING, Any
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-_POSTER = "Elastic-Link poster, table 1; training in stages with distillation"
 
 
 def _rescale(v: "tf.Tensor", z: "tf.Tensor", conv: Conv, reduction: int) -> "tf.Tensor":
@@ -86,13 +85,6 @@ def make(reduction: int = 8) -> Method:
         stages={"conv": convolve, "prelu": _prelu},
         options={"reduction": reduction},
         extra_cost="normalization before the sign, pooling and two small dense layers, one multiplication, one PReLU",
-        published={
-            "resnet18": (65.4, _POSTER),
-            "resnet34": (66.1, _POSTER),
-            "resnet26": (64.8, _POSTER),
-            "resnet50": (65.9, _POSTER),
-            "mobilenet": (54.8, _POSTER),
-        },
     )
     return method
 

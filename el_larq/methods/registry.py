@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from el_larq.errors import unknown_name
+from el_larq.links.registry import get_link
 from el_larq.methods import (
     abc,
     bbg,
@@ -22,7 +23,6 @@ from el_larq.methods import (
     xnor,
     xnor_pp,
 )
-from el_larq.methods.link import get_link
 from el_larq.methods.method import Method
 
 MODULES = {

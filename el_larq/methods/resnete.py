@@ -25,10 +25,8 @@ ResNet18 has 16 `LceBconv2d` and 16 ADD.
 """
 
 from el_larq.errors import UsageError
-from el_larq.methods.link import LINKS
+from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method
-
-_POSTER = "Elastic-Link poster, table 1, as BinaryE"
 
 
 def make(clip: float = 1.3) -> Method:
@@ -56,12 +54,6 @@ def make(clip: float = 1.3) -> Method:
         kernel_quantizer=quantizer,
         kernel_constraint=constraint,
         options={"clip": clip},
-        published={
-            "resnet18": (56.7, _POSTER),
-            "resnet34": (59.5, _POSTER),
-            "resnet26": (57.9, _POSTER),
-            "resnet50": (61.2, _POSTER),
-        },
     )
 
 

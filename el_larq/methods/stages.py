@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 import larq
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError
 from el_larq.layers import SplitChannels
+from el_larq.methods.binarization import Binarization
 from el_larq.quantizers import PerChannel
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from el_larq.methods.method import Conv, Method
 
-
-def convolve(method: "Method", x: "tf.Tensor", conv: "Conv") -> "tf.Tensor":
+def convolve(method: Binarization, x: "tf.Tensor", conv: Conv) -> "tf.Tensor":
     """The convolution, without bias: a norm follows. 3x3 pads with +1, which stays a binary value and lets LCE fuse.
 
     Groups are convolutions of their own, side by side: LCE's default kernel knows no grouped ones.
@@ -24,9 +24,7 @@ def convolve(method: "Method", x: "tf.Tensor", conv: "Conv") -> "tf.Tensor":
     return by_group(conv, x, lambda group: make_convolution(method, conv, group))(x)
 
 
-def by_group(
-    conv: "Conv", x: "tf.Tensor", make: Callable[[int | None], keras.layers.Layer]
-) -> Callable[["tf.Tensor"], "tf.Tensor"]:
+def by_group(conv: Conv, x: "tf.Tensor", make: Callable[[int | None], keras.layers.Layer]) -> Callable[["tf.Tensor"], "tf.Tensor"]:
     """The convolution as a function, which convolves with the same kernels each time it is called.
 
     make: gives the layer of a group, counted from 1; of a convolution without groups, that of None.
@@ -42,7 +40,7 @@ def by_group(
     return lambda y: join([layer(part) for layer, part in zip(layers, split(y), strict=True)])
 
 
-def make_convolution(method: "Method", conv: "Conv", group: int | None = None) -> Any:
+def make_convolution(method: Binarization, conv: Conv, group: int | None = None) -> Any:
     """The layer of a convolution, or of one of its groups (counted from 1)."""
     shape: dict[str, Any] = {
         "kernel_size": conv.kernel_size,
@@ -73,10 +71,6 @@ def make_convolution(method: "Method", conv: "Conv", group: int | None = None) -
         kernel_constraint=_make(method.kernel_constraint),
         kernel_initializer="glorot_normal",
     )
-
-
-def normalize(x: "tf.Tensor", name: str, momentum: float) -> "tf.Tensor":
-    return keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5, name=f"{name}_norm")(x)
 
 
 def add(shortcut: "tf.Tensor", y: "tf.Tensor", name: str) -> "tf.Tensor":

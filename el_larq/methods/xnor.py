@@ -40,13 +40,12 @@ PAD and AVERAGE_POOL_2D, and a MUL of the whole output.
 
 from typing import TYPE_CHECKING, Literal
 
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.conv import Conv
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-_POSTER = "Elastic-Link poster, table 1"
 
 
 def make(
@@ -84,12 +83,6 @@ def make(
         stages={"conv": convolve},
         options={"k": k, "gradient": gradient},
         extra_cost=extra,
-        published={
-            "resnet18": (51.2, _POSTER),
-            "resnet34": (53.2, _POSTER),
-            "resnet26": (52.1, _POSTER),
-            "resnet50": (54.2, _POSTER),
-        },
     )
     return method
 

@@ -37,8 +37,9 @@ becomes one ADD where all its scales are positive, else a MUL and an ADD. A conv
 
 from typing import TYPE_CHECKING, Literal
 
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv, Method
+from el_larq.conv import Conv
+from el_larq.links.registry import LINKS
+from el_larq.methods.method import Method
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -63,7 +64,6 @@ def make(shape: Literal["c", "chw", "c_hw", "c_h_w"] = "c_h_w") -> Method:
         stages={"scale": scale},
         options={"shape": shape},
         extra_cost="one addition before the sign" + ("" if shape == "c" else ", one multiplication by position behind"),
-        published={"resnet18": (57.1, "Elastic-Link poster, table 1")},
     )
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from el_larq.cli.main import main
-from el_larq.methods.published import TABLE
 from el_larq.methods.registry import METHODS
 from el_larq.models.registry import NETWORKS
+from el_larq.published import TABLE, of_method
 
 
 def _call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int | str | None, str, str]:
@@ -23,9 +23,9 @@ def test_each_method_has_its_paper_and_whose_figure_it_is(capsys: pytest.Capture
     lines = {line.partition(": ")[0]: line for line in text.splitlines()}
     for name, method in METHODS.items():
         assert method.reference in lines[name]
-        assert ("resnet18 as in: " in lines[name]) == ("resnet18" in method.published)
-        if "resnet18" in method.published:
-            figure, source = method.published["resnet18"]
+        assert ("resnet18 as in: " in lines[name]) == ("resnet18" in of_method(name))
+        if "resnet18" in of_method(name):
+            figure, source = of_method(name)["resnet18"]
             assert lines[name].endswith(source)
             (row,) = [line for line in text.splitlines() if line.startswith(f"│ {name} ")]
             assert f" {figure:.1f} " in row

@@ -10,8 +10,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 import el_larq
+from el_larq.conv import Conv
 from el_larq.converters.job import Options
-from el_larq.methods.method import Conv, Method
+from el_larq.methods.method import Method
 from el_larq.models import counts
 from el_larq.tflite import parse
 

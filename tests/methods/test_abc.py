@@ -8,12 +8,12 @@ import tensorflow as tf
 from reference import check_saving, convolve, convolve_depthwise, make_unit, sign, units_network, values
 
 import el_larq
+from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.errors import UsageError
 from el_larq.inspection.keras_layers import inspect_model
 from el_larq.inspection.keras_weights import from_keras
-from el_larq.methods.method import Conv
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.registry import get_method
 from el_larq.models import counts
 from el_larq.tflite import parse
 
@@ -84,8 +84,6 @@ def test_products_count_as_often_as_they_are_computed():
 
 
 def test_options():
-    assert METHODS["abc"].published["resnet18"][0] == 42.7
-    assert get_method("abc", chosen={"bases": 5, "shifts": 5}).published == {}  # the figures are of one and one
     assert get_method("abc").extra_cost == "one addition before the sign"
     assert get_method("abc", chosen={"bases": 3, "shifts": 2}).extra_cost.startswith("6 binary convolutions instead of one")
     for wrong in (0, 9):

@@ -10,10 +10,10 @@ import tf_keras as keras
 from reference import check_saving, convolve, make_unit, normalize, randomize_norm, sign, units_network, values
 
 import el_larq
+from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.errors import UsageError
 from el_larq.layers import InteractedBitcount
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.tflite import parse
 

@@ -10,9 +10,9 @@ import tf_keras as keras
 from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, units_network, values
 
 import el_larq
+from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.errors import UsageError
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.tflite import parse
 from el_larq.training.search_genetic import find_genes
@@ -78,10 +78,6 @@ def test_options():
     for name, value in (("population", 1), ("generations", 0), ("balance", -0.1), ("balance", float("nan"))):
         with pytest.raises(UsageError, match=f"{name} must"):
             get_method("genetic", chosen={name: value})
-
-
-def test_no_published_figure_stands_beside_it():
-    assert METHODS["genetic"].published == {}
 
 
 @pytest.mark.parametrize("skip", [(), ("fold",)])

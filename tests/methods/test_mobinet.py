@@ -11,9 +11,9 @@ import tf_keras as keras
 from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, values
 
 import el_larq
+from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.errors import UsageError
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.models import counts
 from el_larq.tflite import parse

@@ -11,6 +11,7 @@ import pytest
 from el_larq.cli.train import command as train
 from el_larq.methods import pages
 from el_larq.methods.registry import METHODS, get_maker
+from el_larq.published import of_method
 
 FOLDER = Path(__file__).parents[2] / "docs" / "methods"
 
@@ -31,7 +32,7 @@ def test_a_page_has_mathematics_reference_and_options(name: str) -> None:
     assert METHODS[name].reference in text
     for option in get_maker(name).__annotations__ if get_maker(name) else ():
         assert option == "return" or f"| `{option}` | " in text
-    for network, (value, _source) in METHODS[name].published.items():
+    for network, (value, _source) in of_method(name).items():
         assert f"| {network} | {value:g} |" in text
     for line in text.splitlines():
         if line.startswith("el-larq train resnet18"):

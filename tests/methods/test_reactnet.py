@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import reference
 
+from el_larq.conv import Conv
 from el_larq.layers import ChannelShift, RPReLU
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS
 
 REACTNET = METHODS["reactnet"]

@@ -5,8 +5,8 @@ import pytest
 import reference
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.models import counts
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, units_network, values
 
 import el_larq
+from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.errors import UsageError
 from el_larq.layers import TernarySplit
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.models import counts
 from el_larq.quantizers import PerChannel, StraightScaledSign

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import reference
 
+from el_larq.conv import Conv
 from el_larq.converters.rules import check_graph
 from el_larq.errors import UsageError
 from el_larq.layers import LearnedScale
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.tflite import parse
 

@@ -7,10 +7,10 @@ import tf_keras as keras
 from structure import has, inputs_of, layers_of, sizes, small
 
 import el_larq
+from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.layers import ElasticLink
-from el_larq.methods.method import Conv
 from el_larq.methods.registry import METHODS
 from el_larq.models.counts import count
 

@@ -11,7 +11,7 @@ from el_larq.training.train import train
 
 NETWORK = """
 import tf_keras as keras
-from el_larq.methods.method import Conv
+from el_larq.conv import Conv
 
 
 def plain(input_shape, num_classes):

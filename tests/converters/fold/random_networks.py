@@ -6,9 +6,9 @@ import hypothesis.strategies as st
 import numpy as np
 import tf_keras as keras
 
+from el_larq.conv import Conv
 from el_larq.layers import ElasticLink
-from el_larq.methods.link import LINKS
-from el_larq.methods.method import Conv
+from el_larq.links.registry import LINKS
 from el_larq.methods.registry import METHODS
 
 

@@ -1,0 +1,35 @@
+"""The Elastic-Link: y = z + gamma * align(x), for any pair of shapes; see `el_larq.layers.elastic_link`."""
+
+from typing import TYPE_CHECKING, Any
+
+from el_larq.conv import Conv
+from el_larq.links.link import Link
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Where a block has a shortcut as well, links of gamma 1 would carry the same features a second time, so that they double with
+# every block; without one they are all that gets through, and less than 1 fades out over the depth. docs/measurements.md has
+# what was tried.
+BESIDE_SHORTCUT = 0.5
+
+
+def _join(x: "tf.Tensor", z: "tf.Tensor", conv: Conv, **options: Any) -> "tf.Tensor":
+    import tf_keras as keras
+
+    from el_larq.layers import ElasticLink, gamma_start
+
+    if conv.bypassed:
+        channels = x.shape[-1]
+        assert channels is not None
+        start = BESIDE_SHORTCUT * gamma_start(channels, conv.filters)
+        options.setdefault("gamma_initializer", keras.initializers.Constant(start))  # pyright: ignore[reportArgumentType]
+    return ElasticLink(strides=conv.strides, name=f"{conv.name}_link", **options)([x, z])
+
+
+LINK = Link(
+    name="elastic",
+    summary="the input, squeezed or expanded to fit and weighted by a learnable gamma (Elastic-Link)",
+    join=_join,
+    cost="one addition per value, and those of a squeeze or pooling",
+)

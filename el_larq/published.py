@@ -1,0 +1,158 @@
+"""Figures that others published, each with its source: not this project's. The only place in the sources that holds them.
+
+Accuracies are ImageNet top-1 in percent; "BOPs", "FLOPs" and "OPs" are multiply-accumulates at 224x224 pixels.
+
+The table is table 1 of the poster that goes with Hu, Wu, Tan, Lu, Zeng, Wu: Elastic-Link for Binarized Neural Networks, AAAI
+2022, arXiv 2112.10149. Methods of the table that this project does not have are in it too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SOURCE = "Elastic-Link poster, table 1"
+
+COLUMNS = ("resnet26", "resnet50", "mobilenet", "resnet18", "resnet34")
+"""The table's columns, by this project's names."""
+
+NOT_CONVERGED = "not converge"
+"""What the table says where a training came to nothing. None is its dash."""
+
+Figure = float | str | None
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row of the table, in its own words.
+
+    method: this project's name of the method; None where it has none.
+    note: what a reader must know of the row.
+    """
+
+    label: str
+    year: int | None
+    top1: tuple[Figure, Figure, Figure, Figure, Figure]
+    method: str | None
+    note: str = ""
+
+
+_N = NOT_CONVERGED
+
+TABLE = (
+    PublishedRow("Full precision", None, (72.5, 75.9, 70.6, 69.3, 71.5), "float"),
+    PublishedRow("XNOR", 2016, (52.1, 54.2, _N, 51.2, 53.2), "xnor"),
+    PublishedRow(
+        "ABC-Net", 2017, (45.2, 52.9, _N, 42.7, 52.4), "abc", "one basis for weights and activations (M = N = 1), as recalled"
+    ),
+    PublishedRow("TBN", 2018, (None, None, None, 55.6, 58.2), "tbn", "ternary activations"),
+    PublishedRow("Bi-Real", 2018, (57.8, 62.7, _N, 56.4, 62.2), "bireal"),
+    PublishedRow("BinaryE", 2019, (57.9, 61.2, _N, 56.7, 59.5), "resnete"),
+    PublishedRow("CI-Net", 2019, (None, None, None, 56.7, 62.4), "cibcnn"),
+    PublishedRow("XNOR++", 2019, (None, None, None, 57.1, None), "xnor_pp"),
+    PublishedRow(
+        "GBCN", 2019, (None, None, None, 57.8, None), None, "its formulas are not available; method genetic is another search"
+    ),
+    PublishedRow("MoBiNet", 2020, (None, None, 54.4, None, None), "mobinet"),
+    PublishedRow("EL", 2022, (64.0, 65.6, 56.4, 60.1, 63.2), "el"),
+    PublishedRow("Real-to-Bin", 2020, (64.8, 65.9, 54.8, 65.4, 66.1), "real_to_binary", "trained in stages with a teacher"),
+    PublishedRow(
+        "EL†", 2022, (67.1, 68.9, 61.2, 65.7, 66.5), None, "EL with the training of Real-to-Bin, by its place in the table"
+    ),
+)
+
+
+Published = Mapping[str, tuple[float | str, str]]
+"""Figures by what they are of, each with its source. A string is a figure with conditions, which nothing can be compared with."""
+
+_BIREAL = "Bi-Real Net's repository"
+_BBG = "paper, as listed on paperswithcode"
+_REACTNET_CODE = "ReActNet's repository"
+
+_BY_METHOD: dict[str, Published] = {
+    "bbg": {"resnet18": (59.4, _BBG), "resnet34": (62.6, _BBG)},
+    "bireal": {
+        "resnet18": (56.4, _BIREAL),
+        "resnet34": (62.2, _BIREAL),
+        "resnet50": (62.6, f"{_BIREAL}; two-stream bottleneck, 62.7 in the Elastic-Link poster"),
+    },
+    "mobinet": {"mobilenet": (54.4, "paper's abstract; K = 4 channels per group, as recalled")},
+    "reactnet": {
+        "resnet18": (65.9, f"{_REACTNET_CODE}; its ReAct-ResNet18, two-stage training with distillation"),
+        "reactnet_resnet18": (65.9, _REACTNET_CODE),
+        "reactnet_a": (69.5, f"{_REACTNET_CODE}; 69.4 in the paper"),
+    },
+}
+"""Top-1 by network where a source other than the poster has it."""
+
+
+def _costs(bops: float, flops: float, ops: float | str, source: str) -> Published:
+    return {"BOPs": (bops, source), "FLOPs": (flops, source), "OPs": (ops, source)}
+
+
+# The README of ReActNet's repository has the OPs; BOPs and FLOPs are recalled.
+_BIREAL18 = _costs(1.68e9, 1.39e8, 1.63e8, "Bi-Real Net's in ReActNet, ECCV 2020, as recalled; the repository agrees on OPs")
+_REACTNET_A = "ReActNet, ECCV 2020, as recalled; the repository agrees on A's OPs"
+_REACTNET = "ReActNet, ECCV 2020, as recalled"
+_ZOO = "Larq Zoo's documentation"
+_WIKI = "BMXNet-v2's wiki"
+
+
+def _zoo(top1: float, parameters: int, size: str) -> Published:
+    return {"top-1": (top1, _ZOO), "parameters": (parameters, _ZOO), "size": (size, _ZOO)}
+
+
+_BY_NETWORK: dict[str, Published] = {
+    "resnet18": _BIREAL18,
+    "quicknet_small": _zoo(59.4, 12_655_688, "4.00 MB"),
+    "quicknet": _zoo(63.3, 13_234_088, "4.17 MB"),
+    "quicknet_large": _zoo(66.9, 23_342_248, "5.40 MB"),
+    "mobilenet": {"OPs": ("0.52e8 with variant mid, K = 4", "MoBiNet, WACV 2020, as recalled")},
+    "reactnet_a": {"top-1": (69.4, _REACTNET_A), **_costs(4.82e9, 0.12e8, 0.87e8, _REACTNET_A)},
+    # What is said of the paper's OPs of B is not what the other two figures of its row make by its own rule.
+    "reactnet_b": {
+        "top-1": (70.1, _REACTNET),
+        **_costs(4.69e9, 0.44e8, "said to be Bi-Real Net's 1.63e8; FLOPs + BOPs / 64 make 1.17e8", _REACTNET),
+    },
+    "reactnet_c": {"top-1": (71.4, _REACTNET), **_costs(4.69e9, 1.40e8, 2.14e8, _REACTNET)},
+    "reactnet_resnet18": {"top-1": (65.9, _REACTNET_CODE), **_BIREAL18},
+    "densenet28": {
+        "top-1": (61.7, f"{_WIKI}; Larq Zoo: 60.91"),
+        "OPs": (2.58e8, _WIKI),
+        "parameters": (5_150_504, _ZOO),
+        "size": ("4.04 MB", f"{_WIKI}; Larq Zoo: 4.12 MB"),
+    },
+    "densenet37": {
+        "top-1": (63.3, f"{_WIKI}; Larq Zoo: 62.89"),
+        "OPs": (2.70e8, _WIKI),
+        "parameters": (8_734_120, _ZOO),
+        "size": ("5.13 MB", f"{_WIKI}; Larq Zoo: 5.25 MB"),
+    },
+}
+
+
+def of_network(name: str) -> Published:
+    """What was published of a network by itself: "top-1", "BOPs", "FLOPs", "OPs", "parameters", "size"."""
+    return _BY_NETWORK.get(name, {})
+
+
+def of_method(name: str) -> Published:
+    """Top-1 of a method by network: the poster's, and another source's where it is nearer to the method's authors."""
+    rows = [row for row in TABLE if row.method == name]
+    poster = {
+        network: (figure, f"{SOURCE}, as {row.label}" + (f": {row.note}" if row.note else ""))
+        for row in rows
+        for network, figure in zip(COLUMNS, row.top1, strict=True)
+        if isinstance(figure, float)
+    }
+    return {**poster, **_BY_METHOD.get(name, {})}
+
+
+def spell(figure: Figure) -> str:
+    """A figure in the table's words."""
+    return "-" if figure is None else figure if isinstance(figure, str) else f"{figure:.1f}"
+
+
+def top1(method: str, network: str) -> Figure:
+    """What the table has for a method of this project; None where it has nothing."""
+    if network not in COLUMNS:
+        return None
+    return next((row.top1[COLUMNS.index(network)] for row in TABLE if row.method == method), None)

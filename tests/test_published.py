@@ -1,0 +1,72 @@
+"""Published figures: one table, which methods, networks, the command line and the docs look up."""
+
+from pathlib import Path
+
+import pytest
+
+from el_larq import published
+from el_larq.methods.registry import METHODS
+from el_larq.models.costs import COUNTED, costs
+from el_larq.models.registry import NETWORKS
+from el_larq.published import COLUMNS, NOT_CONVERGED, SOURCE, TABLE, of_method, of_network, top1
+
+
+def test_every_row_and_column_is_of_a_method_and_a_network_that_exist() -> None:
+    assert set(COLUMNS) <= set(NETWORKS)
+    named = [row.method for row in TABLE if row.method is not None]
+    assert set(named) <= set(METHODS)
+    assert len(set(named)) == len(named)  # a method has one row
+    for row in TABLE:
+        assert len(row.top1) == len(COLUMNS)
+        assert all(figure in (None, NOT_CONVERGED) or 0 < float(figure) < 100 for figure in row.top1)
+
+
+def test_a_methods_figures_are_the_tables_unless_another_source_is_named() -> None:
+    for row in TABLE:
+        if row.method is None:
+            continue
+        figures = of_method(row.method)
+        for network, figure in zip(COLUMNS, row.top1, strict=True):
+            assert top1(row.method, network) == figure
+            if not isinstance(figure, float):
+                assert network not in figures, f"{row.method} has a figure for {network}, the table has {figure}"
+                continue
+            value, source = figures[network]
+            if not source.startswith(SOURCE):
+                assert value == figure or f"{figure} in the Elastic-Link poster" in source, f"{row.method} on {network}: {source}"
+            else:
+                assert value == figure
+                assert row.label in source
+
+
+def test_every_figure_has_a_source() -> None:
+    figures = [*(of_method(name) for name in METHODS), *(of_network(name) for name in NETWORKS)]
+    assert all(source for found in figures for _value, source in found.values())
+
+
+def test_what_nobody_published_is_empty() -> None:
+    assert of_method("genetic") == {}  # a search of this project's own, not GBCN's
+    assert top1("genetic", "resnet18") is None
+    assert top1("el", "densenet28") is None
+    assert of_network("googlenet") == {}
+
+
+@pytest.mark.parametrize(("figure", "text"), [(64.0, "64.0"), (None, "-"), (NOT_CONVERGED, "not converge")])
+def test_figures_are_spelled_as_in_the_table(figure: published.Figure, text: str) -> None:
+    assert published.spell(figure) == text
+
+
+def test_every_network_has_its_costs_beside_the_published_ones() -> None:
+    assert set(COUNTED) == set(NETWORKS)
+    for cost in costs():
+        if cost.difference is not None:
+            # Published figures have two or three digits: 0.12e8 may be anything from 0.115e8 to 0.125e8.
+            assert abs(cost.difference) < 0.012, cost
+            assert cost.source
+    assert sum(cost.difference is not None for cost in costs()) >= 14
+
+
+def test_the_page_of_the_comparison_has_the_table() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "comparison.md").read_text("utf-8")
+    for row in TABLE:
+        assert f"| {row.label} | {row.year or ''} | {' | '.join(map(published.spell, row.top1))} |" in text
