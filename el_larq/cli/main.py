@@ -90,6 +90,10 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader has gone (| head): nothing to say, and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status, message = 1, ""
+    except OSError as error:
+        # Of a name that is too long, or in a folder that may not be entered.
+        named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else None
+        status, message, trace = 1, named or f"unexpected {summarize(error)} (-v shows the trace)", error
     except Exception as error:
         status, message, trace = 1, f"unexpected {summarize(error)} (-v shows the trace)", error
     if message:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from el_larq import __version__
 from el_larq.cli.list import KINDS
-from el_larq.cli.main import COMMANDS
+from el_larq.cli.main import COMMANDS, main
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -124,6 +124,18 @@ def test_verbose_shows_the_trace_before_the_line(el_larq_command: Command, tmp_p
     assert result.returncode == 1
     assert "Traceback (most recent call last)" in result.stderr
     assert result.stderr.splitlines()[-1] == "el-larq: missing.h5: no such file"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["convert", "m.h5", "-o"], ["inspect"], ["report"], ["train", "resnet18", "-o"]], ids=" ".join
+)
+def test_a_name_that_is_too_long_is_one_line(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, name := 300 * "x" + ".tflite"])
+    assert (end.value.code, capfd.readouterr().err) == (1, f"el-larq: {name}: File name too long\n")
 
 
 def _bad_file(small: Any, folder: Path, kind: str) -> Path:
