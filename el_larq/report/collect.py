@@ -32,7 +32,7 @@ class TrainingRun:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.resolve().name  # of "." and ".." too
 
 
 @dataclass(frozen=True)

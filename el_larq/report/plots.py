@@ -21,7 +21,8 @@ BITS: dict[int | None, str] = {1: "#d55e00", 8: "#009e73", 16: "#b0629b", 32: "#
 def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, title: str, describe: str) -> Markup:
     """Lines over a common axis: name -> points."""
     figure, axes = _figure(6.4, 3.4)
-    for number, (name, points) in enumerate(series.items()):
+    drawn = []
+    for number, points in enumerate(series.values()):
         style = {
             "color": COLOURS[number % len(COLOURS)],
             "linestyle": _DASHES[number % len(_DASHES)],
@@ -29,9 +30,10 @@ def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, titl
             "markevery": max(1, len(points) // 10),
             "markersize": 4,
         }
-        axes.plot([p[0] for p in points], [p[1] for p in points], label=name, **style)
+        drawn += axes.plot([p[0] for p in points], [p[1] for p in points], **style)
     _finish(axes, x, y)
-    axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    # As labels of the lines, names that begin with "_" would be left out.
+    axes.legend(drawn, list(series), frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(figure, title, describe)
 
 
