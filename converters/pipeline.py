@@ -16,7 +16,7 @@ from el_larq.converters.lower import lower
 from el_larq.converters.steps import STEPS, check_skip
 from el_larq.converters.verify import verify
 from el_larq.converters.write import write
-from el_larq.files import check_writable
+from el_larq.outputs import TFLITE, check_output
 
 _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
     "load": load,
@@ -52,7 +52,7 @@ def convert(
     check_skip(skip)
     if destination is not None:
         destination = Path(destination)
-        check_writable(destination)
+        check_output(destination, TFLITE, inputs=() if isinstance(source, keras.Model) else (source,))
     job = Job(destination, options or Options())
     job = replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=Path(source))
     for name in STEPS:

@@ -11,6 +11,7 @@ from el_larq.converters.rewrite import with_metadata
 from el_larq.errors import ElLarqError
 from el_larq.files import write_bytes
 from el_larq.interpreter import Interpreter
+from el_larq.outputs import TFLITE
 
 
 def write(job: Job) -> Job:
@@ -18,7 +19,7 @@ def write(job: Job) -> Job:
     final = with_metadata(content, card.NAME, card.dump(_card(job, content)))
     _check_unchanged(content, final)
     if job.destination is not None:
-        write_bytes(job.destination, final)
+        write_bytes(job.destination, final, TFLITE.check_replaceable)
     sha256 = hashlib.sha256(final).hexdigest()
     summary = f"{job.destination or 'in memory'}, {len(final):,} bytes"
     return job.done(summary, {"bytes": len(final), "sha256": sha256}, tflite=final)

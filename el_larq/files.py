@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from el_larq.errors import ElLarqError, summarize
 
 
 @contextlib.contextmanager
-def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+def beside(path: str | os.PathLike[str], check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` on success and remove it otherwise.
 
-    The temporary name keeps the suffix, because Keras chooses its format by it. OSErrors become one clear line.
+    The temporary name keeps the suffix, because Keras chooses its format by it. OSErrors become one clear line. ``check`` raises if
+    what is at ``path`` by then must stay; a link there is replaced, not what it leads to.
     """
     path = Path(path)
     check_writable(path)
@@ -26,6 +27,8 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+        if check is not None:
+            check(path)
         os.replace(temporary, path)
     except ElLarqError:
         raise
@@ -54,14 +57,16 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     folder = path.parent
     if path.is_dir():
         raise ElLarqError(f"cannot write {path}: it is a folder; name a file inside it")
+    if path.exists() and not path.is_file():
+        raise ElLarqError(f"cannot write {path}: it is a device or a pipe, which a file would replace; choose another name")
     if not folder.is_dir():
         raise ElLarqError(f"cannot write {path}: the folder {folder} does not exist; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ElLarqError(f"cannot write {path}: the folder {folder} is not writable")
 
 
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    with beside(path) as temporary:
+def write_bytes(path: str | os.PathLike[str], content: bytes, check: Callable[[Path], None] | None = None) -> None:
+    with beside(path, check) as temporary:
         temporary.write_bytes(content)
 
 

@@ -22,6 +22,7 @@ BASE = (
     "interpreter",
     "limited_interpreter",
     "native_output",
+    "outputs",
     "published",
     "tflite",
     "tflite_operators",

@@ -46,7 +46,9 @@ def command(models: tuple[Path, ...], target: str, against: str | None, out: Pat
     Each run becomes a JSON file, with its raw log beside it.
     """
     from el_larq.devices.targets import check_target
+    from el_larq.outputs import check_folder
 
+    check_folder(out)
     kind = check_target(target)
     binary = options["binary"]
     if kind == "local" and binary is None and (found := shutil.which("lce_benchmark_model")):

@@ -42,12 +42,12 @@ def command(
     """
     from el_larq.data.registry import check_dataset
     from el_larq.errors import ElLarqError
-    from el_larq.files import check_writable
+    from el_larq.outputs import TFLITE, check_output
 
     check_skip(skip)
     if verify_on is not None:
         check_dataset(verify_on)
-    check_writable(out)
+    check_output(out, TFLITE, inputs=(model,))
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
 

@@ -40,15 +40,13 @@ def show(
     \b
     el-larq data show dir:my_data -o sheet.png
     """
-    from el_larq.data.names import with_options
+    from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset, load_dataset
-    from el_larq.errors import UsageError
-    from el_larq.files import beside, check_writable
+    from el_larq.files import beside
+    from el_larq.outputs import JPEG, PNG, check_output
 
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UsageError(f"{out}: a contact sheet is a .png or .jpg")
-    check_writable(out)
     name = with_options(dataset, data_dir, augment)
+    kind = check_output(out, PNG, JPEG, inputs=folders(name))
     check_dataset(name)
 
     start_tensorflow()
@@ -56,7 +54,7 @@ def show(
 
     data = load_dataset(name, image_size, strict=strict, notify=say)
     sheet = draw(data, count, seed)
-    with beside(out) as temporary:
+    with beside(out, kind.check_replaceable) as temporary:
         sheet.picture.save(temporary)
     counts = data.class_counts()
     how = data.preprocessing

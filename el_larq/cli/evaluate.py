@@ -34,15 +34,18 @@ def command(
     \b
     el-larq evaluate model.tflite
     """
-    from el_larq.data.names import with_options
+    from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset
     from el_larq.errors import ElLarqError
+    from el_larq.outputs import check_folder
 
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
     if dataset is not None:
         dataset = with_options(dataset, data_dir)
         check_dataset(dataset)
+    if out is not None:
+        check_folder(out, inputs=(model, *folders(dataset or "")))
     if model.suffix != ".tflite":
         start_tensorflow()
         import_layers(modules)

@@ -20,15 +20,13 @@ def command(model: Path, binary: bool, out: Path, modules: tuple[str, ...], trus
     docs/inspecting.md has the format; el_larq.inspection.weights.read_weights reads it.
     """
     from el_larq.errors import ElLarqError, UsageError
-    from el_larq.files import check_writable
+    from el_larq.outputs import WEIGHTS, check_output
 
     if not binary:
         raise UsageError("say --binary: packed bits and scales are the one form that is exported; model.h5 itself has the rest")
-    if out.suffix != ".npz":
-        raise UsageError(f"{out}: weights are written as .npz; name the file so")
+    check_output(out, WEIGHTS, inputs=(model,))
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
-    check_writable(out)
     if model.suffix != ".tflite":
         start_tensorflow()
         import_layers(modules)

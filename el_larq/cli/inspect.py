@@ -32,9 +32,9 @@ def command(
     A .tflite needs neither TensorFlow nor LCE for that.
     """
     from el_larq.errors import ElLarqError
-    from el_larq.files import check_writable
     from el_larq.inspection.inspect import inspect
-    from el_larq.inspection.plot import check_format
+    from el_larq.inspection.plot import FORMATS
+    from el_larq.outputs import check_output
 
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
@@ -42,8 +42,7 @@ def command(
         _audit(model, as_json)
         return
     if picture is not None:
-        check_format(picture)
-        check_writable(picture)
+        check_output(picture, *FORMATS, inputs=(model,))
     if model.suffix != ".tflite":
         start_tensorflow()
         import_layers(modules)

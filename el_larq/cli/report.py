@@ -14,13 +14,15 @@ from el_larq.cli.common import common_options, print_json
 @common_options
 def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> None:
     """One self-contained HTML page of PATHS: run folders, results of benchmarks (files or folders), .tflite files."""
-    from el_larq.files import check_writable, write_bytes
+    from el_larq.files import write_bytes
+    from el_larq.outputs import HTML, check_output
     from el_larq.report.collect import collect
     from el_larq.report.page import render
 
-    check_writable(out)
+    # The folders hold no page that would be read, so a page may lie in them.
+    check_output(out, HTML, inputs=[path for path in paths if not path.is_dir()])
     material = collect(paths)
-    write_bytes(out, render(material, title).encode("utf-8", "replace"))
+    write_bytes(out, render(material, title).encode("utf-8", "replace"), HTML.check_replaceable)
     counts = {"runs": len(material.runs), "measurements": len(material.records), "models": len(material.models)}
     if as_json:
         print_json({"report": str(out), **counts, "missing": material.missing})

@@ -100,12 +100,13 @@ def command(
     if network is None:
         raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
     # Names are checked before TensorFlow takes its seconds to start.
-    from el_larq.data.names import with_options
+    from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset
     from el_larq.errors import ElLarqError, UsageError
     from el_larq.methods.registry import get_method, parse_options
     from el_larq.models.own import check_own, is_own
     from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant
+    from el_larq.outputs import check_folder
     from el_larq.training.recipe import get_recipe
 
     method_options = parse_options(method or "el", options)
@@ -127,6 +128,8 @@ def command(
     check_dataset(dataset)
     if init_from is not None and not init_from.exists():
         raise ElLarqError(f"{init_from}: no such file")
+    if out is not None:
+        check_folder(out, inputs=(*folders(dataset), *filter(None, (init_from,))))
 
     start_tensorflow()
     import_layers(modules)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.comparison.plan import Pair, Plan, Training
+from el_larq.data.names import folders
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import write_json
+from el_larq.outputs import check_folder
 
 SCHEMA = 1
 
@@ -30,6 +32,7 @@ class Folder:
     """
 
     def __init__(self, path: Path, plan: Plan):
+        check_folder(path, inputs=folders(plan.settings.dataset))
         self.path = path
         known = self._read(path / "comparison.json")
         options = dict(plan.options)

@@ -96,6 +96,11 @@ def with_options(name: str, data_dir: str | Path | None = None, augment: str | N
     return f"{name},augment={augment}" if augment is not None else name
 
 
+def folders(name: str) -> tuple[Path, ...]:
+    """The folder of images that a ``dir:`` data set is; nothing for the other kinds."""
+    return (Path(parse(name, (), ()).base),) if name.startswith(DIR) else ()
+
+
 def augmentation(kind: str, image_size: int) -> Augmentation:
     """The augmentation of that name for inputs of that size."""
     pad = max(1, image_size // 8)

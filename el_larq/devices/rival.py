@@ -8,6 +8,7 @@ import numpy as np
 from el_larq import tflite
 from el_larq.errors import ElLarqError, unknown_name
 from el_larq.files import read_bytes, write_bytes
+from el_larq.outputs import TFLITE
 
 RIVALS = ("int8-mobilenetv2",)
 CALIBRATION = 8
@@ -37,7 +38,7 @@ def build(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
     except OSError as error:
         raise ElLarqError(f"cannot write to {folder}: {error.strerror or error}") from error
     path = folder / f"int8-mobilenetv2-{height}x{width}x{channels}-{hashlib.sha256(content).hexdigest()[:8]}.tflite"
-    write_bytes(path, content)
+    write_bytes(path, content, TFLITE.check_replaceable)
     return path, mark
 
 

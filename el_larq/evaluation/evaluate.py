@@ -13,6 +13,7 @@ import numpy as np
 
 from el_larq import __version__, card, tflite
 from el_larq.data.dataset import Dataset, View
+from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError, summarize
@@ -20,6 +21,7 @@ from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.state import State
 from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
+from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 
 # Images a worker takes at a time, and Keras in a batch; seconds between two savings of the state.
 CHUNK = 32
@@ -91,7 +93,7 @@ def evaluate(
         UsageError: no data set named, an unknown one, or one that does not fit the model.
         ElLarqError: the model cannot be run, or the folder not be written.
     """
-    from el_larq.evaluation.pictures import draw
+    from el_larq.evaluation.pictures import CONFUSION, RELIABILITY, draw
 
     path = Path(model)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
@@ -102,10 +104,13 @@ def evaluate(
     if images is not None and images < len(index):
         index = np.linspace(0, len(index) - 1, images).astype(int)
     folder = Path(out) if out is not None else Path("evaluations") / f"{path.resolve().parent.name}-{path.name}-{data.slug}"
+    check_folder(folder, inputs=(path, *folders(data.name)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ElLarqError(f"cannot write to {folder}: {error.strerror or error}") from error
+    for name, kind in ((REPORT, EVALUATION), (CONFUSION, SVG), (RELIABILITY, SVG)):
+        check_output(folder / name, kind)
     key = {
         "model": opened.sha256,
         "dataset": [data.name, data.version, data.fingerprint, data.test_size, *data.preprocessing.input_shape],

@@ -2,31 +2,26 @@
 
 from pathlib import Path
 
-from el_larq.errors import UsageError
 from el_larq.files import beside
 from el_larq.inspection.summary import CLASSES, Inspection
+from el_larq.outputs import PDF, PNG, SVG, check_output
 
-FORMATS = (".svg", ".png", ".pdf")
+FORMATS = (SVG, PNG, PDF)
 COLOURS = {1: "#0072b2", 8: "#e69f00", 32: "#7f7f7f"}
 """By bits; told apart by readers with any colour vision, and in print."""
-
-
-def check_format(path: Path) -> None:
-    if path.suffix not in FORMATS:
-        raise UsageError(f"{path}: a picture is one of {', '.join(FORMATS)} by its name")
 
 
 def plot(inspection: Inspection, path: Path) -> None:
     """Two panels over the layers: MACs, coloured by bits, on a logarithmic scale; memory alive while each runs.
 
     Raises:
-        UsageError: the name is that of no known picture format.
+        UsageError: the name is not that of a known picture format, or another file than a picture is there.
         ElLarqError: it cannot be written.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    check_format(path)
+    kind = check_output(path, *FORMATS, inputs=(inspection.model,))
     positions = range(len(inspection.layers))
     # A fixed salt and no date make the same picture from the same model.
     with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
@@ -52,5 +47,5 @@ def plot(inspection: Inspection, path: Path) -> None:
         memory.set_xlabel("layer, in the order they run")
         for axes in (macs, memory):
             axes.spines[["top", "right"]].set_visible(False)
-        with beside(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
+        with beside(path, kind.check_replaceable) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:].lower(), metadata={"Date": None} if kind is SVG else None)

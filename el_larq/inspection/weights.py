@@ -28,6 +28,7 @@ import numpy as np
 from el_larq.errors import ElLarqError
 from el_larq.files import read_bytes, write_bytes
 from el_larq.inspection.operators import BINARY, binary_kernel_shape, layer_name
+from el_larq.outputs import WEIGHTS, check_output
 from el_larq.tflite import Graph, Operator, parse
 
 SCHEMA = 1
@@ -63,7 +64,12 @@ def binary_layers(path: str | Path, *, trust: bool = False) -> list[BinaryLayer]
 
 
 def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> None:
-    """The layers as one .npz, whole or not at all."""
+    """The layers as one .npz, whole or not at all.
+
+    Raises:
+        UsageError: another extension, or a file of another kind is there. ElLarqError: it cannot be written.
+    """
+    check_output(path, WEIGHTS)
     arrays: dict[str, np.ndarray] = {}
     listed = []
     for index, layer in enumerate(layers):
@@ -76,7 +82,7 @@ def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> N
     meta = json.dumps({"schema": SCHEMA, "source": source, "layers": listed}).encode()
     content = io.BytesIO()
     np.savez_compressed(content, meta=np.frombuffer(meta, np.uint8), **arrays)  # pyright: ignore[reportArgumentType]
-    write_bytes(path, content.getvalue())
+    write_bytes(path, content.getvalue(), WEIGHTS.check_replaceable)
 
 
 def read_weights(path: str | Path) -> list[BinaryLayer]:

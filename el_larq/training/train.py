@@ -11,6 +11,7 @@ import tf_keras as keras
 from rich.console import Console
 
 from el_larq.data.dataset import Dataset
+from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
@@ -19,6 +20,7 @@ from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
 from el_larq.models.own import Own, is_own, load_own
+from el_larq.outputs import check_folder
 from el_larq.training import run as run_folder
 from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
 from el_larq.training.initialize import initialize, prepared_alike
@@ -150,6 +152,7 @@ def train(
     )
     name = f"{own.path.stem if own else network}-{config.method}-{data.slug}-s{seed}"
     folder = Path(out) if out is not None else free_folder(Path("runs"), name)
+    check_folder(folder, inputs=(*folders(data.name), *filter(None, (init_from,))))
     # A network of one's own decides what was computed.
     files = {OWN_SOURCE: read_bytes(own.path)} if own is not None else {}
     with run_folder.create(folder, config, files) as run:

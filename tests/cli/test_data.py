@@ -58,7 +58,7 @@ def test_tiles_are_the_first_images_of_a_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digits", "-o", "sheet.gif"], "sheet.gif: a contact sheet is a .png or .jpg"),
+        (["digits", "-o", "sheet.gif"], "sheet.gif: its name must end in .png, .jpg or .jpeg"),
         (["digits", "-o", "none/sheet.png"], "the folder none does not exist"),
         (["digit", "-o", "sheet.png"], "unknown data set 'digit'; did you mean digits"),
         (["digits", "--augment", "crop", "-o", "sheet.png"], "digits is embedded"),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -61,8 +62,9 @@ def _listing(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_leaves_the_old_file_and_one_line(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with _mounted(tmp_path / "disk", "32k") as disk:
-        for suffix in ("tflite", "png", "npz", "html"):
-            (disk / f"old.{suffix}").write_bytes(b"old")
+        for suffix, content in (("tflite", b"old TFL3"), ("png", b"\x89PNG\r\n\x1a\nold"), ("html", b"<html>old")):
+            (disk / f"old.{suffix}").write_bytes(content)
+        np.savez_compressed(disk / "old.npz", meta=np.zeros(1))
         filler = os.open(disk / "filler", os.O_WRONLY | os.O_CREAT)
         with pytest.raises(OSError, match="No space left"):  # noqa: PT012
             while True:

@@ -154,7 +154,7 @@ def test_the_picture_is_the_same_each_time(tmp_path: Path) -> None:
     first = (tmp_path / "a.svg").read_text()
     assert first == (tmp_path / "b.svg").read_text()
     assert "planned arena" in first
-    with pytest.raises(UsageError, match="a picture is one of"):
+    with pytest.raises(UsageError, match="its name must end in"):
         plot(inspection, tmp_path / "a.txt")
 
 
