@@ -23,6 +23,7 @@ BASE = (
     "limited_interpreter",
     "native_output",
     "outputs",
+    "own_folders",
     "published",
     "tflite",
     "tflite_operators",

@@ -14,10 +14,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from el_larq import own_folders
 from el_larq.comparison.plan import Pair, Plan, Training
 from el_larq.data.names import folders
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.files import write_json
+from el_larq.files import parse_json, write_json
 from el_larq.outputs import check_folder
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ class Folder:
 
     Raises:
         UsageError: the folder's runs were made with other settings.
-        ElLarqError: it holds something else, or cannot be written.
+        ElLarqError: it holds something else, a link or a pipe, or cannot be written.
     """
 
     def __init__(self, path: Path, plan: Plan):
@@ -37,6 +38,7 @@ class Folder:
         known = self._read(path / "comparison.json")
         options = dict(plan.options)
         if known:
+            own_folders.check_all(path)
             _check_same(path, known["settings"], json.loads(json.dumps(plan.settings.to_dict())))
             for name, values in known["options"].items():
                 if name in options:
@@ -75,11 +77,11 @@ class Folder:
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
-        if not path.is_file():
+        if not own_folders.is_there(path):
             return {}
         try:
-            content = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            content = parse_json(own_folders.read(path))
+        except ValueError as error:
             raise ElLarqError(f"{path} is damaged; remove it, or choose another folder with -o") from error
         return content if isinstance(content, dict) else {}
 

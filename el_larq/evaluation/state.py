@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from el_larq import own_folders
 from el_larq.files import beside
 
 NAME = "unfinished.npz"
@@ -20,11 +21,15 @@ class State:
         self.key = json.dumps(key, sort_keys=True)
 
     def load(self) -> np.ndarray | None:
-        """The outputs (n, classes) of an evaluation with the same key; None where there is none that can be used."""
+        """The outputs (n, classes) of an evaluation with the same key; None where there is none that can be used.
+
+        Raises:
+            ElLarqError: the file is a link or a pipe.
+        """
         try:
-            with np.load(self.path, allow_pickle=False) as content:
+            with own_folders.open_file(self.path) as file, np.load(file, allow_pickle=False) as content:
                 return content["outputs"] if str(content["key"]) == self.key else None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
 
     def save(self, outputs: np.ndarray) -> None:

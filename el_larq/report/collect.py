@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from el_larq import card, tflite
+from el_larq import card, own_folders, tflite
 from el_larq.devices import record
 from el_larq.devices.comparison import Compared, compare
 from el_larq.devices.layers import bits, macs
@@ -91,7 +91,7 @@ def collect(paths: Sequence[Path]) -> Material:
     """Everything under ``paths``: run folders, folders that hold some, results, folders of results, .tflite files.
 
     Raises:
-        ElLarqError: a path is missing, or holds nothing that belongs into a report.
+        ElLarqError: a path is missing, or holds nothing that belongs into a report, or a link in place of what does.
     """
     material = Material()
     for path in paths:
@@ -116,13 +116,16 @@ def _add(path: Path, material: Material) -> None:
     elif (path / "config.json").is_file():
         material.runs.append(read_run(path))
         for file in sorted(path.glob("*.tflite")):
+            own_folders.is_there(file)
             model = read_model(file)
             material.models[model.sha256] = model
     else:
         for entry in sorted(path.iterdir()):
             if (entry / "config.json").is_file():
+                own_folders.is_there(entry)
                 _add(entry, material)
             elif entry.suffix == ".json" and entry.is_file() and not entry.name.startswith("."):
+                own_folders.is_there(entry)
                 material.records.append(record.read(entry))
 
 
@@ -142,10 +145,10 @@ def read_run(folder: Path) -> TrainingRun:
 
     def load(name: str) -> dict[str, Any]:
         path = folder / name
-        if not path.is_file():
+        if not own_folders.is_there(path):
             return {}
         try:
-            content = parse_json(read_bytes(path))
+            content = parse_json(own_folders.read(path))
             _check(name, content)
         except ValueError as error:
             raise ElLarqError(f"{path} is damaged; train again, or leave this run out") from error
@@ -176,7 +179,7 @@ def _is_number(value: Any) -> bool:
 def _epochs(path: Path) -> list[dict[str, float]]:
     """The numbers of each epoch. Lines that are none are left out, like the last one of a training that was killed."""
     found = []
-    lines: Iterable[bytes] = read_bytes(path).splitlines() if path.is_file() else ()
+    lines: Iterable[bytes] = own_folders.read(path).splitlines() if own_folders.is_there(path) else ()
     for line in lines:
         try:
             content = parse_json(line)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from el_larq import own_folders
 from el_larq.errors import ElLarqError
-from el_larq.files import parse_json, read_bytes
+from el_larq.files import parse_json
 
 SCHEMA = 2
 
@@ -72,13 +73,14 @@ def read_config(folder: Path) -> TrainConfig:
     """The config of a run folder, of this schema or an older one.
 
     Raises:
-        ElLarqError: no run folder, a damaged config, or one of a newer schema.
+        ElLarqError: no run folder, a damaged config, one of a newer schema, or a folder that holds a link or a pipe.
     """
     if not folder.is_dir():
         raise ElLarqError(f"there is no run folder {folder}")
     path = folder / CONFIG
-    if not path.exists():
+    if not own_folders.is_there(path):
         raise ElLarqError(f"{folder} holds no run: it has no {CONFIG}; start one there with el-larq train NETWORK -o {folder}")
+    own_folders.check_all(folder)
     content = read_json(path)
     check_not_newer(content, folder)
     schema = content.get("schema")
@@ -107,7 +109,7 @@ def check_not_newer(config: dict[str, Any], folder: Path) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A file of the run folder that holds one JSON object."""
     try:
-        content = parse_json(read_bytes(path))
+        content = parse_json(own_folders.read(path))
     except ValueError as error:
         raise damaged(path) from error
     if not isinstance(content, dict):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from el_larq import own_folders
 from el_larq.errors import ElLarqError
 
 NAME = ".lock"
@@ -31,18 +32,18 @@ class Lock:
     """The lock on a folder, held until `release` or the end of the process.
 
     Raises:
-        ElLarqError: another process holds it, or the file system has no locks.
+        ElLarqError: another process holds it, the file system has no locks, or the lock's file is a link.
         OSError: the lock's file cannot be written.
     """
 
     def __init__(self, folder: Path):
         path = folder / NAME
-        self._file = open(path, "a+", encoding="ascii", errors="replace")  # noqa: SIM115 (it is open for as long as the lock is held)
+        self._file = own_folders.open_file(path, create=True)
         try:
             _lock(self._file)
         except OSError as error:
             self._file.seek(0)
-            holder = self._file.read(20).strip()
+            holder = self._file.read(20).strip().decode("ascii", "replace")
             self._file.close()
             if error.errno in _TAKEN:
                 who = f"process {holder}" if holder.isdigit() else "another process"
@@ -51,7 +52,7 @@ class Lock:
         # Who holds it is for people only: a number alone would outlive its process. A full disk must not matter.
         with contextlib.suppress(OSError):
             self._file.truncate(0)
-            self._file.write(f"{os.getpid()}\n")
+            self._file.write(f"{os.getpid()}\n".encode())
             self._file.flush()
 
     def release(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from el_larq import own_folders
 from el_larq.errors import ElLarqError
 from el_larq.files import beside
 
@@ -65,9 +66,10 @@ def write_state(path: Path, state: State) -> None:
 def read_state(path: Path, limit: int | None = None) -> State:
     """A state of at most ``limit`` bytes. Raises DamagedError if the file cannot be read or is not what was written."""
     try:
-        if limit is not None and (size := path.stat().st_size) > limit:
-            raise DamagedError(f"{path} is damaged: a state of this training does not have {size:,} bytes")
-        content = path.read_bytes()
+        with own_folders.open_file(path) as file:
+            if limit is not None and (size := os.fstat(file.fileno()).st_size) > limit:
+                raise DamagedError(f"{path} is damaged: a state of this training does not have {size:,} bytes")
+            content = file.read()
     except OSError as error:
         raise DamagedError(f"cannot read {path}: {error.strerror or error}") from error
     start = len(MAGIC) + 8

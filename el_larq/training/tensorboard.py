@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from el_larq import own_folders
 from el_larq.errors import ElLarqError, summarize
 
 _TAGS = {"train": ("loss", "accuracy", "learning_rate"), "validation": ("val_loss", "val_accuracy")}
@@ -15,11 +16,12 @@ class TensorBoard:
     """Two curves, train and validation, over the epochs from 0 on, under the names that Keras gives them.
 
     Raises:
-        ElLarqError: the folder cannot be written.
+        ElLarqError: the folder cannot be written, or is a link.
     """
 
     def __init__(self, folder: Path, records: list[dict[str, Any]]):
         self.folder = folder
+        own_folders.is_there(folder)
         shutil.rmtree(folder, ignore_errors=True)
         self._writers = {name: tf.summary.create_file_writer(str(folder / name)) for name in _TAGS}
         for record in records:
