@@ -4,20 +4,21 @@ A rule is a function from the `Subject` to findings; each has a reason and a rem
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import prod
 from typing import Any
 
 from el_larq.converters.graph import Convolution, find_convolutions
+from el_larq.converters.intent import Intent, Meant, evidence, join, read_intents
 from el_larq.converters.job import Job
-from el_larq.converters.match import match, real_layers
-from el_larq.converters.rules import BINARY_OPERATOR, GRAPH_RULES, Finding, check_graph
+from el_larq.converters.match import REAL_OPERATORS, match, real_layers
+from el_larq.converters.reasons import is_depthwise, no_operator, why_depthwise, why_low_bit, why_not, why_real_input
+from el_larq.converters.rules import BINARY_OPERATOR, GRAPH_RULES, Finding, Found, check_graph
 from el_larq.errors import ElLarqError, unknown_name
+from el_larq.inspection.operators import KERNELS, TRANSPOSED, binary_kernel_shape, count_macs
 from el_larq.tflite import Graph, Operator, parse
 
 _BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int16": 16, "int32": 32, "int4": 4}
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", BINARY_OPERATOR)
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,47 @@ class Row:
 
 @dataclass(frozen=True)
 class Subject:
-    """What rules look at: the graph, its convolutions, and the model's convolutions with their operators."""
+    """What rules look at: the graph, its convolutions, and what the model means its own to be.
+
+    weights: how many the model's convolutions have together.
+    became: by id of a convolution of the model, the LceBconv2d it became.
+    """
 
     graph: Graph
     rows: tuple[Row, ...]
-    meant_binary: tuple[Convolution, ...]
-    real_weights: int
+    meant: tuple[Meant, ...]
+    weights: int
     became: dict[int, Operator]
-    """By id of a convolution in ``meant_binary``, the LceBconv2d it became."""
+
+    def operator(self, meant: Meant) -> Operator | None:
+        return self.became.get(id(meant.convolution))
+
+    def missing(self, sort: str) -> Iterator[Meant]:
+        """Those of a sort that became no LceBconv2d."""
+        return (meant for meant in self.meant if meant.sort == sort and self.operator(meant) is None)
+
+    def left_real(self, meant: Meant, reason: str, remedy: str) -> tuple[str, str, str]:
+        """A finding about one that runs in real numbers."""
+        kind = "" if meant.convolution is None else REAL_OPERATORS.get(meant.convolution.kind, "")
+        became = kind if any(row.operator == kind for row in self.rows) else "a real-valued operator"
+        return meant.layer, f"runs as {became}, since {reason}", remedy
 
 
 @dataclass(frozen=True)
 class Audit:
+    """What the rules found.
+
+    binary, meant_binary: of how many convolutions that were meant to be binary how many are LceBconv2d.
+    low_bit: how many were quantized to other values than -1 and +1.
+    evidence: what said so: quantizers of the model's "layers", the frozen "graph" where no layer has one, or "layers and graph".
+    """
+
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...]
     binary: int
     meant_binary: int
+    low_bit: int
+    evidence: str
 
     @property
     def errors(self) -> list[Finding]:
@@ -59,62 +85,70 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        return f"{self.binary} of {self.meant_binary} binary convolutions are {BINARY_OPERATOR}"
+        text = f"{self.binary} of {self.meant_binary} binary convolutions are {BINARY_OPERATOR}"
+        if self.low_bit:
+            text += f", {self.low_bit} quantized to other values than signs"
+        return f"{text} (by the graph: no layer declares a quantizer)" if self.evidence == "graph" and self.meant_binary else text
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "binary": self.binary,
             "meant_binary": self.meant_binary,
+            "low_bit": self.low_bit,
+            "evidence": self.evidence,
             "convolutions": [asdict(row) for row in self.rows],
             "findings": [asdict(finding) for finding in self.findings],
         }
 
 
 def audit(job: Job) -> Job:
-    result = audit_model(find_convolutions(job.need_original()), parse(job.need_tflite()), job.options.allow)
+    intents = () if job.loaded is None else read_intents(job.loaded)
+    result = audit_model(find_convolutions(job.need_original()), parse(job.need_tflite()), job.options.allow, intents)
     if result.errors:
         raise ElLarqError(f"audit: {result.summary}. " + " ".join(str(finding) for finding in result.errors))
     return job.done(result.summary, result.to_dict())
 
 
-def audit_model(convolutions: Sequence[Convolution], graph: Graph, allow: Iterable[str] = ()) -> Audit:
-    """Every rule on a model's convolutions and its flatbuffer. Findings of allowed rules stay, marked."""
+def audit_model(
+    convolutions: Sequence[Convolution], graph: Graph, allow: Iterable[str] = (), intents: Iterable[Intent] = ()
+) -> Audit:
+    """Every rule on a model's convolutions and its flatbuffer. Findings of allowed rules stay, marked.
+
+    Arguments:
+        intents: what the model's layers declare; without them, the graph says what was meant to be binary.
+    """
     allow = set(allow)
     for name in allow - set(ALL_RULES):
         raise unknown_name("audit rule", name, ALL_RULES)
     matches = match(convolutions, graph)
+    meant = join(convolutions, intents)
     layers = real_layers(convolutions, graph) | {m.operator.index: m.convolution.layer for m in matches}
     subject = Subject(
         graph,
-        tuple(_row(operator, layers) for operator in graph.operators if operator.name in _CONVOLUTIONS),
-        tuple(c for c in convolutions if c.meant_binary),
-        sum(c.kernel.size for c in convolutions if not c.meant_binary),
+        tuple(_row(operator, layers) for operator in graph.operators if operator.name in KERNELS),
+        meant,
+        sum(c.kernel.size for c in convolutions) + sum(one.elsewhere for one in meant),
         {id(m.convolution): m.operator for m in matches},
     )
     findings = [Finding(name, "error", *found) for name, rule in RULES.items() for found in rule(subject)]
     findings += [Finding(name, "warning", *found) for name, rule in WARNINGS.items() for found in rule(subject)]
     findings += check_graph(graph)
     marked = tuple(replace(finding, allowed=finding.rule in allow) for finding in findings)
-    return Audit(subject.rows, marked, len(subject.became), len(subject.meant_binary))
+    binary = [one for one in meant if one.sort == "binary"]
+    became = sum(subject.operator(one) is not None for one in binary)
+    low_bit = sum(one.sort == "low-bit" for one in meant)
+    return Audit(subject.rows, marked, became, len(binary), low_bit, evidence(meant))
 
 
 def _row(operator: Operator, layers: dict[int, str]) -> Row:
-    source, kernel = operator.inputs[0], operator.inputs[1]
-    if operator.name == "TRANSPOSE_CONV":
-        source = operator.inputs[2]
+    source, kernel = operator.inputs[2 if operator.name in TRANSPOSED else 0], operator.inputs[1]
     assert source is not None
     assert kernel is not None
-    output = operator.outputs[0].shape
+    output, shape = operator.outputs[0].shape, kernel.shape
     binary = operator.name == BINARY_OPERATOR
-    shape = kernel.shape
     if binary:
-        words = -(-operator.options["channels_in"] // 32)
-        groups = max(1, words // shape[-1])
-        shape = (*shape[:-1], operator.options["channels_in"] // groups)
+        shape = binary_kernel_shape(operator)
         output = (*output[:-1], shape[0])  # a packed output counts words
-    # TFLite keeps kernels as (C_out, kh, kw, C_in), a depthwise one as (1, kh, kw, C).
-    per_output = prod(shape[1:-1]) if operator.name == "DEPTHWISE_CONV_2D" else prod(shape[1:])
-    computed = prod(source.shape[1:3]) * shape[0] if operator.name == "TRANSPOSE_CONV" else prod(output[1:])
     return Row(
         operator.index,
         operator.name,
@@ -123,57 +157,51 @@ def _row(operator: Operator, layers: dict[int, str]) -> Row:
         1 if binary else _BITS.get(source.type, 32),
         shape,
         output,
-        per_output * computed,
+        count_macs(operator, output),
     )
 
 
-def _not_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:
+def _not_binary(subject: Subject) -> Found:
     """Each convolution that was meant to be binary is an LceBconv2d."""
-    return _missing(subject, depthwise=False)
+    for meant in subject.missing("binary"):
+        if not is_depthwise(meant) and no_operator(meant) is None:
+            yield subject.left_real(meant, *why_not(meant))
 
 
-def _binary_depthwise(subject: Subject) -> Iterable[tuple[str, str, str]]:
+def _no_operator(subject: Subject) -> Found:
+    """LCE has a binary operator for each layer that was meant to be binary."""
+    for meant in subject.missing("binary"):
+        why = no_operator(meant)
+        if why is not None:
+            yield subject.left_real(meant, *why)
+
+
+def _binary_depthwise(subject: Subject) -> Found:
     """A depthwise convolution that was meant to be binary runs as a real-valued one, at more than its cost."""
-    return _missing(subject, depthwise=True)
+    for meant in subject.missing("binary"):
+        if is_depthwise(meant):
+            yield subject.left_real(meant, *why_depthwise(meant))
 
 
-def _missing(subject: Subject, depthwise: bool) -> Iterable[tuple[str, str, str]]:
-    for convolution in subject.meant_binary:
-        if id(convolution) in subject.became or (convolution.kind == "DepthwiseConv2dNative") != depthwise:
+def _low_bit(subject: Subject) -> Found:
+    """No kernel or input is quantized to other values than signs, which LCE does not compute with."""
+    for meant in subject.meant:
+        if meant.sort != "low-bit":
             continue
-        became = [row.operator for row in subject.rows if row.layer == convolution.layer]
-        reason, remedy = why_not(convolution)
-        yield convolution.layer, f"runs as {became[0] if became else 'a real-valued operator'}, since {reason}", remedy
+        reason, remedy = why_low_bit(meant)
+        if subject.operator(meant) is not None:
+            yield meant.layer, f"runs as {BINARY_OPERATOR}, which takes every value for a sign, though {reason}", remedy
+        else:
+            yield subject.left_real(meant, f"{reason} and LCE computes with signs only", remedy)
 
 
-def why_not(convolution: Convolution) -> tuple[str, str]:
-    """Why LCE's converter left a convolution real-valued, and what to do."""
-    if convolution.kind == "MatMul":
-        return "LCE has no binary dense layer", "do not skip the step fold, which makes it a 1x1 convolution"
-    if convolution.kind == "Conv2DBackpropInput":
-        return "LCE has no binary transposed convolution", "keep it real-valued, or upsample and convolve"
-    if convolution.kind == "DepthwiseConv2dNative":
-        return "LCE has no binary depthwise convolution", "keep it real-valued, or allow it with --allow binary-depthwise"
-    if convolution.signs is None and convolution.plain_sign:
-        return "its input is tf.sign, which is zero at zero", "use one of Larq's sign quantizers, which are 1 there"
-    if convolution.signs is None:
-        return "its input is not a sign that LCE knows", "set input_quantizer to one of Larq's sign quantizers"
-    if convolution.dead_filters:
-        return (
-            f"{convolution.dead_filters} of its filters are zero throughout",
-            "train on: a kernel_quantizer scaled by the mean magnitude has no sign there",
-        )
-    if not convolution.binary_kernel:
-        return "its kernel does not have one magnitude a filter", "use a kernel_quantizer of the form alpha * sign(W), alpha > 0"
-    if convolution.pad_value not in (None, 0.0, 1.0):
-        return f"it is padded with {convolution.pad_value:g}", "use pad_values=1.0: LCE takes 1 and 0 only"
-    if convolution.groups > 1 and convolution.kernel.shape[2] % 32:
-        reason = f"its {convolution.groups} groups have {convolution.kernel.shape[2]} channels each"
-        return reason, "use groups of a multiple of 32 channels, or one group"
-    return "LCE did not take its padding or shape", 'use padding "valid", or "same" with pad_values=1.0, and a fixed input size'
+def _real_input(subject: Subject) -> Found:
+    """A quantized kernel on a real-valued input runs as a real-valued operator."""
+    for meant in subject.missing("real-input"):
+        yield subject.left_real(meant, *why_real_input(meant))
 
 
-def _stray_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:
+def _stray_binary(subject: Subject) -> Found:
     """Each LceBconv2d comes from a convolution of the model."""
     known = {operator.index for operator in subject.became.values()}
     for row in subject.rows:
@@ -181,14 +209,15 @@ def _stray_binary(subject: Subject) -> Iterable[tuple[str, str, str]]:
             yield f"operator {row.index}", "has no counterpart in the model", "convert again from the right model"
 
 
-Rule = Callable[[Subject], Iterable[tuple[str, str, str]]]
+Rule = Callable[[Subject], Found]
 
 
-def _size(subject: Subject) -> Iterable[tuple[str, str, str]]:
+def _size(subject: Subject) -> Found:
     """The constants take what the model's weights take at their bits."""
-    binary = sum(c.kernel.size / 8 for c in subject.meant_binary)
-    channels = sum(c.kernel.shape[-1] for c in subject.meant_binary)
-    real = 4 * subject.real_weights
+    kernels = [meant.convolution.kernel for meant in subject.meant if meant.sort == "binary" and meant.convolution is not None]
+    binary = sum(kernel.size / 8 for kernel in kernels)
+    channels = sum(kernel.shape[-1] for kernel in kernels)
+    real = 4 * (subject.weights - sum(kernel.size for kernel in kernels))
     predicted = binary + 8 * channels + real
     actual = sum(len(tensor.data) for tensor in subject.graph.tensors)
     if actual > _SIZE_FACTOR * predicted + _SIZE_SLACK:
@@ -198,10 +227,12 @@ def _size(subject: Subject) -> Iterable[tuple[str, str, str]]:
 
 RULES: dict[str, Rule] = {
     "not-binary": _not_binary,
+    "no-operator": _no_operator,
     "binary-depthwise": _binary_depthwise,
+    "low-bit": _low_bit,
     "stray-binary": _stray_binary,
 }
-WARNINGS: dict[str, Rule] = {"size": _size}
+WARNINGS: dict[str, Rule] = {"real-input": _real_input, "size": _size}
 ALL_RULES = (*RULES, *WARNINGS, *GRAPH_RULES)
 
 # Constants that are no weights: normalizations, shapes, the gains of links; and what small models have of them.

@@ -12,7 +12,16 @@ import numpy as np
 from el_larq.converters.frozen import FrozenModel, behind
 
 # Which operands are the input and the kernel.
-_OPERANDS = {"Conv2D": (0, 1), "DepthwiseConv2dNative": (0, 1), "MatMul": (0, 1), "Conv2DBackpropInput": (2, 1)}
+_OPERANDS = {
+    "Conv2D": (0, 1),
+    "DepthwiseConv2dNative": (0, 1),
+    "MatMul": (0, 1),
+    "Conv2DBackpropInput": (2, 1),
+    "Conv3D": (0, 1),
+    "Conv3DBackpropInputV2": (2, 1),
+}
+# Others that sum products with weights; locally connected layers are made of them.
+_PRODUCTS = ("BatchMatMulV2", "SparseMatMul", "SparseTensorDenseMatMul", "Einsum")
 _PASS_THROUGH = ("Identity", "StopGradient", "Snapshot", "Reshape")
 _PADS = ("Pad", "PadV2", "MirrorPad")
 _SELECTS = ("Select", "SelectV2")
@@ -41,6 +50,12 @@ class Convolution:
     pad_value: float | None = None
     """What explicit padding before the convolution pads with; None without it."""
     groups: int = 1
+    first: bool = False
+    """No other convolution or dense layer comes before it."""
+    one_dimensional: bool = False
+    """Its input gets an axis of one first, as in Conv1D. LCE does not see a sign through that, so that ``signs`` is None."""
+    sign_input: bool = False
+    """Its input is a sign of any kind, seen by LCE or not."""
 
     @property
     def dead_filters(self) -> int:
@@ -56,9 +71,24 @@ class Convolution:
 
     @property
     def meant_binary(self) -> bool:
-        """Quantized, and to two values: ternary kernels have zeros beside others in a filter."""
+        """Quantized to two values, or holding them itself behind a sign, as kernels trained with Bop do."""
+        if self.kind in ("Conv2D", "MatMul") and self.signs is not None and self.binary_kernel:
+            return True
+        return self.quantized and not self._has_zeros
+
+    @property
+    def ternary(self) -> bool:
+        """Quantized to one magnitude a filter and zeros beside it."""
+        if not self.quantized or not self._has_zeros:
+            return False
+        magnitude = np.abs(self.kernel.reshape(-1, self.kernel.shape[-1]))
+        scale = magnitude.max(axis=0)
+        return bool(np.all((magnitude == 0) | (np.abs(magnitude - scale) <= _SCALE_TOLERANCE * scale)))
+
+    @property
+    def _has_zeros(self) -> bool:
         zeros = self.kernel.reshape(-1, self.kernel.shape[-1]) == 0
-        return self.quantized and not bool(np.any(zeros.any(axis=0) & ~zeros.all(axis=0)))
+        return bool(np.any(zeros.any(axis=0) & ~zeros.all(axis=0)))
 
 
 @functools.lru_cache(maxsize=4)
@@ -66,6 +96,7 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
     """Every convolution and dense layer of a model, in the order of its graph."""
     # A quantizer may multiply matrices to make a kernel: what does not see the input is no layer.
     operations = [operation for operation in model.operations if operation.type in _OPERANDS and _sees(model, operation)]
+    products = {operation.name for operation in operations}
     kernels = model.constants([operation.inputs[_OPERANDS[operation.type][1]] for operation in operations])
     found = []
     for operation, kernel in zip(operations, kernels, strict=True):
@@ -86,6 +117,9 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
                 plain_sign=_unpadded(x).op.type == "Sign",
                 pad_value=_pad_value(model, x),
                 groups=channels // kernel.shape[2] if channels else 1,
+                first=not any(before.name in products or before.type in _PRODUCTS for before in behind(x)),
+                one_dimensional=_unpadded(x).op.type == "ExpandDims",
+                sign_input=_unshaped(x).op.type == "Sign",
             )
         )
     return tuple(found)
@@ -110,6 +144,14 @@ def _source(tensor: Any) -> Any:
 def _unpadded(tensor: Any) -> Any:
     tensor = _source(tensor)
     return _source(tensor.op.inputs[0]) if tensor.op.type in _PADS else tensor
+
+
+def _unshaped(tensor: Any) -> Any:
+    """The tensor behind padding and what only arranges values: the axis that Conv1D adds, the order that Tensordot takes."""
+    tensor = _unpadded(tensor)
+    while tensor.op.type in ("ExpandDims", "Transpose"):
+        tensor = _unpadded(tensor.op.inputs[0])
+    return tensor
 
 
 def _pad_value(model: FrozenModel, tensor: Any) -> float | None:
@@ -143,6 +185,6 @@ def _layer_name(operation: str, root: str) -> str:
         parts = parts[parts.index(root) + 1 :]
     # What is left ends with the operation, and in Larq's layers with the scope of its call.
     parts = parts[:-1]
-    if len(parts) > 1 and parts[-1] in ("QuantConv2D", "QuantDepthwiseConv2D", "QuantDense"):
+    if len(parts) > 1 and parts[-1] in ("QuantConv2D", "QuantDepthwiseConv2D", "QuantDense", "separable_conv2d", "Tensordot"):
         parts = parts[:-1]
     return "/".join(parts) or operation

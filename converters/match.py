@@ -12,10 +12,22 @@ import numpy as np
 
 from el_larq.converters.graph import Convolution
 from el_larq.converters.rules import BINARY_OPERATOR
+from el_larq.inspection.operators import TRANSPOSED
 from el_larq.tflite import Graph, Operator
 
-# Real-valued operators with a kernel, and what they come from.
-_REAL_KERNELS = {"CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "DepthwiseConv2dNative", "FULLY_CONNECTED": "MatMul"}
+REAL_OPERATORS = {
+    "Conv2D": "CONV_2D",
+    "DepthwiseConv2dNative": "DEPTHWISE_CONV_2D",
+    "MatMul": "FULLY_CONNECTED",
+    "Conv2DBackpropInput": "TRANSPOSE_CONV",
+    "Conv3D": "CONV_3D",
+    "Conv3DBackpropInputV2": "CONV_3D_TRANSPOSE",
+}
+"""What becomes of a real-valued operation of TensorFlow's."""
+
+# Those whose kernels can be compared, and those of them with the output channels last.
+_KINDS = {operator: kind for kind, operator in REAL_OPERATORS.items() if operator not in TRANSPOSED}
+_CHANNELS_LAST = ("DEPTHWISE_CONV_2D", "CONV_3D")
 
 # Cosine between a filter and itself after scaling and rounding, to 8 bits too.
 _PARALLEL = 0.99
@@ -76,14 +88,12 @@ def real_layers(convolutions: Iterable[Convolution], graph: Graph) -> dict[int, 
     open_ = list(convolutions)
     names = {}
     for operator in graph.operators:
-        if operator.name not in _REAL_KERNELS or operator.inputs[1] is None or not operator.inputs[1].constant:
+        if operator.name not in _KINDS or operator.inputs[1] is None or not operator.inputs[1].constant:
             continue
         kernel = operator.inputs[1].array().astype(np.float64)
-        filters = (
-            kernel.reshape(-1, kernel.shape[-1]).T if operator.name == "DEPTHWISE_CONV_2D" else kernel.reshape(len(kernel), -1)
-        )
+        filters = kernel.reshape(-1, kernel.shape[-1]).T if operator.name in _CHANNELS_LAST else kernel.reshape(len(kernel), -1)
         for convolution in open_:
-            if convolution.kind == _REAL_KERNELS[operator.name] and _parallel(filters, convolution):
+            if convolution.kind == _KINDS[operator.name] and _parallel(filters, convolution):
                 names[operator.index] = convolution.layer
                 open_ = [c for c in open_ if c is not convolution]
                 break

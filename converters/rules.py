@@ -10,11 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from el_larq.errors import ElLarqError
+from el_larq.inspection.operators import TRANSPOSED
 from el_larq.tflite import Graph, Operator, Tensor
 
 BINARY_OPERATOR = "LceBconv2d"
 _SAME = 0  # LCE's code for padding "same"
-_FLOAT_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+_FLOAT_CONVOLUTIONS = (
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "TRANSPOSE_CONV",
+    "FULLY_CONNECTED",
+    "CONV_3D",
+    "CONV_3D_TRANSPOSE",
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,8 @@ def _stride_over_kernel(graph: Graph) -> Found:
 
 def _float_on_signs(graph: Graph) -> Found:
     for operator in graph.operators:
-        source = operator.inputs[0] if operator.inputs else None
+        inputs = operator.inputs[2:] if operator.name in TRANSPOSED else operator.inputs
+        source = inputs[0] if inputs else None
         producer = graph.producers.get(source.index) if operator.name in _FLOAT_CONVOLUTIONS and source else None
         while producer is not None and producer.name in ("PADV2", "PAD", "RESHAPE"):
             before = producer.inputs[0]

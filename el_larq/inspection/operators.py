@@ -11,7 +11,11 @@ from el_larq.inspection.tensors import BITS, tensor_bytes
 from el_larq.tflite import Graph, Operator, Tensor
 
 BINARY = "LceBconv2d"
-_KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", BINARY)
+KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE", BINARY)
+"""Operators with a kernel whose multiply-accumulates are counted."""
+
+TRANSPOSED = ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE")
+"""Those that take the size of their output first and their input third."""
 # Constants of these say where to, not how much: they are no weights.
 _INDEX_TYPES = ("int32", "int64", "bool", "string")
 
@@ -31,7 +35,7 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ElLarqError(f"{source}: its operators do not go together; the file is damaged, convert the model again") from error
     content = graph.metadata.get(card.NAME)
-    uncounted = sorted({o.name for o in graph.operators if _has_weights(o) and o.name not in _KERNELS})
+    uncounted = sorted({o.name for o in graph.operators if _has_weights(o) and o.name not in KERNELS})
     notes = []
     if any(-1 in tensor.shape or 0 in tensor.shape for tensor in (*graph.inputs, *graph.outputs)):
         notes.append("an input or output has no fixed size: what depends on it counts nothing")
@@ -64,7 +68,7 @@ def _layer(operator: Operator, graph: Graph, live: int) -> Layer:
         output = (*output[:-1], binary_kernel_shape(operator)[0])  # a packed output counts words
     elif operator.name == "LceQuantize" and operator.inputs[0] is not None:
         output = operator.inputs[0].shape
-    macs = _macs(operator, output)
+    macs = count_macs(operator, output)
     return Layer(
         layer_name(operator),
         operator.name,
@@ -100,17 +104,18 @@ def binary_kernel_shape(operator: Operator) -> tuple[int, int, int, int]:
     return kernel.shape[0], kernel.shape[1], kernel.shape[2], channels // groups
 
 
-def _macs(operator: Operator, output: tuple[int, ...]) -> int:
-    if operator.name not in _KERNELS:
+def count_macs(operator: Operator, output: tuple[int, ...]) -> int:
+    """Multiply-accumulates for one input, where ``output`` is the shape of the result, in channels and not words."""
+    if operator.name not in KERNELS:
         return 0
     kernel = operator.inputs[1]
     assert kernel is not None
     if operator.name == BINARY:
         return prod(binary_kernel_shape(operator)[1:]) * prod(output[1:])
-    if operator.name == "TRANSPOSE_CONV":
+    if operator.name in TRANSPOSED:
         source = operator.inputs[2]
         assert source is not None
-        return prod(kernel.shape) * prod(source.shape[1:3])
+        return prod(kernel.shape) * prod(source.shape[1:-1])
     if operator.name == "DEPTHWISE_CONV_2D":
         return prod(kernel.shape[1:3]) * prod(output[1:])
     if operator.name == "FULLY_CONNECTED":
@@ -123,7 +128,7 @@ def _macs(operator: Operator, output: tuple[int, ...]) -> int:
 def _mac_bits(operator: Operator, graph: Graph) -> int:
     if operator.name == BINARY:
         return 1
-    source, kernel = operator.inputs[2 if operator.name == "TRANSPOSE_CONV" else 0], operator.inputs[1]
+    source, kernel = operator.inputs[2 if operator.name in TRANSPOSED else 0], operator.inputs[1]
     assert source is not None
     assert kernel is not None
     return bit_class(max(BITS.get(source.type, 32), BITS.get(kernel.type, 32)))
@@ -140,7 +145,7 @@ def _weights(operator: Operator) -> dict[int, int]:
             continue
         if operator.name == BINARY and position == 1:
             bits, count = 1, prod(binary_kernel_shape(operator))
-        elif tensor.type in _INDEX_TYPES and not (operator.name in _KERNELS and position > 0):
+        elif tensor.type in _INDEX_TYPES and not (operator.name in KERNELS and position > 0):
             continue  # shapes, axes, multiples
         else:
             bits, count = bit_class(BITS.get(tensor.type, 32)), tensor.elements

@@ -11,6 +11,7 @@ from el_larq import tflite
 from el_larq.converters.audit import RULES, WARNINGS, Audit, audit, audit_model, operator_counts
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
+from el_larq.converters.intent import read_intents
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rewrite import with_metadata
@@ -19,7 +20,8 @@ from el_larq.models import counts
 
 
 def _audit(model: keras.Model, allow: tuple[str, ...] = (), content: bytes | None = None) -> Audit:
-    return audit_model(find_convolutions(FrozenModel(model)), tflite.parse(content or lower_model(FrozenModel(model))), allow)
+    frozen = FrozenModel(model)
+    return audit_model(find_convolutions(frozen), tflite.parse(content or lower_model(frozen)), allow, read_intents(model))
 
 
 def _finding(result: Audit, layer: str, rule: str = "not-binary") -> Any:
@@ -84,11 +86,6 @@ def test_a_binary_depthwise_layer_is_found() -> None:
     assert "DEPTHWISE_CONV_2D" in finding.reason
 
 
-def test_a_binary_transposed_layer_is_found() -> None:
-    transposed = larq.layers.QuantConv2DTranspose(32, 3, padding="same", name="transposed", **models.SIGNS)
-    _finding(_audit(models.network(transposed, models.norm("n"))), "transposed")
-
-
 def test_a_dead_filter_is_found() -> None:
     alive = models.network(models.binary(32, "conv", kernel_quantizer=larq.quantizers.MagnitudeAwareSign()), models.norm("n"))
     assert _audit(alive).errors == []
@@ -100,13 +97,6 @@ def test_groups_are_taken_in_words_of_32_channels_and_found_otherwise() -> None:
     assert _audit(whole).errors == []
     partial = models.network(models.binary(64, "conv", groups=4), models.norm("n"), channels=64)
     assert "groups" in _finding(_audit(partial), "conv").reason
-
-
-@pytest.mark.parametrize("quantizer", ["ste_tern", "ste_heaviside"])
-def test_a_kernel_of_three_or_other_values_was_not_meant_to_be_binary(quantizer: str) -> None:
-    result = _audit(models.network(models.binary(32, "conv", kernel_quantizer=quantizer), models.norm("n")))
-    assert result.errors == []
-    assert result.meant_binary == 0
 
 
 def test_a_plain_sign_is_told_from_one_that_lce_knows() -> None:
@@ -152,9 +142,10 @@ def test_a_binary_convolution_from_nowhere_is_found() -> None:
     assert result.errors[0].subject.startswith("operator ")
 
 
-def test_every_rule_has_a_test_above() -> None:
-    assert set(RULES) == {"not-binary", "binary-depthwise", "stray-binary"}
-    assert set(WARNINGS) == {"size"}
+def test_every_rule_has_a_test() -> None:
+    """Those of "no-operator", "low-bit" and "real-input" are in test_intent.py, the others above."""
+    assert set(RULES) == {"not-binary", "no-operator", "binary-depthwise", "low-bit", "stray-binary"}
+    assert set(WARNINGS) == {"real-input", "size"}
 
 
 def test_an_allowed_rule_stays_in_the_report() -> None:

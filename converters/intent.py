@@ -1,0 +1,134 @@
+"""What a model was meant to become: every kernel that it quantizes, by what its layer declares and what the graph shows.
+
+Layers know their quantizers, but not what runs. The frozen graph knows what runs, but not what a kernel was meant to be when its
+values do not show it. A layer's kernels are found in the graph by their values, since names do not tell.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import tf_keras as keras
+
+from el_larq.converters.graph import Convolution
+from el_larq.models.counts import leaf_layers
+from el_larq.models.kernels import declared_bits, quantized_kernels
+
+# Layers whose kernels the graph shows as the operand of one operation.
+_SHOWN = (keras.layers.Conv2D.__mro__[1], keras.layers.Dense)
+_PARTS = {"depthwise_kernel": "depthwise part", "pointwise_kernel": "pointwise part"}
+
+# Values that tell most kernels apart, and the share of equal values that makes two kernels the same: rounding to some levels may
+# differ in the last digit.
+_PREFIX, _SAME = 64, 0.99
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a layer declares of one of its kernels.
+
+    kind: the layer's class. part: which of its kernels, as in `QuantizedKernel`.
+    kernel_quantizer, input_quantizer: their classes; None where there is none.
+    kernel_bits, input_bits: what they declare, None where they declare nothing.
+    kernels: the values that multiply. shown: the graph has an operation with such a kernel wherever the layer runs.
+    """
+
+    layer: str
+    kind: str
+    part: str
+    kernel_quantizer: str
+    kernel_bits: int | None
+    input_quantizer: str | None
+    input_bits: int | None
+    kernels: tuple[np.ndarray, ...]
+    shown: bool = True
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A convolution or dense layer whose kernel is quantized: as the graph shows it, as its layer declares it, or both."""
+
+    convolution: Convolution | None
+    intent: Intent | None
+
+    @property
+    def layer(self) -> str:
+        name = "" if self.intent is None else self.intent.layer
+        if self.convolution is not None:
+            name = self.convolution.layer
+        separable = self.intent is not None and "Separable" in self.intent.kind
+        return f"{name} ({_PARTS[self.intent.part]})" if separable and self.intent is not None else name
+
+    @property
+    def elsewhere(self) -> int:
+        """How many weights it has that no convolution of the graph holds."""
+        return 0 if self.convolution is not None or self.intent is None else sum(k.size for k in self.intent.kernels)
+
+    @property
+    def sort(self) -> Literal["binary", "low-bit", "real-input"]:
+        """Binary in kernel and input; of another few bits in one of them; or a quantized kernel on an input that is meant real."""
+        convolution, intent = self.convolution, self.intent
+        if intent is not None and intent.part == "pointwise_kernel":
+            return "real-input"
+        quantized_input = intent is not None and intent.input_quantizer is not None
+        if not quantized_input and (convolution is None or (convolution.first and not convolution.sign_input)):
+            return "real-input"
+        bits = None if intent is None else intent.kernel_bits
+        if bits is None:
+            bits = 1 if convolution is None or convolution.meant_binary else 2
+        return "binary" if bits == 1 and (intent is None or intent.input_bits in (None, 1)) else "low-bit"
+
+
+def read_intents(model: keras.Model) -> tuple[Intent, ...]:
+    """What each quantized kernel of a model is declared to be. Real-valued layers have none."""
+    found = []
+    for layer in leaf_layers(model):
+        for kernel in quantized_kernels(layer):
+            found.append(
+                Intent(
+                    layer.name,
+                    type(layer).__name__,
+                    kernel.part,
+                    _name(kernel.quantizer) or "",
+                    kernel.bits,
+                    _name(kernel.input_quantizer),
+                    declared_bits(kernel.input_quantizer),
+                    tuple(kernel.values()),
+                    isinstance(layer, _SHOWN),
+                )
+            )
+    return tuple(found)
+
+
+def join(convolutions: Sequence[Convolution], intents: Iterable[Intent]) -> tuple[Meant, ...]:
+    """Every convolution of a graph with a quantized kernel, in order, then those of layers that the graph does not show as one.
+
+    A layer whose kernel the graph should show and does not have is not part of the model's inference.
+    """
+    intents = [intent for intent in intents if intent.kernel_bits is None or intent.kernel_bits < 32]
+    found, seen = [], set()
+    for convolution in convolutions:
+        intent = next((i for i in intents if any(_same(convolution.kernel, kernel) for kernel in i.kernels)), None)
+        seen.add(id(intent))
+        if (intent is not None and intent.kernel_bits is not None) or convolution.meant_binary or convolution.ternary:
+            found.append(Meant(convolution, intent))
+    return (*found, *(Meant(None, intent) for intent in intents if id(intent) not in seen and not intent.shown))
+
+
+def evidence(meant: Iterable[Meant]) -> str:
+    """Whether the layers' quantizers or the graph alone said what was meant."""
+    sources = {"graph" if one.intent is None else "layers" for one in meant}
+    return " and ".join(sorted(sources, reverse=True)) or "graph"
+
+
+def _name(quantizer: object) -> str | None:
+    return None if quantizer is None else getattr(quantizer, "__name__", type(quantizer).__name__)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two kernels hold the same values; an operation may have an axis of one more than its layer."""
+    if a.size != b.size:
+        return False
+    a, b = a.reshape(-1), b.reshape(-1)
+    return all(np.mean(np.isclose(a[:n], b[:n], 1e-4, 1e-6)) >= _SAME for n in (_PREFIX, a.size))

@@ -1,0 +1,97 @@
+"""Why LCE's converter left a convolution that a model quantizes real-valued, and what to do."""
+
+import numpy as np
+
+from el_larq.converters.intent import Intent, Meant
+
+# By the operation of TensorFlow: what LCE has no binary operator for, and what to use.
+_OPERATIONS = {
+    "Conv3D": ("Conv3D", "use QuantConv2D"),
+    "Conv3DBackpropInputV2": ("Conv3DTranspose", "keep it real-valued"),
+    "Conv2DBackpropInput": ("Conv2DTranspose", "keep it real-valued, or upsample and use QuantConv2D"),
+}
+_OR_ALLOW = ", or allow it with --allow "
+
+
+def no_operator(meant: Meant) -> tuple[str, str] | None:
+    """The same where LCE has no binary operator for such layers at all; None where it has one, and for depthwise ones."""
+    if is_depthwise(meant):
+        return None
+    what = _OPERATIONS.get(meant.convolution.kind) if meant.convolution is not None else None
+    if what is None and meant.intent is not None and meant.convolution is None:
+        kind = meant.intent.kind.removeprefix("Quant")
+        remedy = "use QuantConv2D, whose kernel all positions share" if "Locally" in kind else "use QuantConv2D"
+        what = (kind, remedy)
+    if what is None and meant.convolution is not None and meant.convolution.one_dimensional:
+        what = ("Conv1D", "use QuantConv2D with a kernel of (1, k) on maps of one row")
+    return what and (f"LCE has no binary operator for {what[0]}", f"{what[1]}{_OR_ALLOW}no-operator")
+
+
+def is_depthwise(meant: Meant) -> bool:
+    return meant.convolution is not None and meant.convolution.kind == "DepthwiseConv2dNative"
+
+
+def why_depthwise(_meant: Meant) -> tuple[str, str]:
+    return "LCE has no binary depthwise convolution", f"keep it real-valued{_OR_ALLOW}binary-depthwise"
+
+
+def why_not(meant: Meant) -> tuple[str, str]:
+    """Of a convolution or dense layer that is meant to be binary and that LCE has an operator for."""
+    convolution, intent = meant.convolution, meant.intent
+    assert convolution is not None
+    input_quantizer = None if intent is None else intent.input_quantizer
+    if input_quantizer == "SteHeaviside":
+        return "its input is 0 and 1 (SteHeaviside)", "set input_quantizer to one of Larq's sign quantizers"
+    if convolution.plain_sign and convolution.signs is None:
+        return "its input is tf.sign, which is zero at zero", "use one of Larq's sign quantizers, which are 1 there"
+    if not convolution.sign_input or (convolution.signs is None and convolution.kind != "MatMul"):
+        by = "" if input_quantizer is None else f" ({input_quantizer})"
+        return f"its input is not a sign that LCE knows{by}", "set input_quantizer to one of Larq's sign quantizers"
+    scaled_sign = "use a kernel_quantizer of the form alpha * sign(W), alpha > 0"
+    if intent is not None and intent.kernel_quantizer == "NoOp" and not convolution.binary_kernel:
+        reason = "its kernel holds real numbers, which NoOp passes on as they are"
+        return reason, "train it with an optimizer that keeps kernels at +1 and -1, as larq.optimizers.Bop does"
+    if convolution.dead_filters and convolution.meant_binary:
+        return (
+            f"{convolution.dead_filters} of its filters are zero throughout",
+            "train on: a kernel_quantizer scaled by the mean magnitude has no sign there",
+        )
+    if not convolution.binary_kernel:
+        zeros = np.any(convolution.kernel == 0)
+        return f"its kernel {'holds zeros' if zeros else 'does not have one magnitude a filter'}{_by(intent)}", scaled_sign
+    if convolution.kind == "MatMul":
+        return (
+            "LCE has no binary dense layer",
+            "do not skip the step fold, which makes a 1x1 convolution of it, and give it vectors (N, C)",
+        )
+    if convolution.pad_value not in (None, 0.0, 1.0):
+        return f"it is padded with {convolution.pad_value:g}", "use pad_values=1.0: LCE takes 1 and 0 only"
+    if convolution.groups > 1 and convolution.kernel.shape[2] % 32:
+        reason = f"its {convolution.groups} groups have {convolution.kernel.shape[2]} channels each"
+        return reason, "use groups of a multiple of 32 channels, or one group"
+    return "LCE did not take its padding or shape", 'use padding "valid", or "same" with pad_values=1.0, and a fixed input size'
+
+
+def why_low_bit(meant: Meant) -> tuple[str, str]:
+    """Of one whose kernel or input is quantized to other values than -1 and +1."""
+    intent = meant.intent
+    if intent is None:
+        what, argument = "its kernel holds zeros beside one magnitude", "kernel_quantizer"
+    elif intent.kernel_bits not in (None, 1):
+        what, argument = f"its kernel has {intent.kernel_bits} bits{_by(intent)}", "kernel_quantizer"
+    else:
+        what, argument = f"its input has {intent.input_bits} bits ({intent.input_quantizer})", "input_quantizer"
+    return what, f"use a sign as {argument}{_OR_ALLOW}low-bit"
+
+
+def why_real_input(meant: Meant) -> tuple[str, str]:
+    """Of one that has a quantized kernel on an input that is not quantized, by design."""
+    if meant.intent is not None and meant.intent.part == "pointwise_kernel":
+        what = "it reads the real-valued sums of the depthwise part"
+    else:
+        what = "its input is real-valued"
+    return what, "only its kernel is quantized, which saves nothing in a .tflite; for a binary convolution quantize its input too"
+
+
+def _by(intent: Intent | None) -> str:
+    return "" if intent is None else f" ({intent.kernel_quantizer})"

@@ -1,0 +1,63 @@
+"""The kernels of a Keras model that have quantizers, with what those declare."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+_QUANTIZERS = {
+    "kernel_quantizer": "kernel",
+    "depthwise_quantizer": "depthwise_kernel",
+    "pointwise_quantizer": "pointwise_kernel",
+}
+"""Attributes of Larq's layers that hold a quantizer, and those that hold its kernel."""
+
+
+@dataclass(frozen=True)
+class QuantizedKernel:
+    """A kernel and its quantizer.
+
+    part: the layer's attribute that holds the real-valued kernel: "kernel", "depthwise_kernel" or "pointwise_kernel".
+    bits, input_bits: what the quantizers of kernel and input declare; None where there is none, or it declares nothing.
+    """
+
+    layer: keras.layers.Layer
+    part: str
+    quantizer: Any
+    input_quantizer: Any
+
+    @property
+    def bits(self) -> int | None:
+        return declared_bits(self.quantizer)
+
+    @property
+    def input_bits(self) -> int | None:
+        return declared_bits(self.input_quantizer)
+
+    def values(self) -> list[np.ndarray]:
+        """The kernel as it multiplies; several of them where a layer computes with several bases."""
+        if hasattr(self.layer, "binary_kernels"):
+            layer: Any = self.layer
+            return [np.asarray(kernel) for kernel in layer.binary_kernels()]
+        return [np.asarray(self.quantizer(tf.constant(getattr(self.layer, self.part).numpy())))]
+
+
+def quantized_kernels(layer: keras.layers.Layer) -> list[QuantizedKernel]:
+    """The kernels of a layer that have quantizers, in the order in which the layer uses them. Nothing before it is built."""
+    found = []
+    for attribute, part in _QUANTIZERS.items():
+        quantizer = getattr(layer, attribute, None)
+        if part == "kernel" and not hasattr(layer, part):
+            part = "depthwise_kernel"  # a depthwise layer whose quantizer is named as others' are
+        if quantizer is None or not layer.built or not hasattr(layer, part):
+            continue
+        input_quantizer = None if part == "pointwise_kernel" else getattr(layer, "input_quantizer", None)
+        found.append(QuantizedKernel(layer, part, quantizer, input_quantizer))
+    return found
+
+
+def declared_bits(quantizer: object) -> int | None:
+    bits = getattr(quantizer, "precision", None)
+    return None if bits is None else int(bits)

@@ -1,0 +1,296 @@
+"""What a model was meant to be, by its layers' quantizers and by the graph, and what the audit says where LCE cannot do it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import binary_models as models
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+import el_larq
+from el_larq import tflite
+from el_larq.converters.audit import Audit, audit_model
+from el_larq.converters.fold.step import fold_model
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import find_convolutions
+from el_larq.converters.intent import read_intents
+from el_larq.converters.job import Options
+from el_larq.converters.lower import lower_model
+from el_larq.errors import ElLarqError
+
+Layers = larq.layers
+SEPARABLE: dict[str, Any] = {
+    "input_quantizer": "ste_sign",
+    "depthwise_quantizer": "ste_sign",
+    "pointwise_quantizer": "ste_sign",
+    "depthwise_constraint": "weight_clip",
+    "pointwise_constraint": "weight_clip",
+}
+
+
+def _audit(model: keras.Model, layers: bool = True, fold: bool = False) -> Audit:
+    """With what the layers declare, or by the graph alone."""
+    frozen = FrozenModel(model)
+    content = lower_model(fold_model(frozen).model if fold else frozen)
+    return audit_model(find_convolutions(frozen), tflite.parse(content), (), read_intents(model) if layers else ())
+
+
+def _found(result: Audit) -> dict[str, tuple[str, str]]:
+    """Rule: layer and text, of everything that concerns one layer's intent."""
+    rules = ("not-binary", "no-operator", "binary-depthwise", "low-bit", "stray-binary", "real-input")
+    return {f.rule: (f.subject, f"{f.severity}: {f.reason}; {f.remedy}") for f in result.findings if f.rule in rules}
+
+
+def _conv(**changes: Any) -> Any:
+    return models.binary(32, "q", **changes)
+
+
+def _chain(*layers: Callable[[Any], Any], shape: tuple[int, ...] = (8, 8, 3)) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = x = keras.Input(shape, name="image")
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(image, x, name="tested")
+
+
+def _cube(x: Any) -> Any:
+    return keras.layers.Reshape((4, 4, 4, 32))(x)
+
+
+def _row(x: Any) -> Any:
+    return keras.layers.Reshape((-1, 32))(x)
+
+
+def _one_pixel(x: Any) -> Any:
+    return keras.layers.Reshape((1, 1, int(np.prod(x.shape[1:]))))(x)
+
+
+NO_OPERATOR = {
+    "Conv3D": (_cube, lambda: Layers.QuantConv3D(8, 3, name="q", **models.SIGNS), "CONV_3D", "use QuantConv2D"),
+    "Conv3DTranspose": (
+        _cube,
+        lambda: Layers.QuantConv3DTranspose(8, 3, name="q", **models.SIGNS),
+        "CONV_3D_TRANSPOSE",
+        "keep it real-valued",
+    ),
+    "Conv2DTranspose": (
+        None,
+        lambda: Layers.QuantConv2DTranspose(8, 3, name="q", **models.SIGNS),
+        "TRANSPOSE_CONV",
+        "upsample and use QuantConv2D",
+    ),
+    "Conv1D": (
+        _row,
+        lambda: Layers.QuantConv1D(8, 3, padding="same", pad_values=1.0, name="q", **models.SIGNS),
+        "CONV_2D",
+        "use QuantConv2D with a kernel of (1, k)",
+    ),
+    "LocallyConnected1D": (
+        _row,
+        lambda: Layers.QuantLocallyConnected1D(4, 3, name="q", **models.SIGNS),
+        "a real-valued operator",
+        "use QuantConv2D, whose kernel all positions share",
+    ),
+    "LocallyConnected2D": (
+        None,
+        lambda: Layers.QuantLocallyConnected2D(4, 3, name="q", **models.SIGNS),
+        "a real-valued operator",
+        "use QuantConv2D, whose kernel all positions share",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NO_OPERATOR)
+def test_a_layer_that_lce_has_no_binary_operator_for_is_an_error_of_its_own(kind: str) -> None:
+    shape, layer, became, remedy = NO_OPERATOR[kind]
+    middle = [step for step in (shape, layer(), _one_pixel) if step is not None]
+    result = _audit(models.network(*middle, size=8 if shape is _cube else 4))
+    subject, text = _found(result).pop("no-operator")
+    assert (subject, set(_found(result))) == ("q", {"no-operator"})
+    assert text.startswith(f"error: runs as {became}, since LCE has no binary operator for {kind}; ")
+    assert remedy in text
+    assert "--allow no-operator" in text
+    assert result.summary == "0 of 1 binary convolutions are LceBconv2d"
+    assert result.evidence == "layers"
+
+
+def test_the_graph_alone_shows_binary_3d_and_1d_kernels() -> None:
+    result = _audit(
+        models.network(
+            _row,
+            NO_OPERATOR["Conv1D"][1](),
+            lambda x: keras.layers.Reshape((4, 4, 4, 8))(x),
+            Layers.QuantConv3D(8, 3, name="cube", **models.SIGNS),
+            _one_pixel,
+        ),
+        layers=False,
+    )
+    assert [finding.subject for finding in result.errors if finding.rule == "no-operator"] == ["q", "cube"]
+    assert result.summary == "0 of 2 binary convolutions are LceBconv2d (by the graph: no layer declares a quantizer)"
+
+
+LOW_BIT = {
+    "ternary kernel": ({"kernel_quantizer": "ste_tern"}, "CONV_2D, since its kernel has 2 bits (SteTern)"),
+    "DoReFa kernel": (
+        {"kernel_quantizer": larq.quantizers.DoReFa(3, "weights")},
+        "CONV_2D, since its kernel has 3 bits (DoReFa)",
+    ),
+    "DoReFa input": ({"input_quantizer": "dorefa_quantizer"}, "CONV_2D, since its input has 2 bits (DoReFa)"),
+    "ternary input": (
+        {"input_quantizer": "ste_tern"},
+        "LceBconv2d, which takes every value for a sign, though its input has 2 bits (SteTern)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOW_BIT)
+def test_other_values_than_signs_are_an_error_of_their_own(case: str) -> None:
+    changes, reason = LOW_BIT[case]
+    result = _audit(models.network(_conv(**changes), models.norm("n")))
+    subject, text = _found(result)["low-bit"]
+    assert (subject, set(_found(result))) == ("q", {"low-bit"})
+    assert f"error: runs as {reason}" in text
+    assert f"use a sign as {'kernel' if 'kernel' in case else 'input'}_quantizer, or allow it with --allow low-bit" in text
+    assert result.summary == "0 of 0 binary convolutions are LceBconv2d, 1 quantized to other values than signs"
+
+
+def test_the_graph_alone_shows_a_ternary_kernel() -> None:
+    result = _audit(models.network(_conv(kernel_quantizer="ste_tern"), models.norm("n")), layers=False)
+    assert "its kernel holds zeros beside one magnitude" in _found(result)["low-bit"][1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kernel_quantizer": "ste_heaviside"}, "its kernel holds zeros (SteHeaviside)"),
+        ({"input_quantizer": "ste_heaviside"}, "its input is 0 and 1 (SteHeaviside)"),
+        (
+            {"kernel_quantizer": larq.quantizers.NoOp(precision=1)},
+            "its kernel holds real numbers, which NoOp passes on as they are",
+        ),
+    ],
+)
+def test_one_bit_that_is_no_sign_was_meant_to_be_binary(changes: dict[str, Any], reason: str) -> None:
+    result = _audit(models.network(_conv(**changes), models.norm("n")))
+    assert set(_found(result)) == {"not-binary"}
+    assert reason in _found(result)["not-binary"][1]
+    assert result.summary == "0 of 1 binary convolutions are LceBconv2d"
+
+
+@pytest.mark.parametrize(
+    "quantizer", ["ste_sign", "approx_sign", "swish_sign", "magnitude_aware_sign", lambda kernel: larq.math.sign(kernel)]
+)
+def test_every_sign_passes_as_kernel_quantizer(quantizer: Any) -> None:
+    result = _audit(models.network(_conv(kernel_quantizer=quantizer), models.norm("n")))
+    assert _found(result) == {}
+    assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
+
+
+def test_a_first_layer_with_a_real_input_is_a_warning_and_a_later_one_an_error() -> None:
+    first = _conv(input_quantizer=None)
+    result = _audit(_chain(first, models.norm("n"), models.binary(32, "second")))
+    assert set(_found(result)) == {"real-input"}
+    assert _found(result)["real-input"][0] == "q"
+    assert "warning: runs as CONV_2D, since its input is real-valued" in _found(result)["real-input"][1]
+    assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
+    assert set(_found(_audit(models.network(_conv(input_quantizer=None), models.norm("n"))))) == {"not-binary"}
+
+
+def test_a_first_dense_layer_with_a_real_input_is_a_warning() -> None:
+    dense = Layers.QuantDense(32, name="q", **(models.SIGNS | {"input_quantizer": None}))
+    second = Layers.QuantDense(10, name="second", **models.SIGNS)
+    result = _audit(_chain(keras.layers.Flatten(), dense, models.norm("n"), second), fold=True)
+    assert {rule: subject for rule, (subject, _) in _found(result).items()} == {"real-input": "q"}
+    assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
+
+
+def test_parts_of_separable_convolutions_are_told_apart() -> None:
+    for shape, layer in ((None, Layers.QuantSeparableConv2D), (_row, Layers.QuantSeparableConv1D)):
+        middle = [step for step in (shape, layer(32, 3, name="q", **SEPARABLE), _one_pixel) if step]
+        found = _found(_audit(models.network(*middle)))
+        assert {rule: subject for rule, (subject, _) in found.items()} == {
+            "binary-depthwise": "q (depthwise part)",
+            "real-input": "q (pointwise part)",
+        }
+        assert "runs as CONV_2D, since it reads the real-valued sums" in found["real-input"][1]
+
+
+def test_a_dense_layer_on_more_than_vectors_gets_a_true_remedy() -> None:
+    dense = Layers.QuantDense(16, name="q", **models.SIGNS)
+    found = _found(_audit(models.network(dense), fold=True))
+    assert found["not-binary"][0] == "q"
+    assert "LCE has no binary dense layer" in found["not-binary"][1]
+    assert "give it vectors (N, C)" in found["not-binary"][1]
+
+
+def _with_signs(model: keras.Model, name: str = "q") -> keras.Model:
+    kernel = models.layer(model, name).kernel
+    kernel.assign(np.where(kernel.numpy() < 0, -1.0, 1.0))
+    return model
+
+
+def test_a_kernel_of_signs_is_binary_without_a_quantizer() -> None:
+    """A plain Conv2D after binarization."""
+    plain = keras.layers.Conv2D(32, 3, use_bias=False, name="q")
+    result = _audit(_with_signs(models.network(larq.quantizers.SteSign(), plain, models.norm("n"))))
+    assert _found(result) == {}
+    assert result.summary == "1 of 1 binary convolutions are LceBconv2d (by the graph: no layer declares a quantizer)"
+
+
+def test_a_layer_that_inference_does_not_use_is_not_missed() -> None:
+    class Auxiliary(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="auxiliary")
+            self.conv, self.other = models.binary(32, "conv"), models.binary(48, "other")
+
+        def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            self.other(inputs)
+            return self.conv(inputs)
+
+    result = _audit(models.network(Auxiliary(), models.norm("n")))
+    assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
+    assert _found(result) == {}
+
+
+def test_a_kernel_trained_with_bop_converts_and_is_verified(tmp_path: Path) -> None:
+    """Bop keeps kernels at +1 and -1, which no quantizer of the graph shows."""
+    noop = {"kernel_quantizer": larq.quantizers.NoOp(precision=1), "kernel_constraint": None}
+    model = _with_signs(models.network(_conv(**noop), models.norm("n")))
+    bop: Any = larq.optimizers.Bop
+    optimizer = larq.optimizers.CaseOptimizer(
+        (bop.is_binary_variable, bop(threshold=1e-8)), default_optimizer=keras.optimizers.legacy.Adam(0.01)
+    )
+    before = models.layer(model, "q").kernel.numpy()
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(models.images(32), np.arange(32) % 10, batch_size=16, verbose=0)
+    after = models.layer(model, "q").kernel.numpy()
+    assert set(np.unique(after)) == {-1.0, 1.0}
+    assert np.any(before != after)
+    path = models.save(keras.Model(model.inputs, model.outputs, name=model.name), tmp_path / "model.h5")
+    job = el_larq.convert(path, options=Options(verify_images=16))
+    details = {entry.step: entry.details for entry in job.report}
+    assert (details["audit"]["binary"], details["audit"]["meant_binary"], details["audit"]["evidence"]) == (1, 1, "layers")
+    assert [row["layer"] for row in details["audit"]["convolutions"] if row["kernel_bits"] == 1] == ["q"]
+    assert [layer["layer"] for layer in details["verify"]["layers"]] == ["q"]
+
+
+def test_a_file_is_refused_by_what_its_layers_declare_and_converted_when_that_is_allowed(tmp_path: Path) -> None:
+    tern = models.binary(32, "tern", kernel_quantizer="ste_tern")
+    cube = NO_OPERATOR["Conv3D"][1]()
+    model = models.network(tern, models.norm("n"), _cube, cube, _one_pixel)
+    path = models.save(model, tmp_path / "model.h5")
+    with pytest.raises(ElLarqError, match=r"audit: 0 of 1 binary .*\[no-operator\] q: .*\[low-bit\] tern: ") as caught:
+        el_larq.convert(path, tmp_path / "model.tflite")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model.tflite").exists()
+    job = el_larq.convert(path, tmp_path / "model.tflite", options=Options(verify_images=4, allow=("no-operator", "low-bit")))
+    details = {entry.step: entry.details for entry in job.report}
+    assert (details["audit"]["binary"], details["audit"]["meant_binary"], details["audit"]["low_bit"]) == (0, 1, 1)
+    rows = {row["layer"]: row for row in details["audit"]["convolutions"]}
+    assert rows["q"]["operator"] == "CONV_3D"
+    assert rows["q"]["macs"] == 27 * 32 * 8 * 8
+    assert tf.io.gfile.exists(str(tmp_path / "model.tflite"))
