@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from el_larq.card import Card
+from el_larq.data.stated import Stated
 from el_larq.errors import ElLarqError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Options:
         modules: Python modules to import before loading, for layers of one's own.
         allow: names of audit rules that may fail.
         trust: run whatever code the model's file holds, at whatever size.
+        stated: how images are prepared for the model, and its classes; goes onto the card.
         by_layer: when verification fails, say how many signs depart at each binary convolution.
     """
 
@@ -34,6 +36,7 @@ class Options:
     allow: tuple[str, ...] = ()
     by_layer: bool = False
     trust: bool = False
+    stated: Stated = field(default_factory=Stated)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Step `load`: the model from its file, with a static input, as a frozen graph."""
 
+import tf_keras as keras
+
 from el_larq import card
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, UsageError
 from el_larq.models.load import import_modules, load_model, with_static_input
 
 
@@ -15,7 +17,17 @@ def load(job: Job) -> Job:
     if model is None:
         raise ElLarqError("nothing to convert: give a model or the file of one")
     model = with_static_input(model, job.options.image_size)
+    source = str(job.source or model.name)
+    model_card, notes = job.options.stated.onto(model_card, tuple(model.inputs[0].shape[1:]), source)
+    _check_labels(job.options.stated.labels, model, source)
     frozen = FrozenModel(model)
     summary = f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters"
-    details = {"name": model.name, "layers": len(model.layers), "parameters": model.count_params()}
+    summary = "; ".join((summary, *notes))
+    details = {"name": model.name, "layers": len(model.layers), "parameters": model.count_params(), "notes": list(notes)}
     return job.done(summary, details, loaded=model, original=frozen, model=frozen, card=model_card)
+
+
+def _check_labels(labels: tuple[str, ...] | None, model: keras.Model, source: str) -> None:
+    classes = [output.shape[-1] for output in model.outputs]
+    if labels is not None and len(labels) not in classes:
+        raise UsageError(f"{source}: there are {len(labels)} labels for its {' or '.join(map(str, classes))} outputs")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 import tf_keras as keras
 
@@ -16,6 +17,7 @@ from el_larq.converters.lower import lower
 from el_larq.converters.steps import STEPS, check_skip
 from el_larq.converters.verify import verify
 from el_larq.converters.write import write
+from el_larq.data.stated import Statements, stated
 from el_larq.outputs import TFLITE, check_output
 
 _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
@@ -36,6 +38,7 @@ def convert(
     skip: tuple[str, ...] = (),
     card: Card | None = None,
     notify: Callable[[Entry], None] = lambda _: None,
+    **statements: Unpack[Statements],
 ) -> Job:
     """Convert a Keras model for Larq Compute Engine. Nothing is written unless every step before `write` succeeded.
 
@@ -45,6 +48,7 @@ def convert(
         skip: names of steps to leave out.
         card: what is known of a Keras model given as an object (a file has its own card).
         notify: called after each step with its line of the report.
+        statements: how images are prepared for the model, and its classes, for the card: see `el_larq.data.stated`.
 
     Raises:
         UsageError, ElLarqError: one line with cause and remedy.
@@ -53,7 +57,8 @@ def convert(
     if destination is not None:
         destination = Path(destination)
         check_output(destination, TFLITE, inputs=() if isinstance(source, keras.Model) else (source,))
-    job = Job(destination, options or Options())
+    options = options or Options()
+    job = Job(destination, replace(options, stated=stated(**statements)) if statements else options)
     job = replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=Path(source))
     for name in STEPS:
         if name in skip:

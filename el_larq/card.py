@@ -93,3 +93,11 @@ def preprocessing(card: Card, source: str) -> Preprocessing | None:
         return Preprocessing.from_dict(fields)
     except (TypeError, ValueError) as error:
         raise ElLarqError(f"{source}: the preprocessing in its el-larq card is damaged") from error
+
+
+def labels(card: Card, source: str) -> list[str] | None:
+    """Names of the classes, in the order of the outputs."""
+    found = card.get("labels")
+    if found is not None and not (isinstance(found, list) and all(isinstance(label, str) for label in found)):
+        raise ElLarqError(f"{source}: the labels on its card are not a list of names; convert or train the model again")
+    return found

@@ -60,6 +60,11 @@ class LimitedInterpreter:
         self.begin(_run, images)
         return self.finish(len(images))
 
+    def run_real(self, images: np.ndarray) -> np.ndarray:
+        """As `Interpreter.run_real`."""
+        self.begin(_run_real, images)
+        return self.finish(len(images))
+
     def begin(self, function: Any, images: np.ndarray, *arguments: Any) -> None:
         """Begin ``function(interpreter, images, *arguments)``, a function of some module, in the process."""
         try:
@@ -124,3 +129,7 @@ def _call(function: Any, images: np.ndarray, *arguments: Any) -> Any:
 def _run(interpreter: Any, images: np.ndarray) -> list[np.ndarray]:
     # LCE compares types by identity, and what has come through a pipe has one of its own.
     return interpreter.run(images.astype(images.dtype.type))
+
+
+def _run_real(interpreter: Any, images: np.ndarray) -> np.ndarray:
+    return interpreter.run_real(images)

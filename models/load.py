@@ -132,6 +132,12 @@ def _check_activations(model: keras.Model, path: Path) -> None:
                     )
 
 
+def scaling_layer(model: keras.Model) -> str | None:
+    """A layer that scales inputs inside the model: its images are prepared otherwise than for one without."""
+    kinds = (keras.layers.Rescaling, keras.layers.Normalization)
+    return next((layer.name for layer in model._flatten_layers() if isinstance(layer, kinds)), None)
+
+
 def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model:
     """The same model with one input whose size is known: without it LCE silently leaves convolutions in float."""
     if len(model.inputs or []) != 1:

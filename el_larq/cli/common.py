@@ -37,6 +37,42 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
     return click.option("--import", "modules", multiple=True, help="A module that registers layers of your own.")(function)
 
 
+class _Numbers(click.ParamType):
+    """Numbers with commas between: as many as ``counts`` says. A single one comes as a float, several as a tuple."""
+
+    name = "numbers"
+
+    def __init__(self, counts: tuple[int, ...]):
+        self.counts = counts
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | tuple[float, ...]:
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in self.counts:
+            counts = " or ".join(map(str, self.counts))
+            self.fail(f"{value!r} is not {counts} numbers with commas between", param, ctx)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+
+def statement_options(function: Callable[..., None]) -> Callable[..., None]:
+    """--mean, --std, --range, --channel-order and --labels, for a model whose file does not say it: `el_larq.data.stated`."""
+    for option in reversed(
+        (
+            click.option("--mean", type=_Numbers((1, 3)), metavar="M[,M,M]", help="Inputs are (x - M) / S for x from 0 to 255."),
+            click.option("--std", type=_Numbers((1, 3)), metavar="S[,S,S]", help="See --mean. Either alone: M is 0, S is 1."),
+            click.option("--range", type=_Numbers((2,)), metavar="LOW,HIGH", help="Inputs go from LOW, black, to HIGH, white."),
+            click.option(
+                "--channel-order", type=click.Choice(("rgb", "bgr")), help="Of the inputs, and of M and S. [default: rgb]"
+            ),
+            click.option("--labels", type=click.Path(), metavar="FILE", help="Names of the classes: one per line, or a JSON list."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow without what its C++ side says of missing GPUs; with -v, with it."""
     quiet = contextlib.nullcontext() if click.get_current_context().meta.get("verbose") else captured_stderr()

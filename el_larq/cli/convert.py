@@ -2,10 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from el_larq.cli.common import common_options, model_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import common_options, model_options, print_json, print_table, say, start_tensorflow, statement_options
 from el_larq.converters.steps import STEPS, check_skip
 
 
@@ -19,6 +20,7 @@ from el_larq.converters.steps import STEPS, check_skip
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--by-layer", is_flag=True, help="Where a verification fails, say at which layers signs depart.")
 @click.option("--table", is_flag=True, help="Show every convolution, its bits, and the operator it became.")
+@statement_options
 @model_options
 @common_options
 def command(
@@ -34,6 +36,7 @@ def command(
     table: bool,
     trust: bool,
     as_json: bool,
+    **statements: Any,
 ) -> None:
     """Convert MODEL (.h5, .keras or a SavedModel folder) for Larq Compute Engine; audit and verify the result.
 
@@ -41,10 +44,12 @@ def command(
     el-larq convert model.h5 -o model.tflite
     """
     from el_larq.data.registry import check_dataset
+    from el_larq.data.stated import stated
     from el_larq.errors import ElLarqError
     from el_larq.outputs import TFLITE, check_output
 
     check_skip(skip)
+    stated(**statements)
     if verify_on is not None:
         check_dataset(verify_on)
     check_output(out, TFLITE, inputs=(model,))
@@ -61,6 +66,7 @@ def command(
         out,
         options=options,
         skip=skip,
+        **statements,
         notify=(lambda _: None) if as_json else (lambda entry: say(f"{entry.step:8}{entry.seconds:6.1f} s  {entry.summary}")),
     )
     if as_json:

@@ -1,10 +1,20 @@
 """`el-larq evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import (
+    common_options,
+    import_layers,
+    model_options,
+    print_json,
+    print_table,
+    say,
+    start_tensorflow,
+    statement_options,
+)
 
 
 @click.command()
@@ -14,6 +24,7 @@ from el_larq.cli.common import common_options, import_layers, model_options, pri
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
 @click.option("--images", type=click.IntRange(1), help="Only so many, spread evenly over the test split.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for a .tflite. [default: one for each core]")
+@statement_options
 @model_options
 @common_options
 def command(
@@ -26,6 +37,7 @@ def command(
     modules: tuple[str, ...],
     trust: bool,
     as_json: bool,
+    **statements: Any,
 ) -> None:
     """Accuracy of MODEL (.h5, .keras, SavedModel or .tflite) on the test split of a data set.
 
@@ -36,9 +48,11 @@ def command(
     """
     from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset
+    from el_larq.data.stated import stated
     from el_larq.errors import ElLarqError
     from el_larq.outputs import check_folder
 
+    stated(**statements)
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
     if dataset is not None:
@@ -66,6 +80,8 @@ def command(
             workers=workers,
             trust=trust,
             notify=lambda done, total: progress.update(task, completed=done, total=total),
+            note=lambda line: say(f"warning: {line}"),
+            **statements,
         )
     if as_json:
         print_json({"folder": str(result.folder), **result.to_dict()})

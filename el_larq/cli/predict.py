@@ -2,23 +2,35 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, start_tensorflow, statement_options
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes.")
+@statement_options
 @model_options
 @common_options
-def command(model: Path, images: tuple[Path, ...], top: int, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
+def command(
+    model: Path,
+    images: tuple[Path, ...],
+    top: int,
+    modules: tuple[str, ...],
+    trust: bool,
+    as_json: bool,
+    **statements: Any,
+) -> None:
     """Classify IMAGES with MODEL (.h5, .keras, SavedModel or .tflite)."""
     from el_larq.data.preprocessing import open_image
+    from el_larq.data.stated import stated
     from el_larq.errors import ElLarqError
 
+    stated(**statements)
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")
     for image in images:
@@ -29,7 +41,7 @@ def command(model: Path, images: tuple[Path, ...], top: int, modules: tuple[str,
         import_layers(modules)
     from el_larq.evaluation.predict import predict
 
-    predictions = predict(model, list(images), top=top, trust=trust)
+    predictions = predict(model, list(images), top=top, trust=trust, note=lambda line: say(f"warning: {line}"), **statements)
     if as_json:
         print_json([asdict(prediction) for prediction in predictions])
         return

@@ -150,6 +150,8 @@ def scale(preprocessing: Preprocessing, images: Any) -> Any:
     import tensorflow as tf
 
     x = tf.cast(images, tf.float32)
+    if preprocessing.channel_order == "bgr":
+        x = tf.reverse(x, [-1])
     if preprocessing.mean is None or preprocessing.std is None:
         mean, variance = tf.nn.moments(x, axes=[1, 2, 3], keepdims=True)
         return (x - mean) / tf.maximum(tf.sqrt(variance), MIN_STD)

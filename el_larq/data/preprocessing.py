@@ -35,6 +35,7 @@ class Preprocessing:
         None: each image's own, so that its brightness and contrast tell nothing.
     crop: which share of the largest centred part of the right proportions is kept, in each direction; 0.875 is the
         field's "resize to 256, centre crop of 224".
+    channel_order: "rgb" or "bgr", that of the input's channels; a mean and std per channel are in this order.
     """
 
     height: int
@@ -43,6 +44,7 @@ class Preprocessing:
     mean: float | tuple[float, ...] | None = None
     std: float | tuple[float, ...] | None = None
     crop: float = 1.0
+    channel_order: str = "rgb"
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
@@ -60,6 +62,10 @@ class Preprocessing:
             raise ValueError(f"std must be positive; got {self.std!r}")
         if not isinstance(self.crop, (int, float)) or not 0 < self.crop <= 1:
             raise ValueError(f"crop must be above 0 and at most 1; got {self.crop!r}")
+        if self.channel_order not in ("rgb", "bgr"):
+            raise ValueError(f"channel_order must be rgb or bgr; got {self.channel_order!r}")
+        if self.channel_order == "bgr" and self.channels != 3:
+            raise ValueError(f"channel_order bgr takes 3 channels; got {self.channels}")
 
     def _each(self, value: float | tuple[float, ...] | None) -> tuple[float, ...]:
         if value is None:
@@ -75,8 +81,8 @@ class Preprocessing:
         return self.height, self.width, self.channels
 
     def scale(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, C) to float32 of the same shape."""
-        x = images.astype(np.float32)
+        """uint8 (N, H, W, C), as RGB where there are 3 channels, to float32 of the same shape."""
+        x = self._ordered(images.astype(np.float32))
         if self.mean is None or self.std is None:
             mean = x.mean(axis=(1, 2, 3), keepdims=True)
             std = np.maximum(x.std(axis=(1, 2, 3), keepdims=True), MIN_STD)
@@ -90,7 +96,11 @@ class Preprocessing:
             x = (images - low) / np.maximum(images.max(axis=(1, 2, 3), keepdims=True) - low, 1e-6) * 255
         else:
             x = images * _float32(self.std) + _float32(self.mean)
-        return np.clip(np.round(x), 0, 255).astype(np.uint8)
+        return self._ordered(np.clip(np.round(x), 0, 255).astype(np.uint8))
+
+    def _ordered(self, images: np.ndarray) -> np.ndarray:
+        """From RGB to the input's order, or back."""
+        return images[..., ::-1] if self.channel_order == "bgr" else images
 
     def load(self, path: str | os.PathLike[str]) -> np.ndarray:
         """An image file to float32 (height, width, channels): the centred part of the right proportions, resized."""
@@ -126,6 +136,8 @@ class Preprocessing:
         fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         if self.crop == 1:
             del fields["crop"]
+        if self.channel_order == "rgb":
+            del fields["channel_order"]
         return fields
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, overload
 
@@ -85,7 +85,8 @@ def load_dataset(
 
     Arguments:
         name: see `el_larq.data.names`.
-        preprocessing: of the model that is to see the images; those of embedded sets are made for one size and one way.
+        preprocessing: of the model that is to see the images; images of embedded sets are made for one size, and one of another
+            size is left aside.
         strict: an image that cannot be read is an error; otherwise it is named, left out and counted.
         notify: called with a line for each of those.
 
@@ -98,7 +99,9 @@ def load_dataset(
         raise UsageError(f"image size {image_size} is too small; the least is {MIN_IMAGE_SIZE}")
     if parsed.kind == "embedded":
         module = importlib.import_module(DATASETS[parsed.base].module)
-        return module.load() if image_size is None else module.load(image_size)
+        data = module.load() if image_size is None else module.load(image_size)
+        fits = preprocessing is not None and preprocessing.input_shape == data.preprocessing.input_shape
+        return replace(data, preprocessing=preprocessing) if fits else data
     if parsed.kind == "dir":
         from el_larq.data.folder import load
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from el_larq.data.dataset import Dataset, View
 from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
+from el_larq.data.stated import OPTIONS, Statements, describe, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.state import State
 from el_larq.evaluation.workers import Workers
@@ -38,7 +40,10 @@ Run = Callable[[Any, int], Iterator[np.ndarray]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``seconds`` are those of the images computed now: ``images_now`` of them, the others came from an interrupted run."""
+    """``seconds`` are those of the images computed now: ``images_now`` of them, the others came from an interrupted run.
+
+    notes: what was assumed of the model, or is otherwise than its card says.
+    """
 
     model: str
     dataset: str
@@ -46,6 +51,8 @@ class Evaluation:
     scores: Scores
     images_now: int
     seconds: float
+    preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -54,18 +61,24 @@ class Evaluation:
             "dataset": self.dataset,
             "images_now": self.images_now,
             "seconds": round(self.seconds, 3),
+            "preprocessing": self.preprocessing.to_dict(),
+            "notes": list(self.notes),
             **self.scores.to_dict(),
         }
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """A model ready to run: its file's hash, one image's shape, its card, and how it is run with a preprocessing."""
+    """A model ready to run: its file's hash, one image's shape, its card, and how it is run with a preprocessing.
+
+    scales: the name of a layer that scales inputs by itself.
+    """
 
     sha256: str
     input_shape: tuple[int, ...]
     card: card.Card
     start: Callable[[Preprocessing], Any]
+    scales: str | None = None
 
 
 def evaluate(
@@ -77,6 +90,8 @@ def evaluate(
     workers: int | None = None,
     trust: bool = False,
     notify: Callable[[int, int], None] = lambda done, total: None,
+    note: Callable[[str], None] = lambda line: None,
+    **statements: Unpack[Statements],
 ) -> Evaluation:
     """Scores on the test split, with evaluation.json and pictures in a folder.
 
@@ -88,18 +103,31 @@ def evaluate(
         workers: processes for a .tflite; None takes one for each core.
         trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
         notify: called with the images done and their total.
+        note: called with each line of `Evaluation.notes`, before the work begins.
+        statements: how images are prepared for the model, and its classes: see `el_larq.data.stated`. What is neither stated
+            nor on the model's card is assumed to be as the data set has it, with a note.
 
     Raises:
-        UsageError: no data set named, an unknown one, or one that does not fit the model.
+        UsageError: no data set named, an unknown one, one that does not fit the model, or statements that do not.
         ElLarqError: the model cannot be run, or the folder not be written.
     """
     from el_larq.evaluation.pictures import CONFUSION, RELIABILITY, draw
 
     path = Path(model)
+    told = stated(**statements)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
-    preprocessing = card.preprocessing(opened.card, str(path))
+    if len(opened.input_shape) != 3 or not opened.input_shape[0]:
+        raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are not images")
+    model_card, notes = told.onto(opened.card, opened.input_shape, str(path))
+    preprocessing = card.preprocessing(model_card, str(path))
     data = _data(dataset, opened, preprocessing, path)
-    preprocessing = preprocessing or data.preprocessing
+    if preprocessing is None:
+        preprocessing = data.preprocessing
+        notes += (_assumed(path, data, opened.scales),)
+    order, differs = class_order(card.labels(model_card, str(path)), data.labels, str(path), data.name)
+    notes += differs
+    for line in notes:
+        note(line)
     index = np.arange(data.test_size)
     if images is not None and images < len(index):
         index = np.linspace(0, len(index) - 1, images).astype(int)
@@ -128,15 +156,23 @@ def evaluate(
             f"{path}: puts out {outputs.shape[1:]} for {data.num_classes} classes of {data.name}; name its own --dataset"
         )
     try:
-        scores = score(outputs, view.labels, data.labels)
+        scores = score(outputs[:, order], view.labels, data.labels)
     except ValueError as error:
         raise ElLarqError(f"{path}: cannot be scored: {error}") from error
     now = len(index) - (0 if before is None else len(before))
-    result = Evaluation(str(path), data.name, folder, scores, now, time.monotonic() - start)
+    result = Evaluation(str(path), data.name, folder, scores, now, time.monotonic() - start, preprocessing, notes)
     draw(scores, folder, f"{path.name} on {data.name}")
     write_json(folder / REPORT, result.to_dict())
     state.remove()
     return result
+
+
+def _assumed(path: Path, data: Dataset, scales: str | None) -> str:
+    inside = f"; its layer {scales} scales inputs by itself, which may call for --range 0,255" if scales else ""
+    return (
+        f"{path}: its file does not say how images are prepared for it; assumed: inputs are {describe(data.preprocessing)}, "
+        f"which is what {data.name} is trained with here; if that is wrong, so is the result: give {OPTIONS}{inside}"
+    )
 
 
 def _compute(run: Run, images: View, before: np.ndarray | None, state: State, notify: Callable[[int, int], None]) -> np.ndarray:
@@ -163,9 +199,7 @@ def _compute(run: Run, images: View, before: np.ndarray | None, state: State, no
 
 def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preprocessing | None, path: Path) -> Dataset:
     """The data set in the size that the model takes."""
-    height, width, _ = opened.input_shape if len(opened.input_shape) == 3 else (0, 0, 0)
-    if not height:
-        raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are no images")
+    height, width, _ = opened.input_shape
     if preprocessing is not None and preprocessing.input_shape != opened.input_shape:
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}; its card says {preprocessing.input_shape}")
     if dataset is None:
@@ -212,13 +246,13 @@ class _TfliteRun:
 
 
 def _open_keras(path: Path, trust: bool) -> _Opened:
-    from el_larq.models.load import load_model
+    from el_larq.models.load import load_model, scaling_layer
 
     model = load_model(path, trust=trust)
     if len(model.inputs or []) != 1:
         raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
     shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
-    return _Opened(_hash(path), shape, card.read(path), lambda p: _KerasRun(model, p, str(path)))
+    return _Opened(_hash(path), shape, card.read(path), lambda p: _KerasRun(model, p, str(path)), scaling_layer(model))
 
 
 class _KerasRun:

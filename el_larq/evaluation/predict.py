@@ -4,12 +4,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from el_larq import card
-from el_larq.errors import ElLarqError, summarize
+from el_larq.data.stated import OPTIONS, Statements, stated
+from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import probabilities
 from el_larq.files import read_bytes
 
@@ -24,18 +25,33 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
 
-def predict(model: str | Path, images: list[str | Path], *, top: int = 5, trust: bool = False) -> list[Prediction]:
+def predict(
+    model: str | Path,
+    images: list[str | Path],
+    *,
+    top: int = 5,
+    trust: bool = False,
+    note: Callable[[str], None] = lambda line: None,
+    **statements: Unpack[Statements],
+) -> list[Prediction]:
     """Predictions for image files. A .tflite runs in a process of its own.
 
     Arguments:
         trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
+        note: called with a line for each statement that the model's card contradicts.
+        statements: how images are prepared for the model, and its classes: see `el_larq.data.stated`.
 
     Raises:
-        ElLarqError: a model without preprocessing on its card, or a file that is no image.
+        UsageError: preparation that is neither stated nor on the model's card, or statements that do not fit.
+        ElLarqError: a file that is not an image, or a model that is not a classifier.
     """
     model = Path(model)
+    told = stated(**statements)
     with ExitStack() as stack:
         run, input_shape, model_card = _open(model, trust, stack)
+        model_card, notes = told.onto(model_card, input_shape, str(model))
+        for line in notes:
+            note(line)
         return _predict(run, input_shape, model_card, model, images, top)
 
 
@@ -44,16 +60,16 @@ def _predict(
 ) -> list[Prediction]:
     preprocessing = card.preprocessing(model_card, str(model))
     if preprocessing is None:
-        raise ElLarqError(f"{model}: does not say how images are prepared for it; train or convert it with el-larq")
+        raise UsageError(f"{model}: does not say how images are prepared for it; give {OPTIONS}")
     if preprocessing.input_shape != input_shape:
         raise ElLarqError(f"{model}: takes inputs of shape {input_shape}; its card says {preprocessing.input_shape}")
-    labels = _labels(model_card, model)
+    labels = card.labels(model_card, str(model))
     if not images:
         return []
     outputs = np.stack([_output(run, preprocessing.load(path), model) for path in images])
     classes = outputs.shape[1]
     if labels is not None and len(labels) != classes:
-        raise ElLarqError(f"{model}: its card has {len(labels)} labels for {classes} classes; convert or train it again")
+        raise ElLarqError(f"{model}: there are {len(labels)} labels for its {classes} classes; name them with --labels FILE")
     names = labels or [str(index) for index in range(classes)]
     return [Prediction(str(path), _best(row, names, top)) for path, row in zip(images, probabilities(outputs), strict=True)]
 
@@ -66,7 +82,7 @@ def _open(model: Path, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, .
         interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
         content = interpreter.graph.metadata.get(card.NAME)
         model_card = card.parse(content, str(model)) if content else {}
-        return lambda images: interpreter.run(images)[0], interpreter.input_shape, model_card
+        return interpreter.run_real, interpreter.input_shape, model_card
     from el_larq.models.load import load_model
 
     keras_model = load_model(model, trust=trust)
@@ -81,13 +97,6 @@ def _run_keras(keras_model: Any, images: np.ndarray, model: Path) -> np.ndarray:
         return np.asarray(keras_model(images, training=False))
     except Exception as error:  # TensorFlow's errors for graphs that do not go together have no common base
         raise ElLarqError(f"{model}: cannot be run: {summarize(error)}") from error
-
-
-def _labels(model_card: card.Card, model: Path) -> list[str] | None:
-    labels = model_card.get("labels")
-    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-        raise ElLarqError(f"{model}: the labels on its card are no list of names; convert or train the model again")
-    return labels
 
 
 def _output(run: Run, image: np.ndarray, model: Path) -> np.ndarray:

@@ -70,7 +70,8 @@ def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> I
 def prepared_alike(data: Dataset, source: str | Path) -> Dataset:
     """The data set scaled as the model's card says, so that its first layers see what they were trained on.
 
-    Only mean and standard deviation change, and only where the channels are as many; embedded sets stay as they are.
+    Only mean, standard deviation and the order of channels change, and only where the channels are as many; embedded sets stay
+    as they are.
     """
     path = Path(source)
     if isinstance(data, InMemory) or not path.exists():
@@ -78,7 +79,8 @@ def prepared_alike(data: Dataset, source: str | Path) -> Dataset:
     how = card.preprocessing(card.read(path), str(path))
     if how is None or how.channels != data.preprocessing.channels:
         return data
-    return replace(data, preprocessing=replace(data.preprocessing, mean=how.mean, std=how.std))
+    alike = replace(data.preprocessing, mean=how.mean, std=how.std, channel_order=how.channel_order)
+    return replace(data, preprocessing=alike)
 
 
 def _layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:

@@ -1,0 +1,27 @@
+"""Which output of a model stands for which class of a data set."""
+
+from el_larq.errors import UsageError
+
+
+def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str, dataset: str) -> tuple[list[int], tuple[str, ...]]:
+    """For each class of the data set the position of the model's output, and a note where that is not plain.
+
+    Arguments:
+        labels: what the model's outputs stand for, as it says; None: as the data set's classes, in their order.
+
+    Raises:
+        UsageError: as many labels as would not fit.
+    """
+    same = list(range(len(classes)))
+    if labels is None or labels == list(classes):
+        return same, ()
+    if len(labels) != len(classes):
+        raise UsageError(f"{source}: has {len(labels)} labels for {len(classes)} classes of {dataset}; name its own --dataset")
+    if len(set(labels)) == len(labels) and set(labels) == set(classes):
+        return [labels.index(name) for name in classes], (f"{source}: its classes are in another order than those of {dataset}",)
+    at = next(index for index in same if labels[index] != classes[index])
+    note = (
+        f"{source}: its labels are not the classes of {dataset}; the first output is taken for the first class, and so on "
+        f"(output {at} is {labels[at]!r} there and {classes[at]!r} here); --labels names them anew"
+    )
+    return same, (note,)
