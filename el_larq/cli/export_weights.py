@@ -1,10 +1,11 @@
 """`el-larq export-weights`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, start_tensorflow
 
 
 @click.command()
@@ -30,13 +31,17 @@ def command(model: Path, binary: bool, out: Path, modules: tuple[str, ...], trus
     if model.suffix != ".tflite":
         start_tensorflow()
         import_layers(modules)
-    from el_larq.inspection.weights import binary_layers, write_weights
+    from el_larq.inspection.weights import binary_kernels, write_weights
 
-    layers = binary_layers(model, trust=trust)
-    write_weights(layers, out, model.name)
-    bits = sum(layer.signs.size for layer in layers)
+    found = binary_kernels(model, trust=trust)
+    write_weights(found.layers, out, model.name)
+    bits = sum(layer.signs.size for layer in found.layers)
     if as_json:
-        names = [{"name": layer.name, "shape": list(layer.signs.shape)} for layer in layers]
-        print_json({"file": str(out), "bits": bits, "bytes": out.stat().st_size, "layers": names})
+        names = [{"name": layer.name, "shape": list(layer.signs.shape), "kind": layer.kind} for layer in found.layers]
+        left_out = [asdict(one) for one in found.left_out]
+        content = {"file": str(out), "bits": bits, "bytes": out.stat().st_size, "layers": names, "left_out": left_out}
+        print_json(content)
         return
-    print(f"wrote {out}: {len(layers)} binary convolutions, {bits:,} bits in {out.stat().st_size:,} bytes")
+    for one in found.left_out:
+        say(f"left out: {one.name}: {one.reason}")
+    print(f"wrote {out}: {len(found.layers)} binary kernels, {bits:,} bits in {out.stat().st_size:,} bytes")

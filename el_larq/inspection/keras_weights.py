@@ -1,38 +1,68 @@
 """The binary kernels of a Keras model."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.models.counts import input_bits, kernel_bits, leaf_layers
+from el_larq.inspection.weights import BinaryLayer, Kernels, LeftOut, one_magnitude, two_signs
+from el_larq.models.counts import leaf_layers
+from el_larq.models.kernels import QuantizedKernel, quantized_kernels
 from el_larq.models.load import load_model
 
-Fields = tuple[str, np.ndarray, np.ndarray, np.ndarray]
+_CONVOLUTION = keras.layers.Conv2D.__mro__[1]
+_TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DTranspose)
 
 
-def from_keras(path: Path, trust: bool = False) -> Iterator[Fields]:
-    """Name, signs int8 (C_out, kh, kw, C_in), scale and shift float32 (C_out,) of each binary convolution."""
+def from_keras(path: Path, trust: bool = False) -> Kernels:
+    """The kernels with a quantizer of one bit, and those without a quantizer that hold two signs themselves."""
+    found = Kernels()
     for layer in leaf_layers(load_model(path, trust=trust)):
-        if not isinstance(layer, keras.layers.Conv2D) or not kernel_bits(layer) == input_bits(layer) == 1:
-            continue
-        if isinstance(layer, (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)):
-            continue  # LCE has no binary kernel for them
-        shift = np.asarray(layer.bias) if layer.use_bias else np.zeros(layer.kernel.shape[-1], np.float32)
-        kernels = _quantized(layer)
-        for number, quantized in enumerate(kernels):
-            kernel = np.transpose(np.asarray(quantized), (3, 0, 1, 2))
-            scale = np.abs(kernel).mean(axis=(1, 2, 3)).astype(np.float32)
-            name = layer.name if len(kernels) == 1 else f"{layer.name}_base{number + 1}"
-            yield name, np.where(kernel < 0, -1, 1).astype(np.int8), scale, shift
+        quantized = quantized_kernels(layer)
+        for kernel in quantized:
+            _add(found, kernel)
+        if not quantized and isinstance(layer, (_CONVOLUTION, keras.layers.Dense)):
+            _add_plain(found, layer)
+    return found
 
 
-def _quantized(layer: Any) -> list[tf.Tensor]:
-    """The binary kernels of a layer's weights: one, or several bases."""
-    if hasattr(layer, "binary_kernels"):
-        return layer.binary_kernels()
-    assert layer.kernel_quantizer is not None
-    return [layer.kernel_quantizer(tf.constant(layer.kernel.numpy()))]
+def _add(found: Kernels, kernel: QuantizedKernel) -> None:
+    layer: Any = kernel.layer
+    separable = "Separable" in type(layer).__name__
+    name = f"{layer.name}_{kernel.part.removesuffix('_kernel')}" if separable else layer.name
+    quantizer = getattr(kernel.quantizer, "__name__", type(kernel.quantizer).__name__)
+    if kernel.bits not in (None, 1):
+        found.left_out.append(LeftOut(name, f"its kernel has {kernel.bits} bits ({quantizer})"))
+        return
+    if not isinstance(layer, (_CONVOLUTION, keras.layers.Dense)):
+        found.left_out.append(LeftOut(name, f"{type(layer).__name__} has no kernel of filters"))
+        return
+    kernels = [_filters(layer, kernel.part, values) for values in kernel.values()]
+    if not all(map(one_magnitude, kernels)):
+        found.left_out.append(LeftOut(name, f"its filters hold more than two values ({quantizer})"))
+        return
+    bias = None if kernel.part == "depthwise_kernel" and separable else _bias(layer)
+    for number, filters in enumerate(kernels):
+        numbered = name if len(kernels) == 1 else f"{name}_base{number + 1}"
+        found.layers.append(BinaryLayer.of(numbered, filters, bias, type(layer).__name__))
+
+
+def _add_plain(found: Kernels, layer: Any) -> None:
+    part = next((part for part in ("kernel", "depthwise_kernel") if hasattr(layer, part)), None)
+    filters = None if part is None else _filters(layer, part, np.asarray(getattr(layer, part)))
+    if filters is not None and two_signs(filters):
+        found.layers.append(BinaryLayer.of(layer.name, filters, _bias(layer), type(layer).__name__))
+
+
+def _bias(layer: Any) -> np.ndarray | None:
+    return None if layer.bias is None else np.asarray(layer.bias)
+
+
+def _filters(layer: Any, part: str, kernel: np.ndarray) -> np.ndarray:
+    """A kernel as (C_out, ..., C_in): a filter of its own for each output channel."""
+    if part == "depthwise_kernel":
+        return np.moveaxis(kernel.reshape(*kernel.shape[:-2], 1, -1), -1, 0)
+    if isinstance(layer, keras.layers.Dense):
+        return kernel.T[:, None, None, :]
+    return np.moveaxis(kernel, -2 if isinstance(layer, _TRANSPOSED) else -1, 0)

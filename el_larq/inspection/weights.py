@@ -1,8 +1,9 @@
 """The binary kernels of a model as packed bits and scales, for those who write kernels of their own.
 
 The file is NumPy's .npz: a zip of arrays that any NumPy reads without pickles. ``meta`` is JSON as uint8 bytes:
-``{"schema": 1, "source": ..., "layers": [{"name", "shape"}, ...]}``, in the order the layers run,
-where shape is (C_out, kh, kw, C_in). Layer i has
+``{"schema": 1, "source": ..., "layers": [{"name", "shape", "kind"}, ...]}``, in the order the layers run,
+where shape is (C_out, kh, kw, C_in) and kind the layer's class or the operator's name. A dense layer is a convolution of (1, 1);
+filters of depthwise layers have C_in = 1; those of one or three dimensions have as many sizes between C_out and C_in. Layer i has
 
     i/bits    uint8 (C_out, ceil(kh * kw * C_in / 8)): a filter a row. Bit number n of a row, the least significant first, is
               entry n of the filter in the order (kh, kw, C_in), C_in fastest. 0 stands for +1 and 1 for -1.
@@ -10,7 +11,7 @@ where shape is (C_out, kh, kw, C_in). Layer i has
     i/shift   float32 (C_out,): what is added to it after that.
 
 From a Keras model, the scale is the magnitude of the quantized kernel, and the shift 0 or the layer's bias. From a .tflite both
-are what LCE's kernel applies, with batch normalization in them. A convolution that puts out packed bits compares with whole
+are what the operator applies, with batch normalization in them. A convolution that puts out packed bits compares with whole
 numbers instead: it has neither, but
 
     i/threshold  int32 (C_out,): the result is -1 where more inputs than that differ from the filter's signs, else +1.
@@ -19,7 +20,7 @@ numbers instead: it has neither, but
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 
 from el_larq.errors import ElLarqError
 from el_larq.files import read_bytes, write_bytes
-from el_larq.inspection.operators import BINARY, binary_kernel_shape, layer_name
+from el_larq.inspection.operators import BINARY, KERNELS, TRANSPOSED, binary_kernel_shape, layer_name
 from el_larq.outputs import WEIGHTS, check_output
 from el_larq.tflite import Graph, Operator, parse
 
@@ -36,31 +37,70 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class BinaryLayer:
-    """A binary convolution: signs (C_out, kh, kw, C_in) as int8 of -1 and +1, and what follows the sum, each (C_out,)."""
+    """A binary kernel: signs (C_out, kh, kw, C_in) as int8 of -1 and +1, and what follows the sum, each (C_out,).
+
+    kind: the class of the layer, or the name of the operator.
+    """
 
     name: str
     signs: np.ndarray
     scale: np.ndarray | None
     shift: np.ndarray | None
     threshold: np.ndarray | None = None
+    kind: str = ""
+
+    @classmethod
+    def of(cls, name: str, filters: np.ndarray, shift: np.ndarray | None, kind: str) -> "BinaryLayer":
+        """Of filters (C_out, ...) as they multiply, each of one magnitude."""
+        scale = np.abs(filters).reshape(len(filters), -1).mean(axis=1).astype(np.float32)
+        shift = np.zeros(len(filters), np.float32) if shift is None else shift.astype(np.float32)
+        return cls(name, np.where(filters < 0, -1, 1).astype(np.int8), scale, shift, None, kind)
 
 
-def binary_layers(path: str | Path, *, trust: bool = False) -> list[BinaryLayer]:
-    """The binary convolutions of a .tflite (without TensorFlow) or of a Keras model, in the order they run.
+@dataclass(frozen=True)
+class LeftOut:
+    """A layer with a quantized kernel that is not a binary one, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The binary kernels of a model in the order they run, and the layers whose quantized kernels are not among them."""
+
+    layers: list[BinaryLayer] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def one_magnitude(filters: np.ndarray) -> bool:
+    """Whether the entries of each filter (C_out, ...) have one magnitude, so that signs and a scale say all of it."""
+    magnitude = np.abs(filters.reshape(len(filters), -1))
+    return bool(np.all(np.abs(magnitude - magnitude[:, :1]) <= 1e-5 * magnitude[:, :1]))
+
+
+def two_signs(filters: np.ndarray) -> bool:
+    """Whether they are a binary kernel by their values: of one magnitude, and of both signs. Sums and means have one."""
+    return filters[0].size > 1 and one_magnitude(filters) and bool(np.any(filters < 0) and np.any(filters > 0))
+
+
+def binary_kernels(path: str | Path, *, trust: bool = False) -> Kernels:
+    """The binary kernels of a .tflite (without TensorFlow) or of a Keras model.
 
     Raises:
-        ElLarqError: no model, or one without binary convolutions.
+        ElLarqError: no model, or one without binary kernels.
     """
     path = Path(path)
     if path.suffix == ".tflite":
-        layers = _from_graph(parse(read_bytes(path), str(path)), str(path))
+        found = Kernels(_from_graph(parse(read_bytes(path), str(path)), str(path)))
     else:
         from el_larq.inspection.keras_weights import from_keras
 
-        layers = [BinaryLayer(*fields) for fields in from_keras(path, trust)]
-    if not layers:
-        raise ElLarqError(f"{path}: holds no binary convolution, so there is nothing to export")
-    return layers
+        found = from_keras(path, trust)
+    if not found.layers:
+        left_out = "".join(f"; {one.name}: {one.reason}" for one in found.left_out[:3])
+        raise ElLarqError(f"{path}: holds no binary kernel, so there is nothing to export{left_out}")
+    return found
 
 
 def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> None:
@@ -73,7 +113,7 @@ def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> N
     arrays: dict[str, np.ndarray] = {}
     listed = []
     for index, layer in enumerate(layers):
-        listed.append({"name": layer.name, "shape": list(layer.signs.shape)})
+        listed.append({"name": layer.name, "shape": list(layer.signs.shape), "kind": layer.kind})
         arrays[f"{index}/bits"] = np.packbits(layer.signs.reshape(len(layer.signs), -1) < 0, axis=1, bitorder="little")
         for name in ("scale", "shift", "threshold"):
             values = getattr(layer, name)
@@ -105,16 +145,17 @@ def _read(arrays: Any, index: int, entry: dict[str, Any]) -> BinaryLayer:
     shape = tuple(entry["shape"])
     bits = np.unpackbits(arrays[f"{index}/bits"], axis=1, count=int(np.prod(shape[1:])), bitorder="little")
     optional = [arrays.get(f"{index}/{name}") for name in ("scale", "shift", "threshold")]
-    return BinaryLayer(entry["name"], np.where(bits.reshape(shape), -1, 1).astype(np.int8), *optional)
+    return BinaryLayer(entry["name"], np.where(bits.reshape(shape), -1, 1).astype(np.int8), *optional, entry.get("kind", ""))
 
 
 def _from_graph(graph: Graph, source: str) -> list[BinaryLayer]:
     try:
-        return [_from_operator(operator) for operator in graph.operators if operator.name == BINARY]
+        found = [_from_operator(operator) if operator.name == BINARY else _from_real(operator) for operator in graph.operators]
+        return [layer for layer in found if layer is not None]
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ElLarqError(f"{source}: a binary convolution is damaged; convert the model again") from error
+        raise ElLarqError(f"{source}: a kernel is damaged; convert the model again") from error
 
 
 def _from_operator(operator: Operator) -> BinaryLayer:
@@ -127,4 +168,22 @@ def _from_operator(operator: Operator) -> BinaryLayer:
         None if tensor is None or not tensor.constant else tensor.array()
         for tensor in (*operator.inputs[2:5], None, None, None)[:3]
     )
-    return BinaryLayer(layer_name(operator), np.where(bits, -1, 1).astype(np.int8), scale, shift, threshold)
+    return BinaryLayer(layer_name(operator), np.where(bits, -1, 1).astype(np.int8), scale, shift, threshold, BINARY)
+
+
+def _from_real(operator: Operator) -> BinaryLayer | None:
+    """The kernel of a real-valued operator that is binary all the same: LCE has no binary operator for its layer, or its input."""
+    kernel = operator.inputs[1] if operator.name in KERNELS else None
+    if kernel is None or not kernel.constant or kernel.type != "float32":
+        return None
+    filters = kernel.array()
+    if operator.name == "FULLY_CONNECTED":
+        filters = filters[:, None, None, :]
+    elif operator.name == "DEPTHWISE_CONV_2D":
+        filters = np.moveaxis(filters, -1, 0)[:, 0, :, :, None]
+    elif operator.name in ("CONV_3D", "CONV_3D_TRANSPOSE"):
+        filters = np.moveaxis(filters, -2 if operator.name in TRANSPOSED else -1, 0)
+    if not two_signs(filters):
+        return None
+    bias = (*operator.inputs, None, None)[3 if operator.name in TRANSPOSED else 2]
+    return BinaryLayer.of(layer_name(operator), filters, None if bias is None else bias.array(), operator.name)

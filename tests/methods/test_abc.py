@@ -109,7 +109,7 @@ def test_it_converts_to_as_many_convolutions(tmp_path: Path):
     binary = [op for op in parse((tmp_path / "model.tflite").read_bytes()).operators if op.name == "LceBconv2d"]
     assert len({kernel.index for op in binary if (kernel := op.inputs[1]) is not None}) == 9
 
-    exported = {name: (signs, scale) for name, signs, scale, _ in from_keras(path)}
+    exported = {layer.name: (layer.signs, layer.scale) for layer in from_keras(path).layers}
     assert list(exported)[:3] == ["a_conv_base1", "a_conv_base2", "a_conv_base3"]
     expected = bases(model.get_layer("a_conv").get_weights()[0], 3)[1].transpose(3, 0, 1, 2)
     signs, scale = exported["a_conv_base2"]
