@@ -73,14 +73,17 @@ def check_folder(path: Path) -> None:
             raise ElLarqError(f"{path}: holds {other} beside saved_model.pb; remove one of them")
 
 
-def metadata_configs(content: bytes, path: Path) -> list[Any]:
-    """What a SavedModel says of its Keras layers (keras_metadata.pb), a JSON text each."""
+def metadata_configs(content: bytes, path: Path) -> tuple[Any, list[Any]]:
+    """What a SavedModel says of its Keras layers (keras_metadata.pb), a JSON text each: the outermost object, and all of them."""
     from tf_keras.protobuf import saved_metadata_pb2
 
     metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
     with _damage(path):
         metadata.ParseFromString(content)
-        return [_parse(node.metadata, str(path)) for node in metadata.nodes if node.metadata]
+        configs = [(node.node_id, _parse(node.metadata, str(path))) for node in metadata.nodes if node.metadata]
+        if len(dict(configs)) != len(configs):
+            raise ValueError("two texts about one object")
+        return dict(configs).get(0), [config for _, config in configs]
 
 
 def check_hdf5(file: h5py.File, source: str, limit: int) -> None:

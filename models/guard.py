@@ -1,28 +1,24 @@
-"""What a Keras configuration may name: what Keras, Larq and this project hold, and what imported code has registered.
+"""What a Keras configuration may name: reviewed classes of Keras, and what imported code has registered.
 
 Keras builds whatever a file names: a `Lambda` runs marshalled code, also in safe mode where the file is an .h5; a ``module`` is
-imported; any function of a Keras module can be called with any arguments. So every name is looked up here first, exactly where
-Keras will look it up, and nothing is built before all of them are known to be layers, initializers and the like. Classes of
-other modules count once Python code has registered them (``keras.utils.register_keras_serializable``), which no file can do.
+imported; any class or function of a Keras module can be called with any arguments, and some load other models or read files. So
+every name is looked up here first, wherever Keras may look it up (`keras_names`), and nothing is built before all that may be found
+is known to compute only: by full name for Keras (`keras_classes`), by registration for Larq, this project and modules that the user
+has imported (``keras.utils.register_keras_serializable``), which no file can do.
 """
 
 import builtins
-import functools
 import inspect
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import larq
 import tf_keras as keras
-from tensorflow.python.util import tf_export
-from tf_keras.src import activations, constraints, initializers, losses, metrics, regularizers
-from tf_keras.src.layers import serialization
-from tf_keras.src.optimizers.schedules import learning_rate_schedule
+from tf_keras.src.layers.core import tf_op_layer
 
-import el_larq.layers  # noqa: F401  (registers this project's)
 from el_larq.errors import ElLarqError
+from el_larq.models import keras_names
 from el_larq.models.call_order import check_calls
+from el_larq.models.keras_classes import ALLOWED, MODELS, REFUSED
 from el_larq.models.tensorflow_symbols import is_harmless
 
 TRUST = "or load it with --trust, which lets the file run code with your rights"
@@ -30,45 +26,22 @@ TRUST = "or load it with --trust, which lets the file run code with your rights"
 MAX_DEPTH = 200
 MAX_NAME = 200
 
-REFUSED = {
-    "Lambda": "is code",
-    "__lambda__": "is code",
-    "TensorFlowOpLayer": "is any operator of TensorFlow",
-    "ClassMethod": "calls any method of TensorFlow",
-    "InstanceMethod": "calls any method",
-    "InstanceProperty": "reads any attribute",
-    "__typespec__": "names any class",
-    "CompositeTensor": "names any class",
-    "StringLookup": "may read files that it names",
-    "IntegerLookup": "may read files that it names",
-    "TextVectorization": "may read files that it names",
-    "DenseFeatures": "may read files that it names",
-    "SequenceFeatures": "may read files that it names",
-}
-"""Names that no file may use, and why."""
+_WORDS = {"__lambda__": "is code", "__typespec__": "names any class", "CompositeTensor": "names any class"}
+"""Words of Keras' formats that are no names of classes, and what is wrong with them."""
 
-_OPERATORS = ("TFOpLambda", "SlicingOpLambda")
+_OPERATORS = (tf_op_layer.TFOpLambda, tf_op_layer.SlicingOpLambda)
+"""Layers that call what their configuration names."""
+
 _DATA = ("TensorShape", "TypeSpec", "__tuple__", "__ellipsis__", "__bytes__", "__numpy__", "__tensor__")
-"""What configurations write in place of values that JSON has not."""
+"""What configurations write in place of values that JSON does not have."""
 
-_BASES = (
-    keras.layers.Layer,
-    keras.layers.InputSpec,
-    keras.initializers.Initializer,
-    keras.regularizers.Regularizer,
-    keras.constraints.Constraint,
-    keras.losses.Loss,
-    keras.metrics.Metric,
-    keras.optimizers.Optimizer,
-    keras.optimizers.legacy.Optimizer,
-    keras.optimizers.schedules.LearningRateSchedule,
-    keras.mixed_precision.Policy,
+_SPECS = ("tf.TensorSpec", "tf.SparseTensorSpec", "tf.RaggedTensorSpec")
+_TYPES = ("bool", "bfloat16", *(f"{kind}{bits}" for kind in ("int", "uint", "float", "complex") for bits in (8, 16, 32, 64, 128)))
+
+_IDENTIFIERS = (
+    *("activation", "initializer", "regularizer", "constraint", "quantizer", "loss", "losses", "optimizer", "metric", "metrics"),
+    *("layer", "cell", "cells", "fn", "learning_rate", "schedule"),
 )
-_FUNCTION_MODULES = ("activations", "constraints", "initializers", "losses", "metrics", "regularizers", "backend")
-_TRUSTED = ("tf_keras", "larq", "el_larq")
-_MACHINERY = ("get", "serialize", "deserialize", "get_kernel_quantizer", "get_builtin_layer", "deserialize_from_json")
-
-_IDENTIFIERS = ("activation", "initializer", "regularizer", "constraint", "quantizer", "loss", "optimizer")
 """Endings of the fields in which a string names a function or a class."""
 
 
@@ -87,11 +60,42 @@ def check_config(config: Any, source: str, *, traced: bool = False) -> None:
             if isinstance(node.get("class_name"), str):
                 _check_object(node, source, traced)
             for key, value in node.items():
-                if isinstance(value, str) and isinstance(key, str) and key.endswith(_IDENTIFIERS):
-                    _check_string(value, source)
+                if isinstance(key, str) and key.endswith(_IDENTIFIERS):
+                    for name in _strings(value):
+                        _check_string(name, source)
         check_calls(list(_objects(config, source)), source)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ElLarqError(f"{source}: its configuration is no model's; save the model again") from error
+        raise ElLarqError(f"{source}: its configuration is not that of a model; save the model again") from error
+
+
+def check_root(config: Any, source: str, *, traced: bool = False) -> None:
+    """Refuse a file whose outermost object is not a model: Model, Functional, Sequential or a registered subclass of Model.
+
+    Arguments:
+        config: the outermost object, which `check_config` has let through.
+        traced: an unknown class comes from the graph, as in `check_config`.
+
+    Raises:
+        ElLarqError: one line naming ``source``.
+    """
+    fields = [config.get(field) if isinstance(config, dict) else None for field in ("class_name", "registered_name", "module")]
+    name, registered, module = (field if isinstance(field, str) else "" for field in fields)
+    found = [*keras_names.by_name(name), *keras_names.by_name(registered)]
+    if keras_names.is_keras(module):
+        found += keras_names.in_module(module, name) + keras_names.in_module(module, registered)
+    from_graph = traced and name and name not in (*_DATA, "function")
+    if not all(_is_model(known) for known in found) or not (found or from_graph):
+        shown = name[:MAX_NAME] or "unknown"
+        raise ElLarqError(
+            f"{source}: its outermost object is {shown}, which is not a model (Sequential, Functional, Model); "
+            f"save a model with model.save(), {TRUST}"
+        )
+
+
+def _is_model(known: Any) -> bool:
+    if not inspect.isclass(known):
+        return False
+    return _full_name(known) in MODELS or (issubclass(known, keras.Model) and keras_names.is_registered(known))
 
 
 def _remedy(what: str) -> str:
@@ -112,56 +116,109 @@ def _objects(config: Any, source: str) -> Iterator[dict[Any, Any]]:
             stack.extend((value, depth + 1) for value in node)
 
 
+def _strings(value: Any) -> Iterator[str]:
+    """The names in a field: one, or a list or dictionary of them. Objects are checked as such."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list) or (isinstance(value, dict) and "class_name" not in value):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)
+
+
 def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
     name, registered, module = node["class_name"], node.get("registered_name"), node.get("module")
     for told in (name, registered, module):
         if isinstance(told, str) and len(told) > MAX_NAME:
             raise ElLarqError(f"{source}: names {told[:40]!r}... of {len(told):,} characters; save the model again")
+    if name in _WORDS:
+        raise ElLarqError(f"{source}: holds {name}, which {_WORDS[name]}; {_remedy('save it without')}")
+    if name in _DATA:
+        _check_data(name, node, source)
+        return
     names = {name, registered} if isinstance(registered, str) else {name}
     if name == "function":
         names = {other for other in (node.get("config"), registered) if isinstance(other, str)} - {"function"}
-    for refused in names & set(REFUSED):
-        raise ElLarqError(
-            f"{source}: holds a {refused} layer, which {REFUSED[refused]}; replace it by a layer class and --import it, {TRUST}"
-        )
-    if name in _DATA:
+    found = [known for other in names for known in keras_names.by_name(other)]
+    _check_found(found, name, source)
+    if _is_registered(node):
         return
-    if name in _OPERATORS:
+    if isinstance(module, str) and module and module != "builtins":
+        found += _check_module(module, names, name, source)
+    if any(known in _OPERATORS for known in found):
         _check_operator(node.get("config"), source)
-    _refuse_callables(names, source)
-    if _is_registered(node, names):
-        return
-    found = any(_candidates(other) for other in names)
-    if isinstance(module, str) and module != "builtins":
-        if not module.startswith(("keras.", "tf_keras.")) and module not in ("keras", "tf_keras"):
-            raise ElLarqError(
-                f"{source}: unknown object {name!r} of module {module}; "
-                f"name it with --import {module} if that registers it, {TRUST}"
-            )
-        in_module = [_in_keras(module, other) for other in names]
-        for known in in_module:
-            if known is not None and not _is_part(known):
-                raise ElLarqError(
-                    f"{source}: names {module}.{name}, which is no layer or part of one; {_remedy('save it without')}"
-                )
-        found = found or any(known is not None for known in in_module)
     pythons = module == "builtins" and any(hasattr(builtins, other) for other in names)  # which Keras finds there
-    if not found and (pythons or not traced):
+    if pythons or not (found or traced):
         what = "function" if name == "function" else "layer or object"
         shown = min(names) if names else name
         raise ElLarqError(f"{source}: unknown {what} {shown!r}; name the module that registers it with --import MODULE")
 
 
-def _is_registered(node: dict[Any, Any], names: set[str]) -> bool:
+def _is_registered(node: dict[Any, Any]) -> bool:
     """Whether what Keras takes for an object is something that imported code has registered.
 
     Where a module is named, Keras asks its registry for one of the names only, and imports the module if that one is unknown.
     """
-    if not node.get("module"):
-        return any(keras.utils.get_registered_object(name) is not None for name in names)
     name = node["class_name"]
-    asked = node.get("config") if name == "function" else node.get("registered_name", name)
-    return isinstance(asked, str) and keras.utils.get_registered_object(asked) is not None
+    asked = name
+    if name == "function":
+        asked = node.get("config")
+    elif node.get("module"):
+        asked = node.get("registered_name", name)
+    return keras_names.registered(asked) is not None
+
+
+def _check_module(module: str, names: set[str], name: str, source: str) -> list[Any]:
+    """What is found in the module that an object names, if it may be used."""
+    if not keras_names.is_keras(module):
+        raise ElLarqError(
+            f"{source}: unknown object {name!r} of module {module}; name it with --import {module} if that registers it, {TRUST}"
+        )
+    if not all(other.isidentifier() for other in names):
+        raise ElLarqError(f"{source}: names {min(names)!r} of module {module}, which is unknown; save the model again")
+    try:
+        found = [known for other in names for known in keras_names.in_module(module, other)]
+    except LookupError:
+        raise ElLarqError(
+            f"{source}: names {module}.{name} of a module that no model needs; {_remedy('save it without')}"
+        ) from None
+    _check_found(found, name, source, module)
+    return found
+
+
+def _check_found(found: list[Any], name: str, source: str, module: str | None = None) -> None:
+    """Keras calls what it finds; where that is one of its tools or unknown, it must not come to it."""
+    for known in found:
+        reason = REFUSED.get(_full_name(known))
+        if reason:
+            article = "an" if known.__name__[0] in "AEIOU" else "a"
+            kind = " layer" if issubclass(known, keras.layers.Layer) else ""
+            raise ElLarqError(
+                f"{source}: holds {article} {known.__name__}{kind}, which {reason}; "
+                f"replace it by a layer class and --import it, {TRUST}"
+            )
+        # A class by the name of a function would be that function, called with what the file says.
+        wanted = name == "function" or inspect.isclass(known)
+        if not (wanted and (_full_name(known) in ALLOWED or keras_names.is_registered(known))):
+            shown = f"{module}.{name}" if module else repr(name)
+            raise ElLarqError(f"{source}: names {shown}, which is not a known layer or part of one; {_remedy('save it without')}")
+
+
+def _full_name(known: Any) -> str:
+    return f"{getattr(known, '__module__', None)}.{getattr(known, '__qualname__', None)}"
+
+
+def _check_data(name: str, node: dict[Any, Any], source: str) -> None:
+    """Values that take memory by their type, or hold a second text with names in it."""
+    config = node.get("config")
+    sound = True
+    if name == "TypeSpec":
+        sound = node.get("type_spec") in _SPECS
+    elif name == "__tuple__":
+        sound = "_COMPOSITE_TYPE" not in _strings(node.get("items"))
+    elif name in ("__numpy__", "__tensor__"):
+        sound = isinstance(config, dict) and config.get("dtype") in _TYPES
+    if not sound:
+        raise ElLarqError(f"{source}: holds a {name} of a kind that no layer needs; {_remedy('save it without')}")
 
 
 def _check_operator(config: Any, source: str) -> None:
@@ -173,61 +230,9 @@ def _check_operator(config: Any, source: str) -> None:
 
 
 def _check_string(name: str, source: str) -> None:
-    if keras.utils.get_registered_object(name) is None:
-        _refuse_callables({name}, source)
-
-
-def _refuse_callables(names: set[str], source: str) -> None:
-    """Keras calls what it finds under a name; where that is one of its tools, a file has no business with it."""
-    for name in names:
-        if any(not _is_part(known) for known in _candidates(name)):
-            raise ElLarqError(f"{source}: names {name!r}, which is no layer or part of one; {_remedy('save it without')}")
-
-
-def _is_part(known: Any) -> bool:
-    """Whether an object is a layer, initializer and so on, or a function of those modules."""
-    module = getattr(known, "__module__", None) or ""
-    if inspect.isclass(known):
-        return issubclass(known, _BASES) and known.__name__ not in REFUSED and module.split(".")[0] in _TRUSTED
-    parts = module.split(".")
-    return (
-        callable(known)
-        and getattr(known, "__name__", "get") not in _MACHINERY
-        and (
-            parts[0] in ("larq", "el_larq")
-            or (parts[0] == "tf_keras" and (parts[-1] == "input_layer" or any(part in _FUNCTION_MODULES for part in parts)))
-            or module in ("tensorflow.python.ops.nn_ops", "tensorflow.python.ops.nn_impl")
-        )
-    )
-
-
-@functools.cache
-def _namespaces() -> tuple[dict[str, Any], ...]:
-    """Where Keras and Larq look names up."""
-    serialization.populate_deserializable_objects()
-    initializers.populate_deserializable_objects()
-    modules = (constraints, regularizers, losses, metrics, learning_rate_schedule, keras.optimizers, keras.optimizers.legacy)
-    larqs = (larq.layers, larq.quantizers, larq.constraints)
-    return (
-        serialization.LOCAL.ALL_OBJECTS,
-        initializers.LOCAL.ALL_OBJECTS,
-        dict(vars(activations)),
-        dict(vars(keras.activations)),
-        {"Policy": keras.mixed_precision.Policy},
-        *(dict(vars(module)) for module in (*modules, *larqs)),
-    )
-
-
-def _candidates(name: str) -> list[Any]:
-    """All that Keras may find under a name. What cannot be called, a module imported there, is nothing to it."""
-    found = (space.get(name) for space in _namespaces())
-    return [known for known in found if callable(known)]
-
-
-def _in_keras(module: str, name: str) -> Any:
-    """What Keras finds under a name of one of its modules, without importing anything."""
-    known = tf_export.get_symbol_from_name(f"{module}.{name}")
-    if known is not None:
-        return known
-    home = sys.modules.get(f"tf_{module}" if module.startswith("keras") else module)
-    return getattr(home, name, None)
+    for known in keras_names.by_name(name):
+        reason = REFUSED.get(_full_name(known))
+        if reason or not (_full_name(known) in ALLOWED or keras_names.is_registered(known)):
+            raise ElLarqError(
+                f"{source}: names {name!r}, which {reason or 'is not a known layer or part of one'}; {_remedy('save it without')}"
+            )

@@ -20,7 +20,7 @@ import el_larq.layers  # noqa: F401  (registers this project's)
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
 from el_larq.models import containers
-from el_larq.models.guard import check_config
+from el_larq.models.guard import check_config, check_root
 from el_larq.models.saved_graphs import check_graphs
 from el_larq.native_output import without_warnings
 
@@ -79,10 +79,11 @@ def _check(path: Path, trust: bool) -> None:
     """Refuse a file by what is in it, before Keras reads it."""
     if path.is_dir():
         containers.check_folder(path)
-        configs = containers.metadata_configs(read_bytes(path / "keras_metadata.pb"), path)
+        root, configs = containers.metadata_configs(read_bytes(path / "keras_metadata.pb"), path)
         if not trust:
             check_graphs(read_bytes(path / "saved_model.pb"), str(path), containers.allowance(path))
             check_config(configs, str(path), traced=True)
+            check_root(root, str(path), traced=True)
         return
     if path.suffix not in FORMATS:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
@@ -90,6 +91,7 @@ def _check(path: Path, trust: bool) -> None:
     config = read(path, trust=trust)
     if not trust:
         check_config(config, str(path))
+        check_root(config, str(path))
 
 
 @contextmanager

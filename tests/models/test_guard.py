@@ -1,6 +1,9 @@
 """What a model file may name: what must still load, and what --trust opens. Files made to do harm: tests/fuzz/hostile.py."""
 
+import importlib
+import inspect
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +15,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from tensorflow.python.util import tf_export
 
 from el_larq.errors import ElLarqError
-from el_larq.models import containers, saved_graphs
-from el_larq.models.guard import check_config
+from el_larq.models import containers, keras_names, saved_graphs
+from el_larq.models.guard import check_config, check_root
+from el_larq.models.keras_classes import ALLOWED, MODELS, REFUSED
 from el_larq.models.load import load_model
 from el_larq.models.tensorflow_symbols import is_harmless
 
@@ -81,11 +86,117 @@ def test_a_sound_functional_model_of_another_keras_is_known() -> None:
     check_config({"class_name": "Functional", "config": {"layers": layers}}, "a file")
 
 
+def _full(known: Any) -> str:
+    return f"{known.__module__}.{known.__qualname__}"
+
+
+def _public_classes() -> set[str]:
+    """Every class that the installed tf-keras exports, and every layer, loss and so on that it finds by a bare name."""
+    exported = {known for known in tf_export._NAME_TO_SYMBOL_MAPPING.values() if inspect.isclass(known)}
+    named = {known for space in keras_names.namespaces()[:2] for known in space.values() if inspect.isclass(known)}
+    # Where Keras 3 is installed too (TensorFlow requires it), its names are in a registry of its own.
+    return {_full(known) for known in exported | named if known.__module__.startswith("tf_keras.")}
+
+
+def test_every_public_class_of_keras_has_been_reviewed() -> None:
+    """A class that a newer tf-keras adds is refused until it has been read and is in one of the tables of keras_classes.py."""
+    public = _public_classes()
+    assert len(public) > 300
+    assert public - ALLOWED - set(REFUSED) == set()
+    assert not ALLOWED & set(REFUSED)
+    assert MODELS <= ALLOWED
+
+
+def test_the_tables_name_what_there_is() -> None:
+    """A name with a mistake in it would allow or refuse nothing."""
+    for name in (*ALLOWED, *REFUSED):
+        module, _, attribute = name.rpartition(".")
+        assert _full(getattr(importlib.import_module(module), attribute)) == name
+
+
+def test_a_class_of_keras_that_nobody_has_reviewed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    added = type("AddedByANewerKeras", (keras.layers.Layer,), {"__module__": "tf_keras.src.layers.core.dense"})
+    monkeypatch.setattr(sys.modules["tf_keras.src.layers.core.dense"], "AddedByANewerKeras", added, raising=False)
+    monkeypatch.setitem(keras_names.namespaces()[0], "AddedByANewerKeras", added)
+    for module in ({"module": "keras.src.layers.core.dense"}, {"module": None}, {}):
+        with pytest.raises(ElLarqError, match=r"AddedByANewerKeras'?, which is not a known layer"):
+            check_config({"class_name": "AddedByANewerKeras", "config": {}, **module}, "a file")
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_the_table_refuses_is_refused_by_every_name(name: str) -> None:
+    module, _, short = name.rpartition(".")
+    for prefix in ("", "keras."):
+        node = {"class_name": short, "module": module.replace("tf_keras.", prefix or "tf_keras."), "config": {}}
+        for field in ("class_name", "registered_name"):
+            other = {**node, "class_name": "Dense", "registered_name": None, field: short}
+            with pytest.raises(ElLarqError, match=r"a file: (holds an?|names)"):
+                check_config({"layers": [{"config": {"layer": other}}]}, "a file")
+
+
+@pytest.mark.parametrize("field", ["class_name", "registered_name"])
+def test_an_operator_is_looked_at_by_whatever_field_names_its_layer(field: str) -> None:
+    """Keras takes the registered name where a module does not hold the other."""
+    node = {"class_name": "Mine", "registered_name": None, "module": "keras.src.layers.core.tf_op_layer", field: "TFOpLambda"}
+    check_config({**node, "config": {"function": "math.add"}}, "a file")
+    with pytest.raises(ElLarqError, match=r"calls 'io\.write_file' of TensorFlow"):
+        check_config({**node, "config": {"function": "io.write_file"}}, "a file")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"class_name": "Dense", "config": {"units": 1}},
+        {"class_name": "Dense", "module": "keras.layers", "config": {}},
+        {"class_name": "TFOpLambda", "module": "keras.src.layers.core.tf_op_layer", "config": {"function": "math.add"}},
+        {"class_name": "Adam", "module": "keras.optimizers", "config": {}},
+        {"class_name": "Sequential", "registered_name": "el_larq>ElasticLink", "module": "keras", "config": {}},
+        {"class_name": "function", "config": "relu", "module": "builtins", "registered_name": "function"},
+        {"class_name": "__numpy__", "config": {"value": 1, "dtype": "int8"}},
+        {"class_name": ["Sequential"], "config": {}},
+        {"layers": []},
+        ["Sequential"],
+        "Sequential",
+        None,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("traced", [False, True])
+def test_the_outermost_object_is_a_model(node: Any, traced: bool, one_line: OneLine) -> None:
+    with pytest.raises(ElLarqError, match=r"its outermost object is .*, which is not a model") as caught:
+        check_root(node, "a file", traced=traced)
+    assert one_line(caught.value).startswith("a file: ")
+
+
+def test_models_and_registered_subclasses_of_models_are_outermost(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Sequential", "Functional", "Model"):
+        check_root({"class_name": name, "config": {}}, "a file")
+    check_root({"class_name": "Functional", "module": "keras.src.engine.functional", "config": {}}, "a file")
+    with pytest.raises(ElLarqError, match="its outermost object is Theirs"):
+        check_root({"class_name": "Theirs", "config": {}}, "a file")
+    check_root({"class_name": "Theirs", "config": {}}, "a file", traced=True)  # which comes from the graph
+    theirs = type("Theirs", (keras.Model,), {})
+    monkeypatch.setitem(keras.utils.get_custom_objects(), "test_guard>Theirs", theirs)
+    check_root({"class_name": "test_guard>Theirs", "config": {}}, "a file")
+    check_root({"class_name": "Theirs", "registered_name": "test_guard>Theirs", "module": "theirs", "config": {}}, "a file")
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
         ({"class_name": "Lambda", "config": {}}, "holds a Lambda layer, which is code"),
-        ({"class_name": "StringLookup", "config": {}}, "may read files"),
+        ({"class_name": "StringLookup", "config": {}}, "holds a StringLookup layer, which may read files"),
+        ({"class_name": "IndexLookup", "module": "keras.src.layers.preprocessing.index_lookup", "config": {}}, "an IndexLookup"),
+        ({"class_name": "ReloadedLayer", "module": "keras.src.export.export_lib", "config": {}}, "loads another model"),
+        ({"class_name": "ResidualWrapper", "config": {}}, "runs code that the file holds"),
+        ({"cell": "ResidualWrapper"}, "names 'ResidualWrapper', which runs code"),
+        ({"compile_config": {"metrics": [["accuracy", "deserialize"]]}}, "names 'deserialize', which is not a known layer"),
+        ({"class_name": "mean_squared_error", "config": {}}, "names 'mean_squared_error'"),
+        ({"class_name": "Dense.from_config", "module": "keras.layers", "config": {}}, "'Dense.from_config' of module keras.layers"),
+        ({"class_name": "run", "module": "keras.src.benchmarks.benchmark_util", "config": {}}, "a module that no model needs"),
+        ({"class_name": "TypeSpec", "type_spec": "tf.TensorArraySpec", "serialized": []}, "holds a TypeSpec of a kind"),
+        ({"class_name": "__numpy__", "config": {"value": 0, "dtype": "S2000000000"}}, "holds a __numpy__ of a kind"),
+        ({"class_name": "__tuple__", "items": ["_COMPOSITE_TYPE", "{}"]}, "holds a __tuple__ of a kind"),
         ({"class_name": "Ours", "config": {}}, "unknown layer or object 'Ours'; name the module .* --import MODULE"),
         ({"class_name": "Ours", "module": "ours", "config": {}}, "--import ours if that registers it, or load it with --trust"),
         ({"class_name": "get_file", "module": "keras.utils", "config": {}}, "names keras.utils.get_file"),
@@ -165,7 +276,8 @@ def test_mathematics_is_harmless(symbol: str) -> None:
 @pytest.mark.parametrize(
     "symbol",
     ["io.write_file", "py_function", "numpy_function", "raw_ops.WriteFile", "load_op_library", "math", "linalg.experimental.x",
-     "compat.v1.py_func", "keras.utils.get_file", "nn.RNNCellDeviceWrapper", "data.TFRecordDataset", "", "nn.", "print"],
+     "compat.v1.py_func", "keras.utils.get_file", "nn.RNNCellDeviceWrapper", "data.TFRecordDataset", "", "nn.", "print",
+     "nn.fixed_unigram_candidate_sampler", "nn.raw_rnn", "nn.added_by_a_newer_tensorflow"],
 )  # fmt: skip
 def test_anything_else_is_not(symbol: str) -> None:
     assert not is_harmless(symbol)
