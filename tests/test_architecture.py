@@ -24,6 +24,7 @@ BASE = (
     "native_output",
     "outputs",
     "own_folders",
+    "printable",
     "published",
     "tflite",
     "tflite_operators",
@@ -164,6 +165,25 @@ def test_no_file_holds_the_address_of_a_package_registry() -> None:
 def test_no_python_file_is_too_long() -> None:
     long = {str(path): count for path in _code() if (count := len(path.read_text("utf-8").splitlines())) > MAX_LINES}
     assert long == {}
+
+
+PRINTERS = {"el_larq.cli.common", "el_larq.cli.main", "el_larq.methods.pages"}
+"""Modules that print; all others go through the functions of `el_larq.cli.common`, which clean what files say."""
+
+
+def test_nothing_is_printed_past_the_functions_that_clean_it() -> None:
+    found = set()
+    for module, path in _sources().items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "print",
+                "click.echo",
+                "click.secho",
+                "sys.stdout.write",
+                "sys.stderr.write",
+            ):
+                found.add(module)
+    assert found <= PRINTERS
 
 
 def _modules_after(code: str) -> set[str]:

@@ -3,13 +3,17 @@
 import contextlib
 import importlib
 import json
+import logging
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from el_larq.native_output import captured_stderr
+from el_larq.printable import printable
 
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -94,9 +98,46 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2))
 
 
-def say(line: str) -> None:
-    """A line for people, on stderr, so that what a command prints stays clean."""
-    print(line, file=sys.stderr, flush=True)
+def show(line: object = "") -> None:
+    """A line of what was asked for, on stdout. Whatever text from files is in it, it stays one line and controls nothing."""
+    print(printable(line))
+
+
+def say(line: object) -> None:
+    """The same on stderr, for what accompanies it, so that stdout stays clean."""
+    print(printable(line), file=sys.stderr, flush=True)
+
+
+def redraw(line: object, *, last: bool) -> None:
+    """A line on stderr over the one before, of a progress; ``last`` ends it."""
+    print(f"\r{printable(line)}", end="\n" if last else "", file=sys.stderr, flush=True)
+
+
+class _Record(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802  (logging's name)
+        return _each_line_printable(super().getMessage())
+
+
+def guard_terminal() -> None:
+    """Warnings and log lines of libraries quote names of files and layers too: let nothing in them act on the terminal."""
+    logging.setLogRecordFactory(_Record)
+    warnings.formatwarning = _format_warning
+
+
+_plain_warning = warnings.formatwarning
+
+
+def _format_warning(*arguments: Any, **more: Any) -> str:
+    return _each_line_printable(_plain_warning(*arguments, **more))
+
+
+def _each_line_printable(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def say_trace(error: BaseException) -> None:
+    for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
+        say(line)
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -105,12 +146,12 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(printable(title)), title_justify="left")
     for index, heading in enumerate(headings):
         numeric = index > 0 and all(isinstance(row[index], (int, float)) or _like_number(row[index]) for row in rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(escape(printable(heading)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     console = Console()
     # Rich cuts what does not fit 80 columns; a pipe has no width to fit.
     console.width = console.width if console.is_terminal else 160

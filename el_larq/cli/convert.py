@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from el_larq.cli.common import common_options, model_options, print_json, print_table, say, start_tensorflow, statement_options
+from el_larq.cli.common import (
+    common_options,
+    model_options,
+    print_json,
+    print_table,
+    say,
+    show,
+    start_tensorflow,
+    statement_options,
+)
 from el_larq.converters.steps import STEPS, check_skip
 
 
@@ -92,4 +101,4 @@ def command(
         what = "allowed" if finding["allowed"] else finding["severity"]
         if what != "note":
             say(f"{what}: [{finding['rule']}] {finding['subject']}: {finding['reason']}; {finding['remedy']}")
-    print(f"wrote {out}")
+    show(f"wrote {out}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import common_options, print_json, print_table, say, show, start_tensorflow
 
 _CLASSES = 40
 
@@ -14,7 +14,7 @@ def command() -> None:
     """Look at data sets before training on them. Takes --json and -v, --verbose."""
 
 
-@command.command()
+@command.command("show")
 @click.argument("dataset")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The contact sheet to write: .png or .jpg.")
 @click.option("--count", type=click.IntRange(1, 400), default=49, show_default=True, help="Images on the sheet.")
@@ -24,7 +24,7 @@ def command() -> None:
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
 @click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
 @common_options
-def show(
+def show_sheet(
     dataset: str,
     out: Path,
     count: int,
@@ -77,13 +77,13 @@ def show(
         return
     if counts:
         rows = list(zip(data.labels, counts["train"], counts["test"], strict=True))
-        print(f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else ""))
+        show(f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else ""))
         print_table("images", ("class", "train", "test"), rows[:_CLASSES])
     else:
-        print(f"{data.name}: {data.num_classes} classes, not counted: the set is read from disk as it is needed")
-    print(f"images     {data.train_size:,} for training, {data.test_size:,} for testing, {how.height}x{how.width}x{how.channels}")
-    print(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
-    print(f"spread     {'  '.join(f'{value:.1f}' for value in sheet.std)}")
+        show(f"{data.name}: {data.num_classes} classes, not counted: the set is read from disk as it is needed")
+    show(f"images     {data.train_size:,} for training, {data.test_size:,} for testing, {how.height}x{how.width}x{how.channels}")
+    show(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
+    show(f"spread     {'  '.join(f'{value:.1f}' for value in sheet.std)}")
     if data.skipped:
-        print(f"left out   {len(data.skipped)} images that cannot be read")
-    print(f"sheet      {out}")
+        show(f"left out   {len(data.skipped)} images that cannot be read")
+    show(f"sheet      {out}")

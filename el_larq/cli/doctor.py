@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table
+from el_larq.cli.common import common_options, print_json, print_table, show
 
 
 @click.command()
@@ -26,5 +26,5 @@ def command(as_json: bool) -> None:
     else:
         rows = [(check.area, check.name, check.state, check.found, check.remedy) for check in checks]
         print_table("doctor", ("area", "what", "state", "found", "remedy"), rows)
-        print("nothing is lacking" if not lacking else f"{lacking} lacking: see the remedies")
+        show("nothing is lacking" if not lacking else f"{lacking} lacking: see the remedies")
     sys.exit(1 if lacking else 0)

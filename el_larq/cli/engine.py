@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, say
+from el_larq.cli.common import common_options, print_json, redraw, say, show
 from el_larq.cli.interruption import interruptible
 
 
@@ -41,7 +41,8 @@ def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, as_json: 
         how = "given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
         fetched.append({"kind": kind, "tag": tag, "path": str(path), "sha256": found, "checked": how})
         if not as_json:
-            print(f"{path}\n  sha256 {found} ({how})")
+            show(path)
+            show(f"  sha256 {found} ({how})")
     if as_json:
         print_json(fetched)
 
@@ -50,11 +51,11 @@ def _progress(kind: str):
     if not sys.stderr.isatty():
         return lambda done, total: None
 
-    def show(done: int, total: int | None) -> None:
+    def draw(done: int, total: int | None) -> None:
         of = f" of {total / 1e6:.1f}" if total else ""
-        print(f"\r{kind}: {done / 1e6:.1f}{of} MB", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        redraw(f"{kind}: {done / 1e6:.1f}{of} MB", last=done == total)
 
-    return show
+    return draw
 
 
 @command.command()
@@ -85,6 +86,6 @@ def check(
     if as_json:
         print_json(verdict.to_dict())
     else:
-        print(verdict.sentence)
+        show(verdict.sentence)
     if verdict.kernel == "reference":
         sys.exit(1)

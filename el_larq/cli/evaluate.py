@@ -12,6 +12,7 @@ from el_larq.cli.common import (
     print_json,
     print_table,
     say,
+    show,
     start_tensorflow,
     statement_options,
 )
@@ -89,13 +90,13 @@ def command(
     scores = result.scores
     rows = [(c.label, c.images, _percent(c.recall), _percent(c.precision)) for c in scores.classes]
     print_table(f"{model} on {result.dataset}", ("class", "images", "recognized", "right when called so"), rows)
-    print(f"top-1             {scores.top1:.2%} of {scores.images:,} images")
+    show(f"top-1             {scores.top1:.2%} of {scores.images:,} images")
     if scores.top5 is not None:
-        print(f"top-5             {scores.top5:.2%}")
-    print(f"calibration error {scores.ece:.4f}")
+        show(f"top-5             {scores.top5:.2%}")
+    show(f"calibration error {scores.ece:.4f}")
     if result.images_now < scores.images:
         say(f"{scores.images - result.images_now:,} images had been done before an interruption")
-    print(f"report            {result.folder}")
+    show(f"report            {result.folder}")
 
 
 def _percent(share: float | None) -> str:

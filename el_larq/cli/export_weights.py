@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, show, start_tensorflow
 
 
 @click.command()
@@ -44,4 +44,4 @@ def command(model: Path, binary: bool, out: Path, modules: tuple[str, ...], trus
         return
     for one in found.left_out:
         say(f"left out: {one.name}: {one.reason}")
-    print(f"wrote {out}: {len(found.layers)} binary kernels, {bits:,} bits in {out.stat().st_size:,} bytes")
+    show(f"wrote {out}: {len(found.layers)} binary kernels, {bits:,} bits in {out.stat().st_size:,} bytes")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, print_table, say, show, start_tensorflow
 
 if TYPE_CHECKING:
     from el_larq.inspection.summary import Inspection
@@ -79,7 +79,7 @@ def _audit(model: Path, as_json: bool) -> None:
         rows = [(f.severity, f.rule, f.subject, f.reason, f.remedy) for f in findings]
         print_table(str(model), ("severity", "rule", "subject", "reason", "remedy"), rows)
     else:
-        print(f"{model}: nothing found")
+        show(f"{model}: nothing found")
     if any(finding.severity == "error" for finding in findings):
         raise click.exceptions.Exit(1)
 
@@ -140,7 +140,7 @@ def _print_totals(inspection: "Inspection") -> None:
         *(("note", note) for note in inspection.notes),
     ]
     for heading, text in lines:
-        print(f"{heading:11}{text}")
+        show(f"{heading:11}{text}")
 
 
 def _beside(inspection: "Inspection") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table
+from el_larq.cli.common import common_options, print_json, print_table, show
 
 if TYPE_CHECKING:
     from el_larq.models.costs import Cost
@@ -139,7 +139,7 @@ def command(kind: str, published: bool, as_json: bool) -> None:
     print_table(_TITLES.get(kind, kind), headings, [[entry[heading] for heading in headings] for entry in entries])
     if kind == "methods":
         # Below the table: as columns they would make it many lines a row.
-        click.echo()
+        show()
         _print_notes((entry["name"], _source(entry)) for entry in entries)
 
 
@@ -178,8 +178,8 @@ def _source(method: dict[str, Any]) -> str:
 def _print_notes(notes: Iterable[tuple[str, str]]) -> None:
     for name, note in notes:
         if note:
-            click.echo(f"{name}: {note}")
-    click.echo()
+            show(f"{name}: {note}")
+    show()
 
 
 def _beside(cost: "Cost") -> str:

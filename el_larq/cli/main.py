@@ -3,12 +3,12 @@
 import importlib
 import os
 import sys
-import traceback
 from typing import Any
 
 import click
 
 from el_larq._version import VERSION
+from el_larq.cli.common import guard_terminal, say, say_trace
 from el_larq.errors import ElLarqError, summarize
 
 # Command: module, and what `--help` says of it.
@@ -66,13 +66,14 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = "-v" in arguments or "--verbose" in arguments
     trace: BaseException | None = None
+    guard_terminal()
     try:
         # click returns the status of a command that exits, and what a command returns: nothing.
         status, message = cli.main(arguments, prog_name="el-larq", standalone_mode=False) or 0, ""
     except click.exceptions.Exit as error:
         status, message = error.exit_code, ""
     except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
+        click.echo(error.format_message())
         status, message = 2, ""
     except click.ClickException as error:
         status, message = 2, _one_line(error)
@@ -98,8 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
         status, message, trace = 1, f"unexpected {summarize(error)} (-v shows the trace)", error
     if message:
         if verbose and trace is not None:
-            traceback.print_exception(trace)
-        print(f"el-larq: {message}", file=sys.stderr)
+            say_trace(trace)
+        say(f"el-larq: {message}")
     sys.exit(status)
 
 

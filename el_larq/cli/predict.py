@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, start_tensorflow, statement_options
+from el_larq.cli.common import (
+    common_options,
+    import_layers,
+    model_options,
+    print_json,
+    say,
+    show,
+    start_tensorflow,
+    statement_options,
+)
 
 
 @click.command()
@@ -46,6 +55,6 @@ def command(
         print_json([asdict(prediction) for prediction in predictions])
         return
     for prediction in predictions:
-        print(prediction.image)
+        show(prediction.image)
         for label, probability in prediction.top:
-            print(f"  {probability:6.1%}  {label}")
+            show(f"  {probability:6.1%}  {label}")

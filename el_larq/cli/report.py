@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json
+from el_larq.cli.common import common_options, print_json, show
 
 
 @click.command()
@@ -27,4 +27,4 @@ def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> No
     if as_json:
         print_json({"report": str(out), **counts, "missing": material.missing})
     else:
-        print(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+        show(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, show, start_tensorflow
 from el_larq.cli.interruption import interruptible
 
 
@@ -202,5 +202,5 @@ def _print(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(folder), "model": str(model), **result})
         return
-    print(f"test accuracy {result['accuracy']:.4f} after {result['seconds']:.0f} s; model: {model}")
-    print(f"next: el-larq convert {model} -o model.tflite")
+    show(f"test accuracy {result['accuracy']:.4f} after {result['seconds']:.0f} s; model: {model}")
+    show(f"next: el-larq convert {model} -o model.tflite")

@@ -7,6 +7,7 @@ import numpy as np
 
 from el_larq.evaluation.scores import Scores
 from el_larq.files import beside
+from el_larq.printable import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ def _confusion(figure: "Figure", scores: Scores, title: str) -> None:
     rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes = figure.subplots()
     image = axes.imshow(counts / rows, cmap="Blues", vmin=0, vmax=1)
-    names = [entry.label for entry in scores.classes]
+    names = [plot_label(entry.label) for entry in scores.classes]
     if len(names) <= _NAMED:
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
@@ -46,7 +47,7 @@ def _confusion(figure: "Figure", scores: Scores, title: str) -> None:
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", size=7, color="white" if dark else "black")
     axes.set_xlabel("called")
     axes.set_ylabel("is")
-    axes.set_title(f"{title}: top-1 {scores.top1:.2%} of {scores.images:,}", loc="left")
+    axes.set_title(f"{plot_label(title)}: top-1 {scores.top1:.2%} of {scores.images:,}", loc="left")
     figure.colorbar(image, ax=axes, label="share of the row", shrink=0.7)
 
 
@@ -60,4 +61,4 @@ def _reliability(figure: "Figure", scores: Scores, title: str) -> None:
     axes.set_ylim(0, 1)
     axes.set_xlabel("probability of the chosen class")
     axes.set_ylabel("share that is right")
-    axes.set_title(f"{title}: calibration error {scores.ece:.3f}", loc="left")
+    axes.set_title(f"{plot_label(title)}: calibration error {scores.ece:.3f}", loc="left")

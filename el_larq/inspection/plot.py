@@ -5,6 +5,7 @@ from pathlib import Path
 from el_larq.files import beside
 from el_larq.inspection.summary import CLASSES, Inspection
 from el_larq.outputs import PDF, PNG, SVG, check_output
+from el_larq.printable import plot_label
 
 FORMATS = (SVG, PNG, PDF)
 COLOURS = {1: "#0072b2", 8: "#e69f00", 32: "#7f7f7f"}
@@ -36,8 +37,9 @@ def plot(inspection: Inspection, path: Path) -> None:
         macs.set_yscale("log")
         macs.set_ylabel("MACs, millions")
         macs.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(CLASSES), frameon=False)
+        name = plot_label(Path(inspection.model).name)
         macs.set_title(
-            f"{Path(inspection.model).name}: {inspection.bops / 1e9:.3g} G binary, {inspection.flops / 1e9:.3g} G other MACs",
+            f"{name}: {inspection.bops / 1e9:.3g} G binary, {inspection.flops / 1e9:.3g} G other MACs",
             loc="left",
         )
         memory.bar(positions, [layer.live / 1e6 for layer in inspection.layers], width=0.9, color="#009e73")

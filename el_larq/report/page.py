@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from el_larq._version import VERSION
 from el_larq.devices.probe import Device
+from el_larq.printable import printable
 from el_larq.report import plots
 from el_larq.report.collect import Material, place
 
@@ -47,7 +48,9 @@ def render(material: Material, title: str = "Binary networks, trained and measur
     made = [_latency(material), _pareto(material), _layers(material), _training(material)]
     made += [_audit(material), _verification(material), _devices(material), _reproduce(material)]
     content = [section for section in made if section.parts]
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown
+    )
     template = environment.from_string((Path(__file__).parent / "page.html").read_text("utf-8"))
     summary = ", ".join(
         f"{count} {word}{'' if count == 1 else 's'}"
@@ -59,6 +62,11 @@ def render(material: Material, title: str = "Binary networks, trained and measur
     )
     sections = [(section.anchor, section.name) for section in content]
     return template.render(title=title, summary=summary, sections=sections, content=content, version=VERSION)
+
+
+def _shown(value: Any) -> Any:
+    """Plots are markup already; everything else may be text of a file."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _name(path: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from el_larq.printable import plot_label, printable
+
 # Replaced by the page's own colour, which follows light, dark and print.
 _INK = "#0a0b0c"
 # Okabe and Ito's colours that have a contrast of 3 and more on white and on the dark ground alike.
@@ -33,7 +35,7 @@ def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, titl
         drawn += axes.plot([p[0] for p in points], [p[1] for p in points], **style)
     _finish(axes, x, y)
     # As labels of the lines, names that begin with "_" would be left out.
-    axes.legend(drawn, list(series), frameon=False, fontsize=8, labelcolor=_INK)
+    axes.legend(drawn, list(map(plot_label, series)), frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(figure, title, describe)
 
 
@@ -42,7 +44,7 @@ def points(found: Sequence[tuple[str, float, float]], *, x: str, y: str, title: 
     figure, axes = _figure(6.4, 3.6)
     for number, (name, across, up) in enumerate(found):
         axes.plot([across], [up], _MARKERS[number % len(_MARKERS)], color=COLOURS[number % len(COLOURS)], markersize=7)
-        axes.annotate(name, (across, up), xytext=(6, 5), textcoords="offset points", fontsize=8, color=_INK)
+        axes.annotate(plot_label(name), (across, up), xytext=(6, 5), textcoords="offset points", fontsize=8, color=_INK)
     front = pareto([(across, up) for _name, across, up in found])
     if len(front) > 1:
         axes.step([p[0] for p in front], [p[1] for p in front], where="post", color=_INK, linewidth=0.8, linestyle=":")
@@ -64,7 +66,7 @@ def layers(rows: Sequence[dict[str, Any]], *, title: str, describe: str) -> Mark
     """Bars of milliseconds for each layer, coloured and hatched by bits."""
     figure, axes = _figure(6.4, max(2.2, 0.24 * len(rows) + 0.9))
     hatches: dict[int | None, str] = {1: "///", 8: "...", 16: "xx", 32: ""}
-    names = [f"{row['operator']} {row['index'] if row['index'] is not None else ''}".strip() for row in rows]
+    names = [plot_label(f"{row['operator']} {row['index'] if row['index'] is not None else ''}".strip()) for row in rows]
     seen: set[Any] = set()
     for number, row in enumerate(rows):
         kind = row["bits"]
@@ -127,7 +129,7 @@ def _svg(figure: Any, title: str, describe: str) -> Markup:
     text = re.sub(r'(xlink:href="#|href="#(?!{prefix})|url\(#)', lambda match: match[0] + prefix, text)
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     head = f'<svg role="img" aria-labelledby="{prefix}t {prefix}d"'
-    named = f'<title id="{prefix}t">{escape(title)}</title><desc id="{prefix}d">{escape(describe)}</desc>'
+    named = f'<title id="{prefix}t">{escape(printable(title))}</title><desc id="{prefix}d">{escape(printable(describe))}</desc>'
     text = text.replace("<svg", head, 1)
     end = text.index(">") + 1
     return Markup(text[:end] + named + text[end:])
