@@ -66,14 +66,14 @@ class Interpreter:
             raise ElLarqError(f"{self.source}: LCE's interpreter cannot run it: {summarize(error)}") from error
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
-    def run_real(self, images: np.ndarray) -> np.ndarray:
-        """The first output (N, ...) in real numbers for real-valued inputs (N, ...), whatever integers the model works with."""
+    def run_real(self, images: np.ndarray, position: int = 0) -> np.ndarray:
+        """One output (N, ...) in real numbers for real-valued inputs (N, ...), whatever integers the model works with."""
         kind, scale, zero = (getattr(self._interpreter, f"input_{name}")[0] for name in ("types", "scales", "zero_points"))
         if np.issubdtype(kind, np.integer):
             limits = np.iinfo(kind)
             images = np.clip(np.round(images / (scale or 1) + (zero or 0)), limits.min, limits.max)
-        output = self.run(images.astype(kind))[0]
-        kind, scale, zero = (getattr(self._interpreter, f"output_{name}")[0] for name in ("types", "scales", "zero_points"))
+        output = self.run(images.astype(kind))[position]
+        kind, scale, zero = (getattr(self._interpreter, f"output_{name}")[position] for name in ("types", "scales", "zero_points"))
         if np.issubdtype(kind, np.integer):
             return ((output.astype(np.float32) - (zero or 0)) * (scale or 1)).astype(np.float32)
         return output

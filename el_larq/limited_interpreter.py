@@ -60,9 +60,9 @@ class LimitedInterpreter:
         self.begin(_run, images)
         return self.finish(len(images))
 
-    def run_real(self, images: np.ndarray) -> np.ndarray:
+    def run_real(self, images: np.ndarray, position: int = 0) -> np.ndarray:
         """As `Interpreter.run_real`."""
-        self.begin(_run_real, images)
+        self.begin(_run_real, images, position)
         return self.finish(len(images))
 
     def begin(self, function: Any, images: np.ndarray, *arguments: Any) -> None:
@@ -131,5 +131,5 @@ def _run(interpreter: Any, images: np.ndarray) -> list[np.ndarray]:
     return interpreter.run(images.astype(images.dtype.type))
 
 
-def _run_real(interpreter: Any, images: np.ndarray) -> np.ndarray:
-    return interpreter.run_real(images)
+def _run_real(interpreter: Any, images: np.ndarray, position: int) -> np.ndarray:
+    return interpreter.run_real(images, position)

@@ -21,6 +21,7 @@ BASE = (
     "files",
     "interpreter",
     "limited_interpreter",
+    "model_outputs",
     "native_output",
     "outputs",
     "own_folders",

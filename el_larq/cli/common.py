@@ -77,6 +77,13 @@ def statement_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def output_option(function: Callable[..., None]) -> Callable[..., None]:
+    """--output, for every command that uses one output of a model: `el_larq.model_outputs`."""
+    return click.option(
+        "--output", metavar="NAME|NUMBER", help="Which output, of a model with several; numbers start at 0 (inspect lists them)."
+    )(function)
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow without what its C++ side says of missing GPUs; with -v, with it."""
     quiet = contextlib.nullcontext() if click.get_current_context().meta.get("verbose") else captured_stderr()

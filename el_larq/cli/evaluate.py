@@ -9,6 +9,7 @@ from el_larq.cli.common import (
     common_options,
     import_layers,
     model_options,
+    output_option,
     print_json,
     print_table,
     say,
@@ -25,6 +26,7 @@ from el_larq.cli.common import (
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
 @click.option("--images", type=click.IntRange(1), help="Only so many, spread evenly over the test split.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for a .tflite. [default: one for each core]")
+@output_option
 @statement_options
 @model_options
 @common_options
@@ -35,6 +37,7 @@ def command(
     out: Path | None,
     images: int | None,
     workers: int | None,
+    output: str | None,
     modules: tuple[str, ...],
     trust: bool,
     as_json: bool,
@@ -76,6 +79,7 @@ def command(
         result = evaluate(
             model,
             dataset,
+            output=output,
             out=out,
             images=images,
             workers=workers,
@@ -89,7 +93,8 @@ def command(
         return
     scores = result.scores
     rows = [(c.label, c.images, _percent(c.recall), _percent(c.precision)) for c in scores.classes]
-    print_table(f"{model} on {result.dataset}", ("class", "images", "recognized", "right when called so"), rows)
+    scored = f"{model}, output {result.output}," if output is not None else f"{model}"
+    print_table(f"{scored} on {result.dataset}", ("class", "images", "recognized", "right when called so"), rows)
     show(f"top-1             {scores.top1:.2%} of {scores.images:,} images")
     if scores.top5 is not None:
         show(f"top-5             {scores.top5:.2%}")

@@ -10,6 +10,7 @@ from el_larq.cli.common import (
     common_options,
     import_layers,
     model_options,
+    output_option,
     print_json,
     say,
     show,
@@ -22,6 +23,7 @@ from el_larq.cli.common import (
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes.")
+@output_option
 @statement_options
 @model_options
 @common_options
@@ -29,6 +31,7 @@ def command(
     model: Path,
     images: tuple[Path, ...],
     top: int,
+    output: str | None,
     modules: tuple[str, ...],
     trust: bool,
     as_json: bool,
@@ -50,7 +53,9 @@ def command(
         import_layers(modules)
     from el_larq.evaluation.predict import predict
 
-    predictions = predict(model, list(images), top=top, trust=trust, note=lambda line: say(f"warning: {line}"), **statements)
+    predictions = predict(
+        model, list(images), output=output, top=top, trust=trust, note=lambda line: say(f"warning: {line}"), **statements
+    )
     if as_json:
         print_json([asdict(prediction) for prediction in predictions])
         return

@@ -23,6 +23,7 @@ from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.state import State
 from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
+from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 
 # Images a worker takes at a time, and Keras in a batch; seconds between two savings of the state.
@@ -42,10 +43,12 @@ Run = Callable[[Any, int], Iterator[np.ndarray]]
 class Evaluation:
     """``seconds`` are those of the images computed now: ``images_now`` of them, the others came from an interrupted run.
 
+    output: name of the one that is scored.
     notes: what was assumed of the model, or is otherwise than its card says.
     """
 
     model: str
+    output: str
     dataset: str
     folder: Path
     scores: Scores
@@ -58,6 +61,7 @@ class Evaluation:
         return {
             "el_larq": __version__,
             "model": self.model,
+            "output": self.output,
             "dataset": self.dataset,
             "images_now": self.images_now,
             "seconds": round(self.seconds, 3),
@@ -69,15 +73,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A model ready to run: its file's hash, one image's shape, its card, and how it is run with a preprocessing.
+    """A model ready to run: its file's hash, one image's shape, its card, its outputs, and how it is run with a preprocessing.
 
+    start: takes the preprocessing and the position of the output that is wanted.
     scales: the name of a layer that scales inputs by itself.
     """
 
     sha256: str
     input_shape: tuple[int, ...]
     card: card.Card
-    start: Callable[[Preprocessing], Any]
+    outputs: list[Output]
+    start: Callable[[Preprocessing, int], Any]
     scales: str | None = None
 
 
@@ -85,6 +91,7 @@ def evaluate(
     model: str | Path,
     dataset: str | Dataset | None = None,
     *,
+    output: Asked = None,
     out: str | Path | None = None,
     images: int | None = None,
     workers: int | None = None,
@@ -97,8 +104,9 @@ def evaluate(
 
     Arguments:
         dataset: a name from the registry or a data set; None takes the one that the model's card names.
-        out: the folder; None makes evaluations/FOLDER-MODEL-DATASET. An interrupted evaluation leaves its state there, and
-            one of the same model, data and number of images goes on from it.
+        output: name or number (from 0) of the output to score, for a model with several.
+        out: the folder; None makes evaluations/FOLDER-MODEL-DATASET, with the output's number for a model with several. An
+            interrupted evaluation leaves its state there, and one of the same model, data and number of images goes on from it.
         images: only so many, spread evenly over the split.
         workers: processes for a .tflite; None takes one for each core.
         trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
@@ -108,7 +116,8 @@ def evaluate(
             nor on the model's card is assumed to be as the data set has it, with a note.
 
     Raises:
-        UsageError: no data set named, an unknown one, one that does not fit the model, or statements that do not.
+        UsageError: no data set named, an unknown one, one that does not fit the model, or statements that do not; several
+            outputs and none named.
         ElLarqError: the model cannot be run, or the folder not be written.
     """
     from el_larq.evaluation.pictures import CONFUSION, RELIABILITY, draw
@@ -116,6 +125,7 @@ def evaluate(
     path = Path(model)
     told = stated(**statements)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
+    scored, several = choose(opened.outputs, output, str(path)), len(opened.outputs) > 1
     if len(opened.input_shape) != 3 or not opened.input_shape[0]:
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are not images")
     model_card, notes = told.onto(opened.card, opened.input_shape, str(path))
@@ -131,7 +141,8 @@ def evaluate(
     index = np.arange(data.test_size)
     if images is not None and images < len(index):
         index = np.linspace(0, len(index) - 1, images).astype(int)
-    folder = Path(out) if out is not None else Path("evaluations") / f"{path.resolve().parent.name}-{path.name}-{data.slug}"
+    slug = f"{path.resolve().parent.name}-{path.name}-{data.slug}" + (f"-output{opened.outputs.index(scored)}" if several else "")
+    folder = Path(out) if out is not None else Path("evaluations") / slug
     check_folder(folder, inputs=(path, *folders(data.name)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,24 +155,24 @@ def evaluate(
         "dataset": [data.name, data.version, data.fingerprint, data.test_size, *data.preprocessing.input_shape],
         "preprocessing": preprocessing.to_dict(),
         "images": len(index),
+        "output": scored.position,
     }
     state = State(folder, key)
     start = time.monotonic()
     before = state.load()
-    with opened.start(preprocessing) as run:
+    with opened.start(preprocessing, scored.position) as run:
         view = data.test_view(index)
         outputs = _compute(run, view, before, state, notify)
     if outputs.ndim != 2 or outputs.shape[1] != data.num_classes:
-        raise ElLarqError(
-            f"{path}: puts out {outputs.shape[1:]} for {data.num_classes} classes of {data.name}; name its own --dataset"
-        )
+        what = f"puts out {outputs.shape[1:]} for {data.num_classes} classes of {data.name}; name its own --dataset"
+        raise ElLarqError(f"{path}: output {scored.name} {what}, or another --output" if several else f"{path}: {what}")
     try:
         scores = score(outputs[:, order], view.labels, data.labels)
     except ValueError as error:
         raise ElLarqError(f"{path}: cannot be scored: {error}") from error
     now = len(index) - (0 if before is None else len(before))
-    result = Evaluation(str(path), data.name, folder, scores, now, time.monotonic() - start, preprocessing, notes)
-    draw(scores, folder, f"{path.name} on {data.name}")
+    result = Evaluation(str(path), scored.name, data.name, folder, scores, now, time.monotonic() - start, preprocessing, notes)
+    draw(scores, folder, f"{path.name}{f', output {scored.name},' if several else ''} on {data.name}")
     write_json(folder / REPORT, result.to_dict())
     state.remove()
     return result
@@ -229,7 +240,8 @@ def _open_tflite(path: Path, workers: int | None, trust: bool) -> _Opened:
         hashlib.sha256(content).hexdigest(),
         shape,
         model_card,
-        lambda p: _TfliteRun(Workers(content, str(path), p, workers, trust=trust)),
+        of_graph(graph),
+        lambda p, position: _TfliteRun(Workers(content, str(path), p, workers, position=position, trust=trust)),
     )
 
 
@@ -252,14 +264,21 @@ def _open_keras(path: Path, trust: bool) -> _Opened:
     if len(model.inputs or []) != 1:
         raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
     shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
-    return _Opened(_hash(path), shape, card.read(path), lambda p: _KerasRun(model, p, str(path)), scaling_layer(model))
+    return _Opened(
+        _hash(path),
+        shape,
+        card.read(path),
+        of_keras(model),
+        lambda p, position: _KerasRun(model, p, position, str(path)),
+        scaling_layer(model),
+    )
 
 
 class _KerasRun:
     """TensorFlow takes all cores by itself."""
 
-    def __init__(self, model: Any, preprocessing: Preprocessing, source: str):
-        self.model, self.preprocessing, self.source = model, preprocessing, source
+    def __init__(self, model: Any, preprocessing: Preprocessing, position: int, source: str):
+        self.model, self.preprocessing, self.position, self.source = model, preprocessing, position, source
         self.batch = max(1, min(BATCH, BATCH_VALUES // _largest(model)))
 
     def __enter__(self) -> Run:
@@ -272,7 +291,7 @@ class _KerasRun:
         for position in range(start, len(images), self.batch):
             batch = self.preprocessing.scale(images[position : position + self.batch])
             try:
-                yield np.asarray(self.model.predict_on_batch(batch))
+                yield pick(self.model.predict_on_batch(batch), self.position)
             except ElLarqError:
                 raise
             except Exception as error:  # TensorFlow's errors for graphs that do not go together have no common base

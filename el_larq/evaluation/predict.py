@@ -13,6 +13,7 @@ from el_larq.data.stated import OPTIONS, Statements, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import probabilities
 from el_larq.files import read_bytes
+from el_larq.model_outputs import Asked, choose, of_graph, of_keras, pick
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -29,6 +30,7 @@ def predict(
     model: str | Path,
     images: list[str | Path],
     *,
+    output: Asked = None,
     top: int = 5,
     trust: bool = False,
     note: Callable[[str], None] = lambda line: None,
@@ -37,18 +39,20 @@ def predict(
     """Predictions for image files. A .tflite runs in a process of its own.
 
     Arguments:
+        output: name or number (from 0) of the output that classifies, for a model with several.
         trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
         note: called with a line for each statement that the model's card contradicts.
         statements: how images are prepared for the model, and its classes: see `el_larq.data.stated`.
 
     Raises:
-        UsageError: preparation that is neither stated nor on the model's card, or statements that do not fit.
+        UsageError: preparation that is neither stated nor on the model's card, or statements that do not fit; several outputs
+            and none named.
         ElLarqError: a file that is not an image, or a model that is not a classifier.
     """
     model = Path(model)
     told = stated(**statements)
     with ExitStack() as stack:
-        run, input_shape, model_card = _open(model, trust, stack)
+        run, input_shape, model_card = _open(model, output, trust, stack)
         model_card, notes = told.onto(model_card, input_shape, str(model))
         for line in notes:
             note(line)
@@ -74,7 +78,7 @@ def _predict(
     return [Prediction(str(path), _best(row, names, top)) for path, row in zip(images, probabilities(outputs), strict=True)]
 
 
-def _open(model: Path, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:
+def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:
     """A function from images (N, ...) to logits, the shape of one image, and the card."""
     if model.suffix == ".tflite":
         from el_larq.limited_interpreter import LimitedInterpreter
@@ -82,19 +86,21 @@ def _open(model: Path, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, .
         interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
         content = interpreter.graph.metadata.get(card.NAME)
         model_card = card.parse(content, str(model)) if content else {}
-        return interpreter.run_real, interpreter.input_shape, model_card
+        position = choose(of_graph(interpreter.graph), output, str(model)).position
+        return lambda images: interpreter.run_real(images, position), interpreter.input_shape, model_card
     from el_larq.models.load import load_model
 
     keras_model = load_model(model, trust=trust)
-    if len(keras_model.inputs or []) != 1 or len(keras_model.outputs or []) != 1:
-        raise ElLarqError(f"{model}: has several inputs or outputs, or none that it tells; only classifiers can predict")
+    if len(keras_model.inputs or []) != 1:
+        raise ElLarqError(f"{model}: has several inputs, or none that it tells; only classifiers can predict")
+    position = choose(of_keras(keras_model), output, str(model)).position
     shape = tuple(keras_model.inputs[0].shape[1:])
-    return lambda images: _run_keras(keras_model, images, model), shape, card.read(model)
+    return lambda images: _run_keras(keras_model, images, position, model), shape, card.read(model)
 
 
-def _run_keras(keras_model: Any, images: np.ndarray, model: Path) -> np.ndarray:
+def _run_keras(keras_model: Any, images: np.ndarray, position: int, model: Path) -> np.ndarray:
     try:
-        return np.asarray(keras_model(images, training=False))
+        return pick(keras_model(images, training=False), position)
     except Exception as error:  # TensorFlow's errors for graphs that do not go together have no common base
         raise ElLarqError(f"{model}: cannot be run: {summarize(error)}") from error
 

@@ -23,13 +23,25 @@ class Workers:
 
     Use it as a context manager, so that no process stays behind.
 
+    Arguments:
+        position: of the output that is wanted.
+
     Raises:
         ElLarqError: the content is no .tflite.
     """
 
-    def __init__(self, content: bytes, source: str, preprocessing: Preprocessing, count: int | None = None, *, trust: bool = False):
+    def __init__(
+        self,
+        content: bytes,
+        source: str,
+        preprocessing: Preprocessing,
+        count: int | None = None,
+        *,
+        position: int = 0,
+        trust: bool = False,
+    ):
         self.source = source
-        self.preprocessing = preprocessing
+        self.preprocessing, self.position = preprocessing, position
         self.workers: list[LimitedInterpreter] = []
         for _ in range(count or available_cores()):
             self.workers.append(LimitedInterpreter(content, source=source, trust=trust))
@@ -43,7 +55,7 @@ class Workers:
             worker.__exit__(*reason)
 
     def run(self, images: np.ndarray, chunk: int, start: int = 0) -> Iterator[np.ndarray]:
-        """The first output of uint8 images (N, H, W, C) from ``start`` on, in order, a chunk at a time.
+        """The output of uint8 images (N, H, W, C) from ``start`` on, in order, a chunk at a time.
 
         Raises:
             ElLarqError: the interpreter refuses the model, dies over it, or does not come back.
@@ -56,7 +68,7 @@ class Workers:
             while wanted < len(images):
                 while idle and position < len(images):
                     worker = idle.pop()
-                    worker.begin(_predict, images[position : position + chunk], self.preprocessing)
+                    worker.begin(_predict, images[position : position + chunk], self.preprocessing, self.position)
                     busy[worker.child] = worker, position
                     position += chunk
                 # One that is silent for too long is found out by its own limit, in `finish`.
@@ -75,5 +87,5 @@ class Workers:
                 child.close()
 
 
-def _predict(interpreter: Any, images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    return interpreter.run_real(preprocessing.scale(images))
+def _predict(interpreter: Any, images: np.ndarray, preprocessing: Preprocessing, position: int) -> np.ndarray:
+    return interpreter.run_real(preprocessing.scale(images), position)
