@@ -12,6 +12,12 @@ from el_larq.cli.common import common_options, print_json, print_table, say
 @click.option("--methods", default="all", show_default=True, metavar="NAME[,NAME]", help="all is every one the network takes.")
 @click.option("--option", "options", multiple=True, metavar="METHOD.NAME=VALUE", help="An option of a method; may be repeated.")
 @click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
+@click.option(
+    "--validation",
+    type=float,
+    metavar="SHARE",
+    help="Share of the training images to hold out; 0 for none. [default: the data set's validation split, else 0.1]",
+)
 @click.option("--seeds", type=int, default=3, show_default=True, help="How many: 0, 1, 2 ...")
 @click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
@@ -31,6 +37,7 @@ def command(
     methods: str,
     options: tuple[str, ...],
     dataset: str,
+    validation: float | None,
     seeds: int,
     recipe: str,
     epochs: int | None,
@@ -63,7 +70,7 @@ def command(
     chosen = get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     given = {"stem": stem, "downsample": downsample, "depthwise": depthwise, "variant": variant}
     network_options = {name: value for name, value in given.items() if value is not None}
-    settings = Settings(dataset, chosen, width, image_size, network_options)
+    settings = Settings(dataset, chosen, width, image_size, network_options, validation)
     plan = make_plan(_names(networks), _names(methods), seeds, settings, options)
     try:
         with interruptible():

@@ -51,6 +51,7 @@ def show_sheet(
 
     start_tensorflow()
     from el_larq.data.sheet import draw
+    from el_larq.data.validation import SHARE
 
     data = load_dataset(name, image_size, strict=strict, notify=say)
     sheet = draw(data, count, seed)
@@ -63,7 +64,7 @@ def show_sheet(
         "dataset": data.name,
         "image_size": how.height,
         "channels": how.channels,
-        "images": {"train": data.train_size, "test": data.test_size},
+        "images": {split: len(images) for split, images in data.splits.items()},
         "classes": {split: dict(zip(data.labels, of, strict=True)) for split, of in counts.items()} if counts else None,
         "mean": sheet.mean,
         "std": sheet.std,
@@ -76,12 +77,16 @@ def show_sheet(
         print_json(facts)
         return
     if counts:
-        rows = list(zip(data.labels, counts["train"], counts["test"], strict=True))
+        rows = list(zip(data.labels, *counts.values(), strict=True))
         show(f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else ""))
-        print_table("images", ("class", "train", "test"), rows[:_CLASSES])
+        print_table("images", ("class", *counts), rows[:_CLASSES])
     else:
         show(f"{data.name}: {data.num_classes} classes, not counted: the set is read from disk as it is needed")
-    show(f"images     {data.train_size:,} for training, {data.test_size:,} for testing, {how.height}x{how.width}x{how.channels}")
+    uses = {"train": "training", "validation": "validation", "test": "testing"}
+    sizes = ", ".join(f"{len(images):,} for {uses[split]}" for split, images in data.splits.items())
+    show(f"images     {sizes}, {how.height}x{how.width}x{how.channels}")
+    if data.validation is None:
+        show(f"validation el-larq train holds out {SHARE:.0%} of the training images, unless --validation says otherwise")
     show(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
     show(f"spread     {'  '.join(f'{value:.1f}' for value in sheet.std)}")
     if data.skipped:

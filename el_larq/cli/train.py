@@ -17,6 +17,12 @@ from el_larq.cli.interruption import interruptible
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
 @click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet.")
 @click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
+@click.option(
+    "--validation",
+    type=float,
+    metavar="SHARE",
+    help="Share of the training images to hold out; 0 for none. [default: the data set's validation split, else 0.1]",
+)
 @click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes.")
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
 @click.option("--batch-size", type=int, help="Instead of the recipe's.")
@@ -58,6 +64,7 @@ def command(
     data_dir: Path | None,
     augment: str | None,
     strict: bool,
+    validation: float | None,
     recipe: str,
     epochs: int | None,
     batch_size: int | None,
@@ -102,6 +109,7 @@ def command(
     # Names are checked before TensorFlow takes its seconds to start.
     from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset
+    from el_larq.data.validation import check_share
     from el_larq.errors import ElLarqError, UsageError
     from el_larq.methods.registry import get_method, parse_options
     from el_larq.models.own import check_own, is_own
@@ -126,6 +134,8 @@ def command(
     get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     dataset = with_options(dataset, data_dir, augment)
     check_dataset(dataset)
+    if validation is not None:
+        check_share(validation)
     if init_from is not None and not init_from.exists():
         raise ElLarqError(f"{init_from}: no such file")
     if out is not None:
@@ -159,6 +169,7 @@ def command(
         init_from=init_from,
         trust=trust,
         strict=strict,
+        validation=validation,
         out=out,
         notify=say,
         checkpoint_seconds=checkpoint_every,

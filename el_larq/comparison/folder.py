@@ -39,7 +39,8 @@ class Folder:
         options = dict(plan.options)
         if known:
             own_folders.check_all(path)
-            _check_same(path, known["settings"], json.loads(json.dumps(plan.settings.to_dict())))
+            # Before there was a choice, all validated on the test split and trained on what is held out now.
+            _check_same(path, {"validation": "test"} | known["settings"], json.loads(json.dumps(plan.settings.to_dict())))
             for name, values in known["options"].items():
                 if name in options:
                     _check_same(path, _named(name, values), _named(name, json.loads(json.dumps(options[name]))))

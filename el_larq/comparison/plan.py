@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.data.registry import check_dataset
+from el_larq.data.validation import check_share
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.methods.registry import METHODS, get_method, parse_options
@@ -18,17 +19,23 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all trainings of a comparison have in common. ``network_options`` are the builder's: stem, downsample, variant ..."""
+    """What all trainings of a comparison have in common.
+
+    network_options: the builder's: stem, downsample, variant ...
+    validation: as in `el_larq.training.train.train`.
+    """
 
     dataset: str
     recipe: Recipe
     width: float = 1.0
     image_size: int | None = None
     network_options: Mapping[str, Any] | None = None
+    validation: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """In words of JSON; the recipe's summary decides nothing."""
         content = asdict(self) | {"network_options": dict(self.network_options or {})}
+        content["validation"] = "default" if self.validation is None else self.validation
         del content["recipe"]["summary"]
         return content
 
@@ -97,6 +104,8 @@ def make_plan(networks: Sequence[str], methods: Sequence[str], seeds: int, setti
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1; got {seeds}")
     check_dataset(settings.dataset)
+    if settings.validation is not None:
+        check_share(settings.validation)
     if not 0 < settings.width < float("inf"):
         raise UsageError(f"width must be positive; got {settings.width:g}")
     entries = [get_network(name) for name in dict.fromkeys(networks)]

@@ -20,7 +20,7 @@ from el_larq.files import write_json
 from el_larq.inspection.inspect import inspect
 from el_larq.models.counts import count
 from el_larq.models.registry import get_network
-from el_larq.training.config import CONFIG, RESULT, SCHEMA, read_config
+from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config
 from el_larq.training.train import resume, train
 
 # Here, where the process that imports this module keeps messages of missing GPUs aside.
@@ -51,6 +51,7 @@ def perform(task: Training) -> dict[str, Any]:
                 image_size=settings.image_size,
                 width=settings.width,
                 network_options=dict(settings.network_options or {}),
+                validation=settings.validation,
                 seed=task.seed,
                 out=task.folder,
                 console=quiet,
@@ -62,7 +63,7 @@ def perform(task: Training) -> dict[str, Any]:
 
 def _can_go_on(folder: Path) -> bool:
     """Whether a run was begun by a version that keeps a state to go on from."""
-    return (folder / CONFIG).is_file() and read_config(folder).schema == SCHEMA
+    return (folder / CONFIG).is_file() and read_config(folder).schema >= FIRST_RESUMABLE
 
 
 def deploy(folder: Path, network: str) -> None:

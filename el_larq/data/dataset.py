@@ -2,9 +2,9 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -35,16 +35,20 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """A classification data set with a training and a test split.
+    """A classification data set with a training and a test split, and a validation split where it brings one.
 
     name: what `load_dataset` finds it by again, complete: folders are absolute.
     preprocessing: how its images become inputs; a model trained on it carries this on its card.
+    validation: what is looked at while a training goes on; `el_larq.data.validation` makes one where there is none.
     """
 
     name: str
     version: int
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    train: Sized
+    test: Sized
+    validation: Sized | None = field(default=None, kw_only=True)
 
     exact_resume: ClassVar[bool] = True
     """Whether `training_batches` from a later start gives, bit for bit, what an undisturbed stream would have."""
@@ -54,14 +58,22 @@ class Dataset(ABC):
         return len(self.labels)
 
     @property
-    @abstractmethod
     def train_size(self) -> int:
-        """Training images."""
+        return len(self.train)
 
     @property
-    @abstractmethod
     def test_size(self) -> int:
-        """Test images."""
+        return len(self.test)
+
+    @property
+    def validation_size(self) -> int:
+        return 0 if self.validation is None else len(self.validation)
+
+    @property
+    def splits(self) -> dict[str, Sized]:
+        """The splits that are there, by name."""
+        named = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: split for name, split in named.items() if split is not None}
 
     @property
     def slug(self) -> str:
@@ -87,8 +99,24 @@ class Dataset(ABC):
         """From a tf.data.Dataset of (index, key) to batches of augmented uint8 images and labels."""
 
     @abstractmethod
-    def _test_pixels(self, batch_size: int) -> Any:
-        """The test split once, in order, as a tf.data.Dataset of uint8 batches."""
+    def _plain_pixels(self, split: Any, batch_size: int) -> Any:
+        """A split once, in order and not augmented, as a tf.data.Dataset of uint8 batches."""
+
+    @abstractmethod
+    def hold_out(self, share: float) -> Self:
+        """This set with a share of the training images as its validation split, the same share and images each time.
+
+        Raises:
+            UsageError: too few training images for one of each class on both sides.
+        """
+
+    def without_validation(self) -> Self:
+        """This set without its validation split."""
+        return self if self.validation is None else replace(self, validation=None)
+
+    def validated_by_testing(self) -> Self:
+        """This set with its test split for validation, as runs were begun when there was no other."""
+        return replace(self, validation=self.test)
 
     @abstractmethod
     def test_view(self, index: np.ndarray) -> "View":
@@ -124,7 +152,11 @@ class Dataset(ABC):
 
     def test_batches(self, batch_size: int) -> Any:
         """The test split once, in order, as a tf.data.Dataset of (images, labels) batches."""
-        return self._scaled(self._test_pixels(batch_size))
+        return self._scaled(self._plain_pixels(self.test, batch_size))
+
+    def validation_batches(self, batch_size: int) -> Any:
+        """The same of the validation split; None where there is none."""
+        return None if self.validation is None else self._scaled(self._plain_pixels(self.validation, batch_size))
 
     def test_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """``count`` preprocessed test images, evenly spread over the split and so over its classes, and their labels."""

@@ -132,8 +132,10 @@ class Encoded:
         """Decode everything, in several threads; the split without what cannot be read."""
         with ThreadPoolExecutor(_THREADS) as pool:
             good = list(pool.map(lambda index: self.try_image(index) is not None, range(len(self))))
-        if all(good):
-            return self
+        return self if all(good) else self.part(np.array(good))
+
+    def part(self, chosen: np.ndarray) -> "Encoded":
+        """The images of a mask or of an index."""
         kept = copy.copy(self)
-        kept.labels, kept.numbers = self.labels[good], self.numbers[good]
+        kept.labels, kept.numbers = self.labels[chosen], self.numbers[chosen]
         return kept

@@ -1,7 +1,8 @@
-"""`dir:PATH`: a folder of images, one folder a class. Imports no TensorFlow.
+"""`dir:PATH`: a folder of images, one folder per class. Imports no TensorFlow.
 
-    PATH/train/CLASS/image.jpg and PATH/test/CLASS/image.jpg (or val, validation), or
-    PATH/CLASS/image.jpg, of which a fixed fifth of each class is the test split
+    PATH/train/CLASS/image.jpg, PATH/test/CLASS/image.jpg and, where there is one, a validation split: val, valid or validation
+        (in any case: Train, VAL); without test/ the validation split is the test split, as it is for ImageNet
+    PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg alone, of which a fixed fifth of each class is the test split
 
 Which images of a class are for testing follows from their names alone (in the order of a hash of them), not from the order
 in which a file system lists them. Classes are sorted by name.
@@ -9,7 +10,7 @@ in which a file system lists them. Classes are sorted by name.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, UsageError, summarize
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-TRAIN, TEST = "train", ("test", "val", "validation")
+SPLITS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
+"""Names of folders, in lower case, and the split that each holds."""
+
 TEST_SHARE = 0.2
 
 File = tuple[str, int]
@@ -64,61 +67,95 @@ def load(
         UsageError: no folder, no images, one class only, or classes that differ between the splits.
     """
     path = Path(name.base)
-    labels, train, test = read_folder(path)
+    labels, parts = read_folder(path, notify)
+    train = parts["train"]
     unreadable = Unreadable(strict, notify)
     how = preprocessing or _preprocessing(train, image_size, unreadable)
     cache = Cache()
-    splits = [
-        Encoded([file for file, _ in part.files], np.array(part.labels), how, "", unreadable, cache) for part in (train, test)
-    ]
-    if train.bytes + test.bytes <= CHECK_BYTES:
-        splits = [split.without_unreadable() for split in splits]
-        for title, split in zip(("train", "test"), splits, strict=True):
+    splits = {
+        title: Encoded([file for file, _ in part.files], np.array(part.labels), how, "", unreadable, cache)
+        for title, part in parts.items()
+    }
+    if sum(part.bytes for part in parts.values()) <= CHECK_BYTES:
+        splits = {title: split.without_unreadable() for title, split in splits.items()}
+        for title, split in splits.items():
             _require_images(path, title, labels, split)
         if unreadable.errors:
-            notify(f"{len(unreadable.errors)} of {len(train.files) + len(test.files)} images cannot be read and are left out")
+            count = sum(len(part.files) for part in parts.values())
+            notify(f"{len(unreadable.errors)} of {count} images cannot be read and are left out")
     if preprocessing is None:
-        how = _measured(how, splits[0])
+        how = _measured(how, splits["train"])
     # An image that could be read when a run began, and cannot any more, changes what its positions mean.
-    contents = f"{_fingerprint(path, train, test)}, {sum(map(len, splits))} used"
-    vary = augmentation(name.augment or AUGMENT, how.height)
-    return Indexed(str(name), 1, labels, how, splits[0], splits[1], vary, path.name or "root", contents)
-
-
-def read_folder(path: Path) -> tuple[tuple[str, ...], Listing, Listing]:
-    """Class names, training and test files."""
-    if not path.is_dir():
-        raise UsageError(f"{path}: no such folder; dir:PATH takes one with train/ and test/, or with one folder a class")
-    try:
-        if (path / TRAIN).is_dir():
-            tests = [path / name for name in TEST if (path / name).is_dir()]
-            train = _classes(path / TRAIN)
-            if tests:
-                return _two_splits(path, train, tests[0])
-            path = path / TRAIN
-        else:
-            train = _classes(path)
-    except OSError as error:
-        raise ElLarqError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
-    for name, files in train.items():
-        if len(files) < 2:
-            raise UsageError(f"{path / name}: holds one image; a class needs two at least, one of them for testing")
-    parts = {name: _split(path, name, files) for name, files in train.items()}
-    return (
-        tuple(train),
-        _listing({name: part[0] for name, part in parts.items()}),
-        _listing({name: part[1] for name, part in parts.items()}),
+    contents, more = (
+        _fingerprint(path, [parts[title] for title in titles], sum(len(splits[title]) for title in titles))
+        for titles in (("train", "test"), ("validation",) if "validation" in parts else ())
+    )
+    return Indexed(
+        str(name),
+        1,
+        labels,
+        how,
+        splits["train"],
+        splits["test"],
+        augmentation(name.augment or AUGMENT, how.height),
+        path.name or "root",
+        contents,
+        validation=splits.get("validation"),
+        validation_contents=f"; validation {more}" if more else "",
     )
 
 
-def _two_splits(path: Path, train: dict[str, Files], folder: Path) -> tuple[tuple[str, ...], Listing, Listing]:
-    test = _classes(folder)
-    only = [sorted(set(a) - set(b)) for a, b in ((train, test), (test, train))]
-    for names, here, there in ((only[0], TRAIN, folder.name), (only[1], folder.name, TRAIN)):
-        if names:
+def read_folder(path: Path, notify: Callable[[str], None]) -> tuple[tuple[str, ...], dict[str, Listing]]:
+    """Class names, and the files of "train", "test" and, where the folder has both, "validation"."""
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder; dir:PATH takes one with train/ and test/, or with one folder per class")
+    try:
+        folders = _split_folders(path, notify)
+        classes = {split: _classes(folder) for split, folder in folders.items()} if folders else {"train": _classes(path)}
+    except OSError as error:
+        raise ElLarqError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+    train = classes["train"]
+    for split, found in classes.items():
+        if split != "train":
+            _check_same_classes(path, (folders["train"].name, train), (folders[split].name, found))
+    if "test" not in classes and "validation" in classes:
+        classes["test"] = classes.pop("validation")
+    if "test" not in classes:
+        place = folders.get("train", path)
+        for name, files in train.items():
+            if len(files) < 2:
+                raise UsageError(f"{place / name}: holds one image; a class needs two at least, one of them for testing")
+        parts = {name: _split(place, name, files) for name, files in train.items()}
+        classes["train"], classes["test"] = ({name: part[side] for name, part in parts.items()} for side in (0, 1))
+    return tuple(train), {split: _listing(found) for split, found in classes.items()}
+
+
+def _split_folders(path: Path, notify: Callable[[str], None]) -> dict[str, Path]:
+    """The folders that hold a split each; none where the folders are classes.
+
+    Raises:
+        UsageError: two folders for one split, or splits without one to train on.
+    """
+    names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
+    known = [(SPLITS[name.lower()], name) for name in names if name.lower() in SPLITS]
+    found = {split: path / name for split, name in known}
+    if "train" not in found:
+        if known and len(known) == len(names):
+            raise UsageError(f"{path}: has {', '.join(f'{name}/' for name in names)} and no train/; add it, or name one of them")
+        return {}  # classes, one of which may be called "valid"
+    for split, name in known:
+        if found[split].name != name:
+            raise UsageError(f"{path}: {name}/ and {found[split].name}/ both hold the {split} split; remove or rename one")
+    if others := [f"{name}/" for name in names if name.lower() not in SPLITS]:
+        notify(f"{path}: {', '.join(others)} left out; a folder with train/ takes its images from train/, val/ and test/")
+    return found
+
+
+def _check_same_classes(path: Path, *splits: tuple[str, dict[str, Files]]) -> None:
+    for (here, ours), (there, theirs) in (splits, splits[::-1]):
+        if names := sorted(set(ours) - set(theirs)):
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UsageError(f"{path}: {here}/ has classes that {there}/ has not: {', '.join(names[:3])}{more}; make them the same")
-    return tuple(train), _listing(train), _listing(test)
 
 
 def _classes(path: Path) -> dict[str, Files]:
@@ -126,7 +163,7 @@ def _classes(path: Path) -> dict[str, Files]:
     folders = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
     found = {name: _images(str(path / name)) for name in folders}
     if not any(found.values()):
-        raise UsageError(f"{path}: no images in folders, one a class (known: {', '.join(SUFFIXES)})")
+        raise UsageError(f"{path}: no images in folders, one per class (known: {', '.join(SUFFIXES)})")
     empty = [name for name, files in found.items() if not files]
     if empty:
         raise UsageError(f"{path / empty[0]}: a class without images (known: {', '.join(SUFFIXES)}); add some or remove the folder")
@@ -170,14 +207,16 @@ def _listing(classes: dict[str, Files]) -> Listing:
     return Listing(tuple(files), tuple(labels))
 
 
-def _fingerprint(path: Path, train: Listing, test: Listing) -> str:
-    """Of names and sizes, not of contents: a set may be larger than what one wants to read twice."""
+def _fingerprint(path: Path, parts: Sequence[Listing], used: int) -> str:
+    """Of names and sizes, not of contents: a set may be larger than what one wants to read twice. "" of nothing."""
+    if not parts:
+        return ""
     digest = hashlib.sha256()
-    for part in (train, test):
+    for part in parts:
         for file, size in part.files:
             digest.update(f"{_relative(file, path)}\0{size}\n".encode("utf-8", "surrogateescape"))
         digest.update(b"\n")
-    return f"{len(train.files)} + {len(test.files)} files {digest.hexdigest()[:16]}"
+    return f"{' + '.join(str(len(part.files)) for part in parts)} files {digest.hexdigest()[:16]}, {used} used"
 
 
 def _preprocessing(train: Listing, image_size: int | None, unreadable: Unreadable) -> Preprocessing:

@@ -1,11 +1,12 @@
 """A data set whose images lie decoded in memory, as arrays."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
 from el_larq.data.dataset import Dataset, View
+from el_larq.data.held_out import counts, held_out
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, chosen: np.ndarray) -> "Split":
+        """The images of a mask or of an index."""
+        return Split(self.images[chosen], self.labels[chosen])
 
 
 @dataclass(frozen=True)
@@ -37,22 +42,16 @@ class InMemory(Dataset):
 
     train: Split
     test: Split
+    validation: Split | None = field(default=None, kw_only=True)
     shift: int = 0
     mirror: bool = False
 
-    @property
-    def train_size(self) -> int:
-        return len(self.train)
-
-    @property
-    def test_size(self) -> int:
-        return len(self.test)
-
     def class_counts(self) -> dict[str, list[int]]:
-        return {
-            name: np.bincount(split.labels, minlength=self.num_classes).tolist()
-            for name, split in (("train", self.train), ("test", self.test))
-        }
+        return counts(self)
+
+    def hold_out(self, share: float) -> Self:
+        held = held_out(self, self.train.labels, share)
+        return replace(self, train=self.train.part(~held), validation=self.train.part(held))
 
     def test_view(self, index: np.ndarray) -> View:
         return ArrayView(self.test.images[index], self.test.labels[index])
@@ -67,10 +66,10 @@ class InMemory(Dataset):
 
         return order.map(sample, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
 
-    def _test_pixels(self, batch_size: int) -> Any:
+    def _plain_pixels(self, split: Split, batch_size: int) -> Any:
         import tensorflow as tf
 
-        return tf.data.Dataset.from_tensor_slices((self.test.images, self.test.labels)).batch(batch_size)
+        return tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(batch_size)
 
     def _augment(self, image: Any, key: Any) -> Any:
         import tensorflow as tf

@@ -2,18 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
 from el_larq.data.dataset import View
 from el_larq.data.encoded import Encoded
+from el_larq.data.held_out import counts, held_out
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stored import Stored
 
-TEST_CACHE_BYTES = 1 << 28
-"""Test images are the same each time; up to so many bytes, resized, they are kept."""
+PLAIN_CACHE_BYTES = 1 << 28
+"""Validation and test images are the same each time; up to so many bytes, resized, they are kept."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,18 @@ class Indexed(Stored):
 
     train: Encoded
     test: Encoded
+    validation: Encoded | None = field(default=None, kw_only=True)
 
     @property
     def skipped(self) -> tuple[str, ...]:
         return tuple(sorted(self.train.unreadable.errors))
 
     def class_counts(self) -> dict[str, list[int]]:
-        return {
-            name: np.bincount(split.labels, minlength=self.num_classes).tolist()
-            for name, split in (("train", self.train), ("test", self.test))
-        }
+        return counts(self)
+
+    def hold_out(self, share: float) -> Self:
+        held = held_out(self, self.train.labels, share)
+        return replace(self, train=self.train.part(~held), validation=self.train.part(held))
 
     def test_view(self, index: np.ndarray) -> View:
         return IndexedView(self.test, index, self.preprocessing)
@@ -52,21 +55,21 @@ class Indexed(Stored):
 
         return in_threads(order.batch(batch_size, drop_remainder=True), batch, self.preprocessing.input_shape, batch_size)
 
-    def _test_pixels(self, batch_size: int) -> Any:
+    def _plain_pixels(self, split: Encoded, batch_size: int) -> Any:
         import tensorflow as tf
 
         def batch(first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             pixels, labels = [np.empty((0, *self.preprocessing.input_shape), np.uint8)], []
-            for index in range(int(first), min(int(first) + batch_size, self.test_size)):
-                image = self.test.try_image(index)
+            for index in range(int(first), min(int(first) + batch_size, len(split))):
+                image = split.try_image(index)
                 if image is not None:
                     pixels.append(self.preprocessing.pixels(image)[None])
-                    labels.append(self.test.labels[index])
+                    labels.append(split.labels[index])
             return np.concatenate(pixels), np.array(labels, np.int64)
 
-        starts = tf.data.Dataset.range(0, self.test_size, batch_size)
+        starts = tf.data.Dataset.range(0, len(split), batch_size)
         batches = in_threads(starts, batch, self.preprocessing.input_shape, None).filter(lambda x, y: tf.size(y) > 0)
-        small = self.test_size * np.prod(self.preprocessing.input_shape) <= TEST_CACHE_BYTES
+        small = len(split) * np.prod(self.preprocessing.input_shape) <= PLAIN_CACHE_BYTES
         return batches.cache() if small else batches
 
 

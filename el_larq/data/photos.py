@@ -5,7 +5,10 @@ other, so that nothing can be learned by heart: what has to be recognised is tex
 of 20 to 72 pixels at any angle, rendered in grey at 32x32 pixels (or another size); each crop is standardized before it
 reaches a network, so brightness and contrast tell nothing. Windows with almost no contrast are drawn again.
 
-The set is a comparison's yardstick: hard, small, the same everywhere. A change of anything below is a new version.
+Validation windows lie in the training half too: further ones, drawn after all others, which therefore are what they were before
+there was a validation split. They tell one epoch from another, not what the test split will give.
+
+The set is a comparison's yardstick: hard, small, the same everywhere. A change of training or test windows is a new version.
 """
 
 import math
@@ -21,6 +24,7 @@ VERSION = 1
 IMAGE_SIZE = 32
 TRAIN_PER_CLASS = 400
 TEST_PER_CLASS = 240
+VALIDATION_PER_CLASS = 40
 
 # File name in skimage.data, by label. The longer side is halved; the first half trains.
 PHOTOGRAPHS = {
@@ -53,7 +57,7 @@ def load(image_size: int = IMAGE_SIZE) -> InMemory:
     import skimage.data
 
     folder = os.path.dirname(skimage.data.__file__)
-    parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    parts: dict[str, list[np.ndarray]] = {"train": [], "test": [], "validation": []}
     for index, file in enumerate(PHOTOGRAPHS.values()):
         with Image.open(os.path.join(folder, file)) as image:
             grey = np.asarray(image.convert("L"), np.float32)
@@ -64,6 +68,7 @@ def load(image_size: int = IMAGE_SIZE) -> InMemory:
         random = np.random.RandomState(1000 + index)
         parts["train"].append(_crops(grey[:, :middle], TRAIN_PER_CLASS, image_size, random))
         parts["test"].append(_crops(grey[:, middle:], TEST_PER_CLASS, image_size, random))
+        parts["validation"].append(_crops(grey[:, :middle], VALIDATION_PER_CLASS, image_size, random))
     return InMemory(
         name="photos",
         version=VERSION,
@@ -71,6 +76,7 @@ def load(image_size: int = IMAGE_SIZE) -> InMemory:
         preprocessing=Preprocessing(image_size, image_size, 1),
         train=_split(parts["train"]),
         test=_split(parts["test"]),
+        validation=_split(parts["validation"]),
         mirror=True,
     )
 

@@ -18,13 +18,13 @@ from el_larq.data.indexed import Indexed
 from el_larq.data.names import Name, at_version, augmentation
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.standard import STANDARD
-from el_larq.data.streaming import Piece, Records, Streaming, cut
+from el_larq.data.streaming import Piece, Records, Streaming
 from el_larq.errors import ElLarqError, UsageError, summarize
 
 MEMORY_BYTES = 1 << 30
 """Sets whose files are no larger are read into memory, encoded as they are; larger ones are read as they are needed."""
 
-TEST_SPLITS = ("test", "validation", "val")
+VALIDATION_SPLITS = ("validation", "val", "valid")
 TEST_SHARE = 0.2
 _INFO = "dataset_info.json"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -88,31 +88,46 @@ def load(
     with _readable(folder, name):
         builder = _builder(folder)
         image, label = _keys(builder, name)
-        train, test = _splits(builder, name, _parse(image, label))
+        records = _splits(builder, name, _parse(image, label))
+        train, test = records["train"], records["test"]
     unreadable = Unreadable(strict, notify)
     feature = builder.info.features[image]
     names = tuple(builder.info.features[label].names)
     contents = f"{name.base} {folder.name}: {len(train)} + {len(test)} images, {train.bytes + test.bytes} bytes"
+    more = f"; validation {len(found)} images, {found.bytes} bytes" if (found := records.get("validation")) else ""
     slug = name.base if name.kind == "standard" else f"tfds-{name.base}"
     with _readable(folder, name):
-        if train.bytes + test.bytes > MEMORY_BYTES:
+        if sum(part.bytes for part in records.values()) > MEMORY_BYTES:
             sample = [content for _, _, content, _ in train.read().take(looks.SAMPLE).as_numpy_iterator()]
             how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
             vary = _augmentation(name, feature.shape, how)
-            return Streaming(str(name), 1, names, how, train, test, vary, slug, contents, unreadable)
-        parts = [_in_memory(records) for records in (train, test)]
-    sample = [parts[0][0][index] for index in looks.spread(len(train))]
+            options: Any = {"validation": found, "validation_contents": more}
+            return Streaming(str(name), 1, names, how, train, test, vary, slug, contents, unreadable, **options)
+        parts = {title: _in_memory(part) for title, part in records.items()}
+    sample = [parts["train"][0][index] for index in looks.spread(len(train))]
     how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
     cache = Cache()
-    splits = [
-        Encoded(*part, how, f"{name} {title}", unreadable, cache).without_unreadable()
-        for part, title in zip(parts, ("train", "test"), strict=True)
-    ]
+    splits = {
+        title: Encoded(*part, how, f"{name} {title}", unreadable, cache).without_unreadable() for title, part in parts.items()
+    }
     if unreadable.errors:
-        notify(f"{len(unreadable.errors)} of {len(train) + len(test)} images cannot be read and are left out")
-    if not all(len(split) for split in splits):
+        notify(f"{len(unreadable.errors)} of {sum(map(len, records.values()))} images cannot be read and are left out")
+    if not all(len(split) for split in splits.values()):
         raise ElLarqError(f"{name}: a split without images that can be read")
-    return Indexed(str(name), 1, names, how, splits[0], splits[1], _augmentation(name, feature.shape, how), slug, contents)
+    vary = _augmentation(name, feature.shape, how)
+    return Indexed(
+        str(name),
+        1,
+        names,
+        how,
+        splits["train"],
+        splits["test"],
+        vary,
+        slug,
+        contents,
+        validation=splits.get("validation"),
+        validation_contents=more,
+    )
 
 
 @contextlib.contextmanager
@@ -160,23 +175,23 @@ def _parse(image: str, label: str) -> Callable[[Any], tuple[Any, Any]]:
     return parse
 
 
-def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -> tuple[Records, Records]:
+def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -> dict[str, Records]:
+    """ "train" and "test"; "validation" where the set has one beside a test split."""
     splits = builder.info.splits
     if "train" not in splits:
         raise UsageError(f"{name}: has no split named train, only {', '.join(splits) or 'none'}")
     if builder.info.file_format.value != "tfrecord":
         raise UsageError(f"{name}: stored as {builder.info.file_format.value}; prepare it with --file_format tfrecord")
     train = _records(splits["train"], parse)
-    tests = (STANDARD[name.base].test,) if name.kind == "standard" else TEST_SPLITS
-    for split in tests:
-        # Competitions publish test images without labels, as -1.
-        if split in splits and _labelled(records := _records(splits[split], parse)):
-            return train, records
-    # TFDS has shuffled the images when it wrote them: a part at the end is as good as any.
-    size = len(train)
-    border = size - round(TEST_SHARE * size)
-    parts = [cut(train.pieces, *ends) for ends in ((0, border), (border, size))]
-    return tuple(Records(part, train.bytes * sum(p.take for p in part) // size, parse) for part in parts)  # pyright: ignore[reportReturnType]
+    reported = STANDARD[name.base].test if name.kind == "standard" else "test"
+    wanted = [reported, *(split for split in VALIDATION_SPLITS if split != reported)]
+    # Competitions publish test images without labels, as -1.
+    found = [records for split in wanted if split in splits and _labelled(records := _records(splits[split], parse))]
+    if not found:
+        # TFDS has shuffled the images when it wrote them: a part at the end is as good as any.
+        train, test = train.halves(len(train) - round(TEST_SHARE * len(train)))
+        return {"train": train, "test": test}
+    return dict(zip(("train", "test", "validation"), (train, *found[:2]), strict=False))
 
 
 def _records(split: Any, parse: Callable[[Any], tuple[Any, Any]]) -> Records:

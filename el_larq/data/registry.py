@@ -29,13 +29,13 @@ DATASETS = {
     entry.name: entry
     for entry in (
         DatasetEntry("digits", "1,797 handwritten digits, 10 classes, 16x16 grey; embedded", "el_larq.data.digits"),
-        DatasetEntry("photos", "11,520 crops of 18 photographs, 18 classes, 32x32 grey; embedded, hard", "el_larq.data.photos"),
+        DatasetEntry("photos", "12,240 crops of 18 photographs, 18 classes, 32x32 grey; embedded, hard", "el_larq.data.photos"),
         *(DatasetEntry(entry.name, entry.summary) for entry in STANDARD.values()),
     )
 }
 
 PATTERNS = {
-    "dir:PATH": "a folder of images with train/ and test/, or to be split; one folder a class",
+    "dir:PATH": "a folder of images with train/, val/ and test/, or to be split; one folder per class",
     "tfds:NAME": "any set of classified images that TensorFlow Datasets has prepared; tfds:NAME:VERSION@DATA_DIR",
 }
 
@@ -51,7 +51,7 @@ def check_dataset(name: str) -> None:
     """What can be said of a name without TensorFlow and without reading images: raises ElLarqError if it cannot be loaded."""
     parsed = parse_name(name)
     if parsed.kind == "dir" and not Path(parsed.base).is_dir():
-        raise UsageError(f"{parsed.base}: no such folder; dir:PATH takes one with train/ and test/, or with one folder a class")
+        raise UsageError(f"{parsed.base}: no such folder; dir:PATH takes one with train/ and test/, or with one folder per class")
     if parsed.kind in ("tfds", "standard"):
         from el_larq.data.prepared import find
 

@@ -1,7 +1,7 @@
 """What data sets share whose images lie encoded in files."""
 
-from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from el_larq.data.augmentation import Augmentation
 from el_larq.data.dataset import Dataset
@@ -9,21 +9,15 @@ from el_larq.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Stored(Dataset):
-    """short_name: for folders. contents: what the data are, as a hash or a version."""
+    """short_name: for folders.
 
-    train: Sized
-    test: Sized
+    contents: what training and test split are, as a hash or a version; validation_contents: the same of a validation split.
+    """
+
     augmentation: Augmentation
     short_name: str
     contents: str
-
-    @property
-    def train_size(self) -> int:
-        return len(self.train)
-
-    @property
-    def test_size(self) -> int:
-        return len(self.test)
+    validation_contents: str = field(default="", kw_only=True)
 
     @property
     def slug(self) -> str:
@@ -31,4 +25,7 @@ class Stored(Dataset):
 
     @property
     def fingerprint(self) -> str:
-        return self.contents
+        return self.contents + self.validation_contents
+
+    def validated_by_testing(self) -> Self:
+        return replace(super().validated_by_testing(), validation_contents="")

@@ -8,14 +8,15 @@ continues exactly; how long that takes depends on the disk.
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from el_larq.data.dataset import ALONE, Shard, View
 from el_larq.data.encoded import Unreadable
+from el_larq.data.held_out import count_held_out
 from el_larq.data.indexed import in_threads
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stored import Stored
@@ -61,6 +62,13 @@ class Records:
 
     def __len__(self) -> int:
         return sum(piece.take for piece in self.pieces)
+
+    def halves(self, border: int) -> tuple["Records", "Records"]:
+        """The images before that number, and those from it on."""
+        size = len(self)
+        parts = [cut(self.pieces, *ends) for ends in ((0, border), (border, size))]
+        first, second = (Records(part, self.bytes * sum(p.take for p in part) // size, self.parse) for part in parts)
+        return first, second
 
     @property
     def chunk(self) -> int:
@@ -113,6 +121,7 @@ class Streaming(Stored):
 
     train: Records
     test: Records
+    validation: Records | None = field(default=None, kw_only=True)
     unreadable: Unreadable
 
     @property
@@ -121,6 +130,11 @@ class Streaming(Stored):
 
     def class_counts(self) -> None:
         return None
+
+    def hold_out(self, share: float) -> Self:
+        """Those at the end: TFDS has shuffled the images when it wrote them, and classes are not known without reading all."""
+        train, validation = self.train.halves(len(self.train) - count_held_out(self, len(self.train), share))
+        return replace(self, train=train, validation=validation)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -161,7 +175,7 @@ class Streaming(Stored):
 
         return in_threads(order.batch(batch_size, drop_remainder=True), batch, self.preprocessing.input_shape, batch_size)
 
-    def _test_pixels(self, batch_size: int) -> Any:
+    def _plain_pixels(self, split: Records, batch_size: int) -> Any:
         import tensorflow as tf
 
         def batch(files: Any, numbers: Any, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +185,7 @@ class Streaming(Stored):
             pixels = [self.preprocessing.pixels(image)[None] for image in found if image is not None]
             return np.concatenate([empty, *pixels]), labels[good]
 
-        batches = in_threads(self.test.read().batch(batch_size), batch, self.preprocessing.input_shape, None)
+        batches = in_threads(split.read().batch(batch_size), batch, self.preprocessing.input_shape, None)
         return batches.filter(lambda x, y: tf.size(y) > 0)
 
     def test_view(self, index: np.ndarray) -> View:

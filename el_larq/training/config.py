@@ -1,7 +1,7 @@
 """What was asked of a training, as it lies in a run folder's config.json. Imports no TensorFlow.
 
-Schema 1 had ``facts``, always empty, and not the fields that have defaults; its runs keep no
-state, so that they are read and reported, but not resumed.
+Schema 1 had ``facts``, always empty, and not the fields that have defaults; its runs keep no state, so that they are read and
+reported, but not resumed. Runs of schema 2 validated on the test split, and go on so.
 """
 
 from dataclasses import dataclass, field, fields
@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from el_larq import own_folders
+from el_larq.data.validation import TEST
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
 
-SCHEMA = 2
+SCHEMA = 3
+
+FIRST_RESUMABLE = 2
+"""The first schema whose runs keep a state."""
 
 CONFIG, RESULT, FAILURE = "config.json", "result.json", "failure.json"
 
@@ -23,6 +27,7 @@ class TrainConfig:
 
     dataset_fingerprint: see `el_larq.data.dataset.Dataset.fingerprint`; None where it is not known.
     init_from: the model it started from, see `el_larq.training.initialize.Initialized.to_dict`.
+    validation: what chooses the best epoch, see `el_larq.data.validation`.
     changes: what was changed on the way: {"step", "learning_rate"} from that step on.
     """
 
@@ -42,6 +47,7 @@ class TrainConfig:
     recipe: dict[str, Any]
     seed: int
     strict: bool = False
+    validation: str | float = TEST
     init_from: dict[str, Any] | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
@@ -64,6 +70,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "recipe": dict,
     "seed": int,
     "strict": bool,
+    "validation": (str, int, float),
     "init_from": (dict, type(None)),
     "changes": list,
 }

@@ -38,6 +38,7 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "gamma_per_channel": lambda config: config.link_options.get("per_channel", False),
     "seed": lambda config: config.seed,
     "strict": lambda config: config.strict,
+    "validation": lambda config: config.validation,
 }
 
 _OF_NETWORK = ("stem", "downsample", "depthwise", "channels_per_group", "variant")

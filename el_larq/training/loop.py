@@ -131,7 +131,8 @@ class Loop:
         # At an epoch's end a state may be of before its record, and of after it.
         if not 0 <= step <= self.total or len(records) not in (step // self.steps_per_epoch, (step - 1) // self.steps_per_epoch):
             raise ValueError("no step of this training")
-        if not all(isinstance(record[name], (int, float)) for record in records for name in (*record, "epoch", "val_accuracy")):
+        needed = ("epoch", *(("val_accuracy",) if self.data.validation_size else ()))
+        if not all(isinstance(record[name], (int, float)) for record in records for name in (*record, *needed)):
             raise ValueError("no records of epochs")
         for name, variable in self._variables.items():
             variable.assign(state.arrays[name])
@@ -156,8 +157,8 @@ class Loop:
 
     # --- Steps ------------------------------------------------------------------------------------------------------------
 
-    def train(self) -> None:
-        """Train to the end.
+    def train(self) -> dict[str, float]:
+        """Train to the end; returns loss and metrics on the test split, of the model as it then is.
 
         Raises:
             Interrupted: somebody asked to stop; the state is saved.
@@ -174,16 +175,19 @@ class Loop:
                 self.save()  # there is always one to go back to
             with self.data.reading():
                 self._train()
+                tested = self._evaluate(self.data.test_batches(EVALUATION_BATCH))
         finally:
             self._tensorboard.close()
+        self._check("test loss", tested.get("loss", 0.0))
+        return tested
 
     def _train(self) -> None:
-        test = self.data.test_batches(EVALUATION_BATCH)
+        validation = self.data.validation_batches(EVALUATION_BATCH)
         batches = iter(self._batches(self.step))
         train_step: Any = self.model.make_train_function()
         while True:
             if self.step == (len(self.records) + 1) * self.steps_per_epoch:
-                self._end_epoch(test)
+                self._end_epoch(validation)
             if self.step == self.total:
                 return
             if self.step % self.steps_per_epoch == 0:
@@ -208,10 +212,11 @@ class Loop:
             batches = list(self._batches(self.step).take(min(SEARCH_BATCHES, self.steps_per_epoch)).as_numpy_iterator())
             self.search(self.model, batches, self.seed, epoch)
 
-    def _end_epoch(self, test: Any) -> None:
-        """Validate, keep the weights and a record of the epoch, then save the state."""
+    def _end_epoch(self, validation: Any) -> None:
+        """Validate where there is something for it, keep the weights and a record of the epoch, then save the state."""
         trained = {metric.name: float(metric.result()) for metric in self.model.metrics}
-        validated = {f"val_{name}": value for name, value in self._evaluate(test).items()}
+        found = {} if validation is None else self._evaluate(validation)
+        validated = {f"val_{name}": value for name, value in found.items()}
         # A step's loss is that before its update: what the last one broke shows in the validation only.
         self._check("validation loss", validated.get("val_loss", 0.0))
         record = {
@@ -222,15 +227,16 @@ class Loop:
             "learning_rate": self._learning_rate(),
             "seconds": round(self.epoch_seconds + time.monotonic() - self._epoch_began, 3),
         }
-        accuracy = record.get("val_accuracy", -math.inf)
-        best = max((known.get("val_accuracy", -math.inf) for known in self.records), default=-math.inf)
+        accuracy = record.get("val_accuracy")
+        is_best = accuracy is not None and all(accuracy > known["val_accuracy"] for known in self.records)
         with self.writing():
-            for name in ["last", "best"] if accuracy > best else ["last"]:
+            for name in ["last", "best"] if is_best else ["last"]:
                 self._save_weights(name)
             write_lines(self.run.metrics, [*self.records, record])
             self._tensorboard.add(record)
         self.records.append(record)
-        self.progress.validated(accuracy)
+        if accuracy is not None:
+            self.progress.validated(accuracy)
         self.save()
         if self.stop.asked and self.step < self.total:
             self._interrupt()
@@ -242,8 +248,8 @@ class Loop:
             return float(schedule(self.step - 1))
         return float(schedule)
 
-    def _evaluate(self, test: Any) -> dict[str, float]:
-        """Loss and metrics on the test split. The metrics' own state stays that of the epoch, for a state saved meanwhile."""
+    def _evaluate(self, batches: Any) -> dict[str, float]:
+        """Loss and metrics on a split. The metrics' own state stays that of the epoch, for a state saved meanwhile."""
         stop = self.stop
 
         class Watch(keras.callbacks.Callback):
@@ -253,7 +259,7 @@ class Loop:
 
         before = [variable.numpy() for variable in self._metrics]
         try:
-            found: Any = self.model.evaluate(test, verbose=0, return_dict=True, callbacks=[Watch()])  # pyright: ignore[reportArgumentType]
+            found: Any = self.model.evaluate(batches, verbose=0, return_dict=True, callbacks=[Watch()])  # pyright: ignore[reportArgumentType]
         except _StoppedError:
             found = None
         for variable, value in zip(self._metrics, before, strict=True):

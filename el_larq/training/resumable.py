@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.training.config import CONFIG, FAILURE, TrainConfig, damaged, read_json
+from el_larq.training.config import CONFIG, FAILURE, FIRST_RESUMABLE, TrainConfig, damaged, read_json
 from el_larq.training.recipe import Recipe
 from el_larq.training.run import open_run
 from el_larq.training.state import States
@@ -12,7 +12,7 @@ from el_larq.training.state import States
 
 def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | None = None) -> None:
     """Refuse what cannot be resumed, before TensorFlow starts. Raises as `resume` does."""
-    if config.schema < 2:
+    if config.schema < FIRST_RESUMABLE:
         raise ElLarqError(
             f"{folder} was made by an older el-larq (schema {config.schema}) that kept no state to go on from; train it again"
         )

@@ -14,6 +14,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
+from el_larq.data.validation import TEST, apply, choose
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes, write_json
 from el_larq.methods.method import Method
@@ -82,6 +83,7 @@ def train(
     init_from: str | Path | None = None,
     trust: bool = False,
     strict: bool = False,
+    validation: float | None = None,
     out: str | Path | None = None,
     console: Console | None = None,
     notify: Notify = _silent,
@@ -90,7 +92,8 @@ def train(
 ) -> Trained:
     """Train and leave everything in a run folder (see `el_larq.training.run`).
 
-    The model saved is that of the last epoch: the best one on the test split, kept as a checkpoint, would flatter itself.
+    The model saved is that of the last epoch, and the test split is used once, for that model. The best epoch's weights, chosen by
+    the validation split, are kept as a checkpoint.
 
     Arguments:
         network, method, link, dataset, recipe: names from the registries; a network may also be one's own, as
@@ -103,6 +106,8 @@ def train(
             then scaled as its card says.
         trust: load that model with whatever code is in it (docs/safety.md).
         strict: an image that cannot be read ends the training; otherwise it is named, left out and counted.
+        validation: the share of the training images that is held out for validation, 0 to below 1; 0 validates nothing. None
+            takes the data set's own validation split, and 0.1 where it has none.
         out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
         console: where a progress bar goes if it is a terminal.
         notify: called with a line when the training starts, and with what else a user should know.
@@ -127,6 +132,8 @@ def train(
     data = load_dataset(dataset, image_size, strict=strict, notify=notify) if isinstance(dataset, str) else dataset
     if init_from is not None:
         data = prepared_alike(data, init_from)
+    rule = choose(data, validation)
+    data = apply(data, rule)
     model = _begin(network, own, resolved, data, width, network_options or {}, seed)
     started = initialize(model, init_from, trust) if init_from is not None else None
     # Raises for a batch that is too large, before there is a folder.
@@ -148,6 +155,7 @@ def train(
         recipe=asdict(settings),
         seed=seed,
         strict=strict,
+        validation=rule,
         init_from=started.to_dict() if started else None,
     )
     name = f"{own.path.stem if own else network}-{config.method}-{data.slug}-s{seed}"
@@ -158,7 +166,8 @@ def train(
     with run_folder.create(folder, config, files) as run:
         notify(
             f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
-            f"{data.train_size} images, {settings.epochs} epochs, seed {seed} -> {run.folder}"
+            f"{data.train_size} images, {data.validation_size or 'none'} for validation, "
+            f"{settings.epochs} epochs, seed {seed} -> {run.folder}"
         )
         if started is not None:
             notify(started.summary)
@@ -223,6 +232,7 @@ def resume(
                 raise damaged(folder / CONFIG) from error
         if config.dataset_fingerprint not in (None, data.fingerprint):
             raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
+        data = apply(data, config.validation)
         model = _begin(config.network, own, resolved, data, config.width, config.network_options, config.seed)
         every = (checkpoint_seconds, checkpoint_steps)
         return _finish(run, model, data, recipe_of(config, folder), resolved, every, console, notify, resumed=True, trust=trust)
@@ -293,19 +303,31 @@ def _finish(
             notify(f"going on with {run.folder} at step {loop.step} of {loop.total}")
             if differences := record_resume(run, loop.step):
                 notify(f"not the machine it began on, so the weights may differ in rounding: {', '.join(differences)}")
-        loop.train()
-        accuracy = loop.records[-1]["val_accuracy"]
+        accuracy = loop.train()["accuracy"]
         with loop.writing():
             save_model(run.folder, model, make_card(run.config, data, accuracy))
         seconds = loop.elapsed
-        best = max(record["val_accuracy"] for record in loop.records)
-        result = {"accuracy": accuracy, "best_accuracy": best, "seconds": round(seconds, 1)}
+        result = {"accuracy": accuracy, **_validated(run.config, loop.records), "seconds": round(seconds, 1)}
         if data.skipped:
             result["skipped_images"] = len(data.skipped)
         with loop.writing():
             write_json(run.folder / RESULT, result)
         loop.states.remove()
     return Trained(run.folder, model, accuracy, seconds)
+
+
+def _validated(config: TrainConfig, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What validation says of the last epoch and of the best one, the first of equals; nothing where there was none."""
+    if "val_accuracy" not in records[-1]:
+        return {}
+    best = max(records, key=lambda record: record["val_accuracy"])
+    if config.validation == TEST:
+        return {"best_accuracy": best["val_accuracy"]}  # of the test split, as older runs have it
+    return {
+        "validation_accuracy": records[-1]["val_accuracy"],
+        "best_validation_accuracy": best["val_accuracy"],
+        "best_epoch": best["epoch"],
+    }
 
 
 def _finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained:

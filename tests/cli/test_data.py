@@ -44,6 +44,23 @@ def test_show_draws_what_training_sees(tmp_path: Path, el_larq_command: Callable
     assert colours <= {(200, 0, 0), (0, 0, 100)} | {c for c in colours if len(set(c)) == 1}
 
 
+def test_show_counts_every_split_and_says_what_is_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def show() -> str:
+        command.main(["show", f"dir:{tmp_path / 'set'}", "-o", str(tmp_path / "sheet.png")], standalone_mode=False)
+        return " ".join(capsys.readouterr().out.split())
+
+    for name in ("Train", "VAL"):
+        write_set(tmp_path / "set" / name)
+    said = show()  # without a test split, the validation split is the one that is tested on
+    assert "images 10 for training, 10 for testing, 20x20x3" in said
+    assert "validation el-larq train holds out 10% of the training images" in said
+    write_set(tmp_path / "set" / "test")
+    said = show()
+    assert "class ┃ train ┃ test ┃ validation" in said
+    assert "images 10 for training, 10 for testing, 10 for validation" in said
+    assert "holds out" not in said
+
+
 def test_tiles_are_the_first_images_of_a_training(tmp_path: Path) -> None:
     data = load_dataset("digits")
     sheet = draw(data, 3, seed=5)

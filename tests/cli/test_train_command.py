@@ -61,7 +61,7 @@ def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], caps
     _change(old / "config.json", schema=99)
     status, _, err = _call(capsys, *command, old)
     assert status == 1
-    assert err == (f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one knows schemas up to 2: update it\n")
+    assert err == (f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one knows schemas up to 3: update it\n")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,7 @@ def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], caps
         (["--seed", 1], "--seed 1 contradicts RUN, which was begun with 0"),
         (["--width", 0.5], "--width 0.5 contradicts RUN, which was begun with 1.0"),
         (["--dataset", "photos"], "--dataset photos contradicts RUN, which was begun with digits"),
+        (["--validation", 0.1], "--validation 0.1 contradicts RUN, which was begun with test"),
         (["--stem", "small"], "--stem small contradicts RUN, which was begun with the default"),
         (["--method", "el"], "--method el contradicts RUN, which was begun with own"),
         (["-o", "elsewhere"], "--out elsewhere contradicts RUN, which was begun with RUN"),
@@ -120,7 +121,11 @@ def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--width", "-1"], "width must be positive"), (["--placement", "after"], "unknown placement 'after'")],
+    [
+        (["--width", "-1"], "width must be positive"),
+        (["--validation", "1.5"], "validation must be a share of the training images, from 0 to below 1; got 1.5"),
+        (["--placement", "after"], "unknown placement 'after'"),
+    ],
 )
 def test_values_are_checked_before_there_is_a_folder(
     tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]

@@ -67,6 +67,7 @@ def test_all_is_every_method_that_the_network_takes() -> None:
         ({"dataset": "digit"}, "unknown data set 'digit'; did you mean digits"),
         ({"seeds": 0}, "seeds must be at least 1; got 0"),
         ({"width": -1.0}, "width must be positive; got -1"),
+        ({"validation": 1.0}, "validation must be a share of the training images"),
         ({"methods": ""}, "unknown method ''"),
         ({"options": ("k=all",)}, "option 'k=all' is not METHOD.NAME=VALUE"),
         ({"options": ("bireal.k=all",)}, "unknown method of an option 'bireal'"),
@@ -110,6 +111,7 @@ def test_a_folder_takes_more_methods_networks_and_seeds(tmp_path: Path) -> None:
         ({"dataset": "photos"}, "was made with dataset digits, not photos"),
         ({"recipe": get_recipe("demo")}, "was made with recipe name standard, not demo"),
         ({"network_options": {"stem": "small"}}, "was made with network options stem None, not small"),
+        ({"validation": 0.2}, "was made with validation default, not 0.2"),
     ],
     ids=str,
 )
@@ -122,6 +124,17 @@ def test_a_folder_refuses_other_settings(
         Folder(tmp_path, _plan(**changes))
     assert reason in one_line(caught.value)
     assert (tmp_path / "comparison.json").read_text() == before
+
+
+def test_a_folder_of_an_earlier_version_is_not_mixed_with_other_validation(tmp_path: Path) -> None:
+    """Its runs trained on what is held out now, and chose by the test split."""
+    Folder(tmp_path, _plan())
+    path = tmp_path / "comparison.json"
+    content = json.loads(path.read_text())
+    del content["settings"]["validation"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="was made with validation test, not default; give the same settings, or another folder"):
+        Folder(tmp_path, _plan())
 
 
 def test_a_folder_refuses_other_options_of_a_method_it_has(tmp_path: Path) -> None:

@@ -65,6 +65,46 @@ def test_splits_that_are_there_are_taken(tmp_path: Path, test: str) -> None:
     assert all(f"/{test}/" in data.test.name(index) for index in range(4))
 
 
+@pytest.mark.parametrize(("train", "validation", "test"), [("train", "val", "test"), ("Train", "VALID", "Test")])
+def test_a_validation_split_is_neither_trained_nor_tested_on(tmp_path: Path, train: str, validation: str, test: str) -> None:
+    for number, name in enumerate((train, validation, test)):
+        write_folder(tmp_path / name, ("x", "y"), 4 - number, suffix=f".{('png', 'bmp', 'gif')[number]}")
+    lines: list[str] = []
+    data = load(tmp_path, notify=lines.append)
+    assert data.labels == ("x", "y")
+    assert data.class_counts() == {"train": [4, 4], "validation": [3, 3], "test": [2, 2]}
+    for folder_name, split in ((train, data.train), (validation, data.validation), (test, data.test)):
+        assert all(f"/{folder_name}/" in split.name(index) for index in range(len(split)))  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+    assert [len(y) for _, y in data.validation_batches(4)] == [4, 2]
+    assert lines == []
+    before = data.fingerprint
+    assert before.startswith("8 + 4 files ")
+    (tmp_path / validation / "x" / "000.bmp").rename(tmp_path / validation / "x" / "0.bmp")
+    assert load(tmp_path).fingerprint != before
+
+
+def test_a_folder_beside_the_splits_is_named(tmp_path: Path) -> None:
+    for name in ("train", "test", "dev", ".cache"):
+        write_folder(tmp_path / name, ("x", "y"), 2)
+    lines: list[str] = []
+    assert load(tmp_path, notify=lines.append).validation is None
+    assert lines == [f"{tmp_path}: dev/ left out; a folder with train/ takes its images from train/, val/ and test/"]
+
+
+def test_splits_that_are_none_are_refused(tmp_path: Path, one_line: Callable[[BaseException], str]) -> None:
+    write_folder(tmp_path / "val", ("x", "y"), 2)
+    write_folder(tmp_path / "Test", ("x", "y"), 2)
+    assert f"{tmp_path}: has Test/, val/ and no train/" in refusal(tmp_path, one_line)
+    write_folder(tmp_path / "train", ("x", "y"), 2)
+    write_folder(tmp_path / "valid", ("x", "y"), 2)
+    assert "val/ and valid/ both hold the validation split" in refusal(tmp_path, one_line)
+
+
+def test_a_class_may_be_called_as_a_split(tmp_path: Path) -> None:
+    write_folder(tmp_path, ("invalid", "valid"), 5)
+    assert load(tmp_path).class_counts() == {"train": [4, 4], "test": [1, 1]}
+
+
 def test_only_train_is_split(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", ("x", "y"), 5)
     assert load(tmp_path).class_counts() == {"train": [4, 4], "test": [1, 1]}
@@ -186,7 +226,7 @@ def test_wrong_folders_are_named(tmp_path: Path, one_line: Callable[[BaseExcepti
     assert f"{tmp_path / 'none'}: no such folder" in refusal(tmp_path / "none", one_line)
     with pytest.raises(UsageError, match="no such folder"):
         check_dataset(f"dir:{tmp_path / 'none'}")
-    assert "no images in folders, one a class" in refusal(tmp_path, one_line)
+    assert "no images in folders, one per class" in refusal(tmp_path, one_line)
     write_class(tmp_path / "cat", 3)
     assert "only one class, 'cat'" in refusal(tmp_path, one_line)
     (tmp_path / "dog").mkdir()

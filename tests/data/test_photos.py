@@ -57,6 +57,16 @@ def test_its_counts_and_shapes(data: Any):
     assert (data.shift, data.mirror) == (0, True)
 
 
+def test_its_validation_split_is_as_ever_and_none_of_the_others(data: Any):
+    """It came later and is drawn last, so the fingerprints above did not change with it."""
+    split: Split = data.validation
+    np.testing.assert_array_equal(np.bincount(split.labels), [40] * 18)
+    png = [label for label, name in enumerate(photos.PHOTOGRAPHS) if name in FINGERPRINTS]
+    assert hashlib.sha256(b"".join(of_class(split, label).tobytes() for label in png)).hexdigest()[:16] == "290ff831f1343cbd"
+    crops = [{crop.tobytes() for crop in part.images} for part in (data.train, split, data.test)]
+    assert len(set.union(*crops)) == sum(map(len, crops))
+
+
 def test_the_labels_are_in_their_order(data: Any):
     assert data.labels == tuple(sorted(photos.PHOTOGRAPHS))
 

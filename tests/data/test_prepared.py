@@ -55,7 +55,7 @@ def tfds_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 label = -1 if first == 200 else number % 7
                 yield number, {"file_name": f"{number}.JPEG", "image": jpeg(number), "label": label}
 
-    def own(name: str, features: dict[str, Any], examples: list[dict[str, Any]]) -> type:
+    def own(name: str, features: dict[str, Any], **splits: list[dict[str, Any]]) -> type:
         class Own(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             VERSION = tfds.core.Version("1.0.0")
 
@@ -63,21 +63,22 @@ def tfds_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
             def _split_generators(self, dl_manager: Any) -> Any:
-                return {"train": self._generate_examples()}
+                return {split: self._generate_examples(split) for split in splits}
 
-            def _generate_examples(self) -> Iterator[Any]:
-                yield from enumerate(examples)
+            def _generate_examples(self, split: str) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+                yield from enumerate(splits[split])
 
         Own.name = name
         return Own
 
     image, label = tfds.features.Image(shape=(None, None, 3)), tfds.features.ClassLabel(names=["left", "right"])
-    pictures = [{"photo": jpeg(number), "side": number % 2} for number in range(20)]
+    pictures = [{"photo": jpeg(number).getvalue(), "side": number % 2} for number in range(20)]
     sets = [
         Cifar10,
         Imagenet2012,
-        own("my_set", {"photo": image, "side": label}, pictures),
-        own("vectors", {"x": tfds.features.Tensor(shape=(3,), dtype=np.float32)}, [{"x": np.zeros(3, np.float32)}]),
+        own("my_set", {"photo": image, "side": label}, train=pictures),
+        own("my_splits", {"photo": image, "side": label}, train=pictures, validation=pictures[:6], test=pictures[6:10]),
+        own("vectors", {"x": tfds.features.Tensor(shape=(3,), dtype=np.float32)}, train=[{"x": np.zeros(3, np.float32)}]),
     ]
     for builder in sets:
         builder(data_dir=folder).download_and_prepare()  # pyright: ignore[reportCallIssue]
@@ -145,6 +146,31 @@ def test_a_set_of_ones_own_needs_no_code(load: Callable[..., Dataset]) -> None:
     assert (data.train_size, data.test_size) == (16, 4)
     again = load_dataset(data.name, 32)
     assert_equal(batches(again, 4, 1, seed=0), batches(data, 4, 1, seed=0))
+
+
+def test_a_validation_split_is_neither_trained_nor_tested_on(
+    load: Callable[..., Dataset], stream: Callable[..., Streaming]
+) -> None:
+    """The first of the validation split come first there, and are not the first of the test split."""
+    memory, data = load("tfds:my_splits", 16), stream("tfds:my_splits", 16)
+    assert (memory.train_size, memory.validation_size, memory.test_size) == (20, 6, 4)
+    assert memory.fingerprint == data.fingerprint
+    for (x, y), (u, v) in zip(memory.validation_batches(4), data.validation_batches(4), strict=True):
+        np.testing.assert_array_equal(x, u)
+        np.testing.assert_array_equal(y, v)
+    assert not any(np.allclose(x, memory.test_images(4)[0][0]) for batch, _ in memory.validation_batches(4) for x in batch)
+
+
+def test_imagenet_is_tested_on_its_validation_split_so_validation_is_held_out(
+    load: Callable[..., Dataset], stream: Callable[..., Streaming]
+) -> None:
+    for make, sizes in ((load, (38, 7, 12)), (stream, (36, 9, 12))):  # one of each of 7 classes; the end of a stream
+        data = make("imagenet2012", 16)
+        assert data.validation is None
+        held = data.hold_out(0.2)
+        assert (held.train_size, held.validation_size, held.test_size) == sizes
+        seen = [label for part in (batches(held, 2, 1, seed=0), held.validation_batches(4)) for _, y in part for label in y]
+        np.testing.assert_array_equal(np.bincount(seen), np.bincount(np.arange(45) % 7))
 
 
 def test_what_is_no_set_of_images_is_refused(load: Callable[..., Dataset], one_line: Callable[..., str]) -> None:

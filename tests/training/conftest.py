@@ -20,10 +20,11 @@ STEPS = EPOCHS * (IMAGES // BATCH)
 
 def few_digits(images: int = IMAGES) -> InMemory:
     data = load_dataset("digits")
-    index = np.random.RandomState(0).permutation(len(data.train))[:images]
+    index = np.random.RandomState(0).permutation(len(data.train))
     return replace(
         data,
-        train=Split(data.train.images[index], data.train.labels[index]),
+        train=data.train.part(index[:images]),
+        validation=data.train.part(index[images : images + 64]),
         test=Split(data.test.images[:64], data.test.labels[:64]),
         shift=1,
     )

@@ -293,7 +293,9 @@ def test_a_run_that_an_earlier_version_began_goes_on(data_folder: Path, tmp_path
     before, after = [(path / "metrics.jsonl").read_text().splitlines() for path in (begun, folder)]
     assert before == after[:1]
     assert json.loads(after[1])["step"] == 8
+    # It validated on the test split, and goes on so, on all training images.
     assert trained.accuracy == json.loads(after[1])["val_accuracy"]
+    assert set(json.loads((folder / "result.json").read_text())) == {"accuracy", "best_accuracy", "seconds"}
 
 
 # --- Damage, and what does not fit ----------------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ def test_a_state_that_claims_more_than_the_training_has_is_not_read(tmp_path: Pa
         ('{"schema": 2, "network": "x"}', "is damaged"),
         ('{"schema": "2"}', "is damaged"),
         ('{"schema": true}', "is damaged"),
-        ('{"schema": 3, "a": 1}', "schema 3, made by a newer el-larq; this one knows schemas up to 2: update it"),
+        ('{"schema": 4, "a": 1}', "schema 4, made by a newer el-larq; this one knows schemas up to 3: update it"),
     ],
 )
 def test_what_is_no_run_is_one_line(tmp_path: Path, content: str | None, message: str) -> None:
@@ -227,7 +227,7 @@ def test_a_field_of_the_wrong_kind_is_damage(tmp_path: Path) -> None:
     with create(tmp_path / "run", CONFIG):
         path = tmp_path / "run" / "config.json"
         content = json.loads(path.read_text())
-    for name, value in {"recipe": [], "seed": "0", "width": None, "link_options": 1}.items():
+    for name, value in {"recipe": [], "seed": "0", "width": None, "link_options": 1, "validation": None}.items():
         path.write_text(json.dumps(content | {name: value}))
         with pytest.raises(ElLarqError, match="is damaged"):
             read_config(tmp_path / "run")
