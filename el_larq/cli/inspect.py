@@ -129,7 +129,10 @@ def _print_totals(inspection: "Inspection") -> None:
             f"no plan can do with less than {inspection.live_peak:,})",
         ),
         *(("input", _describe(tensor)) for tensor in inspection.inputs),
-        *(("output", _describe(tensor)) for tensor in inspection.outputs),
+        *(
+            ("output", f"{number} {_describe(tensor)}" if len(inspection.outputs) > 1 else _describe(tensor))
+            for number, tensor in enumerate(inspection.outputs)
+        ),
         *(("metadata", f"{name}, {size:,} bytes") for name, size in inspection.metadata.items()),
         *(
             ("card", f"{name}: {_short(value)}")

@@ -8,6 +8,7 @@ import numpy as np
 from el_larq import tflite
 from el_larq.errors import ElLarqError, unknown_name
 from el_larq.files import read_bytes, write_bytes
+from el_larq.model_outputs import of_graph
 from el_larq.outputs import TFLITE
 
 RIVALS = ("int8-mobilenetv2",)
@@ -16,7 +17,8 @@ CALIBRATION = 8
 
 
 def build(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
-    """Build a rival that takes the same images as a .tflite and knows as many classes; returns its path and its mark.
+    """Build a rival that takes the same images as a .tflite and knows as many classes, those of its first output; returns its
+    path and its mark.
 
     MobileNetV2 (Sandler et al., CVPR 2018) at width 1, int8 from input to output. Its weights are random.
 
@@ -27,12 +29,12 @@ def build(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
         raise unknown_name("rival", name, RIVALS)
     graph = tflite.parse(read_bytes(like), str(like))
     shape = graph.inputs[0].shape if graph.inputs else ()
-    outputs = graph.outputs[0].shape if graph.outputs else ()
-    if len(shape) != 4 or len(outputs) != 2:
-        raise ElLarqError(f"{like.name} is no image classifier (input {shape}, output {outputs}), so no rival can be built for it")
-    _batch, height, width, channels = shape
-    mark = f"random weights: MobileNetV2 int8 for {height}x{width}x{channels} and {outputs[1]} classes, for its latency alone"
-    content = _convert((height, width, channels), outputs[1])
+    output = next((output.shape for output in of_graph(graph)), ())
+    if len(shape) != 4 or len(output) != 1:
+        raise ElLarqError(f"{like.name} is no image classifier (input {shape}, output {output}), so no rival can be built for it")
+    (_batch, height, width, channels), (classes,) = shape, output
+    mark = f"random weights: MobileNetV2 int8 for {height}x{width}x{channels} and {classes} classes, for its latency alone"
+    content = _convert((height, width, channels), classes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -11,6 +11,7 @@ from el_larq.errors import ElLarqError
 from el_larq.inspection.arena import plan
 from el_larq.inspection.sketch import Sketch
 from el_larq.inspection.summary import Inspection, Layer, bit_class
+from el_larq.model_outputs import of_keras
 from el_larq.models.counts import calls, count_call, input_bits, kernel_bits
 from el_larq.models.load import load_model
 
@@ -79,7 +80,7 @@ def inspect_model(
         size,
         tuple(layers),
         tuple(_describe(tensor) for tensor in model.inputs or []),
-        tuple(_describe(tensor) for tensor in model.outputs or []),
+        tuple(_describe(tensor) | {"name": output.name} for tensor, output in zip(model.outputs, of_keras(model), strict=True)),
         predicted,
         memory.size,
         memory.lower_bound,

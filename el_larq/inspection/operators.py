@@ -8,6 +8,7 @@ from el_larq.inspection.arena import plan
 from el_larq.inspection.elementwise import work
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.inspection.tensors import BITS, tensor_bytes
+from el_larq.model_outputs import of_graph
 from el_larq.tflite import Graph, Operator, Tensor
 
 BINARY = "LceBconv2d"
@@ -45,7 +46,7 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
         graph.size,
         layers,
         tuple(describe(tensor) for tensor in graph.inputs),
-        tuple(describe(tensor) for tensor in graph.outputs),
+        tuple(describe(graph.outputs[output.position]) | {"name": output.name} for output in of_graph(graph)),
         _sizes(graph),
         memory.size,
         memory.lower_bound,

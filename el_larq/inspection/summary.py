@@ -46,6 +46,7 @@ class Inspection:
 
     size: bytes of the file.
     predicted: bytes of a .tflite as the layers' weights foretell it, by what they are for.
+    outputs: in the model's order, by the names and numbers that --output takes.
     arena: bytes of the planned arena; ``live_peak`` the most that is alive at once, below which no plan can be.
     uncounted: operators with weights whose MACs this project does not count.
     notes: what a reader must know of these figures.

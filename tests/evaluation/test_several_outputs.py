@@ -13,6 +13,7 @@ import tf_keras as keras
 
 import el_larq
 from el_larq import card, tflite
+from el_larq.cli.main import main
 from el_larq.converters import lower
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Options
@@ -154,6 +155,14 @@ def test_the_commands(
     assert result.returncode == 0, result.stderr
     (wanted,) = predict(headed.files["h5"], [digit_png], output="logits")
     assert [label for label, _ in json.loads(result.stdout)[0]["top"]] == [label for label, _ in wanted.top]
+
+
+@pytest.mark.parametrize("form", ["h5", "tflite"])
+def test_inspect_lists_what_can_be_asked_for(headed: Headed, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["inspect", str(headed.files[form]), "--total"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("output ")]
+    assert [(number, name) for _, number, name, *_ in lines] == [(str(i), f"{name}:") for i, name in enumerate(NAMES)]
 
 
 def test_a_name_comes_before_a_number() -> None:
