@@ -19,8 +19,9 @@ def command() -> None:
 @click.argument("kinds", nargs=-1)
 @click.option("--tag", help="The release of LCE; the one that fits this converter if not given.")
 @click.option("--sha256", help="What the file must be; pinned on the first download otherwise.")
+@click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that one download may take.")
 @common_options
-def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, as_json: bool) -> None:
+def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: float, as_json: bool) -> None:
     """Download LCE's released benchmark binaries: KINDS of aarch64, aarch32, android_arm64, or all three."""
     from el_larq.devices import download, engine
     from el_larq.errors import UsageError, unknown_name
@@ -37,7 +38,7 @@ def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, as_json: 
         path = engine.cached(kind, tag)
         known = download.pinned(path)
         with interruptible():
-            found = download.fetch(engine.address(kind, tag), path, sha256=sha256, notify=_progress(kind))
+            found = download.fetch(engine.address(kind, tag), path, sha256=sha256, notify=_progress(kind), seconds=timeout)
         how = "given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
         fetched.append({"kind": kind, "tag": tag, "path": str(path), "sha256": found, "checked": how})
         if not as_json:

@@ -1,60 +1,49 @@
 """Fetching a file over https from a host that is named here, and keeping it only when its SHA-256 is the right one.
 
 A redirect may lead to the code host's own asset domains and nowhere else. What arrived of an interrupted download stays beside the
-destination and is continued. LCE publishes no checksums: the first download pins one, and later ones must agree with it.
+destination where it can be continued. LCE publishes no checksums: the first download pins one, and later ones must agree with it.
 """
 
 import hashlib
 import http.client
 import json
 import os
+import re
 import urllib.error
-import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from el_larq.devices.connection import Allowance, Deadline, opener, shown
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import write_json
-
-HOSTS = frozenset({"github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com"})
-"""The code host and where it keeps the files of releases."""
+from el_larq.printable import printable
 
 MAX_BYTES = 200_000_000
 """A benchmark binary has some megabytes; more than this is no benchmark binary."""
 
+SECONDS = 600.0
+"""For one download: six megabytes, more than any of LCE's binaries has, at ten kilobytes a second."""
+
 _CHUNK = 1 << 16
-_REDIRECTS = 5
+
+Notify = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Allowance:
-    """Which addresses may be asked. ``loopback`` is for tests alone: plain http to 127.0.0.1, and nothing else by http."""
+class _Source:
+    """An address, whether it may lead elsewhere, how long it may be silent and how long it may take, in seconds."""
 
-    hosts: frozenset[str] = HOSTS
-    loopback: bool = False
+    address: str
+    allowance: Allowance
+    timeout: float
+    seconds: float
 
-    def check(self, address: str) -> None:
-        parts = urllib.parse.urlsplit(address)
-        if self.loopback and parts.scheme == "http" and parts.hostname == "127.0.0.1":
-            return
-        if parts.scheme != "https":
-            raise ElLarqError(f"refused {_shown(address)}: only https is trusted with a program")
-        if parts.hostname not in self.hosts or parts.port not in (None, 443) or parts.username is not None:
-            raise ElLarqError(f"refused {_shown(address)}: programs are fetched from {', '.join(sorted(self.hosts))} only")
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = _REDIRECTS
-
-    def __init__(self, allowance: Allowance):
-        self.allowance = allowance
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        self.allowance.check(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    @property
+    def name(self) -> str:
+        return shown(self.address)
 
 
 def fetch(
@@ -63,18 +52,21 @@ def fetch(
     *,
     sha256: str | None = None,
     allowance: Allowance | None = None,
-    notify: Callable[[int, int | None], None] = lambda done, total: None,
+    notify: Notify = lambda done, total: None,
     timeout: float = 30.0,
+    seconds: float = SECONDS,
 ) -> str:
     """Download a file to ``path``; returns its SHA-256, which is pinned there.
 
     Arguments:
         sha256: what it must be; without it, what was pinned for this path before, and at first whatever it is.
         notify: called with the bytes that are there and their total, None where the server does not tell.
+        timeout: seconds that the server may be silent.
+        seconds: how long all of it may take.
 
     Raises:
-        ElLarqError: the address, a redirect or the file is not what it must be, or the network failed; what has arrived
-            by then is kept and continued next time, except when its sum is wrong.
+        ElLarqError: the address, a redirect or the file is not what it must be, or the network failed. What has arrived by then
+            is kept only where the next call can continue it.
     """
     allowance = allowance or Allowance()
     allowance.check(address)
@@ -85,22 +77,22 @@ def fetch(
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ElLarqError(f"cannot write {path.parent}: {error.strerror or error}") from error
-    partial = path.with_name(f"{path.name}.partial")
-    _download(address, partial, allowance, notify, timeout)
-    found = _sum(partial)
+    partial = _Partial(path.with_name(f"{path.name}.partial"), address)
+    _download(_Source(address, allowance, timeout, seconds), partial, notify)
+    found = _sum(partial.path)
     if wanted and found != wanted:
-        partial.unlink()
+        partial.remove()
         origin = "--sha256" if sha256 else f"the pin in {_pins(path)}"
         raise ElLarqError(
             f"{path.name}: its SHA-256 is {found}, but {origin} says {wanted}; it was not kept. "
             "If the release was replaced on purpose, give the new sum with --sha256"
         )
     try:
-        partial.chmod(0o755)
-        os.replace(partial, path)
+        partial.path.chmod(0o755)
+        os.replace(partial.path, path)
     except OSError as error:
         raise ElLarqError(f"cannot write {path}: {error.strerror or error}") from error
-    _partial_facts(partial).unlink(missing_ok=True)
+    partial.remove()
     write_json(_pins(path), {"sha256": found, "address": address, "given": bool(sha256)})
     return found
 
@@ -120,94 +112,136 @@ def _pins(path: Path) -> Path:
     return path.with_name(f"{path.name}.pin.json")
 
 
-def _partial_facts(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.json")
+class _Partial:
+    """What has arrived, with a note beside it of what file it is the beginning of."""
+
+    def __init__(self, path: Path, address: str):
+        self.path, self.address = path, address
+        self._note = path.with_name(f"{path.name}.json")
+
+    def resumable(self) -> tuple[int, str]:
+        """How many bytes are there, and the entity tag that says of what file; 0 when they cannot be continued safely."""
+        try:
+            facts = json.loads(self._note.read_text("utf-8"))
+            if facts["address"] == self.address and _is_strong(facts["etag"]):
+                return self.path.stat().st_size, facts["etag"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return 0, ""
+
+    def begin(self, etag: str) -> None:
+        write_json(self._note, {"address": self.address, "etag": etag if _is_strong(etag) else ""})
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
 
 
-def _download(address: str, partial: Path, allowance: Allowance, notify: Callable[[int, int | None], None], timeout: float) -> None:
-    opener = urllib.request.OpenerDirector()
-    handlers: Iterable[urllib.request.BaseHandler] = (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _Redirects(allowance),
-    )
-    for handler in handlers:
-        opener.add_handler(handler)
-    have, etag = _resumable(partial, address)
-    request = urllib.request.Request(address, headers={"User-Agent": "el-larq", "Accept-Encoding": "identity"})
+def _is_strong(etag: Any) -> bool:
+    """A weak tag does not promise the same bytes, and one with other characters cannot be sent back."""
+    return isinstance(etag, str) and re.fullmatch(r'"[\x21\x23-\x7e]{1,200}"', etag) is not None
+
+
+class _RefusedError(ElLarqError):
+    """What the server sends is not a file to keep, nor the beginning of one."""
+
+
+def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
+    have, etag = partial.resumable()
+    request = urllib.request.Request(source.address, headers={"User-Agent": "el-larq", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
         # The server sends all of it again if the file is another one by now.
         request.add_header("If-Range", etag)
+    with Deadline(source.seconds) as deadline:
+        try:
+            with opener(source.allowance, deadline).open(request, timeout=source.timeout) as response:
+                _receive(response, partial, source, have, notify)
+            return
+        except (OSError, http.client.HTTPException, ValueError, _RefusedError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            if deadline.expired:  # whatever came of it: headers that end early look whole
+                why = f"it took more than {source.seconds:g} seconds; --timeout allows more"
+                raise ElLarqError(f"{source.name}: the download failed ({why}){_kept(partial)}") from error
+            if isinstance(error, _RefusedError):
+                partial.remove()
+                raise
+            if not isinstance(error, urllib.error.HTTPError):
+                raise ElLarqError(f"{source.name}: the download failed ({printable(summarize(error))}){_kept(partial)}") from error
+            if error.code != 416 or not have:
+                hint = "; this release has no such file" if error.code == 404 else ""
+                reason = printable(" ".join(str(error.reason).split()))[:200]
+                raise ElLarqError(f"{source.name}: the server answers {error.code} {reason}{hint}") from error
+            partial.remove()
+        except KeyboardInterrupt:
+            _kept(partial)
+            raise
+    _download(source, partial, notify)  # from the start: what was there was not the beginning of this file
+
+
+def _kept(partial: _Partial) -> str:
+    have, _ = partial.resumable()
+    if have:
+        return f"; {have} bytes are kept and the next try continues"
+    partial.remove()
+    return ""
+
+
+def _receive(response: Any, partial: _Partial, source: _Source, have: int, notify: Notify) -> None:
+    done, total = _expected(response, source.name, have)
+    if not done:
+        partial.begin(response.headers.get("ETag", ""))
     try:
-        with opener.open(request, timeout=timeout) as response:
-            _receive(response, partial, address, have, notify)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:
-            partial.unlink(missing_ok=True)
-            _partial_facts(partial).unlink(missing_ok=True)
-            return _download(address, partial, allowance, notify, timeout)
-        hint = "; this release has no such file" if error.code == 404 else ""
-        raise ElLarqError(f"{_shown(address)}: the server answers {error.code} {error.reason}{hint}") from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        kept = partial.stat().st_size if partial.exists() else 0
-        again = f"; {kept} bytes are kept and the next try continues" if kept else ""
-        raise ElLarqError(f"{_shown(address)}: the download failed ({summarize(error)}){again}") from error
+        file = open(partial.path, "ab" if done else "wb")  # noqa: SIM115  (it is closed below)
     except OSError as error:
-        raise ElLarqError(f"cannot write {partial}: {error.strerror or error}") from error
-    return None
-
-
-def _resumable(partial: Path, address: str) -> tuple[int, str]:
-    """How many bytes are there, and the entity tag that says of what file; 0 when they cannot be continued safely."""
-    try:
-        facts = json.loads(_partial_facts(partial).read_text("utf-8"))
-        if facts["address"] == address and facts["etag"]:
-            return partial.stat().st_size, str(facts["etag"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return 0, ""
-
-
-def _receive(response: Any, partial: Path, address: str, have: int, notify: Callable[[int, int | None], None]) -> None:
-    continued = response.status == 206 and str(response.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
-    if response.status == 206 and not continued:
-        raise ElLarqError(f"{_shown(address)}: the server continues at the wrong place; try again")
-    done = have if continued else 0
-    length = response.headers.get("Content-Length")
-    total = done + int(length) if length and length.isdecimal() else None
-    if (total or 0) > MAX_BYTES:
-        raise ElLarqError(f"{_shown(address)}: {total} bytes are no benchmark binary; nothing was fetched")
-    if not continued:
-        etag = response.headers.get("ETag", "")
-        # A weak tag does not promise the same bytes.
-        write_json(_partial_facts(partial), {"address": address, "etag": "" if etag.startswith("W/") else etag})
-    with open(partial, "ab" if continued else "wb") as file:
-        _copy(response, file, done, total, notify, address)
-
-
-def _copy(
-    response: Any, file: IO[bytes], done: int, total: int | None, notify: Callable[[int, int | None], None], address: str
-) -> None:
-    notify(done, total)
-    while chunk := response.read(_CHUNK):
-        done += len(chunk)
-        if done > MAX_BYTES:
-            raise ElLarqError(f"{_shown(address)}: more than {MAX_BYTES} bytes are no benchmark binary; stopped")
-        file.write(chunk)
-        notify(done, total)
+        raise ElLarqError(f"cannot write {partial.path}: {error.strerror or error}") from error
+    with file:
+        done = _copy(response, file, done, total, notify, source.name)
+    if not done:
+        raise _RefusedError(f"{source.name}: the server sent an empty file; nothing was kept")
     if total is not None and done != total:
         raise http.client.IncompleteRead(b"", total - done)
+
+
+def _expected(response: Any, name: str, have: int) -> tuple[int, int | None]:
+    """From which byte on the server sends, and how many there are then; None where it will say only at the end."""
+    told = set(response.headers.get_all("Content-Length", ()))
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    if len(told) > 1 or (told and chunked) or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in told):
+        raise _RefusedError(f"{name}: the server contradicts itself about the file's length; try again later")
+    length = int(told.pop()) if told else None
+    if response.status == 206 and have:
+        place = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range", ""))
+        start, last, total = map(int, place.groups()) if place else (-1, -1, -1)
+        if start != have or last != total - 1 or length not in (None, total - have):
+            raise _RefusedError(f"{name}: the server continues at the wrong place; try again")
+    elif response.status != 200:
+        raise _RefusedError(f"{name}: the server answers {response.status} to a request for the whole file; try again later")
+    elif length is None and not chunked:
+        raise _RefusedError(f"{name}: the server does not say where the file ends, so a cut one would look whole")
+    else:
+        have, total = 0, length
+    if (total or 0) > MAX_BYTES:
+        raise _RefusedError(f"{name}: {total} bytes are no benchmark binary; nothing was fetched")
+    return have, total
+
+
+def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: Notify, name: str) -> int:
+    notify(done, total)
+    while chunk := response.read1(_CHUNK):
+        done += len(chunk)
+        if done > MAX_BYTES:
+            raise _RefusedError(f"{name}: more than {MAX_BYTES} bytes are no benchmark binary; nothing was kept")
+        try:
+            file.write(chunk)
+            file.flush()
+        except OSError as error:
+            raise ElLarqError(f"cannot write {file.name}: {error.strerror or error}") from error
+        notify(done, total)
+    return done
 
 
 def _sum(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _shown(address: str) -> str:
-    """An address for people: without the long signature that the code host puts into its own."""
-    return urllib.parse.urlsplit(address)._replace(query="", fragment="").geturl()[:200]

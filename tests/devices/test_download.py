@@ -1,15 +1,19 @@
 """Downloads against a local server; only tests may ask one over plain http."""
 
 import hashlib
+import socketserver
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from el_larq.devices.download import Allowance, fetch, pinned
+from el_larq.devices import download
+from el_larq.devices.connection import Allowance, Deadline, opener
+from el_larq.devices.download import fetch, pinned
 from el_larq.errors import ElLarqError, UsageError
 
 CONTENT = bytes(range(256)) * 2000
@@ -101,7 +105,7 @@ def test_a_wrong_sum_is_refused_and_the_old_file_stays(server: Any, tmp_path: Pa
     path = tmp_path / "engine"
     with pytest.raises(ElLarqError, match="--sha256 says " + "0" * 64):
         fetch(f"{address}/file", path, sha256="0" * 64, allowance=LOOPBACK)
-    assert list(tmp_path.iterdir()) == [tmp_path / "engine.partial.json"]
+    assert list(tmp_path.iterdir()) == []
     assert fetch(f"{address}/file", path, sha256=SUM.upper(), allowance=LOOPBACK) == SUM
     state["content"] = b"something else"
     with pytest.raises(ElLarqError, match=r"the pin in .* says"):
@@ -157,3 +161,145 @@ def test_what_the_server_does_not_have_or_what_is_too_large(server: Any, tmp_pat
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ElLarqError, match="the download failed"):
         fetch("http://127.0.0.1:9/x", tmp_path / "engine", allowance=LOOPBACK)
+
+
+@contextmanager
+def _answering(*answers: bytes, drip: float = 0.0) -> Iterator[str]:
+    """A server that sends these bytes, whatever they are, to one connection after the other; ``drip``: seconds between bytes."""
+    left = list(answers)
+    stop = threading.Event()
+
+    class Raw(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            answer = left.pop(0)
+            try:
+                for part in [answer] if not drip else (answer[n : n + 1] for n in range(len(answer))):
+                    self.request.sendall(part)
+                    if stop.wait(drip) if drip else False:
+                        return
+            except OSError:
+                pass  # the client has gone, as it should
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Raw) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/file"
+        finally:
+            stop.set()
+            server.shutdown()
+
+
+def _answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", *headers, "Connection: close", "", ""]).encode("latin-1") + body
+
+
+def _chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+BAD_ANSWERS = {
+    "an empty file": (_answer(b"", "Content-Length: 0"), "empty file"),
+    "an empty chunked file": (_answer(_chunked(b""), "Transfer-Encoding: chunked"), "empty file"),
+    "a part that nobody asked for": (
+        _answer(b"abc", "Content-Length: 3", "Content-Range: bytes 0-2/3", status="206 Partial Content"),
+        "answers 206 to a request for the whole file",
+    ),
+    "no content": (_answer(b"", status="204 No Content"), "answers 204"),
+    "a negative length": (_answer(b"abc", "Content-Length: -5"), "contradicts itself"),
+    "a length that is not a number": (_answer(b"abc", "Content-Length: 3x"), "contradicts itself"),
+    "two lengths": (_answer(b"abc", "Content-Length: 3", "Content-Length: 2"), "contradicts itself"),
+    "a length beside chunks": (
+        _answer(_chunked(b"abc", b""), "Content-Length: 3", "Transfer-Encoding: chunked"),
+        "contradicts itself",
+    ),
+    "no length": (_answer(b"abc"), "does not say where the file ends"),
+    "a length beyond all": (_answer(b"abc", f"Content-Length: {10**17}"), "no benchmark binary"),
+    "fewer bytes, to be had again": (_answer(b"abc", "Content-Length: 9"), r"download failed \(IncompleteRead"),
+    "chunks cut off": (_answer(_chunked(b"abc")[:-4], "Transfer-Encoding: chunked"), "download failed"),
+    "not http": (b"SSH-2.0-x\r\n\r\n", "download failed"),
+    "nothing": (b"", "download failed"),
+    "control characters": (_answer(b"", status="500 \x1b[2J\x9b\rel-larq: forged"), r"answers 500 .x1b\[2J.x9b el-larq: forged"),
+    "a folded redirect": (
+        _answer(b"", "Location: https://example.com/a\r\n\tb\x1b", status="302 Found"),
+        "refused https://example.com",
+    ),
+    "a redirect to what is not an address": (_answer(b"", "Location: https://[x", status="302 Found"), "https://|download failed"),
+    "headers without end": (_answer(b"", *["X: y"] * 200), "download failed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+def test_a_bad_answer_is_one_line_and_leaves_nothing(name: str, tmp_path: Path, one_line: Any) -> None:
+    answer, reason = BAD_ANSWERS[name]
+    with _answering(answer) as address, pytest.raises(ElLarqError, match=reason) as caught:
+        fetch(address, tmp_path / "engine", allowance=LOOPBACK)
+    assert "\x1b" not in one_line(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_redirect_in_a_circle_is_one_line(server: Any, tmp_path: Path, one_line: Any) -> None:
+    address, state = server
+    state["to"] = f"{address}/to/file"
+    with pytest.raises(ElLarqError, match="the server answers 302") as caught:
+        fetch(f"{address}/to/file", tmp_path / "engine", allowance=LOOPBACK)
+    one_line(caught.value)
+
+
+@pytest.mark.parametrize("headers", [["Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked", 'ETag: "x"']])
+def test_a_body_without_end_is_stopped_and_not_kept(headers: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MAX_BYTES", 100_000)
+    with (
+        _answering(_answer(_chunked(*[b"x" * 1000] * 1000), *headers)) as address,
+        pytest.raises(ElLarqError, match="more than 100000 bytes"),
+    ):
+        fetch(address, tmp_path / "engine", allowance=LOOPBACK)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", ["200 OK", "302 Found", "404 Not Found"])
+def test_the_time_of_all_of_it_is_limited(status: str, tmp_path: Path) -> None:
+    """A byte now and then, for minutes, keeps the socket's timeout from passing, in headers and in bodies."""
+    headers = ["X-Long: " + "y" * 200] if status != "200 OK" else []
+    with (
+        _answering(_answer(b"x" * 60_000, "Content-Length: 60000", *headers, status=status), drip=0.01) as address,
+        pytest.raises(ElLarqError, match=r"it took more than 0\.5 seconds; --timeout allows more\)$"),
+    ):
+        fetch(address, tmp_path / "engine", allowance=LOOPBACK, seconds=0.5)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "place", ["bytes 0-9/10", "bytes 5-8/10", "bytes 5-9/9", "bytes 5-9/*", "bytes -5-9/10", "x", "bytes 5-999999999/1000000000"]
+)
+def test_a_continuation_that_does_not_fit_is_refused_and_the_next_try_begins_anew(place: str, tmp_path: Path) -> None:
+    cut = _answer(b"01234", "Content-Length: 10", 'ETag: "x"')
+    part = _answer(b"56789", f"Content-Range: {place}", status="206 Partial Content")
+    whole = _answer(b"0123456789", "Content-Length: 10")
+    with _answering(cut, part, whole) as address:
+        with pytest.raises(ElLarqError, match="5 bytes are kept and the next try continues"):
+            fetch(address, tmp_path / "engine", allowance=LOOPBACK)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["engine.partial", "engine.partial.json"]
+        with pytest.raises(ElLarqError, match=r"wrong place|no benchmark binary"):
+            fetch(address, tmp_path / "engine", allowance=LOOPBACK)
+        assert list(tmp_path.iterdir()) == []
+        fetch(address, tmp_path / "engine", allowance=LOOPBACK)
+    assert (tmp_path / "engine").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("etag", ['W/"x"', "", '"a\r\n b"', '"\xe9"', '"' + "x" * 1000 + '"'])
+def test_what_cannot_be_continued_safely_is_not_kept(etag: str, tmp_path: Path) -> None:
+    with (
+        _answering(_answer(b"01234", "Content-Length: 10", f"ETag: {etag}")) as address,
+        pytest.raises(ElLarqError, match=r"download failed \(IncompleteRead[^;]*\)$"),
+    ):
+        fetch(address, tmp_path / "engine", allowance=LOOPBACK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_limit_holds_in_a_handshake_of_tls(tmp_path: Path) -> None:
+    """The socket's own timeout is half a minute here; a server that says nothing is left at once."""
+    with _answering(b"\x16" * 100, drip=0.2) as address, Deadline(0.3) as deadline:
+        with pytest.raises(OSError, match=r".") as caught:
+            opener(Allowance(), deadline).open(address.replace("http:", "https:"), timeout=30)
+        assert deadline.expired, caught.value

@@ -1,0 +1,155 @@
+"""Connections that go where they may, and end when their time is over."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from el_larq.errors import ElLarqError
+from el_larq.printable import printable
+
+HOSTS = frozenset({"github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com"})
+"""The code host and where it keeps the files of releases."""
+
+_REDIRECTS = 5
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Which addresses may be asked. ``loopback`` is for tests alone: plain http to 127.0.0.1, and nothing else by http."""
+
+    hosts: frozenset[str] = HOSTS
+    loopback: bool = False
+
+    def check(self, address: str) -> None:
+        try:
+            parts = urllib.parse.urlsplit(address)
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
+        except ValueError as error:
+            raise ElLarqError(f"refused {printable(address)[:200]}: not a valid address") from error
+        if self.loopback and scheme == "http" and host == "127.0.0.1":
+            return
+        if scheme != "https":
+            raise ElLarqError(f"refused {shown(address)}: only https is trusted with a program")
+        if host not in self.hosts or port not in (None, 443) or parts.username is not None:
+            raise ElLarqError(f"refused {shown(address)}: programs are fetched from {', '.join(sorted(self.hosts))} only")
+
+
+class Deadline:
+    """A context that ends the connections opened in it after ``seconds``; ``expired`` then says so.
+
+    A timeout of a socket starts anew with each byte, in the handshake and the headers too.
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds, self.expired = seconds, False
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for connection in self._sockets:
+                connection.close()
+            self._sockets.clear()
+
+    def watch(self, connection: socket.socket) -> None:
+        with self._lock:
+            # A handle of its own, since the other one is wrapped in TLS and closed elsewhere.
+            self._sockets.append(connection.dup())
+            if self.expired:
+                self._end()
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.expired = True
+            self._end()
+
+    def _end(self) -> None:
+        for connection in self._sockets:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Watched(http.client.HTTPConnection):
+    deadline: Deadline
+
+    def connect(self) -> None:
+        super().connect()
+        self.deadline.watch(self.sock)
+
+
+class _WatchedTls(http.client.HTTPSConnection, _Watched):
+    """Watched from before the handshake: HTTPSConnection connects by way of the next class."""
+
+
+class _Open(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    def __init__(self, deadline: Deadline):
+        super().__init__()
+        self.deadline = deadline
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._make(_Watched), req)  # pyright: ignore[reportArgumentType]
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._make(_WatchedTls), req, context=ssl.create_default_context())  # pyright: ignore[reportArgumentType]
+
+    def _make(self, kind: type[_Watched]) -> Callable[..., _Watched]:
+        def make(host: str, **more: Any) -> _Watched:
+            connection = kind(host, **more)
+            connection.deadline = self.deadline
+            return connection
+
+        return make
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = _REDIRECTS
+
+    def __init__(self, allowance: Allowance):
+        self.allowance = allowance
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except (ElLarqError, ValueError):  # refused, or not an address
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302  # pyright: ignore[reportAssignmentType]
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        self.allowance.check(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def opener(allowance: Allowance, deadline: Deadline) -> urllib.request.OpenerDirector:
+    """What opens addresses by http and https alone."""
+    made = urllib.request.OpenerDirector()
+    handlers: tuple[urllib.request.BaseHandler, ...] = (
+        urllib.request.ProxyHandler(),
+        _Open(deadline),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(allowance),
+    )
+    for handler in handlers:
+        made.add_handler(handler)
+    return made
+
+
+def shown(address: str) -> str:
+    """An address for people: without the long signature that the code host puts into its own."""
+    return printable(urllib.parse.urlsplit(address)._replace(query="", fragment="").geturl())[:200]
