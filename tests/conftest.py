@@ -2,11 +2,13 @@
 
 import el_larq  # isort: skip  (first: it selects Keras 2)
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,14 @@ from PIL import Image
 # A shell that starts the tests in the background has interrupts ignored, by the commands under test too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Which part of what is too much for every day is tested today. Set here, before pytest-xdist starts its workers, which inherit it.
+os.environ.setdefault("EL_LARQ_SAMPLE", datetime.now(UTC).date().isoformat())
+
+
+def pytest_report_header() -> str:
+    return f"to repeat today's samples: EL_LARQ_SAMPLE={os.environ['EL_LARQ_SAMPLE']}"
+
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

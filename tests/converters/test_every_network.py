@@ -1,12 +1,14 @@
 """Each network with each method from training to a verified .tflite.
 
-`make test` has each method once, on one network of each kind of block, of one block a stage; `make test-slow` every pair that
-fits, and binary downsample convolutions. Conversion takes time with the number of layers: networks that only repeat their blocks
-more often than another does are at full depth with `el`, and at one block a stage with the other methods. Each link comes with the
-method that it is at home in.
+`make test` has each method once and each kind of block at least once. `make test-slow` has each kind of block with each method, in
+networks of a few blocks; every network at full depth with `el`; binary downsample convolutions; and a sample of all other pairs at
+full depth, another one each day. EL_LARQ_SAMPLE repeats a day's sample: EL_LARQ_SAMPLE=2026-11-26 make test-slow.
 """
 
+import importlib
 import itertools
+import os
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,21 +31,37 @@ IMAGES = 32
 
 PAIRS = [(network, method) for network in NETWORKS for method in METHODS if fits(NETWORKS[network], METHODS[method])]
 
-# What says how often the blocks of a stage repeat; the other networks cannot be shortened.
-REPEATS = {name: what for name, network in NETWORKS.items() for what in ("repeats", "layers") if what in network.arguments}
-DEEPER = ("resnet34", "resnet50", "quicknet", "quicknet_large", "densenet37", "densenet121")
+KINDS = (
+    "resnet18",  # basic blocks
+    "resnet26",  # bottleneck blocks
+    "reactnet_resnet18",  # blocks of a single convolution
+    "quicknet_small",
+    "mobilenet",
+    "reactnet_a",  # binary, reactnet_b grouped and reactnet_c real-valued convolutions that double the channels
+    "reactnet_b",
+    "reactnet_c",
+    "densenet28",
+    "densenet121",  # dense layers with a bottleneck
+    "googlenet",
+)
+"""A network for each kind of block; the others only repeat theirs more often."""
 
-SHALLOW = ("resnet18", "resnet26", "quicknet_small", "densenet28")
-DEEP = {"el": "mobilenet", "binary": "reactnet_a", "mobinet": "mobilenet"}
-_in_turn = itertools.cycle(SHALLOW)
-FAST = [(DEEP.get(method) or next(name for name in _in_turn if (name, method) in PAIRS), method) for method in METHODS]
+SAMPLE = 12
+"""Pairs of the day at full depth."""
+
+_in_turn = itertools.cycle(KINDS)
+FAST = [(next(name for name in _in_turn if (name, method) in PAIRS), method) for method in reversed(METHODS)]
+BY_KIND = [(network, method) for network, method in PAIRS if network in KINDS and (network, method) not in FAST]
+DEEP = [(network, "el") for network in NETWORKS]
+_rest = [pair for pair in PAIRS if pair not in DEEP]
+SAMPLED = sorted(random.Random(os.environ["EL_LARQ_SAMPLE"]).sample(_rest, SAMPLE))
 
 
 def _train(model: keras.Model) -> None:
     """Three steps on random data, then normalization statistics that no initializer gives."""
-    random = np.random.default_rng(0)
-    x = random.standard_normal((48, SIZE, SIZE, 1), np.float32)
-    y = random.integers(0, CLASSES, 48)
+    numbers = np.random.default_rng(0)
+    x = numbers.standard_normal((48, SIZE, SIZE, 1), np.float32)
+    y = numbers.integers(0, CLASSES, 48)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # Three steps are not worth tracing a graph for.
     model.compile(keras.optimizers.legacy.Adam(1e-3), loss, run_eagerly=True)
@@ -51,9 +69,9 @@ def _train(model: keras.Model) -> None:
     for layer in counts.leaf_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             shape = layer.gamma.shape
-            layer.gamma.assign(layer.gamma * random.uniform(0.8, 1.2, shape))
-            layer.beta.assign(layer.beta + random.uniform(-0.2, 0.2, shape))
-            layer.moving_mean.assign(layer.moving_mean + random.uniform(-0.1, 0.1, shape))
+            layer.gamma.assign(layer.gamma * numbers.uniform(0.8, 1.2, shape))
+            layer.beta.assign(layer.beta + numbers.uniform(-0.2, 0.2, shape))
+            layer.moving_mean.assign(layer.moving_mean + numbers.uniform(-0.1, 0.1, shape))
 
 
 def _train_and_convert(folder: Path, network: str, method: str, **options: Any) -> None:
@@ -88,7 +106,13 @@ def _train_and_convert(folder: Path, network: str, method: str, **options: Any) 
 
 def test_the_fast_pairs_have_every_method_and_every_kind_of_block() -> None:
     assert {method for _network, method in FAST} == set(METHODS)
-    assert {network for network, _method in FAST} == {*SHALLOW, *DEEP.values()}
+    assert {network for network, _method in FAST} == set(KINDS)
+
+
+def test_every_builder_has_a_network_among_the_kinds() -> None:
+    assert {NETWORKS[name].builder for name in KINDS} == {network.builder for network in NETWORKS.values()}
+    blocks = {network.arguments["block"] for network in NETWORKS.values() if "block" in network.arguments}
+    assert {NETWORKS[name].arguments.get("block") for name in KINDS} >= blocks
 
 
 def test_every_link_of_every_network_is_in_a_pair() -> None:
@@ -97,32 +121,41 @@ def test_every_link_of_every_network_is_in_a_pair() -> None:
 
 
 def _shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
-    """Leave a network one block a stage."""
+    """Leave a network one block per stage, or one of each kind that its stages have."""
     full = NETWORKS[network]
-    one_each = {REPEATS[network]: (1,) * len(full.arguments[REPEATS[network]])}
-    monkeypatch.setitem(NETWORKS, network, replace(full, arguments={**full.arguments, **one_each}))
+    for repeats in ("repeats", "layers"):
+        if repeats in full.arguments:
+            one_each = {repeats: (1,) * len(full.arguments[repeats])}
+            monkeypatch.setitem(NETWORKS, network, replace(full, arguments={**full.arguments, **one_each}))
+            return
+    module = importlib.import_module(full.builder.split(":")[0])
+    if hasattr(module, "BLOCKS"):
+        # More channels; more channels and a stride; neither.
+        monkeypatch.setattr(module, "BLOCKS", ((2, 1), (4, 2), (4, 1)))
+    else:
+        monkeypatch.setattr(module, "MODULES", {name: module.MODULES[name] for name in ("3a", "4a")})
 
 
 @pytest.mark.parametrize(("network", "method"), FAST)
 def test_from_training_to_a_verified_tflite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, method: str) -> None:
-    if network in SHALLOW:
-        _shorten(monkeypatch, network)
+    _shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, method)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("network", "method"), PAIRS)
-def test_every_pair_from_training_to_a_verified_tflite(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, method: str
-) -> None:
-    if network in DEEPER and method != "el":
-        _shorten(monkeypatch, network)
+@pytest.mark.parametrize(("network", "method"), BY_KIND)
+def test_each_kind_of_block_with_each_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, method: str) -> None:
+    _shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, method)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", [name for name in NETWORKS if "downsample" in NETWORKS[name].options])
-def test_binary_downsample_convolutions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
-    if network in DEEPER:
-        _shorten(monkeypatch, network)
+@pytest.mark.parametrize(("network", "method"), [*DEEP, *SAMPLED])
+def test_whole_networks(tmp_path: Path, network: str, method: str) -> None:
+    _train_and_convert(tmp_path, network, method)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [name for name in KINDS if "downsample" in NETWORKS[name].options])
+def test_binary_downsample_convolutions(tmp_path: Path, network: str) -> None:
     _train_and_convert(tmp_path, network, "el", downsample="binary")
