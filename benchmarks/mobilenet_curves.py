@@ -3,7 +3,7 @@
     python benchmarks/mobilenet_curves.py FOLDER [-o docs/mobilenet.png]
 
 Three seeds of each on `photos`, trained as `el-larq compare` does, which goes on from FOLDER where it was stopped. The picture has
-the loss of the training crops and the accuracy of the test crops by epoch: mean over the seeds, and their range.
+the loss of the training crops and the accuracy of the validation crops by epoch: mean over the seeds, and their range.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     check_writable(arguments.out)
     recipe = get_recipe("demo").with_changes(epochs=arguments.epochs, batch_size=128)
-    settings = Settings("photos", recipe, arguments.width, arguments.image_size)
+    settings = Settings("photos", recipe, arguments.width, arguments.image_size, {"depthwise": "binary"})
     plan = make_plan(["mobilenet"], list(METHODS), SEEDS, settings)
     result = compare(plan, arguments.folder, jobs=arguments.jobs, notify=lambda line: print(line, file=sys.stderr, flush=True))
     folder = Folder(arguments.folder, plan)
@@ -63,7 +63,7 @@ def draw(curves: dict[str, list[list[dict[str, Any]]]], path: Path) -> None:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2)
-    for axes, field, label in zip(panels, ("loss", "val_accuracy"), ("training loss", "test accuracy"), strict=True):
+    for axes, field, label in zip(panels, ("loss", "val_accuracy"), ("training loss", "validation accuracy"), strict=True):
         for method, runs in curves.items():
             name, colour, line = METHODS[method]
             values = [[run[epoch][field] for run in runs if epoch < len(run)] for epoch in range(max(map(len, runs), default=0))]

@@ -13,7 +13,7 @@ from el_larq.converters.intent import Intent, Meant, evidence, join, read_intent
 from el_larq.converters.job import Job
 from el_larq.converters.match import REAL_OPERATORS, match, real_layers
 from el_larq.converters.reasons import is_depthwise, no_operator, why_depthwise, why_low_bit, why_not, why_real_input
-from el_larq.converters.rules import BINARY_OPERATOR, GRAPH_RULES, Finding, Found, check_graph
+from el_larq.converters.rules import BINARY_OPERATOR, GRAPH_RULES, Finding, Found, check_graph, summarized
 from el_larq.errors import ElLarqError, unknown_name
 from el_larq.inspection.operators import KERNELS, TRANSPOSED, binary_kernel_shape, count_macs
 from el_larq.tflite import Graph, Operator, parse
@@ -105,7 +105,7 @@ def audit(job: Job) -> Job:
     intents = () if job.loaded is None else read_intents(job.loaded)
     result = audit_model(find_convolutions(job.need_original()), parse(job.need_tflite()), job.options.allow, intents)
     if result.errors:
-        raise ElLarqError(f"audit: {result.summary}. " + " ".join(str(finding) for finding in result.errors))
+        raise ElLarqError(f"audit: {result.summary}. " + " ".join(map(str, summarized(result.errors))))
     return job.done(result.summary, result.to_dict())
 
 

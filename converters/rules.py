@@ -5,7 +5,7 @@ a note is worth knowing on some device.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,22 @@ class Finding:
 
     def __str__(self) -> str:
         return f"[{self.rule}] {self.subject}: {self.reason}; {self.remedy}"
+
+
+_NAMED = 3
+
+
+def summarized(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding for each rule and reason: where it is repeated layer by layer, with the first few subjects and their count."""
+    groups: dict[Finding, list[str]] = {}
+    for finding in findings:
+        groups.setdefault(replace(finding, subject=""), []).append(finding.subject)
+    return [replace(finding, subject=_joined(subjects)) for finding, subjects in groups.items()]
+
+
+def _joined(subjects: list[str]) -> str:
+    named = ", ".join(subjects[:_NAMED])
+    return named if len(subjects) <= _NAMED else f"{named} and {len(subjects) - _NAMED} more ({len(subjects)} in all)"
 
 
 # Subject, reason, remedy.

@@ -8,9 +8,9 @@
 Without a link nothing goes around these convolutions: MobileNetV1 has no shortcuts, and the methods without links were reported
 not to converge on it (Elastic-Link poster, table 1).
 
-``depthwise="binary"`` binarizes the depthwise convolutions too. LCE has no operator for them: they run as real-valued ones, at more
-than a real-valued one's cost, and `el-larq convert` asks for ``--allow binary-depthwise``. ``depthwise="real"`` keeps the
-convolution itself real-valued; the method's normalization and link stay around it.
+The depthwise convolutions themselves stay real-valued; the method's normalization and link are around them. ``depthwise="binary"``
+binarizes them too. LCE has no operator for that: they run as real-valued ones, at more than a real-valued one's cost, and
+`el-larq convert` asks for ``--allow binary-depthwise``.
 
 Variant ``mid`` is the block of MoBiNet (Phan, Huynh, He, Savvides, Shen: MoBiNet, WACV 2020, arXiv 1907.12629), as an
 implementation by others has it: the paper's text was not at hand, and its authors released no code.
@@ -67,7 +67,7 @@ def mobilenet(
 ) -> tf.Tensor:
     """(N, H, W, C) to logits (N, num_classes). Images below 64 pixels get the `cifar` stem, which keeps their size.
 
-    depthwise: "binary" (the default) or "real" depthwise convolutions; the standard block has them.
+    depthwise: "real" (the default) or "binary" depthwise convolutions; the standard block has them.
     channels_per_group: K of variant "mid", at least 1; 32 unless given.
 
     Raises:
@@ -91,7 +91,7 @@ def mobilenet(
         if variant == "mid":
             x = _mid(x, channels, filters, strides, name, method, k)
         else:
-            first = Conv(f"{name}_depthwise", channels, 3, strides, depthwise=True, real=depthwise == "real")
+            first = Conv(f"{name}_depthwise", channels, 3, strides, depthwise=True, real=depthwise != "binary")
             x = method.unit(method.unit(x, first), Conv(f"{name}_pointwise", filters, 1))
         channels = filters
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)

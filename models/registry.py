@@ -10,7 +10,7 @@ from el_larq.methods.method import Method
 from el_larq.published import of_network
 
 DOWNSAMPLES = ("real", "binary")
-DEPTHWISES = ("binary", "real")
+DEPTHWISES = ("real", "binary")
 
 _CHOICES = {"downsample": DOWNSAMPLES, "depthwise": DEPTHWISES}
 """Values of options that are one of a few words in every network that has them."""
@@ -25,7 +25,7 @@ class Network:
     arguments: what tells this member of the family from the others.
     links: the links it has a place for.
     variants: the block variants it offers beside its standard block; the builder takes one as ``variant``.
-    allow: audit rules that a conversion of it breaks by nature (``binary-depthwise``: LCE has no such convolution).
+    allow: audit rules that a conversion of it breaks with some of its options (``binary-depthwise``: LCE has no such convolution).
     options: what a user may choose beside width and variant; the builder's keywords.
     """
 
@@ -181,6 +181,13 @@ def check_options(network: Network, options: Mapping[str, Any]) -> None:
             raise UsageError(f"network {network.name!r} has no option {name!r}; it takes {', '.join(network.options)}")
         if value is not None and name in _CHOICES and value not in _CHOICES[name]:
             raise unknown_name(name, str(value), _CHOICES[name])
+
+
+def runs_real(options: Mapping[str, Any]) -> str | None:
+    """One line about options of a network that binarize what LCE has no operator for; None where there are none."""
+    if options.get("depthwise") == "binary":
+        return "LCE has no operator for binary depthwise convolutions: they will run real-valued, and cost more than those do"
+    return None
 
 
 def resolve_variant(network: Network, method: Method, variant: str | None) -> str | None:

@@ -27,7 +27,7 @@ from el_larq.cli.common import common_options, print_json, print_table, say
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
 @click.option("--stem", help="imagenet, small, mobile, cifar or quicknet; chosen from the image size unless given.")
 @click.option("--downsample", help="real or binary convolutions in shortcuts that change shape. [default: real]")
-@click.option("--depthwise", help="binary or real depthwise convolutions of mobilenet. [default: binary]")
+@click.option("--depthwise", help="real or binary depthwise convolutions of mobilenet. [default: real]")
 @click.option("--variant", help="A block variant that the networks offer. [default: the one the method needs]")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings at the same time.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True)
@@ -65,6 +65,7 @@ def command(
     from el_larq.comparison.compare import compare
     from el_larq.comparison.plan import Settings, make_plan
     from el_larq.comparison.table import HEADINGS, cells
+    from el_larq.models.registry import runs_real
     from el_larq.training.recipe import get_recipe
 
     chosen = get_recipe(recipe).with_changes(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
@@ -72,6 +73,8 @@ def command(
     network_options = {name: value for name, value in given.items() if value is not None}
     settings = Settings(dataset, chosen, width, image_size, network_options, validation)
     plan = make_plan(_names(networks), _names(methods), seeds, settings, options)
+    if (line := runs_real(network_options)) and any(pair.method.binary for pair in plan.pairs):
+        say(f"note: {line}")
     try:
         with interruptible():
             result = compare(plan, out, jobs=jobs, notify=say)

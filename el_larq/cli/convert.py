@@ -68,6 +68,7 @@ def command(
     start_tensorflow()
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
+    from el_larq.converters.rules import Finding, summarized
 
     options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust)
     job = convert(
@@ -97,8 +98,8 @@ def command(
         ]
         headings = ("layer", "operator", "kernel bits", "input bits", "kernel", "output", "MACs")
         print_table("Convolutions", headings, rows)
-    for finding in (audit or {}).get("findings", []):
-        what = "allowed" if finding["allowed"] else finding["severity"]
+    for finding in summarized(Finding(**finding) for finding in (audit or {}).get("findings", [])):
+        what = "allowed" if finding.allowed else finding.severity
         if what != "note":
-            say(f"{what}: [{finding['rule']}] {finding['subject']}: {finding['reason']}; {finding['remedy']}")
+            say(f"{what}: {finding}")
     show(f"wrote {out}")

@@ -33,7 +33,7 @@ from el_larq.cli.interruption import interruptible
 @click.option(
     "--downsample", help="real or binary 1x1 convolutions in shortcuts and transitions that change shape. [default: real]"
 )
-@click.option("--depthwise", help="mobilenet: binary or real depthwise convolutions. [default: binary]")
+@click.option("--depthwise", help="mobilenet: real or binary depthwise convolutions. [default: real]")
 @click.option("--channels-per-group", type=int, help="mobilenet, variant mid: the K of its K-dependency. [default: 32]")
 @click.option("--variant", help="A block variant that the network offers. [default: the one the method needs]")
 @click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]")

@@ -1,10 +1,11 @@
 """What was asked of a training, as it lies in a run folder's config.json. Imports no TensorFlow.
 
 Schema 1 had ``facts``, always empty, and not the fields that have defaults; its runs keep no state, so that they are read and
-reported, but not resumed. Runs of schema 2 validated on the test split, and go on so.
+reported, but not resumed. Runs of schema 2 validated on the test split and had binary depthwise convolutions in MobileNet unless
+they said otherwise; they go on so.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ SCHEMA = 3
 
 FIRST_RESUMABLE = 2
 """The first schema whose runs keep a state."""
+
+_REAL_DEPTHWISE = 3
+"""The first schema whose MobileNets have real-valued depthwise convolutions where nothing is said."""
 
 CONFIG, RESULT, FAILURE = "config.json", "result.json", "failure.json"
 
@@ -99,9 +103,12 @@ def read_config(folder: Path) -> TrainConfig:
         if name in _TYPES and not isinstance(value, _TYPES[name]):
             raise damaged(path)
     try:
-        return TrainConfig(**known)
+        config = TrainConfig(**known)
     except TypeError as error:
         raise damaged(path) from error
+    if schema < _REAL_DEPTHWISE and config.network == "mobilenet" and "variant" not in config.network_options:
+        config = replace(config, network_options={"depthwise": "binary"} | config.network_options)
+    return config
 
 
 def check_not_newer(config: dict[str, Any], folder: Path) -> None:

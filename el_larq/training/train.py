@@ -20,6 +20,7 @@ from el_larq.files import read_bytes, write_json
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
+from el_larq.models.no_operator import warning, without_operator
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.outputs import check_folder
 from el_larq.training import run as run_folder
@@ -169,6 +170,8 @@ def train(
             f"{data.train_size} images, {data.validation_size or 'none'} for validation, "
             f"{settings.epochs} epochs, seed {seed} -> {run.folder}"
         )
+        for rule, names in without_operator(model).items():
+            notify(f"note: {warning(rule, names)}")
         if started is not None:
             notify(started.summary)
         if not data.exact_resume:

@@ -11,7 +11,7 @@ import tf_keras as keras
 from el_larq import tflite
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.lower import lower_model
-from el_larq.converters.rules import GRAPH_RULES, check_graph
+from el_larq.converters.rules import GRAPH_RULES, Finding, check_graph, summarized
 from el_larq.tflite import Graph, Operator, Tensor
 
 
@@ -133,3 +133,17 @@ def test_every_rule_is_tested_above() -> None:
     assert {name.replace("-", "_") for name in GRAPH_RULES} == {
         name.removeprefix("test_") for name in globals() if name.removeprefix("test_").replace("_", "-") in GRAPH_RULES
     }
+
+
+def test_a_finding_that_is_repeated_is_one_with_a_count() -> None:
+    names = [f"block{number}" for number in range(13)]
+    many = [Finding("binary-depthwise", "error", name, "runs as DEPTHWISE_CONV_2D", "keep it real-valued") for name in names]
+    other = Finding("not-binary", "error", "a", "its input is not a sign", "give it one")
+    allowed = Finding("binary-depthwise", "error", "b", "runs as DEPTHWISE_CONV_2D", "keep it real-valued", allowed=True)
+    found = summarized([*many[:6], other, *many[6:], allowed])
+    assert [str(finding) for finding in found] == [
+        "[binary-depthwise] block0, block1, block2 and 10 more (13 in all): runs as DEPTHWISE_CONV_2D; keep it real-valued",
+        str(other),
+        str(allowed),
+    ]
+    assert summarized(many[:1]) == many[:1]

@@ -13,10 +13,11 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.layers import ElasticLink
 from el_larq.methods.registry import METHODS
 from el_larq.models.counts import count
+from el_larq.models.no_operator import warning, without_operator
 
 
 def test_every_depthwise_and_pointwise_convolution_is_a_linked_unit():
-    model = small("mobilenet")
+    model = small("mobilenet", depthwise="binary")
     assert sizes(model) == [16, 8, 4, 2, 1]
     assert len(layers_of(model, larq.layers.QuantDepthwiseConv2D)) == 13
     assert len(layers_of(model, larq.layers.QuantConv2D)) == 13
@@ -34,18 +35,38 @@ def test_mobilenets_operations_by_hand():
     plan += [(64, 64, 2)] * 5 + [(64, 128, 1), (128, 128, 1)]
     depthwise, pointwise = (sum(f) for f in zip(*[(9 * m * s * s, m * n * s * s) for m, n, s in plan], strict=True))
     stem_and_logits = 9 * 4 * 16 * 16 + 128 * 10
-    binary, real = (count(small("mobilenet", depthwise=kind)) for kind in (None, "real"))
+    binary, real = (count(small("mobilenet", depthwise=kind)) for kind in ("binary", "real"))
     assert (binary.bops, binary.flops) == (depthwise + pointwise, stem_and_logits)
     assert (real.bops, real.flops) == (pointwise, stem_and_logits + depthwise)
 
 
-def test_a_real_depthwise_convolution_keeps_norm_and_link():
-    model = small("mobilenet", depthwise="real")
+def test_depthwise_convolutions_are_real_valued_unless_asked_for_and_keep_norm_and_link():
+    model = small("mobilenet")
     convolutions = layers_of(model, keras.layers.DepthwiseConv2D)
     assert len(convolutions) == 13
     assert not any(isinstance(layer, larq.layers.QuantDepthwiseConv2D) for layer in convolutions)
     assert len(layers_of(model, ElasticLink)) == 26
     assert inputs_of(model, "block2_depthwise_link") == ["block1_pointwise_link", "block2_depthwise_norm"]
+
+
+def test_what_lce_cannot_run_is_known_before_training():
+    assert without_operator(small("mobilenet")) == {}
+    found = without_operator(small("mobilenet", depthwise="binary"))
+    assert found == {"binary-depthwise": [f"block{i + 1}_depthwise_conv" for i in range(13)]}
+    line = warning("binary-depthwise", found["binary-depthwise"])
+    named = "block1_depthwise_conv, block2_depthwise_conv, block3_depthwise_conv and 10 more"
+    assert line.startswith(f"LCE has no operator for binary depthwise convolutions: {named} will run real-valued")
+    assert line.endswith("el-larq convert asks for --allow binary-depthwise")
+    signs: Any = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign"}
+    rows: Any = keras.Sequential(
+        [
+            keras.Input((8, 4)),
+            larq.layers.QuantConv1D(4, 3, name="binary", **signs),
+            larq.layers.QuantConv1D(4, 3, kernel_quantizer="ste_sign", name="real_input"),
+            larq.layers.QuantConv1D(4, 1, input_quantizer="ste_sign", kernel_quantizer="ste_tern", name="ternary"),
+        ]
+    )
+    assert without_operator(rows) == {"no-operator": ["binary"]}
 
 
 def test_without_links_nothing_goes_around_a_convolution():
@@ -55,6 +76,7 @@ def test_without_links_nothing_goes_around_a_convolution():
 
 def convert(folder: Path, method: Any, allow: tuple[str, ...] = ()) -> Any:
     """A MobileNet of one block, converted and verified."""
+    keras.utils.set_random_seed(0)
     image: Any = keras.Input((8, 8, 4))
     x = method.unit(image, Conv("depthwise", 4, 3, 2, depthwise=True))
     x = method.unit(x, Conv("pointwise", 8, 1))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,24 @@ def test_a_field_of_the_wrong_kind_is_damage(tmp_path: Path) -> None:
         path.write_text(json.dumps(content | {name: value}))
         with pytest.raises(ElLarqError, match="is damaged"):
             read_config(tmp_path / "run")
+
+
+def test_an_older_mobilenet_is_built_as_it_was(tmp_path: Path) -> None:
+    """Its depthwise convolutions were binary where nothing was said."""
+    with create(tmp_path / "run", replace(CONFIG, network="mobilenet", network_options={"stem": "small"})):
+        path = tmp_path / "run" / "config.json"
+        content = json.loads(path.read_text())
+    assert read_config(tmp_path / "run").network_options == {"stem": "small"}
+    for schema in (1, 2):
+        for given, meant in (
+            ({"stem": "small"}, {"depthwise": "binary", "stem": "small"}),
+            ({"depthwise": "real"}, {"depthwise": "real"}),
+            ({"variant": "mid"}, {"variant": "mid"}),
+        ):
+            path.write_text(json.dumps(content | {"schema": schema, "network_options": given}))
+            assert read_config(tmp_path / "run").network_options == meant
+    path.write_text(json.dumps(content | {"schema": 2, "network": "resnet18"}))
+    assert "depthwise" not in read_config(tmp_path / "run").network_options
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

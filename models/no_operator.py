@@ -1,0 +1,42 @@
+"""Which layers of a Keras model are binary convolutions that LCE has no operator for: said before training, not after it."""
+
+import tf_keras as keras
+
+from el_larq.models.counts import leaf_layers
+from el_larq.models.kernels import quantized_kernels
+
+_KINDS = {
+    "binary-depthwise": (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D),
+    "no-operator": (
+        keras.layers.Conv1D,
+        keras.layers.Conv3D,
+        keras.layers.Conv2DTranspose,
+        keras.layers.LocallyConnected1D,
+        keras.layers.LocallyConnected2D,
+    ),
+}
+"""By the rule of the audit that a conversion would break."""
+
+_NAMED = 3
+
+
+def without_operator(model: keras.Model) -> dict[str, list[str]]:
+    """Names of such layers by the audit's rule; those that are binary in kernel and input."""
+    found: dict[str, list[str]] = {}
+    for layer in leaf_layers(model):
+        kernels = [kernel for kernel in quantized_kernels(layer) if kernel.input_quantizer is not None]
+        if any(kernel.bits == 1 and kernel.input_bits in (None, 1) for kernel in kernels):
+            for rule, kinds in _KINDS.items():
+                if isinstance(layer, kinds):
+                    found.setdefault(rule, []).append(layer.name)
+    return found
+
+
+def warning(rule: str, names: list[str]) -> str:
+    """One line about the layers of a rule."""
+    what = {"binary-depthwise": "binary depthwise convolutions"}.get(rule, "such binary layers")
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (
+        f"LCE has no operator for {what}: {', '.join(names[:_NAMED])}{more} will run real-valued, at more than a real-valued "
+        f"layer's cost, and el-larq convert asks for --allow {rule}"
+    )
