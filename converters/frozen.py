@@ -1,7 +1,7 @@
 """A model as a frozen TensorFlow graph: what the steps after `load` work on, whatever Keras made it from."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,19 +53,24 @@ class FrozenModel:
     def operations(self) -> list[Any]:
         return self._function.graph.get_operations()
 
-    def fetch(self, tensors: list[Any]) -> Callable[[np.ndarray], list[np.ndarray]]:
-        """A function from images (N, ...) to the values of the tensors."""
-        pruned = self._function.prune(self.input, tensors)
-        return lambda images: [value.numpy() for value in pruned(tf.constant(images))]
+    def fetch(self, tensors: list[Any], fed: Sequence[Any] = ()) -> Callable[..., list[np.ndarray]]:
+        """A function from images (N, ...) to the values of the tensors.
+
+        It takes the values of the tensors in ``fed``, (N, ...), as further arguments: the graph then goes on from these instead
+        of computing them.
+        """
+        pruned = self._function.prune([self.input, *fed], tensors)
+        return lambda *values: [value.numpy() for value in pruned(*map(tf.constant, values))]
 
     def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
         """Values of those tensors that do not depend on the input, None for those that do."""
-        known = [not self._depends(tensor) for tensor in tensors]
+        known = [not self.depends(tensor) for tensor in tensors]
         fetched = [tensor for tensor, is_known in zip(tensors, known, strict=True) if is_known]
         values = iter(self._function.prune([], fetched)() if fetched else [])
         return [next(values).numpy() if is_known else None for is_known in known]
 
-    def _depends(self, tensor: Any) -> bool:
+    def depends(self, tensor: Any) -> bool:
+        """Whether a tensor depends on the input."""
         return any(operation is self.input.op for operation in behind(tensor))
 
     def save(self, folder: str) -> None:

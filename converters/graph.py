@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel, behind
 
@@ -38,6 +39,7 @@ class Convolution:
     kernel: its values as they multiply, (kh, kw, C_in / groups, C_out); (C_in, C_out) for a dense layer.
     quantized: the kernel comes out of a sign or a comparison, so it was meant to be binary.
     signs: the real-valued tensor whose signs are its input; None when the input is not binarized.
+    binarized: those signs, -1 and 1, in the shape of ``signs``.
     """
 
     layer: str
@@ -45,6 +47,7 @@ class Convolution:
     kernel: np.ndarray
     quantized: bool
     signs: Any | None
+    binarized: Any | None = None
     plain_sign: bool = False
     """The input is tf.sign(x), which has zeros, and not Larq's sign."""
     pad_value: float | None = None
@@ -91,6 +94,20 @@ class Convolution:
         return bool(np.any(zeros.any(axis=0) & ~zeros.all(axis=0)))
 
 
+@dataclass(frozen=True)
+class Sign:
+    """Larq's sign of a tensor that depends on the image: ``real``, and ``signs`` of -1 and 1 in the same shape."""
+
+    real: Any
+    signs: Any
+
+
+def find_signs(model: FrozenModel) -> tuple[Sign, ...]:
+    """Every sign of a model, whatever reads it, in the order of its graph."""
+    found = [sign for operation in model.operations if operation.type == "Sign" for sign in [_sign(operation.outputs[0])]]
+    return tuple(sign for sign in found if sign is not None and model.depends(sign.real))
+
+
 @functools.lru_cache(maxsize=4)
 def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
     """Every convolution and dense layer of a model, in the order of its graph."""
@@ -104,16 +121,18 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
             continue  # a product of two activations
         source, operand = _OPERANDS[operation.type]
         quantized = any(o.type == "Sign" or o.type in _SELECTS for o in behind(operation.inputs[operand]))
-        layer = _layer_name(operation.name, model.name)
+        layer = layer_name(operation.name, model.name)
         x = operation.inputs[source]
         channels = x.shape[-1] if operation.type == "Conv2D" else None
+        sign = _sign(_unpadded(x))
         found.append(
             Convolution(
                 layer,
                 operation.type,
                 kernel,
                 quantized,
-                _sign_input(x),
+                sign.real if sign else None,
+                sign.signs if sign else None,
                 plain_sign=_unpadded(x).op.type == "Sign",
                 pad_value=_pad_value(model, x),
                 groups=channels // kernel.shape[2] if channels else 1,
@@ -162,22 +181,23 @@ def _pad_value(model: FrozenModel, tensor: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _sign_input(tensor: Any) -> Any | None:
-    """x, where a convolution's input is Larq's sign(sign(x) + c), possibly padded; None where it is something else."""
-    tensor = _unpadded(tensor)
+def _sign(tensor: Any) -> Sign | None:
+    """Larq's sign, which is sign(sign(x) + c) with c between 0 and 1; None where the tensor is something else."""
     if tensor.op.type != "Sign":
         return None
     shifted = _source(tensor.op.inputs[0])
     if shifted.op.type not in ("Add", "AddV2"):
         return None
-    for candidate in shifted.op.inputs:
-        inner = _source(candidate)
-        if inner.op.type == "Sign":
-            return inner.op.inputs[0]
+    for candidate, shift in (shifted.op.inputs, shifted.op.inputs[::-1]):
+        inner, value = _source(candidate), tf.get_static_value(_source(shift))
+        if inner.op.type == "Sign" and value is not None and np.all((value > 0) & (value < 1)):
+            real = inner.op.inputs[0]
+            return Sign(real, tensor) if list(real.shape) == list(tensor.shape) else None
     return None
 
 
-def _layer_name(operation: str, root: str) -> str:
+def layer_name(operation: str, root: str) -> str:
+    """The Keras layer that an operation belongs to, nested names joined by "/", in a model named ``root``."""
     parts = operation.split("/")
     if parts[0] in ("StatefulPartitionedCall", "PartitionedCall"):
         parts = parts[1:]

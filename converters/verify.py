@@ -1,33 +1,32 @@
 """Step `verify`: the .tflite computes what the model computes, on real images where there are some.
 
 Two correct implementations of a BNN cannot agree to the last digit: a value within rounding of zero may take the other sign,
-and one flipped bit moves an output by a hundredth. So the signs themselves are compared, at the input of every binary
-convolution:
+and one flipped bit moves an output by a hundredth. So the model goes on from the flatbuffer's own signs at every sign
+(`segments.py`), and what is compared follows from the same bits:
 
 1. kernels      every packed kernel equals the model's signs
-2. outputs      images without a flipped sign agree to OUTPUT_TOLERANCE of the largest output
-3. flips        in an image with flips, the first tensor that has any (in the order of execution) has them only where its value
-                is at most FLIP_TOLERANCE of that tensor's root mean square; flips further on follow from those
-4. decisions    top-1 agrees for at least TOP1_AGREEMENT of the images, of fewer than a hundred for all but one
+2. outputs      those of every image agree to OUTPUT_TOLERANCE of the largest output
+3. flips        at the input of every binary convolution, a sign differs only where the value is at most FLIP_TOLERANCE of that
+                tensor's root mean square: each flip is one of rounding, none follows from another
+4. decisions    top-1 of the model left to itself agrees for at least TOP1_AGREEMENT of the images, of fewer than a hundred for
+                all but one
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from el_larq import card
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import Convolution, find_convolutions
+from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
-from el_larq.converters.match import Match, match, unpack_bits
-from el_larq.converters.rewrite import with_outputs
+from el_larq.converters.match import match
+from el_larq.converters.segments import Compared, LayerSigns, Segments
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError
-from el_larq.interpreter import Interpreter
+from el_larq.tflite import parse
 
 OUTPUT_TOLERANCE = 1e-3
 FLIP_TOLERANCE = 1e-4
@@ -39,26 +38,13 @@ _BATCH_VALUES = 2**26
 _ALL_VALUES = 2**28
 
 
-@dataclass
-class LayerSigns:
-    """Signs at the input of one binary convolution: how many were compared, how many flipped, and the worst flip.
-
-    worst: largest |value| / RMS of a flip. A layer with more than rounding flips is the first to show a fault that lies between it
-    and the binary convolution before it.
-    """
-
-    layer: str
-    compared: int = 0
-    flipped: int = 0
-    worst: float = 0.0
-
-
 @dataclass(frozen=True)
 class Verification:
     """What the comparison found. Differences are shares of the largest output of the model over all images.
 
-    max_difference: over images without flips; max_difference_flipped: over the others.
-    worst_flip: the largest excused |value| / RMS of a first flip.
+    max_difference: over all images, from the same signs.
+    max_difference_flipped: over images with flips, of the model left to itself, where flips follow from one another.
+    worst_flip: the largest |value| / RMS of a flip.
     classes: how many classes the model predicted; 0 where its output is no vector of logits.
     """
 
@@ -76,12 +62,9 @@ class Verification:
     @property
     def summary(self) -> str:
         text = f"{self.images} images of {self.data}: max difference {self.max_difference:.1e} of the largest output"
-        if self.flipped_images == self.images:
-            text = f"{self.images} images of {self.data}: none without a flipped sign to compare outputs on"
         if self.flipped_images:
-            text += (
-                f"; in {self.flipped_images} images signs within rounding of zero flipped (there {self.max_difference_flipped:.1e})"
-            )
+            text += f"; in {self.flipped_images} images signs within rounding of zero flipped"
+            text += f" (left alone, the model differs there by {self.max_difference_flipped:.1e})"
         return text + (f"; top-1 agrees for {self.top1_agreement:.1%}" if self.classes else "")
 
 
@@ -134,135 +117,76 @@ def _preprocessing(job: Job, shape: tuple[int, ...]) -> Preprocessing | None:
 
 def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: str = "the given data") -> Verification:
     """Compare a model with a .tflite on images (N, H, W, C)."""
-    plain = Interpreter(content)
-    matches = match(find_convolutions(model), plain.graph)
+    graph = parse(content)
+    matches = match(find_convolutions(model), graph)
     failures = [
         f"kernel of {m.convolution.layer} differs in {m.differing} of {m.convolution.kernel.size} bits"
         for m in matches
         if m.differing
     ]
-    probe = _Probe(model, content, plain, [m for m in matches if m.convolution.signs is not None])
-    reference, count = model.fetch(model.outputs), len(plain.graph.outputs)
-    if count != len(model.outputs):
-        raise ElLarqError(f"verify: the .tflite has {count} outputs, the model {len(model.outputs)}")
-    largest = max((tensor.elements for tensor in plain.graph.tensors if not tensor.constant), default=1)
-    step = max(1, min(len(images), _BATCH_VALUES // max(1, probe.values_per_image, largest)))
-    wanted: list[list[np.ndarray]] = [[] for _ in model.outputs]
-    got: list[list[np.ndarray]] = [[] for _ in model.outputs]
-    flips: list[_Flip | None] = []
-    for start in range(0, len(images), step):
-        batch = images[start : start + step]
-        computed = plain.run(batch)
-        for number, values in enumerate(reference(batch)):
-            wanted[number].append(values)
-            got[number].append(computed[number].reshape(values.shape))
-        flips += probe.first_flips(batch)
-    outputs = [(np.concatenate(w), np.concatenate(g)) for w, g in zip(wanted, got, strict=True)]
-    return replace(_judge(outputs, flips, data, failures), layers=tuple(probe.layers))
+    if len(graph.outputs) != len(model.outputs):
+        raise ElLarqError(f"verify: the .tflite has {len(graph.outputs)} outputs, the model {len(model.outputs)}")
+    segments = Segments(model, content, matches)
+    largest = max((tensor.elements for tensor in graph.tensors if not tensor.constant), default=1)
+    step = max(1, min(len(images), _BATCH_VALUES // max(1, segments.values_per_image, largest)))
+    batches = [_Batch(segments.compare(images[start : start + step])) for start in range(0, len(images), step)]
+    return replace(_judge(batches, data, failures), layers=tuple(segments.layers))
 
 
-@dataclass(frozen=True)
-class _Flip:
-    layer: str
-    count: int
-    worst: float
+class _Batch:
+    """What `_judge` needs of a batch; its outputs themselves may be large.
+
+    largest: of each output of the model, the largest value. differences: by output and image, the largest difference, from the
+    same signs; differences_alone: of the model left to itself.
+    """
+
+    def __init__(self, compared: Compared):
+        self.flips = compared.flips
+        self.finite = all(np.isfinite(got).all() for got in compared.computed)
+        self.largest = [float(np.abs(wanted).max()) for wanted in compared.given]
+        self.differences = _differences(compared.given, compared.computed)
+        self.differences_alone = _differences(compared.alone, compared.computed)
+        wanted, got = compared.alone[0], compared.computed[0]
+        self.logits = wanted.ndim == 2 and wanted.shape[1] > 1
+        self.predicted, self.agrees = wanted.argmax(-1), wanted.argmax(-1) == got.argmax(-1)
 
 
-class _Probe:
-    """The same flatbuffer with the packed inputs of its binary convolutions as further outputs, beside their Keras values."""
-
-    def __init__(self, model: FrozenModel, content: bytes, plain: Interpreter, matches: list[Match]):
-        first: dict[int, Match] = {}
-        for m in matches:
-            packed = m.operator.inputs[0]
-            assert packed is not None
-            first.setdefault(packed.index, m)
-        self._matches = list(first.values())
-        self.layers = [LayerSigns(m.convolution.layer) for m in self._matches]
-        self._outputs = len(plain.graph.outputs)
-        self._fetch: Callable[[np.ndarray], list[np.ndarray]] | None = None
-        # A kernel may be used more than once, and does not tell which use is which: the signs themselves do.
-        signs: dict[str, Any] = {}
-        by_kernel: dict[bytes, set[str]] = {}
-        for m in matches:
-            assert m.convolution.signs is not None
-            signs[m.convolution.signs.name] = m.convolution.signs
-            by_kernel.setdefault(_key(m.convolution), set()).add(m.convolution.signs.name)
-        position = {name: index for index, name in enumerate(signs)}
-        self._candidates = [sorted(position[name] for name in by_kernel[_key(m.convolution)]) for m in self._matches]
-        if first:
-            self._interpreter = Interpreter(with_outputs(content, list(first)))
-            self._fetch = model.fetch(list(signs.values()))
-        self.values_per_image = sum(
-            int(np.prod(m.operator.inputs[0].shape[1:-1])) * m.operator.options["channels_in"] for m in self._matches
-        )
-
-    def first_flips(self, images: np.ndarray) -> list[_Flip | None]:
-        """For each image, the first tensor in order of execution with a flipped sign; None for an image without."""
-        result: list[_Flip | None] = [None] * len(images)
-        if self._fetch is None:
-            return result
-        values = self._fetch(images)
-        packed = self._interpreter.run(images)[self._outputs :]
-        for number, (m, record, words) in enumerate(zip(self._matches, self.layers, packed, strict=True)):
-            candidates = [values[index] for index in self._candidates[number]]
-            differing = [unpack_bits(words, x.shape[-1]).reshape(x.shape) != (x < 0) for x in candidates]
-            nearest = int(np.argmin([np.sum(differs) for differs in differing]))
-            self._candidates[number] = [self._candidates[number][nearest]]
-            x, differs = candidates[nearest], differing[nearest]
-            record.compared += x.size
-            record.flipped += int(differs.sum())
-            for index in np.flatnonzero(differs.reshape(len(x), -1).any(axis=1)):
-                scale = np.sqrt(np.mean(np.square(x[index], dtype=np.float64))) or 1.0
-                worst = float(np.abs(x[index][differs[index]]).max() / scale)
-                record.worst = max(record.worst, worst)
-                if result[index] is None:
-                    result[index] = _Flip(m.convolution.layer, int(differs[index].sum()), worst)
-        return result
+def _differences(wanted: list[np.ndarray], got: list[np.ndarray]) -> np.ndarray:
+    return np.stack([np.abs(a - b).reshape(len(a), -1).max(axis=1) for a, b in zip(wanted, got, strict=True)])
 
 
-def _key(convolution: Convolution) -> bytes:
-    """The same for kernels that `match` cannot tell apart: of the same signs, up to those of whole filters."""
-    negative = convolution.kernel < 0
-    return repr(negative.shape).encode() + np.packbits(negative ^ negative[(0,) * (negative.ndim - 1)]).tobytes()
-
-
-def _judge(outputs: list[tuple[np.ndarray, np.ndarray]], flips: list[_Flip | None], data: str, failures: list[str]) -> Verification:
+def _judge(batches: list[_Batch], data: str, failures: list[str]) -> Verification:
+    flips = [flip for batch in batches for flip in batch.flips]
     count = len(flips)
-    difference = np.max([_difference(wanted, got) for wanted, got in outputs], axis=0)
     flipped = np.array([flip is not None for flip in flips])
-    clean = float(difference[~flipped].max(initial=0.0))
-    if not all(np.isfinite(got).all() for _, got in outputs):
+    scale = np.max([batch.largest for batch in batches], axis=0)[:, None]
+    scale[scale == 0] = 1
+    difference = float((np.concatenate([batch.differences for batch in batches], axis=1) / scale).max())
+    alone = (np.concatenate([batch.differences_alone for batch in batches], axis=1) / scale).max(axis=0)
+    if not all(batch.finite for batch in batches):
         failures.append("its output is not finite")
-    if not clean <= OUTPUT_TOLERANCE:
-        failures.append(f"outputs differ by {clean:.1e} of the largest one where no sign flipped (limit {OUTPUT_TOLERANCE:g})")
+    if not difference <= OUTPUT_TOLERANCE:
+        failures.append(f"outputs differ by {difference:.1e} of the largest one from the same signs (limit {OUTPUT_TOLERANCE:g})")
     inexcusable = [flip for flip in flips if flip is not None and flip.worst > FLIP_TOLERANCE]
     if inexcusable:
         worst = max(inexcusable, key=lambda flip: flip.worst)
         failures.append(
-            f"in {len(inexcusable)} of {count} images signs flip that are not within rounding of zero, first at the input of "
+            f"in {len(inexcusable)} of {count} images signs flip that are not within rounding of zero, worst at the input of "
             f"{worst.layer} (there {worst.worst:.1e} of the tensor's RMS; limit {FLIP_TOLERANCE:g})"
         )
-    wanted, got = outputs[0]
-    logits = wanted.ndim == 2 and wanted.shape[1] > 1
-    agreement = float(np.mean(wanted.argmax(-1) == got.argmax(-1))) if logits else 1.0
+    logits = batches[0].logits
+    agreement = float(np.concatenate([batch.agrees for batch in batches]).mean()) if logits else 1.0
     # Of fewer than a hundred images, one may turn on an excused flip.
     if agreement < min(TOP1_AGREEMENT, 1 - 1 / count):
         failures.append(f"top-1 agrees for {agreement:.1%} of the images only (limit {TOP1_AGREEMENT:.0%})")
     return Verification(
         count,
         data,
-        clean,
-        float(difference[flipped].max(initial=0.0)),
+        difference,
+        float(alone[flipped].max(initial=0.0)),
         int(flipped.sum()),
         max((flip.worst for flip in flips if flip is not None), default=0.0),
         agreement,
-        len(np.unique(wanted.argmax(-1))) if logits else 0,
+        len(np.unique(np.concatenate([batch.predicted for batch in batches]))) if logits else 0,
         tuple(failures),
     )
-
-
-def _difference(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """By image, the largest difference as a share of the largest value over all images."""
-    scale = float(np.abs(wanted).max()) or 1.0
-    return np.abs(wanted - got).reshape(len(wanted), -1).max(axis=1) / scale

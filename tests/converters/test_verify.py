@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import binary_models as models
+import larq
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -133,25 +134,23 @@ def test_an_output_that_is_not_finite_fails(checked: Any) -> None:
     assert any("not finite" in failure for failure in result.failures)
 
 
-def _on_the_edge(offset: float) -> keras.Model:
-    """A binary convolution whose input is within ``offset`` of zero in one channel of four, whatever the image."""
+def _on_the_edge(offset: float, reader: Callable[[Any], Any] | None = None) -> keras.Model:
+    """A binary convolution, or another reader, whose input is within ``offset`` of zero in one channel of four in every image."""
     image = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Conv2D(32, 3, padding="same", use_bias=False, name="stem")(image)
     gain: Any = keras.initializers.Constant(np.where(np.arange(32) % 4, 1.0, 0.0))  # pyright: ignore[reportArgumentType]
     shift: Any = keras.initializers.Constant(np.where(np.arange(32) % 4, 0.0, offset))  # pyright: ignore[reportArgumentType]
     x = keras.layers.BatchNormalization(name="edge", gamma_initializer=gain, beta_initializer=shift)(x)
-    x = models.norm("n")(models.binary(32, "conv")(x))
+    x = models.norm("n", fan_in=288)((reader or models.binary(32, "conv"))(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="edge")
+    decided: Any = keras.initializers.Constant(10 * np.arange(10))  # pyright: ignore[reportArgumentType]
+    return keras.Model(image, keras.layers.Dense(10, name="logits", bias_initializer=decided)(x), name="edge")
 
 
 @pytest.mark.parametrize(("offset", "excused"), [(1e-7, True), (1e-2, False)])
 def test_only_flips_within_rounding_of_zero_are_excused(offset: float, excused: bool) -> None:
-    """The .tflite is that of the same weights with the channels' constant on the other side of zero."""
-    keras.utils.set_random_seed(0)
-    model, other = _on_the_edge(offset), _on_the_edge(-offset)
-    other.set_weights([b if b.shape == a.shape and "edge" in v.name else a for v, a, b in _pairs(model, other)])
-    result = verify_model(FrozenModel(model), lower_model(FrozenModel(other)), models.images(16))
+    frozen, content = _crossed(offset)
+    result = verify_model(frozen, content, models.images(16))
     assert result.flipped_images == 16
     unexcused = [failure for failure in result.failures if "within rounding" in failure]
     assert bool(unexcused) != excused
@@ -163,8 +162,67 @@ def test_only_flips_within_rounding_of_zero_are_excused(offset: float, excused: 
         assert "in 16 of 16 images" in unexcused[0]
 
 
-def _pairs(model: keras.Model, other: keras.Model) -> list[tuple[Any, np.ndarray, np.ndarray]]:
-    return list(zip(model.weights, model.get_weights(), other.get_weights(), strict=True))
+def _crossed(offset: float, reader: Callable[[Any], Any] | None = None) -> tuple[FrozenModel, bytes]:
+    """A model and the .tflite of the same weights with the channels' constant on the other side of zero."""
+    keras.utils.set_random_seed(0)
+    model, other = _on_the_edge(offset, reader), _on_the_edge(-offset, reader)
+    weights = zip(model.weights, model.get_weights(), other.get_weights(), strict=True)
+    other.set_weights([b if "edge" in variable.name else a for variable, a, b in weights])
+    return FrozenModel(model), lower_model(FrozenModel(other))
+
+
+@pytest.fixture(scope="module")
+def all_flipped() -> tuple[FrozenModel, bytes, np.ndarray]:
+    """A model, its .tflite and images: in every image signs flip, all within rounding of zero."""
+    frozen, content = _crossed(1e-7)
+    images = models.images(16)
+    result = verify_model(frozen, content, images)
+    assert result.failures == ()
+    assert result.flipped_images == result.images == 16
+    assert result.max_difference < 1e-5 < OUTPUT_TOLERANCE < result.max_difference_flipped
+    return frozen, content, images
+
+
+@pytest.mark.parametrize("fault", ["noise on the head", "last multipliers"])
+def test_no_image_is_exempt_because_a_sign_flips(all_flipped: tuple[FrozenModel, bytes, np.ndarray], fault: str) -> None:
+    frozen, content, images = all_flipped
+    name, change = {
+        "noise on the head": ("FULLY_CONNECTED", lambda v: v * (1 + 0.1 * np.random.default_rng(0).standard_normal(v.shape))),
+        "last multipliers": ("LceBconv2d", lambda v: v * 1.5),
+    }[fault]
+    operator = next(operator for operator in tflite.parse(content).operators if operator.name == name)
+    constant = _constant(operator, {"FULLY_CONNECTED": 1, "LceBconv2d": 2}[name])
+    result = verify_model(frozen, models.change_constant(content, constant.index, np.float32, change), images)
+    assert any("outputs differ" in failure for failure in result.failures)
+
+
+def _sign(x: Any) -> Any:
+    return keras.layers.Lambda(larq.quantizers.SteSign(), name="sign")(x)
+
+
+def _real_convolution(x: Any) -> Any:
+    return keras.layers.Conv2D(32, 3, use_bias=False, kernel_initializer="ones", name="conv")(_sign(x))
+
+
+def _convolution_and_addition(x: Any) -> Any:
+    x = _sign(x)
+    return keras.layers.Add()([x, models.binary(32, "conv", input_quantizer=None)(x)])
+
+
+def _two_convolutions(x: Any) -> Any:
+    return keras.layers.Add()([models.binary(32, "conv")(x), models.binary(32, "other", 1)(x)])
+
+
+@pytest.mark.parametrize("reader", [_real_convolution, _convolution_and_addition, _two_convolutions])
+def test_flips_are_excused_whatever_reads_the_sign(reader: Any) -> None:
+    frozen, content = _crossed(1e-7, reader)
+    result = verify_model(frozen, content, models.images(16))
+    assert result.failures == ()
+    assert result.flipped_images == 16
+    assert result.max_difference < 1e-5
+    classifier = next(operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED")
+    wrong = models.change_constant(content, _constant(classifier, 1).index, np.float32, lambda values: 1.5 * values)
+    assert any("outputs differ" in failure for failure in verify_model(frozen, wrong, models.images(16)).failures)
 
 
 def test_a_real_valued_model_is_verified_too() -> None:

@@ -1,0 +1,229 @@
+"""A model and its .tflite from sign to sign, so that a flipped sign does not hide what comes after it.
+
+A binary network is a chain of real-valued segments with signs between them. A sign that flips by rounding changes every value
+behind it, so comparing those values says nothing. Therefore the model's graph is given the flatbuffer's own signs in place of those
+it would compute: each segment starts from the same bits in both, and has to end in the same real values and, up to rounding, in the
+same signs. By induction along the graph, a flatbuffer that passes computes what the model computes.
+
+This holds whichever packed tensor stands in for which sign: everything that is given to the model is compared with what it would
+compute, so a wrong choice can only fail. Where a kernel is used several times and does not tell which use is which, the nearest is
+taken.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import Convolution, find_signs, layer_name
+from el_larq.converters.match import Match, unpack_bits
+from el_larq.converters.rewrite import with_outputs
+from el_larq.errors import ElLarqError
+from el_larq.interpreter import Interpreter
+
+
+@dataclass
+class LayerSigns:
+    """Signs at the input of one binary convolution: how many were compared, how many flipped, and the worst flip.
+
+    worst: largest |value| / RMS of a flip. The values were computed from the flatbuffer's signs further up, so a layer with more
+    than rounding flips shows a fault between those and its input.
+    """
+
+    layer: str
+    compared: int = 0
+    flipped: int = 0
+    worst: float = 0.0
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The worst flip in one image: at the input of which layer, and its |value| / RMS of that input."""
+
+    layer: str
+    worst: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a batch of N images gave. Outputs are (N, ...), in the model's order.
+
+    alone: outputs of the model left to itself. given: of the model with the flatbuffer's signs. computed: of the flatbuffer.
+    flips: by image, the worst flip; None where no sign flipped.
+    """
+
+    alone: list[np.ndarray]
+    given: list[np.ndarray]
+    computed: list[np.ndarray]
+    flips: list[Flip | None]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A sign of the model and the packed tensor that may hold it, by position, and its channels."""
+
+    sign: int
+    packed: int
+    channels: int
+
+
+class Segments:
+    """A model beside a flatbuffer whose packed tensors have become outputs.
+
+    layers: what was found so far at the input of each binary convolution, in order of execution; behind these, at signs that no
+    binary convolution reads.
+    """
+
+    def __init__(self, model: FrozenModel, content: bytes, matches: Iterable[Match]):
+        self._plain: Interpreter | None = Interpreter(content)
+        graph = self._plain.graph
+        lce = [operator for operator in graph.operators if operator.name.startswith("Lce")]
+        packed = [tensor for operator in lce for tensor in operator.outputs if tensor.type == "int32"]
+        self._model = model
+        self._signs = [sign for sign in find_signs(model) if sign.real.shape[1:].is_fully_defined()]
+        self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in packed])) if self._signs else self._plain
+        self._words = [prod(tensor.shape) for tensor in packed]
+        # Several signs may be of one tensor.
+        self._reals = {sign.real.name: sign.real for sign in self._signs}
+        self._functions: dict[tuple[int, ...], Callable[..., list[np.ndarray]]] = {}
+        self._choices: list[list[_Pair]] = []
+        self.layers: list[LayerSigns] = []
+        self._choose_by_kernel(list(matches), {tensor.index: position for position, tensor in enumerate(packed)})
+        self._choose_by_shape()
+        self.values_per_image = 2 * sum(prod(real.shape[1:]) for real in self._reals.values())
+
+    def _choose_by_kernel(self, matches: list[Match], positions: dict[int, int]) -> None:
+        signs = {sign.signs.name: index for index, sign in enumerate(self._signs)}
+        alike: dict[bytes, set[int]] = {}
+        matches = [m for m in matches if m.convolution.binarized is not None and m.convolution.binarized.name in signs]
+        for m in matches:
+            assert m.convolution.binarized is not None
+            alike.setdefault(_key(m.convolution), set()).add(signs[m.convolution.binarized.name])
+        for m in matches:
+            packed = m.operator.inputs[0]
+            if packed is not None and packed.index in positions:
+                channels = int(m.operator.options["channels_in"])
+                pairs = [_Pair(sign, positions[packed.index], channels) for sign in sorted(alike[_key(m.convolution)])]
+                self._add(m.convolution.layer, pairs)
+
+    def _choose_by_shape(self) -> None:
+        """Signs that no binary convolution of the flatbuffer reads: those of other layers."""
+        chosen = {pair.sign for pairs in self._choices for pair in pairs}
+        reals = {self._signs[index].real.name for index in chosen}
+        for index, sign in enumerate(self._signs):
+            if sign.real.name not in reals:
+                reals.add(sign.real.name)
+                pairs = [_Pair(index, packed, sign.real.shape[-1]) for packed in range(len(self._words))]
+                self._add(layer_name(sign.signs.op.name, self._model.name), pairs)
+
+    def _add(self, layer: str, pairs: list[_Pair]) -> None:
+        pairs = [pair for pair in pairs if self._fits(pair)]
+        if pairs and pairs not in self._choices:
+            self._choices.append(pairs)
+            self.layers.append(LayerSigns(layer))
+
+    def _fits(self, pair: _Pair) -> bool:
+        values = prod(self._signs[pair.sign].real.shape[1:])
+        return values % pair.channels == 0 and self._words[pair.packed] == values // pair.channels * -(-pair.channels // 32)
+
+    def compare(self, images: np.ndarray) -> Compared:
+        """Compare on images (N, H, W, C).
+
+        Raises:
+            ElLarqError: the flatbuffer's outputs have other shapes, or other values once its signs are read out.
+        """
+        outputs = len(self._model.outputs)
+        values = self._interpreter.run(images)
+        packed = values[outputs:]
+        alone, reals = self._run(images, {}, any(len(pairs) > 1 for pairs in self._choices))
+        computed = [_shaped(got, wanted) for got, wanted in zip(values[:outputs], alone, strict=True)]
+        self._check_unchanged(images, computed)
+        given, chosen = alone, self._nearest(packed, reals)
+        # A choice that was misled by flips further up is made again without these, until it stays.
+        tried: list[list[_Pair]] = []
+        while chosen and chosen not in tried:
+            given, reals = self._run(images, self._fed(chosen, packed), True)
+            tried.append(chosen)
+            if len(tried) <= len(self._choices):
+                chosen = self._nearest(packed, reals)
+        flips = self._flips(len(images), tried[-1] if tried else [], packed, reals)
+        return Compared(alone, given, computed, flips)
+
+    def _check_unchanged(self, images: np.ndarray, computed: list[np.ndarray]) -> None:
+        """Bit by bit, on the first image of all: the file has no further outputs."""
+        if self._plain is None:
+            return
+        values = self._plain.run(images[:1])
+        if not all(np.array_equal(_shaped(v, c[:1]), c[:1], equal_nan=True) for v, c in zip(values, computed, strict=True)):
+            raise ElLarqError("verify: reading out its signs changed what the .tflite computes; report this as a fault of el-larq")
+        self._plain = None
+
+    def _run(
+        self, images: np.ndarray, fed: dict[int, np.ndarray], with_reals: bool
+    ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        """The model's outputs, given some of its signs, and by name the tensors that signs are taken of."""
+        wanted = self._reals if with_reals else {}
+        key = (with_reals, *fed)
+        if key not in self._functions:
+            self._functions[key] = self._model.fetch(
+                [*self._model.outputs, *wanted.values()], [self._signs[index].signs for index in fed]
+            )
+        values = self._functions[key](images, *fed.values())
+        outputs = len(self._model.outputs)
+        return values[:outputs], dict(zip(wanted, values[outputs:], strict=True))
+
+    def _negative(self, pair: _Pair, packed: list[np.ndarray]) -> np.ndarray:
+        """Where the flatbuffer's signs are -1, in the shape of the model's tensor."""
+        bits = unpack_bits(packed[pair.packed], pair.channels)
+        return bits.reshape(-1, *self._signs[pair.sign].real.shape[1:])
+
+    def _departs(self, pair: _Pair, packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> np.ndarray:
+        return self._negative(pair, packed) != (reals[self._signs[pair.sign].real.name] < 0)
+
+    def _nearest(self, packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> list[_Pair]:
+        """Of each choice, the pair with the fewest differing signs."""
+        return [
+            pairs[0] if len(pairs) == 1 else min(pairs, key=lambda pair: int(self._departs(pair, packed, reals).sum()))
+            for pairs in self._choices
+        ]
+
+    def _fed(self, chosen: list[_Pair], packed: list[np.ndarray]) -> dict[int, np.ndarray]:
+        """-1 and 1 for each sign that has a packed tensor, its own or that of another sign of the same tensor."""
+        own, shared = {pair.sign: pair for pair in chosen}, {self._signs[pair.sign].real.name: pair for pair in chosen}
+        found = {index: own.get(index) or shared.get(sign.real.name) for index, sign in enumerate(self._signs)}
+        values = {pair: np.where(self._negative(pair, packed), np.float32(-1), np.float32(1)) for pair in found.values() if pair}
+        return {index: values[pair] for index, pair in found.items() if pair}
+
+    def _flips(self, images: int, chosen: list[_Pair], packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> list[Flip | None]:
+        worst: list[Flip | None] = [None] * images
+        for record, pair in zip(self.layers, chosen, strict=True):
+            x, departs = reals[self._signs[pair.sign].real.name], self._departs(pair, packed, reals)
+            record.compared += x.size
+            record.flipped += int(departs.sum())
+            for index in np.flatnonzero(departs.reshape(len(x), -1).any(axis=1)):
+                flip = Flip(record.layer, _distance(x[index], departs[index]))
+                record.worst = max(record.worst, flip.worst)
+                worst[index] = max(worst[index] or flip, flip, key=lambda flip: flip.worst)
+        return worst
+
+
+def _shaped(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """An output in the model's shape: flatbuffers may leave out dimensions of one."""
+    if got.size != wanted.size:
+        shapes = f"{list(got.shape)} for {len(wanted)} images, the model's {list(wanted.shape)}"
+        raise ElLarqError(f"verify: an output of the .tflite has shape {shapes}")
+    return got.reshape(wanted.shape)
+
+
+def _distance(x: np.ndarray, departs: np.ndarray) -> float:
+    """The largest |x| of a flip as a share of the RMS of x; infinite where x is not finite, which is no matter of rounding."""
+    rms = np.sqrt(np.mean(np.square(x, dtype=np.float64)))
+    return float(np.abs(x[departs]).max() / (rms or 1.0)) if np.isfinite(rms) else np.inf
+
+
+def _key(convolution: Convolution) -> bytes:
+    """The same for kernels that `match` cannot tell apart: of the same signs, up to those of whole filters."""
+    negative = convolution.kernel < 0
+    return repr(negative.shape).encode() + np.packbits(negative ^ negative[(0,) * (negative.ndim - 1)]).tobytes()

@@ -1,0 +1,78 @@
+"""One constant of a .tflite changed at a time, as a fault of a converter or of a disk would."""
+
+from collections.abc import Iterator
+
+import binary_models as models
+import numpy as np
+
+from el_larq import tflite
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.verify import OUTPUT_TOLERANCE, verify_model
+from el_larq.errors import ElLarqError
+from el_larq.interpreter import Interpreter
+
+# Of a single-precision number: the highest bit of the mantissa, two of the exponent, the sign.
+_FLOAT_BITS = (22, 23, 24, 31)
+_INTEGER_BITS = (0, 1, 4)
+
+
+def perturbations(content: bytes, bits: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+    """Every constant 5 % off as a whole; one element, drawn at random, 5 % off; and in one element one bit, ``bits`` times."""
+    random = np.random.default_rng(seed)
+    for operator in tflite.parse(content).operators:
+        for position, tensor in enumerate(operator.inputs):
+            if tensor is None or not tensor.constant:
+                continue
+            for what, values in _changes(operator, position, tensor, bits, random):
+                changed = models.change_constant(content, tensor.index, values.dtype, lambda _, values=values: values)
+                yield f"{what} in input {position} of operator {operator.index}, {operator.name}", changed
+
+
+def _changes(
+    operator: tflite.Operator, position: int, tensor: tflite.Tensor, bits: int, random: np.random.Generator
+) -> Iterator[tuple[str, np.ndarray]]:
+    original = tensor.array().reshape(-1)
+    choice = _INTEGER_BITS
+    if tensor.type == "float32":
+        yield "5 %", (original * 1.05).astype(np.float32)
+        values, element = original.copy(), random.integers(original.size)
+        values[element] *= 1.05
+        yield f"5 % of element {element}", values
+        choice = _FLOAT_BITS
+    elif operator.name == "LceBconv2d" and position == 1:
+        choice = tuple(range(min(32, operator.options["channels_in"])))
+    for bit in random.choice(choice, min(bits, len(choice)), replace=False):
+        values, element = original.copy(), random.integers(original.size)
+        values.view(np.uint32)[element] ^= np.uint32(1 << bit)
+        yield f"bit {bit} of element {element}", values
+
+
+def missed(frozen: FrozenModel, content: bytes, images: np.ndarray, bits: int) -> tuple[list[str], int]:
+    """The changes that verify lets pass though an output departs by more than the tolerance, and how many departed.
+
+    A file that the interpreter does not run needs no verification.
+    """
+    outputs = Interpreter(content).run(images)
+    passed, departed = [], 0
+    for what, changed in perturbations(content, bits):
+        try:
+            got = Interpreter(changed).run(images)
+        except ElLarqError:
+            continue
+        if all(_close(a, b) for a, b in zip(outputs, got, strict=True)):
+            continue
+        departed += 1
+        if not _refused(frozen, changed, images):
+            passed.append(what)
+    return passed, departed
+
+
+def _close(wanted: np.ndarray, got: np.ndarray) -> bool:
+    return wanted.shape == got.shape and bool(np.all(np.abs(wanted - got) <= OUTPUT_TOLERANCE * np.abs(wanted).max()))
+
+
+def _refused(frozen: FrozenModel, content: bytes, images: np.ndarray) -> bool:
+    try:
+        return bool(verify_model(frozen, content, images).failures)
+    except ElLarqError:
+        return True

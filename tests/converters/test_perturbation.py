@@ -1,0 +1,34 @@
+"""Verification refuses a .tflite with any one constant changed, where that changes an output."""
+
+from typing import Any
+
+import binary_models as models
+import numpy as np
+import pytest
+import tf_keras as keras
+from perturbation import missed
+
+import el_larq
+from el_larq.converters.pipeline import convert
+
+
+def test_a_change_of_any_constant_is_refused(small: Any) -> None:
+    images = el_larq.load_dataset("digits").test_images(16)[0]
+    passed, departed = missed(small.job.original, small.job.tflite, images, bits=2)
+    assert passed == []
+    assert departed > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "method"), [("quicknet_small", "binary"), ("resnet26", "el")])
+def test_a_change_of_any_constant_of_a_deep_network_is_refused(network: str, method: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = el_larq.build(network, method, input_shape=(32, 32, 3), num_classes=10, width=0.25)
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        if "norm" in variable.name:
+            variable.assign(variable + random.uniform(0, 0.3, variable.shape))
+    job = convert(keras.Model(model.inputs, model.outputs, name=network))
+    passed, departed = missed(job.need_original(), job.need_tflite(), models.images(8, 32, 3), bits=1)
+    assert passed == []
+    assert departed > 100
