@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from el_larq.devices.record_form import RECORD, misfit
 from el_larq.devices.result import Measurement
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json, read_bytes, write_bytes, write_json
@@ -136,16 +137,21 @@ def read(path: Path) -> Record:
     """A record from its file.
 
     Raises:
-        ElLarqError: it is none.
+        ElLarqError: it is not one, or a value in it is not of the kind that it must be.
     """
     try:
         content = parse_json(read_bytes(path))
-        known = {name: content[name] for name in Record.__dataclass_fields__ if name in content}
-        for name in ("command", "layers", "marks"):
-            known[name] = tuple(known.get(name, ()))
-        record = Record(**known)
-        if record.latency_ms <= 0 or record.threads < 1:
-            raise ValueError("no latency")
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ElLarqError(f"{path} is no result of el-larq benchmark, or a damaged one") from error
-    return record
+    except ValueError:
+        wrong = "it is not JSON"
+    else:
+        wrong = misfit(content, RECORD, "the record")
+    if not wrong:
+        latency = content["latency_metrics"]
+        if min(latency["avg_ms"], latency.get("median_ms", 1), content["runtime"]["num_threads"]) <= 0:
+            wrong = "its latency or its number of threads is not positive"
+    if wrong:
+        raise ElLarqError(f"{path} is not a result of el-larq benchmark, or a damaged one: {wrong}")
+    known = {name: content[name] for name in Record.__dataclass_fields__ if name in content}
+    for name in ("command", "layers", "marks"):
+        known[name] = tuple(known.get(name, ()))
+    return Record(**known)

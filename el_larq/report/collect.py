@@ -1,7 +1,7 @@
 """What a report is made of: training runs, results of measurements, and what the .tflite files themselves say."""
 
 import hashlib
-import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,7 @@ class ModelFile:
     def accuracy(self) -> float | None:
         value = self.card.get("accuracy")
         top1 = value.get("top1") if isinstance(value, dict) else None
-        return float(top1) if isinstance(top1, (int, float)) else None
+        return float(top1) if isinstance(top1, (int, float)) and 0 <= top1 <= 1 else None
 
     @property
     def verified(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _find_model(entry: Record, material: Material) -> None:
     sha256, path = entry.model["sha256"], Path(entry.model["path"])
     if sha256 in material.models:
         return
-    if path.is_file() and hashlib.sha256(read_bytes(path)).hexdigest() == sha256:
+    if os.path.isfile(path) and hashlib.sha256(read_bytes(path)).hexdigest() == sha256:
         material.models[sha256] = read_model(path)
     elif str(path) not in material.missing:
         material.missing.append(str(path))
@@ -164,7 +164,7 @@ def _check(name: str, content: Any) -> None:
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     accuracy = content.get("accuracy", 0.0)
-    if name == "result.json" and not (_is_number(accuracy) and math.isfinite(accuracy)):
+    if name == "result.json" and not (_is_number(accuracy) and abs(accuracy) <= _LARGEST):
         raise ValueError("an accuracy that is no number")
     if name == "environment.json":
         command, packages = content.get("command") or [], content.get("packages") or {}
