@@ -93,9 +93,6 @@ class AndroidTarget(Target):
     def push(self, local: Path, remote: str) -> None:
         self._copy(["push", str(local.absolute()), remote], local.name)
 
-    def fetch(self, remote: str, local: Path) -> None:
-        self._copy(["pull", remote, str(local.absolute())], remote)
-
     def _copy(self, arguments: list[str], file: str) -> None:
         done = process.run(self._adb(*arguments), timeout=20 * PATIENCE)
         if done.status:

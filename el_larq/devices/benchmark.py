@@ -14,13 +14,17 @@ from el_larq.devices.benchmark_log import BenchmarkLog
 from el_larq.devices.failures import explain
 from el_larq.devices.folder import Folder
 from el_larq.devices.probe import Device, celsius, probe
-from el_larq.devices.process import Completed
+from el_larq.devices.process import MAX_OUTPUT, Completed
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
 
 _SPARE_MB = 8.0
+# Of the output of a run with --profile: several tables with a line for each operator, of which a .tflite may have 10,000.
+_PROFILE_BYTES = 1 << 24
+# Warnings of the benchmark binary that are kept with a result, and characters of each.
+_WARNINGS, _WARNING_LENGTH = 10, 300
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Session:
             for number, (path, content) in enumerate(contents)
         ]
         self.target, self.plan, self.notify = target, plan, notify
-        self.folder = Folder(target, plan.folder)
+        self.folder = Folder(target, plan.folder, notify)
         self.device = Device("unknown")
         self.engine: dict[str, Any] = {}
         self.flags: set[str] = set()
@@ -195,7 +199,7 @@ class Session:
         command = [*pin, f"{self.folder.path}/engine", *arguments]
         before = celsius(self.target)
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        done = self.folder.run(command, timeout=self.plan.timeout)
+        done = self.folder.run(command, timeout=self.plan.timeout, limit=_PROFILE_BYTES if profile else MAX_OUTPUT)
         log = benchmark_log.parse(done.stdout, done.stderr)
         self._complete_or_raise(log, done, model.path)
         found = layers.join(profile_log.parse(done.stdout), model.graph) if profile else []
@@ -235,7 +239,9 @@ class Session:
         raise ElLarqError(f"{self.target.name}: {model.name}: {explain(log, done)}")
 
     def _warnings(self, log: BenchmarkLog, done: Completed) -> list[str]:
-        marks = [f"the benchmark binary warns: {warning}" for warning in log.warnings]
+        marks = [f"the benchmark binary warns: {warning[:_WARNING_LENGTH]}" for warning in log.warnings[:_WARNINGS]]
+        if more := len(log.warnings) - _WARNINGS:
+            marks += [f"{more} more warnings are in its log"] if more > 0 else []
         if done.status:
             marks.append(f"the benchmark binary ended with status {done.status} after its final timings line")
         return marks

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-nan|-inf)"
-_FIELD = re.compile(rf"(\w+)={_NUMBER}(?![\w.])")
+_NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-nan|-inf)"
+_FIELD = re.compile(rf"\b(\w+)={_NUMBER}(?![\w.])")
 # The profile has statistics of its own: "Timings (microseconds): count=22 ...", "Memory (bytes): count=0".
 _COUNT = re.compile(r"(?<![\w=])count=\d+")
 _NO_COUNT = re.compile(r"(?:Timings|Memory) \([a-z]+\):")
@@ -34,7 +34,7 @@ _LINES: dict[str, re.Pattern[str]] = {
     "model_size_mb": re.compile(rf"The input model file size \(MB\): {_NUMBER}\s*$"),
     "session_ms": re.compile(rf"Initialized session in {_NUMBER}ms\.?\s*$"),
     "peak_mem_mb": re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: {_NUMBER}\s*$"),
-    "cpu_threads": re.compile(r"#threads used for CPU inference: \[(\d+)\]"),
+    "cpu_threads": re.compile(r"#threads used for CPU inference: \[(\d{1,9})\]"),
 }
 _FOOTPRINT = re.compile(
     rf"(?:Memory footprint delta from the start of the tool|Peak memory footprint) \(MB\): init={_NUMBER} overall={_NUMBER}\s*$"
@@ -190,7 +190,7 @@ def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
 
 def _complete_lines(text: str) -> list[str]:
     """Lines that have their line end: the last one of a cut log may be half a number."""
-    lines = re.split(r"\r*\n", text)
+    lines = text.split("\n")
     return [line.rstrip("\r") for line in lines[:-1]]
 
 

@@ -1,11 +1,23 @@
-"""Running ssh, adb or sh on this machine."""
+"""Running ssh, adb or sh on this machine: for a limited time, and with a limit on what they print."""
 
 import contextlib
+import os
+import queue
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from el_larq.errors import ElLarqError
+
+MAX_OUTPUT = 1 << 20
+"""Bytes that a program may print to each of its streams. A log of the benchmark without a profile has some 10 kB."""
+
+# Seconds for a program to end by itself after it was asked to. A supervisor first ends what it started.
+_GRACE = 5.0
 
 
 @dataclass(frozen=True)
@@ -21,35 +33,109 @@ class TimeOutError(ElLarqError):
     """A program did not end in time."""
 
 
-def run(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> Completed:
+class TooMuchOutputError(ElLarqError):
+    """A program printed more than it may."""
+
+
+def run(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None, limit: int = MAX_OUTPUT) -> Completed:
     """Run a program with nothing, or with ``stdin``, on its input.
 
     Raises:
         ElLarqError: the program is not installed.
         TimeOutError: it did not end in ``timeout`` seconds; it has been killed.
+        TooMuchOutputError: it printed more than ``limit`` bytes to one of its streams; it has been killed.
     """
-    done = run_bytes(arguments, timeout=timeout, stdin=stdin)
+    done = run_bytes(arguments, timeout=timeout, stdin=stdin, limit=limit)
     return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-def run_bytes(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def run_bytes(
+    arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None, limit: int = MAX_OUTPUT
+) -> subprocess.CompletedProcess[bytes]:
     """The same, with output as it came."""
+    deadline = time.monotonic() + timeout
     process = start(arguments, subprocess.DEVNULL if stdin is None else subprocess.PIPE)
+    streams = _Streams(process, stdin, limit)
     try:
-        stdout, stderr = process.communicate(stdin, timeout)
-    except subprocess.TimeoutExpired as error:
-        raise TimeOutError(f"{arguments[0]} did not answer within {timeout:g} seconds") from error
+        try:
+            streams.wait(deadline)
+            if not streams.full:
+                process.wait(max(0.0, deadline - time.monotonic()))
+        except (queue.Empty, subprocess.TimeoutExpired) as error:
+            raise TimeOutError(f"{arguments[0]} did not answer within {timeout:g} seconds") from error
+        if streams.full:
+            raise TooMuchOutputError(f"{arguments[0]} printed more than {limit:,} bytes and was stopped")
     finally:
         # Also after Ctrl-C, which a session of its own keeps from the child.
-        if process.poll() is None:
-            end(process)
-    return subprocess.CompletedProcess(list(arguments), process.returncode, stdout, stderr)
+        end(process)
+        streams.close()
+    return subprocess.CompletedProcess(list(arguments), process.returncode, bytes(streams.stdout), bytes(streams.stderr))
+
+
+class _Streams:
+    """Reads a program's output, at most ``limit`` bytes a stream, and writes its input, each in a thread."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes | None, limit: int):
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self.full = False
+        self._process, self._limit = process, limit
+        self._ended: queue.Queue[None] = queue.Queue()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._threads = [
+            threading.Thread(target=self._read, args=(process.stdout, self.stdout), daemon=True),
+            threading.Thread(target=self._read, args=(process.stderr, self.stderr), daemon=True),
+        ]
+        if stdin is not None:
+            self._threads.append(threading.Thread(target=self._write, args=(process.stdin, stdin), daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, stream: IO[bytes], into: bytearray) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while part := os.read(stream.fileno(), 1 << 16):
+                if len(into) + len(part) > self._limit:
+                    self.full = True
+                    break
+                into += part
+        self._ended.put(None)
+
+    def _write(self, stream: IO[bytes], content: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(content)
+        with contextlib.suppress(OSError, ValueError):
+            stream.close()
+
+    def wait(self, deadline: float) -> None:
+        """Until both streams of output have ended, or one of them is full. Raises queue.Empty when that takes too long."""
+        for _ in range(2):
+            self._ended.get(timeout=max(0.0, deadline - time.monotonic()))
+            if self.full:
+                return
+
+    def close(self) -> None:
+        """Let go of the streams, unless a program out of reach holds one open: its thread then ends with it."""
+        for thread in self._threads:
+            thread.join(1)
+        if not any(thread.is_alive() for thread in self._threads):
+            close_streams(self._process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program and let go of its streams, which a program it started may hold open much longer."""
+    """End a program, if it still runs, and its process group."""
+    if process.poll() is None and os.name != "nt":
+        # While it has not been waited for, its number is nobody else's.
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + _GRACE
+            while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.wait()
+
+
+def close_streams(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             with contextlib.suppress(OSError):

@@ -7,9 +7,8 @@ parentheses, in CSV without quotes; a name holds `;`, `/`, `[`, `]` and is cut b
 import re
 from dataclasses import dataclass
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf"
-_PHASE = re.compile(r"Profiling Info for (.*?):?\s*$")
-_TABLE = re.compile(r"=====+ (Run Order|Top by .*?|Summary by .*?|.*?) =====+")
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf"
+_PHASE, _RULE = "Profiling Info for ", "====="
 _INDEX = re.compile(r":(\d+)$")
 _COLUMNS = {
     "node type": "type",
@@ -55,12 +54,13 @@ def parse(text: str) -> list[ProfileRow]:
     phase, table = "regular", ""
     columns: list[str] | None = None
     tabs = False
-    for line in re.split(r"\r*\n", text):
-        if match := _PHASE.search(line):
-            phase, table, columns = match[1].lower(), "", None
+    # No regular expressions here that could take quadratic time of a line: anything may have printed it.
+    for line in text.split("\n"):
+        if _PHASE in line:
+            phase, table, columns = line.partition(_PHASE)[2].rstrip().removesuffix(":").lower(), "", None
             continue
-        if match := _TABLE.search(line):
-            table, columns = match[1], None
+        if _RULE in line and line.rstrip().endswith(_RULE):
+            table, columns = line[line.index(_RULE) :].strip("= \r\t"), None
             if table == "Run Order" and "initialization" not in phase:
                 # Several profiles in one log: the last one counts.
                 rows = []
@@ -74,6 +74,7 @@ def parse(text: str) -> list[ProfileRow]:
             tabs = "\t" in line and "[" in line
             columns = _heading(line, tabs)
             continue
+        line = line.rstrip("\r")
         row = _from_tabs(line, columns) if tabs else _from_csv(line, columns)
         if row is not None:
             rows.append(row)

@@ -11,11 +11,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from el_larq.devices import process, shell
+from el_larq.devices import shell
 from el_larq.devices.process import Completed
-from el_larq.devices.target import PATIENCE, Target, copy_failed
+from el_larq.devices.target import Target
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.files import read_bytes, write_bytes
+from el_larq.files import read_bytes
 
 _FORM = re.compile(r"ssh://(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^@:/\[\]]+)(?::(?P<port>\d+))?/?")
 # A host or user may reach a shell of this machine by way of ProxyCommand or Match exec in the user's configuration.
@@ -83,12 +83,6 @@ class SshTarget(Target):
     def push(self, local: Path, remote: str) -> None:
         content = read_bytes(local)
         self._push_by(self.command(shell.script('cat > "$1"', [remote])), content, local)
-
-    def fetch(self, remote: str, local: Path) -> None:
-        done = process.run_bytes(self.command(shell.script('cat < "$1"', [remote])), timeout=10 * PATIENCE)
-        if done.returncode:
-            raise copy_failed(self.name, remote, done.stderr.decode(errors="replace"))
-        write_bytes(local, done.stdout)
 
     def failure(self, done: Completed) -> str:
         if done.status != 255:

@@ -1,4 +1,4 @@
-"""What a target can do, whatever the way to it: run a shell script, take and give files, keep a private folder."""
+"""What a target can do, whatever the way to it: run a shell script, take files, keep a private folder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,11 +20,13 @@ class Target(ABC):
     """A way to a device.
 
     ``name`` is what the user wrote; ``android`` says which binaries fit; ``folders`` are where a private folder may be, best
-    first, as the device's shell expands them.
+    first, as the device's shell expands them. ``supervisor`` is a program of this machine that runs a command and ends all that the
+    command has started, where the target is this machine.
     """
 
     name: str
     android = False
+    supervisor: tuple[str, ...] = ()
     folders: tuple[str, ...] = ("${TMPDIR:-/tmp}", "/tmp", "/var/tmp", "$HOME")
 
     @abstractmethod
@@ -34,10 +36,6 @@ class Target(ABC):
     @abstractmethod
     def push(self, local: Path, remote: str) -> None:
         """Copy a file to the device. ``remote`` is absolute."""
-
-    @abstractmethod
-    def fetch(self, remote: str, local: Path) -> None:
-        """Copy a file from the device."""
 
     @abstractmethod
     def failure(self, done: Completed) -> str:

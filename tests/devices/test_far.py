@@ -268,12 +268,3 @@ def test_folders_of_any_name_hold_the_work(far: Far) -> None:
             assert folder.path.startswith(base)
             assert folder.place(Path(__file__), "-x y") == "sha256"
         outer.target.execute('rmdir "$1"', base)
-
-
-def test_files_come_back(far: Far, tmp_path: Path) -> None:
-    source, back = tmp_path / "source", tmp_path / "back"
-    source.write_bytes(os.urandom(100_000))
-    with Folder(open_target(far.target, ssh_config=config(far)), far.folder) as folder:
-        folder.place(source, "file")
-        folder.target.fetch(f"{folder.path}/file", back)
-    assert back.read_bytes() == source.read_bytes()
