@@ -20,7 +20,7 @@ class FrozenModel:
     """
 
     def __init__(self, model: keras.Model):
-        self._freeze(lambda image: model(image, training=False), model.inputs[0], model.name, tuple(model.output_names))
+        self._freeze(lambda image: model(image, training=False), model.inputs[0], model.name, tuple(model.output_names or ()))
 
     @classmethod
     def from_function(cls, function: Callable[[Any], Any], like: "FrozenModel") -> "FrozenModel":

@@ -153,5 +153,6 @@ def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model
         raise ElLarqError(f"the model's input {shape} has no fixed size; give one with --image-size")
     image = keras.Input((image_size, image_size, shape[-1]), name=model.inputs[0].name.split(":")[0])
     static = keras.Model(image, model(image, training=False), name=model.name)
-    static.output_names = model.output_names  # Keras would name them all after the model
+    # Keras would name them all after the model.
+    static.output_names = model.output_names  # pyright: ignore[reportAttributeAccessIssue]
     return static

@@ -29,7 +29,7 @@ def build(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
         raise unknown_name("rival", name, RIVALS)
     graph = tflite.parse(read_bytes(like), str(like))
     shape = graph.inputs[0].shape if graph.inputs else ()
-    output = next((output.shape for output in of_graph(graph)), ())
+    output = next((graph.outputs[first.position].shape[1:] for first in of_graph(graph)), ())
     if len(shape) != 4 or len(output) != 1:
         raise ElLarqError(f"{like.name} is no image classifier (input {shape}, output {output}), so no rival can be built for it")
     (_batch, height, width, channels), (classes,) = shape, output

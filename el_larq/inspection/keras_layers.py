@@ -80,7 +80,9 @@ def inspect_model(
         size,
         tuple(layers),
         tuple(_describe(tensor) for tensor in model.inputs or []),
-        tuple(_describe(tensor) | {"name": output.name} for tensor, output in zip(model.outputs, of_keras(model), strict=True)),
+        tuple(
+            _describe(tensor) | {"name": output.name} for tensor, output in zip(model.outputs or [], of_keras(model), strict=True)
+        ),
         predicted,
         memory.size,
         memory.lower_bound,

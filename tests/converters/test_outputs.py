@@ -62,6 +62,7 @@ def test_outputs_keep_their_order_and_names(sizes: tuple[int, ...]) -> None:
     _agree(model, job.tflite)
     graph = tflite.parse(job.tflite)
     assert [tensor.name for tensor in graph.outputs] == model.output_names
+    assert model.output_names is not None
     written = card.parse(graph.metadata[card.NAME], "the file")["outputs"]
     assert [(entry["name"], entry["shape"]) for entry in written] == [
         (name, [1, size]) for name, size in zip(model.output_names, sizes, strict=True)
