@@ -8,8 +8,8 @@ and one flipped bit moves an output by a hundredth. So the model goes on from th
 2. outputs      those of every image agree to OUTPUT_TOLERANCE of the largest output
 3. flips        at the input of every binary convolution, a sign differs only where the value is at most FLIP_TOLERANCE of that
                 tensor's root mean square: each flip is one of rounding, none follows from another
-4. decisions    top-1 of the model left to itself agrees for at least TOP1_AGREEMENT of the images, of fewer than a hundred for
-                all but one
+4. decisions    top-1 of the model left to itself agrees, at each output that looks like logits, for at least TOP1_AGREEMENT of
+                the images, of fewer than a hundred for all but one
 """
 
 import math
@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from el_larq import card
+from el_larq.converters.decisions import Agreement, Decisions, agreements
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
@@ -45,7 +46,8 @@ class Verification:
     max_difference: over all images, from the same signs.
     max_difference_flipped: over images with flips, of the model left to itself, where flips follow from one another.
     worst_flip: the largest |value| / RMS of a flip.
-    classes: how many classes the model predicted; 0 where its output is no vector of logits.
+    top1_agreement: of the output that agrees least, of those that look like logits: ``top1_outputs`` of them.
+    classes: how many classes the model predicted there; 0 where no output looks like logits.
     """
 
     images: int
@@ -58,14 +60,21 @@ class Verification:
     classes: int
     failures: tuple[str, ...]
     layers: tuple[LayerSigns, ...] = ()
+    top1_outputs: int = 1
 
     @property
     def summary(self) -> str:
-        text = f"{self.images} images of {self.data}: max difference {self.max_difference:.1e} of the largest output"
+        text = f"{_count(self.images)} of {self.data}: max difference {self.max_difference:.1e} of the largest output"
         if self.flipped_images:
-            text += f"; in {self.flipped_images} images signs within rounding of zero flipped"
+            text += f"; in {_count(self.flipped_images)} signs within rounding of zero flipped"
             text += f" (left alone, the model differs there by {self.max_difference_flipped:.1e})"
+        if self.top1_outputs > 1:
+            return f"{text}; top-1 of each of {self.top1_outputs} outputs agrees for {self.top1_agreement:.1%} or more"
         return text + (f"; top-1 agrees for {self.top1_agreement:.1%}" if self.classes else "")
+
+
+def _count(images: int) -> str:
+    return f"{images} image{'s' if images != 1 else ''}"
 
 
 def verify(job: Job) -> Job:
@@ -130,7 +139,7 @@ def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: s
     largest = max((tensor.elements for tensor in graph.tensors if not tensor.constant), default=1)
     step = max(1, min(len(images), _BATCH_VALUES // max(1, segments.values_per_image, largest)))
     batches = [_Batch(segments.compare(images[start : start + step])) for start in range(0, len(images), step)]
-    return replace(_judge(batches, data, failures), layers=tuple(segments.layers))
+    return replace(_judge(batches, model.output_names, data, failures), layers=tuple(segments.layers))
 
 
 class _Batch:
@@ -146,16 +155,14 @@ class _Batch:
         self.largest = [float(np.abs(wanted).max()) for wanted in compared.given]
         self.differences = _differences(compared.given, compared.computed)
         self.differences_alone = _differences(compared.alone, compared.computed)
-        wanted, got = compared.alone[0], compared.computed[0]
-        self.logits = wanted.ndim == 2 and wanted.shape[1] > 1
-        self.predicted, self.agrees = wanted.argmax(-1), wanted.argmax(-1) == got.argmax(-1)
+        self.decisions = Decisions(compared.alone, compared.computed)
 
 
 def _differences(wanted: list[np.ndarray], got: list[np.ndarray]) -> np.ndarray:
     return np.stack([np.abs(a - b).reshape(len(a), -1).max(axis=1) for a, b in zip(wanted, got, strict=True)])
 
 
-def _judge(batches: list[_Batch], data: str, failures: list[str]) -> Verification:
+def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: list[str]) -> Verification:
     flips = [flip for batch in batches for flip in batch.flips]
     count = len(flips)
     flipped = np.array([flip is not None for flip in flips])
@@ -171,14 +178,15 @@ def _judge(batches: list[_Batch], data: str, failures: list[str]) -> Verificatio
     if inexcusable:
         worst = max(inexcusable, key=lambda flip: flip.worst)
         failures.append(
-            f"in {len(inexcusable)} of {count} images signs flip that are not within rounding of zero, worst at the input of "
+            f"in {len(inexcusable)} of {_count(count)} signs flip that are not within rounding of zero, worst at the input of "
             f"{worst.layer} (there {worst.worst:.1e} of the tensor's RMS; limit {FLIP_TOLERANCE:g})"
         )
-    logits = batches[0].logits
-    agreement = float(np.concatenate([batch.agrees for batch in batches]).mean()) if logits else 1.0
+    agreed = agreements([batch.decisions for batch in batches])
+    least = agreed[0] if agreed else Agreement(0, 1.0, 0)
     # Of fewer than a hundred images, one may turn on an excused flip.
-    if agreement < min(TOP1_AGREEMENT, 1 - 1 / count):
-        failures.append(f"top-1 agrees for {agreement:.1%} of the images only (limit {TOP1_AGREEMENT:.0%})")
+    if least.share < min(TOP1_AGREEMENT, 1 - 1 / count):
+        which = f" of output {names[least.output]}" if len(names) > 1 else ""
+        failures.append(f"top-1{which} agrees for {least.share:.1%} of the images only (limit {TOP1_AGREEMENT:.0%})")
     return Verification(
         count,
         data,
@@ -186,7 +194,8 @@ def _judge(batches: list[_Batch], data: str, failures: list[str]) -> Verificatio
         float(alone[flipped].max(initial=0.0)),
         int(flipped.sum()),
         max((flip.worst for flip in flips if flip is not None), default=0.0),
-        agreement,
-        len(np.unique(np.concatenate([batch.predicted for batch in batches]))) if logits else 0,
+        least.share,
+        least.classes,
         tuple(failures),
+        top1_outputs=len(agreed),
     )

@@ -127,8 +127,12 @@ def test_verification_refuses_outputs_in_another_order() -> None:
     def swap(file: Any) -> None:
         file.subgraphs[0].outputs = file.subgraphs[0].outputs[[0, 2, 1]]
 
-    assert verify_model(model, content, models.images(4)).failures == ()
-    assert "outputs differ" in verify_model(model, models.edit(content, swap), models.images(4)).failures[0]
+    right = verify_model(model, content, models.images(4))
+    assert right.failures == ()
+    assert right.summary.endswith("top-1 of each of 3 outputs agrees for 100.0% or more")
+    wrong = verify_model(model, models.edit(content, swap), models.images(4)).failures
+    assert "outputs differ" in wrong[0]
+    assert "top-1 of output " in wrong[1]
 
 
 def test_an_output_of_another_shape_than_the_models_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
