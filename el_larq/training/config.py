@@ -32,6 +32,7 @@ class TrainConfig:
     dataset_fingerprint: see `el_larq.data.dataset.Dataset.fingerprint`; None where it is not known.
     init_from: the model it started from, see `el_larq.training.initialize.Initialized.to_dict`.
     validation: what chooses the best epoch, see `el_larq.data.validation`.
+    compiled: names of optimizer and loss of a network of one's own that came compiled, see `el_larq.training.compiled`.
     changes: what was changed on the way: {"step", "learning_rate"} from that step on.
     """
 
@@ -53,6 +54,7 @@ class TrainConfig:
     strict: bool = False
     validation: str | float = TEST
     init_from: dict[str, Any] | None = None
+    compiled: dict[str, Any] | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
@@ -76,6 +78,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "strict": bool,
     "validation": (str, int, float),
     "init_from": (dict, type(None)),
+    "compiled": (dict, type(None)),
     "changes": list,
 }
 

@@ -23,6 +23,7 @@ from el_larq.files import beside, write_json
 from el_larq.models.counts import leaf_layers
 from el_larq.training.config import FAILURE
 from el_larq.training.determinism import make_deterministic
+from el_larq.training.optimizer import learning_rate, optimizer_variables
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
 from el_larq.training.run import Run, write_lines
@@ -219,12 +220,13 @@ class Loop:
         validated = {f"val_{name}": value for name, value in found.items()}
         # A step's loss is that before its update: what the last one broke shows in the validation only.
         self._check("validation loss", validated.get("val_loss", 0.0))
+        rate = learning_rate(self.model.optimizer, self.step - 1)
         record = {
             "epoch": len(self.records) + 1,
             "step": self.step,
             **trained,
             **validated,
-            "learning_rate": self._learning_rate(),
+            **({} if rate is None else {"learning_rate": rate}),
             "seconds": round(self.epoch_seconds + time.monotonic() - self._epoch_began, 3),
         }
         accuracy = record.get("val_accuracy")
@@ -240,13 +242,6 @@ class Loop:
         self.save()
         if self.stop.asked and self.step < self.total:
             self._interrupt()
-
-    def _learning_rate(self) -> float:
-        """That of the last step; the optimizer has it only after a step in this process."""
-        schedule = self.model.optimizer._learning_rate
-        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-            return float(schedule(self.step - 1))
-        return float(schedule)
 
     def _evaluate(self, batches: Any) -> dict[str, float]:
         """Loss and metrics on a split. The metrics' own state stays that of the epoch, for a state saved meanwhile."""
@@ -289,7 +284,9 @@ class Loop:
     def _failed(self, name: str, value: str) -> ElLarqError:
         kept = self.states.kept_step()
         lower = f"--learning-rate {self.recipe.learning_rate / 10:g}"
-        if kept is None:
+        if self.run.config.compiled is not None:
+            message = f"the {name} is {value} at step {self.step}; change the optimizer or loss that the network is compiled with"
+        elif kept is None:
             message = f"the {name} is {value} at step {self.step}; train again with a lower rate: {lower}"
         else:
             message = (
@@ -314,8 +311,7 @@ class Loop:
 
 def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
     """All that a step changes, by a name that is unique and the same in every process."""
-    optimizer: Any = model.optimizer
-    optimizer.build(model.trainable_variables)
+    slots = optimizer_variables(model)
     # Keras makes the metrics at the first step; their variables are wanted before it.
     logits, labels = tf.zeros([1, data.num_classes]), tf.zeros([1], tf.int64)
     if not model.compiled_loss.built:
@@ -324,7 +320,7 @@ def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
         model.compiled_metrics.build(logits, labels)
     groups: dict[str, list[tf.Variable]] = {
         "model": list(model.variables),
-        "optimizer": list(optimizer.variables),
+        "optimizer": slots,
         "metrics": [variable for metric in model.metrics for variable in metric.variables],
         "random": _generators(model),
     }

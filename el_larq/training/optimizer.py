@@ -1,5 +1,6 @@
-"""Optimizer, schedule and loss of a recipe."""
+"""Optimizer, schedule and loss of a recipe; and what any optimizer of Keras or Larq consists of."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,3 +45,47 @@ def make_loss(recipe: Recipe, num_classes: int) -> Callable[[tf.Tensor, tf.Tenso
         return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=recipe.label_smoothing)
 
     return loss
+
+
+def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
+    """All that the model's optimizer changes beside the weights, made now if need be, in an order that is always the same.
+
+    Keras' optimizers, its legacy ones and Larq's `CaseOptimizer`, which hands each weight to one of several.
+
+    Raises:
+        ValueError, TypeError, AttributeError: none of these, or one that does not fit the model's weights.
+    """
+    optimizer: Any = model.optimizer
+    weights = list(model.trainable_variables)
+    if not hasattr(optimizer, "pred_opt_pairs"):
+        return _made(optimizer, weights)
+    if optimizer.var_opt_mapping is None:
+        with warnings.catch_warnings():
+            # Of weights that no optimizer takes, with all their values; a CaseOptimizer without a default says so by design.
+            warnings.simplefilter("ignore", UserWarning)
+            optimizer._compute_var_opt_mapping([(None, weight) for weight in weights])
+    parts = [[] for _ in optimizer.optimizers]
+    for weight in weights:
+        if (index := optimizer.var_opt_mapping.get(weight._unique_id)) is not None:
+            parts[index].append(weight)
+    return [found for part, its in zip(optimizer.optimizers, parts, strict=True) for found in _made(part, its)]
+
+
+def _made(optimizer: Any, weights: list[tf.Variable]) -> list[tf.Variable]:
+    if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
+        optimizer._create_all_weights(weights)
+        return list(optimizer.weights)
+    optimizer.build(weights)
+    return list(optimizer.variables)
+
+
+def learning_rate(optimizer: Any, step: int) -> float | None:
+    """That of a step, of the default one of a `CaseOptimizer`; None of an optimizer that has none."""
+    if hasattr(optimizer, "pred_opt_pairs"):
+        optimizer = optimizer.default
+    rate = getattr(optimizer, "_learning_rate", None)
+    if rate is None:
+        rate = getattr(optimizer, "learning_rate", None)
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(step)
+    return None if rate is None else float(rate)

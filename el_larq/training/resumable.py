@@ -16,6 +16,8 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
         raise ElLarqError(
             f"{folder} was made by an older el-larq (schema {config.schema}) that kept no state to go on from; train it again"
         )
+    if learning_rate is not None and config.compiled is not None:
+        raise UsageError(f"{folder}: {config.network} comes compiled, and --learning-rate does not apply; leave it out")
     failed = (folder / FAILURE).exists()
     if failed and learning_rate is None:
         raise ElLarqError(f"{folder} would fail again: {read_json(folder / FAILURE).get('message')}")

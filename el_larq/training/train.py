@@ -24,6 +24,7 @@ from el_larq.models.no_operator import warning, without_operator
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.outputs import check_folder
 from el_larq.training import run as run_folder
+from el_larq.training.compiled import is_compiled, summary, take
 from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
 from el_larq.training.initialize import initialize, prepared_alike
 from el_larq.training.loop import Loop
@@ -99,7 +100,8 @@ def train(
     Arguments:
         network, method, link, dataset, recipe: names from the registries; a network may also be one's own, as
             "my_network.py:build" (see `el_larq.models.own`). method None is "el", or nothing for a network that takes none.
-        epochs, batch_size, learning_rate: changes to the recipe.
+        epochs, batch_size, learning_rate: changes to the recipe. A network of one's own that comes compiled keeps its optimizer
+            and loss (see `el_larq.training.compiled`), and takes no learning rate here.
         width, placement, link_options, method_options, network_options: see `el_larq.models.build.build`.
         seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal
             weights, interrupted or not; for that, TensorFlow is set to deterministic operations for the rest of the process.
@@ -136,6 +138,11 @@ def train(
     rule = choose(data, validation)
     data = apply(data, rule)
     model = _begin(network, own, resolved, data, width, network_options or {}, seed)
+    named = None
+    if own is not None and is_compiled(model):
+        if learning_rate is not None:
+            raise UsageError(f"{network} comes compiled, and --learning-rate does not apply; set it in {own.path.name}")
+        named = take(model, settings, data.num_classes, network)
     started = initialize(model, init_from, trust) if init_from is not None else None
     # Raises for a batch that is too large, before there is a folder.
     data.training_batches(settings.batch_size, settings.epochs, seed)
@@ -158,6 +165,7 @@ def train(
         strict=strict,
         validation=rule,
         init_from=started.to_dict() if started else None,
+        compiled=named,
     )
     name = f"{own.path.stem if own else network}-{config.method}-{data.slug}-s{seed}"
     folder = Path(out) if out is not None else free_folder(Path("runs"), name)
@@ -170,6 +178,8 @@ def train(
             f"{data.train_size} images, {data.validation_size or 'none'} for validation, "
             f"{settings.epochs} epochs, seed {seed} -> {run.folder}"
         )
+        if named is not None:
+            notify(summary(network, named))
         for rule, names in without_operator(model).items():
             notify(f"note: {warning(rule, names)}")
         if started is not None:
@@ -237,6 +247,10 @@ def resume(
             raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
         data = apply(data, config.validation)
         model = _begin(config.network, own, resolved, data, config.width, config.network_options, config.seed)
+        if config.compiled is not None:
+            if not is_compiled(model):
+                raise ElLarqError(f"{folder} cannot go on: {config.network} does not come compiled any more; train again")
+            take(model, recipe_of(config, folder), data.num_classes, config.network)
         every = (checkpoint_seconds, checkpoint_steps)
         return _finish(run, model, data, recipe_of(config, folder), resolved, every, console, notify, resumed=True, trust=trust)
 
@@ -272,11 +286,12 @@ def _finish(
 ) -> Trained:
     """Train from the run's last state, or from the start, to the end, and write what a finished run leaves."""
     steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
-    model.compile(
-        make_optimizer(recipe, model, steps_per_epoch * recipe.epochs),
-        make_loss(recipe, data.num_classes),
-        metrics=["accuracy"],
-    )
+    if run.config.compiled is None:
+        model.compile(
+            make_optimizer(recipe, model, steps_per_epoch * recipe.epochs),
+            make_loss(recipe, data.num_classes),
+            metrics=["accuracy"],
+        )
     progress = LiveProgress(recipe.epochs, steps_per_epoch, console or Console(stderr=True))
     with stoppable() as stop, contextlib.closing(progress):
         loop = Loop(

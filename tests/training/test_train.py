@@ -105,6 +105,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
         "strict": False,
         "validation": "split",
         "init_from": None,
+        "compiled": None,
         "changes": [],
         "schema": 3,
     }

@@ -1,0 +1,100 @@
+"""A network of one's own that its builder compiled: its optimizer and its loss train it, as they are.
+
+So Larq's Bop trains binary kernels without latent weights. Of the recipe, epochs and batch size remain; where ``compile`` names no
+loss, the recipe's loss. What this project's loop could not do as `Model.fit` does is refused by name.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.training.optimizer import make_loss, optimizer_variables
+from el_larq.training.recipe import Recipe
+
+_STEPS = ("train_step", "test_step", "make_train_function", "make_test_function")
+
+
+def is_compiled(model: keras.Model) -> bool:
+    return bool(getattr(model, "_is_compiled", False))
+
+
+def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> dict[str, str]:
+    """Make a compiled model ready for the loop; returns the names of its optimizer and loss.
+
+    Raises:
+        UsageError: it is compiled with something that cannot be honoured.
+        ElLarqError: its optimizer or its loss does not work for these outputs and integer labels.
+    """
+    asked = dict(model._compile_config.config)
+    for what in _refused(model, asked):
+        raise UsageError(f"{network} cannot be trained with its own {what}; leave that out of the model, or train it with fit()")
+    metrics = _flat(asked.get("metrics"))
+    if not any(getattr(metric, "name", metric) == "accuracy" for metric in metrics):
+        metrics.append("accuracy")
+    loss = _flat(asked.get("loss"))
+    model.compile(
+        model.optimizer,
+        loss[0] if loss else make_loss(recipe, num_classes),
+        metrics=metrics,
+        run_eagerly=asked.get("run_eagerly"),
+        jit_compile=asked.get("jit_compile"),
+    )
+    named = {"optimizer": _optimizer_name(model.optimizer), "loss": _loss_name(loss[0]) if loss else "the recipe's"}
+    try:
+        optimizer_variables(model)
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ElLarqError(f"{network}: its optimizer {named['optimizer']} cannot be used: {summarize(error)}") from error
+    try:
+        model.compiled_loss(tf.zeros([1], tf.int64), tf.fill([1, num_classes], 1.0 / num_classes))
+    except Exception as error:  # whatever a loss raises
+        raise ElLarqError(
+            f"{network}: its loss {named['loss']} does not take integer labels of {num_classes} classes: {summarize(error)}; "
+            "use SparseCategoricalCrossentropy"
+        ) from error
+    model.reset_metrics()
+    return named
+
+
+def summary(network: str, named: dict[str, str]) -> str:
+    """One line on what trains it."""
+    return (
+        f"{network} comes compiled: optimizer {named['optimizer']}, loss {named['loss']}; "
+        "the recipe's learning rate, schedule, weight decay and label smoothing do not apply"
+    )
+
+
+def _refused(model: keras.Model, asked: dict[str, Any]) -> list[str]:
+    own = [name for name in _STEPS if getattr(type(model), name) is not getattr(keras.Model, name)]
+    found = [f"{name}()" for name in own] + [
+        f"compile({name}=...)" for name in ("loss_weights", "weighted_metrics") if asked.get(name)
+    ]
+    if asked.get("steps_per_execution") not in (None, 1):
+        found.append("compile(steps_per_execution=...)")
+    if len(_flat(asked.get("loss"))) > 1:
+        found.append("list of losses")
+    if getattr(model.optimizer, "use_ema", False):
+        found.append("moving average of weights (use_ema)")
+    return found
+
+
+def _flat(given: Any) -> list[Any]:
+    """What compile takes as one, a list or a dict by output, as a list."""
+    if given is None or given == {} or given == []:
+        return []
+    if isinstance(given, dict):
+        given = list(given.values())
+    if isinstance(given, (list, tuple)):
+        return [one for part in given for one in _flat(part)]
+    return [given]
+
+
+def _optimizer_name(optimizer: Any) -> str:
+    parts = getattr(optimizer, "optimizers", None)
+    inner = f" ({', '.join(type(part).__name__ for part in parts)})" if parts else ""
+    return type(optimizer).__name__ + inner
+
+
+def _loss_name(loss: Any) -> str:
+    return loss if isinstance(loss, str) else getattr(loss, "__name__", None) or type(loss).__name__
