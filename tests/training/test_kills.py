@@ -16,8 +16,8 @@ import pytest
 
 KILLS = 100
 
-# Forks for each line of its input, "OUT MILLISECONDS": trains or resumes in a child, kills it after that time (-1: never),
-# and answers "killed" or the exit status.
+# Forks for each line of its input, "OUT MILLISECONDS FILE": trains or resumes in a child, kills it after that time (-1: never), or
+# when half of a file is written ("2:NAME" for the second time, - for none), and answers "killed" or the exit status.
 SERVER = """
 import el_larq
 import os, signal, sys, time
@@ -37,13 +37,30 @@ def work(folder):
         recipe = Recipe("tiny", "", epochs=8, batch_size=64, learning_rate=1e-2)
         module.train(network, dataset="digits", recipe=recipe, seed=5, out=folder, **every)
 
+def die_in(name):
+    # SIGKILL when Keras has written half of a file, whatever its temporary name is: for the COUNT-th time of "COUNT:NAME".
+    count, name = name.split(":")
+    times = []
+    def halved(save):
+        def write(self, path, *arguments, **more):
+            save(self, path, *arguments, **more)
+            times.extend([path] if str(path).endswith(f".{name}") else [])
+            if len(times) == int(count):
+                os.truncate(path, os.path.getsize(path) // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return write
+    tf_keras.Model.save_weights = halved(tf_keras.Model.save_weights)
+    tf_keras.Model.save = halved(tf_keras.Model.save)
+
 print("ready", flush=True)
 for line in sys.stdin:
-    folder, delay = line.rsplit(" ", 1)
+    folder, delay, name = line.split()
     child = os.fork()
     if child == 0:
         status = 1
         try:
+            if name != "-":
+                die_in(name)
             work(Path(folder))
             status = 0
         except BaseException:
@@ -56,7 +73,8 @@ for line in sys.stdin:
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            print("exit", os.waitstatus_to_exitcode(status), flush=True)
+            code = os.waitstatus_to_exitcode(status)
+            print("killed" if code == -signal.SIGKILL else f"exit {code}", flush=True)
             break
         if time.monotonic() > end:
             os.kill(child, signal.SIGKILL)
@@ -83,9 +101,9 @@ class Server:
                 return line.strip()
         raise AssertionError(f"the server has ended: {Path(self._log.name).read_text()[-3000:]}")
 
-    def run(self, folder: Path, milliseconds: int = -1) -> str:
+    def run(self, folder: Path, milliseconds: int = -1, name: str = "-") -> str:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{folder} {milliseconds}\n")
+        self._process.stdin.write(f"{folder} {milliseconds} {name}\n")
         self._process.stdin.flush()
         return self.answer("killed", "exit 0", "exit 1")
 
@@ -150,6 +168,39 @@ def test_a_hundred_kills_change_nothing(tiny_network: str, tmp_path: Path, capsy
     with capsys.disabled():
         print(f"\n{killed} kills of {finished} runs in {time.monotonic() - begin:.0f} s; last states at steps {steps}")
     assert finished >= 3
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_of_a_file_leaves_the_one_before_it_or_none(tiny_network: str, tmp_path: Path) -> None:
+    server = Server(tiny_network, tmp_path / "log")
+    try:
+        assert server.run(tmp_path / "whole") == "exit 0", (tmp_path / "log").read_text()[-3000:]
+        wanted = _files(tmp_path / "whole")
+        for file in ("1:last.weights.h5", "2:last.weights.h5", "2:best.weights.h5", "1:model.h5", "1:model.keras"):
+            folder = tmp_path / file
+            count, name = file.split(":")
+            assert server.run(folder, name=file) == "killed", (tmp_path / "log").read_text()[-3000:]
+            (half,) = folder.rglob(f".*.part.{name}")
+            kept = half.parent / name
+            assert kept.exists() == (count == "2")
+            if count == "2":
+                assert _names(kept) == _names(tmp_path / "whole" / "checkpoints" / name)
+                assert half.stat().st_size < kept.stat().st_size
+            assert server.run(folder) == "exit 0", (tmp_path / "log").read_text()[-3000:]
+            assert _files(folder) == wanted
+            assert not list(folder.rglob(".*.part.*"))
+    finally:
+        server.close()
+
+
+def _names(path: Path) -> list[str]:
+    """The data sets of an HDF5 file; raises for one that is not whole."""
+    import h5py
+
+    found: list[str] = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.append(f"{name} {item[()].shape}") if isinstance(item, h5py.Dataset) else None)
+    return sorted(found)
 
 
 def _step(folder: Path) -> int | None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -375,15 +375,23 @@ def test_a_stream_says_that_a_resume_is_not_exact(
 # --- Full disk ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_ends_in_one_line_and_a_resume_mends_it(
-    start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path
-) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False)
+@contextlib.contextmanager
+def small_disk(path: Path) -> Iterator[Path]:
+    """A file system of one megabyte; skips where this process may not mount one."""
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(path)], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.decode().strip()}")
     try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_full_disk_ends_in_one_line_and_a_resume_mends_it(
+    start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
         ballast = disk / "ballast"
 
         def fill(_bar: Any, at: int, _logs: Any) -> None:
@@ -402,8 +410,37 @@ def test_a_full_disk_ends_in_one_line_and_a_resume_mends_it(
         assert _states(disk / "run") == [1, 2]
         ballast.unlink()
         assert_same(resume(disk / "run", dataset=digits), undisturbed)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("room", "made"),
+    [(0, set()), (20_000, set()), pytest.param(60_000, {"model.h5"}, id="room for model.h5 alone")],
+)
+def test_a_disk_that_is_full_when_the_model_is_saved_costs_nothing_of_the_training(
+    room: int, made: set[str], start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk") as disk, pytest.MonkeyPatch.context() as patch:
+        real = train.save_model
+
+        def fill(*arguments: Any) -> None:
+            with open(disk / "ballast", "wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(b"0" * 4096)
+            os.truncate(disk / "ballast", (disk / "ballast").stat().st_size - room)
+            real(*arguments)
+
+        patch.setattr(train, "save_model", fill)
+        with pytest.raises(ElLarqError) as caught:
+            start(disk / "run")
+        assert "No space left on device" in str(caught.value)
+        assert f"step {STEPS} is kept, when that is mended: el-larq train --resume {disk / 'run'}" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert {path.name for path in (disk / "run").glob("model.*")} == made
+        assert not list((disk / "run").rglob("*.part.*"))
+        assert not (disk / "run" / "result.json").exists()
+        patch.undo()
+        (disk / "ballast").unlink()
+        assert_same(resume(disk / "run", dataset=digits), undisturbed)
 
 
 def test_a_folder_that_cannot_be_written_any_more_is_one_line(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
