@@ -15,8 +15,8 @@ from el_larq.converters.match import REAL_OPERATORS, match, real_layers
 from el_larq.converters.reasons import is_depthwise, no_operator, why_depthwise, why_low_bit, why_not, why_real_input
 from el_larq.converters.rules import BINARY_OPERATOR, GRAPH_RULES, Finding, Found, check_graph, summarized
 from el_larq.errors import ElLarqError, unknown_name
-from el_larq.inspection.operators import KERNELS, TRANSPOSED, binary_kernel_shape, count_macs
 from el_larq.tflite import Graph, Operator, parse
+from el_larq.tflite_kernels import KERNELS, TRANSPOSED, binary_kernel_shape, count_macs
 
 _BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int16": 16, "int32": 32, "int4": 4}
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from el_larq.converters.graph import Convolution
 from el_larq.converters.rules import BINARY_OPERATOR
-from el_larq.inspection.operators import TRANSPOSED
 from el_larq.tflite import Graph, Operator
+from el_larq.tflite_kernels import TRANSPOSED
 
 REAL_OPERATORS = {
     "Conv2D": "CONV_2D",

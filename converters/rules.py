@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from el_larq.errors import ElLarqError
-from el_larq.inspection.operators import TRANSPOSED
 from el_larq.tflite import Graph, Operator, Tensor
+from el_larq.tflite_kernels import TRANSPOSED
 
 BINARY_OPERATOR = "LceBconv2d"
 _SAME = 0  # LCE's code for padding "same"

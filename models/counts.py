@@ -5,11 +5,13 @@ not. BOPs are multiply-accumulates of two 1-bit operands, FLOPs all others, OPs 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import tf_keras as keras
+
+from el_larq.models.macs import call_macs
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class LayerCount:
     """One layer with a kernel: its multiply-accumulates and its kernel's size, with the bits of both operands.
 
     products: how many convolutions it computes, over all its calls. kernels: how many kernels it makes of its weights.
+    variable: the kernel's weights.
     """
 
     name: str
@@ -27,6 +30,7 @@ class LayerCount:
     macs: int
     products: int = 1
     kernels: int = 1
+    variable: Any = field(default=None, compare=False, repr=False)
 
     @property
     def weights(self) -> int:
@@ -72,11 +76,17 @@ def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
 
 
-def kernel_bits(layer: keras.layers.Layer) -> int:
+def kernel_bits(layer: keras.layers.Layer, part: str = "") -> int:
+    """What the quantizer of a layer's kernel declares; of that in the attribute ``part`` where the layer has two."""
+    if part == "pointwise_kernel":
+        return _precision(getattr(layer, "pointwise_quantizer", None))
     return _precision(getattr(layer, "depthwise_quantizer", None) or getattr(layer, "kernel_quantizer", None))
 
 
-def input_bits(layer: keras.layers.Layer) -> int:
+def input_bits(layer: keras.layers.Layer, part: str = "") -> int:
+    """What the quantizer of its input declares. The pointwise part of a separable convolution reads real-valued sums."""
+    if part == "pointwise_kernel":
+        return 32
     return _precision(getattr(layer, "input_quantizer", None))
 
 
@@ -90,14 +100,13 @@ def count(model: keras.Model) -> Counts:
     Raises:
         ValueError: the output size of a layer is not static.
     """
-    entries: dict[int, LayerCount] = {}
+    entries: dict[tuple[int, int], LayerCount] = {}
     for layer, input_shape, output_shape in calls(model):
-        entry = count_call(layer, input_shape, output_shape)
-        if entry is not None:
-            known = entries.get(id(layer))
-            entries[id(layer)] = entry
+        for number, entry in enumerate(count_call(layer, input_shape, output_shape) or ()):
+            known = entries.get((id(layer), number))
             if known is not None:
-                entries[id(layer)] = replace(known, macs=known.macs + entry.macs, products=known.products + entry.products)
+                entry = replace(known, macs=known.macs + entry.macs, products=known.products + entry.products)
+            entries[id(layer), number] = entry
     return Counts(tuple(entries.values()))
 
 
@@ -111,22 +120,29 @@ def calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any, Any]]:
                 yield node.layer, node.input_shapes, node.output_shapes
 
 
-def count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> LayerCount | None:
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        kernel = layer.depthwise_kernel
-    elif isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
-        kernel = layer.kernel
-    else:
-        return None
-    shape, output = tuple(kernel.shape), tuple(output_shape)
-    if None in output[1:]:
-        raise ValueError(f"{layer.name}: the output shape {output} is not static, so its operations cannot be counted")
-    if isinstance(layer, keras.layers.Conv2DTranspose):
-        macs = prod(shape) * prod(input_shape[1:3])
-    elif isinstance(layer, keras.layers.DepthwiseConv2D):
-        macs = prod(shape[:2]) * prod(output[1:])
-    else:
-        macs = prod(shape[:-1]) * prod(output[1:])
+def count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> tuple[LayerCount, ...] | None:
+    """One call's kernels; none for a layer without, None for one whose multiply-accumulates this project does not know.
+
+    Raises:
+        ValueError: a size is not static.
+    """
+    kernels = call_macs(layer, input_shape, output_shape)
+    if not kernels:
+        return None if kernels is None else ()
     # A layer may make several kernels of its weights, and several convolutions in one call.
-    products, kernels = (getattr(layer, name, 1) for name in ("products", "kernels"))
-    return LayerCount(layer.name, shape, output[1:], kernel_bits(layer), input_bits(layer), macs * products, products, kernels)
+    products, made = (getattr(layer, name, 1) for name in ("products", "kernels"))
+    holder = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+    return tuple(
+        LayerCount(
+            layer.name if len(kernels) == 1 else f"{layer.name}/{one.part}",
+            tuple(one.kernel.shape),
+            tuple(output_shape)[1:],
+            kernel_bits(holder, one.part),
+            input_bits(holder, one.part),
+            one.macs * products,
+            products,
+            made,
+            one.kernel,
+        )
+        for one in kernels
+    )

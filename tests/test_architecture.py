@@ -28,6 +28,7 @@ BASE = (
     "printable",
     "published",
     "tflite",
+    "tflite_kernels",
     "tflite_operators",
 )
 """The top-level modules of el_larq: everything may import these."""

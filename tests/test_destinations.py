@@ -231,14 +231,14 @@ def test_the_python_interface_refuses_too(place: Path, monkeypatch: pytest.Monke
     from el_larq.evaluation.evaluate import evaluate
     from el_larq.inspection.inspect import inspect
     from el_larq.inspection.plot import plot
-    from el_larq.inspection.weights import binary_layers, write_weights
+    from el_larq.inspection.weights import binary_kernels, write_weights
 
     monkeypatch.chdir(place)
     before = _kept(place)
     with pytest.raises(UsageError, match="it is the input"):
         el_larq.convert("model.h5", "model.h5")
     with pytest.raises(UsageError, match="must end in"):
-        write_weights(binary_layers("model.tflite"), "model.h5", "test")
+        write_weights(binary_kernels("model.tflite").layers, "model.h5", "test")
     with pytest.raises(UsageError, match="it is the input"):
         plot(inspect("model.tflite"), Path("model.tflite"))
     with pytest.raises(UsageError, match="it is the input"):

@@ -9,13 +9,13 @@ import tf_keras as keras
 from el_larq import card
 from el_larq.errors import ElLarqError
 from el_larq.inspection.arena import plan
+from el_larq.inspection.foretell import Neighbours, stored_bytes
 from el_larq.inspection.sketch import Sketch
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.model_outputs import of_keras
-from el_larq.models.counts import calls, count_call, input_bits, kernel_bits
+from el_larq.models.counts import LayerCount, calls, count_call
 from el_larq.models.load import load_model
 
-_NORMS = (keras.layers.BatchNormalization,)
 _NOTE = "memory, peak and size are those of the .tflite that this model foretells, without links; inspect the .tflite itself"
 
 
@@ -47,6 +47,8 @@ def inspect_model(
     layers: list[Layer] = []
     seen: set[int] = set()
     predicted = {"binary kernels": 0, "real-valued weights": 0}
+    uncounted: list[str] = []
+    neighbours = Neighbours(model)
     for layer, input_shape, output_shape in calls(model):
         if isinstance(layer, keras.layers.InputLayer):
             continue
@@ -56,19 +58,30 @@ def inspect_model(
             counted = count_call(layer, input_shape, output_shape)
         except ValueError as error:
             raise ElLarqError(f"{source}: {error}") from None
-        binary_bytes, real_bytes = _stored(layer) if first else (0, 0)
+        if counted is None and first:
+            uncounted.append(f"{layer.name} ({type(layer).__name__})")
+        binary_bytes, real_bytes = stored_bytes(layer, input_shape, neighbours) if first else (0, 0)
         predicted["binary kernels"] += binary_bytes
         predicted["real-valued weights"] += real_bytes
-        bits = 0 if counted is None else bit_class(max(counted.kernel_bits, counted.input_bits))
         shape = _shape(output_shape)
+        kernels = counted or ()
+        rest = dict(_weights(layer, kernels)) if first else {}
+        # A row for each kernel of a layer that has several; bytes are those of the layer.
+        for kernel in kernels[:-1]:
+            bits = bit_class(max(kernel.kernel_bits, kernel.input_bits))
+            weights = {bit_class(kernel.kernel_bits): kernel.weights} if first else {}
+            layers.append(Layer(kernel.name, type(layer).__name__, (1, *shape[1:]), weights, kernel.macs, bits, 0, 0, 0))
+            for known, number in weights.items():
+                rest[known] -= number
+        last = kernels[-1] if kernels else None
         layers.append(
             Layer(
-                layer.name,
+                layer.name if last is None else last.name,
                 type(layer).__name__,
                 (1, *shape[1:]),
-                _weights(layer) if first else {},
-                0 if counted is None else counted.macs,
-                bits,
+                {bits: number for bits, number in rest.items() if number},
+                0 if last is None else last.macs,
+                0 if last is None else bit_class(max(last.kernel_bits, last.input_bits)),
                 binary_bytes + real_bytes,
                 4 * prod(shape[1:]),
                 max((memory.live[index] for index in sketch.operators_of.get(id(layer), ())), default=0),
@@ -89,7 +102,8 @@ def inspect_model(
         max(memory.scratch.values(), default=0),
         model_card or {},
         {},
-        notes=(_NOTE,),
+        tuple(uncounted),
+        (_NOTE,),
     )
 
 
@@ -106,30 +120,11 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _kernel(layer: keras.layers.Layer) -> Any | None:
-    kernel = getattr(layer, "depthwise_kernel", None)
-    return kernel if kernel is not None else getattr(layer, "kernel", None)
-
-
-def _weights(layer: keras.layers.Layer) -> dict[int, int]:
+def _weights(layer: keras.layers.Layer, kernels: tuple[LayerCount, ...]) -> dict[int, int]:
+    """A layer's weights by bits."""
+    bits_of = {id(kernel.variable): bit_class(kernel.kernel_bits) for kernel in kernels}
     counts: dict[int, int] = {}
-    kernel = _kernel(layer)
     for variable in layer.weights:
-        bits = bit_class(kernel_bits(layer)) if variable is kernel else 32
+        bits = bits_of.get(id(variable), 32)
         counts[bits] = counts.get(bits, 0) + prod(variable.shape)
     return counts
-
-
-def _stored(layer: keras.layers.Layer) -> tuple[int, int]:
-    """Bytes in a .tflite, binary and real-valued: 32 channels of a binary kernel in a word, a norm as scale and shift."""
-    if isinstance(layer, _NORMS):
-        return 0, 2 * 4 * int(layer.weights[-1].shape[0])
-    kernel = _kernel(layer)
-    others = sum(4 * prod(variable.shape) for variable in layer.weights if variable is not kernel)
-    if kernel is None:
-        return 0, others
-    shape = tuple(kernel.shape)
-    binary = isinstance(layer, keras.layers.Conv2D) and kernel_bits(layer) == input_bits(layer) == 1
-    if binary and not isinstance(layer, (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)):
-        return 4 * prod(shape[:-2]) * -(-shape[-2] // 32) * shape[-1] * getattr(layer, "kernels", 1), others
-    return 0, others + 4 * prod(shape)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from el_larq.inspection.weights import BinaryLayer, Kernels, LeftOut, one_magnitude, two_signs
+from el_larq.inspection.binary_layer import BinaryLayer, Kernels, LeftOut, one_magnitude, two_signs
 from el_larq.models.counts import leaf_layers
 from el_larq.models.kernels import QuantizedKernel, quantized_kernels
 from el_larq.models.load import load_model

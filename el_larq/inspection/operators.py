@@ -10,13 +10,8 @@ from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.inspection.tensors import BITS, tensor_bytes
 from el_larq.model_outputs import of_graph
 from el_larq.tflite import Graph, Operator, Tensor
+from el_larq.tflite_kernels import BINARY, KERNELS, TRANSPOSED, binary_kernel_shape, count_macs
 
-BINARY = "LceBconv2d"
-KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE", BINARY)
-"""Operators with a kernel whose multiply-accumulates are counted."""
-
-TRANSPOSED = ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE")
-"""Those that take the size of their output first and their input third."""
 # Constants of these say where to, not how much: they are no weights.
 _INDEX_TYPES = ("int32", "int64", "bool", "string")
 
@@ -94,36 +89,6 @@ def layer_name(operator: Operator) -> str:
     # The model's name comes first, TensorFlow's operation last.
     inner = parts[1:-1] if len(parts) > 2 else parts[-1:]
     return "/".join(inner) or f"operator {operator.index}"
-
-
-def binary_kernel_shape(operator: Operator) -> tuple[int, int, int, int]:
-    """(C_out, kh, kw, C_in / groups) of an LceBconv2d, whose kernel holds 32 channels a word."""
-    kernel = operator.inputs[1]
-    assert kernel is not None
-    channels = int(operator.options["channels_in"])
-    groups = max(1, -(-channels // 32) // kernel.shape[3])
-    return kernel.shape[0], kernel.shape[1], kernel.shape[2], channels // groups
-
-
-def count_macs(operator: Operator, output: tuple[int, ...]) -> int:
-    """Multiply-accumulates for one input, where ``output`` is the shape of the result, in channels and not words."""
-    if operator.name not in KERNELS:
-        return 0
-    kernel = operator.inputs[1]
-    assert kernel is not None
-    if operator.name == BINARY:
-        return prod(binary_kernel_shape(operator)[1:]) * prod(output[1:])
-    if operator.name in TRANSPOSED:
-        source = operator.inputs[2]
-        assert source is not None
-        return prod(kernel.shape) * prod(source.shape[1:-1])
-    if operator.name == "DEPTHWISE_CONV_2D":
-        return prod(kernel.shape[1:3]) * prod(output[1:])
-    if operator.name == "FULLY_CONNECTED":
-        return kernel.shape[-1] * prod(output[1:] if len(output) > 1 else output)
-    if operator.name == "CONV_3D":
-        return prod(kernel.shape[:-1]) * prod(output[1:])
-    return prod(kernel.shape[1:]) * prod(output[1:])
 
 
 def _mac_bits(operator: Operator, graph: Graph) -> int:

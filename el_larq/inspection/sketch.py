@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.models.counts import input_bits, kernel_bits
+from el_larq.inspection.foretell import becomes_binary
 from el_larq.tflite import Graph, Operator, Tensor
 
 _PRESENT = b"\0"  # stands for the data of a constant, which a plan does not look at
@@ -49,7 +49,9 @@ class Sketch:
             return sources  # fused, or in place: the same memory
         first = len(self._operators)
         outputs = [self._tensor(shape) for shape in shapes]
-        if isinstance(layer, keras.layers.Conv2D) and not isinstance(
+        if isinstance(layer, keras.layers.Dense) and becomes_binary(layer, sources[0].shape):
+            self._binary(sources[0], outputs[0], (1, 1, *layer.kernel.shape), (1, 1))
+        elif isinstance(layer, keras.layers.Conv2D) and not isinstance(
             layer, (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)
         ):
             self._convolution(layer, sources[0], outputs[0])
@@ -63,10 +65,15 @@ class Sketch:
     def _convolution(self, layer: Any, source: Tensor, output: Tensor) -> None:
         kh, kw, channels, filters = layer.kernel.shape
         strides = tuple(layer.strides)
-        if not kernel_bits(layer) == input_bits(layer) == 1:
+        if becomes_binary(layer, source.shape):
+            self._binary(source, output, layer.kernel.shape, strides)
+        else:
             kernel = self._tensor((filters, kh, kw, channels), data=_PRESENT)
             self._operator("CONV_2D", (source, kernel), [output], {"strides": strides})
-            return
+
+    def _binary(self, source: Tensor, output: Tensor, shape: Any, strides: tuple[int, int]) -> None:
+        """An LceBconv2d with a kernel of shape (kh, kw, C_in, C_out), and the packing of its input unless another needs it too."""
+        kh, kw, channels, filters = shape
         words = -(-source.shape[-1] // 32)
         if source.index not in self._packed:
             packed = self._tensor((*source.shape[:-1], words), "int32")
@@ -88,7 +95,7 @@ class Sketch:
 
 def _passes(layer: Any, elements: int, shape: tuple[int, ...]) -> bool:
     """Whether a layer changes values one by one at most."""
-    return elements == prod(shape) and not any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel", "pool_size"))
+    return elements == prod(shape) and not any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel", "cell", "pool_size"))
 
 
 def _list(shapes: Any) -> list[Any]:

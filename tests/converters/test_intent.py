@@ -22,7 +22,7 @@ from el_larq.converters.job import Options
 from el_larq.converters.lower import lower_model
 from el_larq.errors import ElLarqError
 
-Layers = larq.layers
+Layers: Any = larq.layers
 SEPARABLE: dict[str, Any] = {
     "input_quantizer": "ste_sign",
     "depthwise_quantizer": "ste_sign",
@@ -266,7 +266,7 @@ def test_a_kernel_trained_with_bop_converts_and_is_verified(tmp_path: Path) -> N
     )
     before = models.layer(model, "q").kernel.numpy()
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(models.images(32), np.arange(32) % 10, batch_size=16, verbose=0)
+    model.fit(models.images(32), np.arange(32) % 10, batch_size=16, verbose=0)  # pyright: ignore[reportArgumentType]
     after = models.layer(model, "q").kernel.numpy()
     assert set(np.unique(after)) == {-1.0, 1.0}
     assert np.any(before != after)

@@ -11,7 +11,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.errors import ElLarqError
-from el_larq.inspection.weights import BinaryLayer, binary_kernels, read_weights, write_weights
+from el_larq.inspection.binary_layer import BinaryLayer
+from el_larq.inspection.weights import binary_kernels, read_weights, write_weights
 from el_larq.interpreter import Interpreter
 from el_larq.tflite import parse
 
@@ -108,7 +109,7 @@ SEPARABLE = {
 def every_kind(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path]:
     """A model with a layer of every kind that Larq has, each on 4x4 pixels of 8 channels."""
     keras.utils.set_random_seed(0)
-    larq_layers = larq.layers
+    larq_layers: Any = larq.layers
     image = keras.Input((4, 4, 8), name="image")
     row, cube = keras.layers.Reshape((16, 8))(image), keras.layers.Reshape((4, 4, 4, 2))(image)
     depthwise = {"depthwise_quantizer": "ste_sign", "depthwise_constraint": "weight_clip", "input_quantizer": "ste_sign"}

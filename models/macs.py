@@ -1,0 +1,105 @@
+"""Multiply-accumulates of one call of a Keras layer, kernel by kernel."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import tf_keras as keras
+
+_layers = keras.layers
+_CONVOLUTION = _layers.Conv2D.__mro__[1]
+_TRANSPOSED = (_layers.Conv1DTranspose, _layers.Conv2DTranspose, _layers.Conv3DTranspose)
+_SEPARABLE = (_layers.SeparableConv1D, _layers.SeparableConv2D)
+_LOCAL = (_layers.LocallyConnected1D, _layers.LocallyConnected2D)
+
+# Weights of these scale, shift or are looked up, value by value: by the counting rule they have no multiply-accumulates.
+_WITHOUT_MACS = (
+    _layers.BatchNormalization,
+    _layers.LayerNormalization,
+    _layers.GroupNormalization,
+    _layers.Normalization,
+    _layers.PReLU,
+    _layers.Embedding,
+)
+
+
+@dataclass(frozen=True)
+class KernelMacs:
+    """A kernel, by the name of the layer's attribute that holds it, and its multiply-accumulates in one call."""
+
+    part: str
+    kernel: Any
+    macs: int
+
+
+def call_macs(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> tuple[KernelMacs, ...] | None:
+    """Every kernel of a layer in the order in which it uses them, none for a layer without; None where this project cannot tell.
+
+    Arguments:
+        input_shape, output_shape: of the call, the batch first; a list of them where there are several.
+
+    Raises:
+        ValueError: a size is not static.
+    """
+    if isinstance(layer, _layers.TimeDistributed):
+        steps = _static(layer, input_shape[1:2])[0]
+        inner = call_macs(layer.layer, (input_shape[0], *input_shape[2:]), (output_shape[0], *output_shape[2:]))
+        return inner and tuple(KernelMacs(one.part, one.kernel, steps * one.macs) for one in inner)
+    if isinstance(layer, _layers.Bidirectional):
+        both = [call_macs(one, input_shape, output_shape) for one in (layer.forward_layer, layer.backward_layer)]
+        return None if None in both else tuple(one for kernels in both if kernels for one in kernels)
+    if isinstance(layer, _layers.RNN):
+        return _recurrent(layer, input_shape)
+    found = _kernels(layer, input_shape, output_shape)
+    return found if found or not _has_matrices(layer) else None
+
+
+def _kernels(layer: Any, input_shape: Any, output_shape: Any) -> tuple[KernelMacs, ...]:
+    if not isinstance(layer, (_CONVOLUTION, _layers.Dense, _layers.EinsumDense, *_LOCAL)):
+        return ()
+    values = prod(_static(layer, output_shape[1:], "output shape"))
+    if isinstance(layer, _SEPARABLE):
+        both = [(part, getattr(layer, part)) for part in ("depthwise_kernel", "pointwise_kernel")]
+        positions = values // both[1][1].shape[-1]
+        return tuple(KernelMacs(part, kernel, prod(kernel.shape) * positions) for part, kernel in both)
+    if hasattr(layer, "depthwise_kernel"):
+        kernel = layer.depthwise_kernel
+        return (KernelMacs("depthwise_kernel", kernel, prod(kernel.shape[:-2]) * values),)
+    shape = tuple(layer.kernel.shape)
+    if isinstance(layer, _TRANSPOSED):
+        # Each position of the input meets the whole kernel.
+        macs = prod(shape) * prod(_static(layer, input_shape[1:])) // shape[-1]
+    elif isinstance(layer, _LOCAL):
+        channels = input_shape[1 if layer.data_format == "channels_first" else -1]
+        macs = prod(layer.kernel_size) * channels * values
+    elif isinstance(layer, _layers.EinsumDense):
+        kernel_axes, output_axes = layer.equation.split("->")[0].split(",")[1].strip(), layer.equation.split("->")[1]
+        macs = values * prod(size for axis, size in zip(kernel_axes, shape, strict=False) if axis not in output_axes)
+    else:
+        macs = prod(shape[:-1]) * values
+    return (KernelMacs("kernel", layer.kernel, macs),)
+
+
+def _recurrent(layer: Any, input_shape: Any) -> tuple[KernelMacs, ...] | None:
+    """Each step multiplies its input by one kernel and the state by the other."""
+    if isinstance(input_shape, list):
+        input_shape = input_shape[0]  # the others are initial states
+    cells = getattr(layer.cell, "cells", [layer.cell])
+    known = (_layers.LSTMCell, _layers.GRUCell, _layers.SimpleRNNCell)
+    if not all(isinstance(cell, known) for cell in cells):
+        return None
+    steps = _static(layer, input_shape[1:2])[0]
+    kernels = [(part, getattr(cell, part)) for cell in cells for part in ("kernel", "recurrent_kernel")]
+    return tuple(KernelMacs(part, kernel, steps * prod(kernel.shape)) for part, kernel in kernels)
+
+
+def _has_matrices(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, _WITHOUT_MACS) or type(layer).__module__.startswith("el_larq."):
+        return False
+    return any(sum(size > 1 for size in variable.shape) > 1 for variable in layer.weights)
+
+
+def _static(layer: keras.layers.Layer, sizes: Any, what: str = "input shape") -> tuple[int, ...]:
+    if None in tuple(sizes):
+        raise ValueError(f"{layer.name}: the {what} {tuple(sizes)} is not static, so its operations cannot be counted")
+    return tuple(sizes)
