@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from el_larq.data.missing_rows import JPEG, lacks_rows
 from el_larq.errors import ElLarqError, summarize
 
 # Larger images are refused before they are decoded: a few kilobytes can claim gigabytes.
@@ -162,9 +163,12 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None, least
         with open(path, "rb") if content is None else io.BytesIO(content) as file, Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ElLarqError(f"{path}: {image.width}x{image.height} pixels is more than {MAX_PIXELS}; scale it down first")
-            if least is not None and image.format in ("JPEG", "MPO"):
-                image.draft(image.mode, (least, least))
+            draft = (least, least) if least is not None and image.format in JPEG else None
+            if draft is not None:
+                image.draft(image.mode, draft)
             image.load()
+            if lacks_rows(image, file, draft):
+                raise ElLarqError(f"{path}: cannot be read as an image: it holds fewer rows than it declares")
             if image.mode == "I" or image.mode.startswith("I;16"):
                 # Pillow cuts 16-bit grey values off at 255 instead of scaling them.
                 return Image.fromarray((np.asarray(image, np.uint32) >> 8).clip(0, 255).astype(np.uint8))
@@ -182,7 +186,7 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None, least
 
 def _upright(image: Image.Image) -> Image.Image:
     """A loaded image turned as its camera says."""
-    if image.format in ("JPEG", "MPO", "WEBP", "TIFF"):
+    if image.format in (*JPEG, "WEBP", "TIFF"):
         try:
             turned = image.getexif().get(_ORIENTATION, 1) != 1
             return ImageOps.exif_transpose(image) if turned else image.copy()
