@@ -24,6 +24,7 @@ from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
 from el_larq.converters.match import match
 from el_larq.converters.segments import Compared, LayerSigns, Segments
+from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError
@@ -78,11 +79,11 @@ def _count(images: int) -> str:
 
 
 def verify(job: Job) -> Job:
-    images, data = _images(job)
+    images, data, note = verification_images(job)
     result = verify_model(job.need_original(), job.need_tflite(), images, data)
     if result.failures:
         raise ElLarqError(f"verify: the .tflite departs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
-    return job.done(result.summary, asdict(result))
+    return job.done(result.summary + note, asdict(result))
 
 
 def _by_layer(job: Job, result: Verification) -> str:
@@ -92,30 +93,38 @@ def _by_layer(job: Job, result: Verification) -> str:
     return f"; in order of execution: {', '.join(rows) or 'no sign departs, so the fault lies behind the last binary convolution'}"
 
 
-def _images(job: Job) -> tuple[np.ndarray, str]:
-    """Test images of the data set asked for, or of the card's; else random ones, said so."""
+def verification_images(job: Job) -> tuple[np.ndarray, str, str]:
+    """Test images of the data set asked for, or of the card's; else random ones, said so. And a note for the summary."""
     shape = job.need_original().input_shape
     count = job.options.verify_images
     count = max(1, min(count, _ALL_VALUES // max(1, math.prod(shape))))
-    asked = job.options.verify_on
-    name = asked or (job.card.get("dataset") or {}).get("name")
-    if name is not None and (asked or _is_here(name)):
+    name, note = _dataset(job)
+    if name is not None:
         size = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
         data = load_dataset(name, size, preprocessing=_preprocessing(job, shape))
         if data.preprocessing.input_shape == shape:
-            return data.test_images(count)[0], name
-        if asked:
-            raise ElLarqError(f"verify: {asked} has images of {data.preprocessing.input_shape}, the model takes {shape}")
-    return np.random.default_rng(0).standard_normal((count, *shape), np.float32), "random numbers"
+            return data.test_images(count)[0], name, note
+        if job.options.verify_on is not None:
+            raise ElLarqError(f"verify: {name} has images of {data.preprocessing.input_shape}, the model takes {shape}")
+    return np.random.default_rng(0).standard_normal((count, *shape), np.float32), "random numbers", note
 
 
-def _is_here(name: object) -> bool:
-    """Models are converted on machines that do not have what they were trained on."""
+def _dataset(job: Job) -> tuple[str | None, str]:
+    """The data set asked for, or the card's where it is here and may be read; and a note where it may not."""
+    if job.options.verify_on is not None:
+        return job.options.verify_on, ""
+    name = card.dataset(job.card)
+    if name is None:
+        return None, ""
     try:
-        check_dataset(str(name))
-    except ElLarqError:
-        return False
-    return True
+        # A card that comes with a model as an object is the caller's own.
+        folder = None if job.source is None else foreign_folder(name, job.source)
+        if folder is not None:
+            return None, f"; the folder on its card is read only for a model in a run of yours, or with --verify-on {name!r}"
+        check_dataset(name)
+    except ElLarqError:  # models are converted on machines that do not have what they were trained on
+        return None, ""
+    return name, ""
 
 
 def _preprocessing(job: Job, shape: tuple[int, ...]) -> Preprocessing | None:

@@ -101,3 +101,10 @@ def labels(card: Card, source: str) -> list[str] | None:
     if found is not None and not (isinstance(found, list) and all(isinstance(label, str) for label in found)):
         raise ElLarqError(f"{source}: the labels on its card are not a list of names; convert or train the model again")
     return found
+
+
+def dataset(card: Card) -> str | None:
+    """The name of the data set that the model was trained on."""
+    found = card.get("dataset")
+    name = found.get("name") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None

@@ -78,7 +78,7 @@ class Stated:
         try:
             if self.scaling is not None:
                 mean, std = self.scaling
-                base = found or Preprocessing(*shape)
+                base = found or Preprocessing(*shape[:3])
                 return replace(base, mean=mean, std=std, channel_order=order)
             assert found is not None
             return found if order == found.channel_order else _reversed(found, order)

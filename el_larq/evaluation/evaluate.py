@@ -14,6 +14,7 @@ import numpy as np
 from el_larq import __version__, card, tflite
 from el_larq.data.dataset import Dataset, View
 from el_larq.data.names import folders
+from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
@@ -103,7 +104,8 @@ def evaluate(
     """Scores on the test split, with evaluation.json and pictures in a folder.
 
     Arguments:
-        dataset: a name from the registry or a data set; None takes the one that the model's card names.
+        dataset: a name from the registry or a data set; None takes the one that the model's card names, a folder only where the
+            model lies in a run of this user's.
         output: name or number (from 0) of the output to score, for a model with several.
         out: the folder; None makes evaluations/FOLDER-MODEL-DATASET, with the output's number for a model with several. An
             interrupted evaluation leaves its state there, and one of the same model, data and number of images goes on from it.
@@ -214,9 +216,14 @@ def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preproc
     if preprocessing is not None and preprocessing.input_shape != opened.input_shape:
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}; its card says {preprocessing.input_shape}")
     if dataset is None:
-        dataset = (opened.card.get("dataset") or {}).get("name")
-        if not isinstance(dataset, str):
+        dataset = card.dataset(opened.card)
+        if dataset is None:
             raise UsageError(f"{path}: its file does not say what it was trained on; name a data set with --dataset")
+        if (folder := foreign_folder(dataset, path)) is not None:
+            raise UsageError(
+                f"{path}: its card names the folder {folder!r}, and the model does not lie in a run of yours that names it too; "
+                f"if that is what you want to read, name it with --dataset {dataset!r}"
+            )
     if isinstance(dataset, str):
         if height != width:
             raise UsageError(f"{path}: takes images of {height}x{width}; data sets come in squares only")

@@ -1,5 +1,7 @@
 """Evaluation and verification on a folder: the test images of `digits`, written as files, score as `digits` does."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ from PIL import Image
 
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
+from el_larq.converters.verify import verification_images
 from el_larq.data.registry import load_dataset
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.evaluate import evaluate
+from el_larq.training.models import save_model
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +63,42 @@ def test_a_conversion_verifies_on_a_folder(small: Any, written: Path, tmp_path: 
     (report,) = [entry for entry in job.report if entry.step == "verify"]
     assert report.details["data"] == f"dir:{written}"
     assert report.details["images"] == 8
+
+
+@pytest.fixture(scope="module")
+def with_card(small: Any, written: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose card names the folder, in a run folder that names it too."""
+    run = tmp_path_factory.mktemp("run")
+    config = json.loads((data_folder / "run_schema2" / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"dataset": f"dir:{written}"}))
+    save_model(run, small.model, {**small.card, "dataset": {"name": f"dir:{written}", "version": 1}})
+    return run / "model.h5"
+
+
+def test_the_folder_on_a_card_is_read_in_a_run_of_ones_own_only(with_card: Path, written: Path, tmp_path: Path) -> None:
+    assert evaluate(with_card, out=tmp_path / "own").dataset == f"dir:{written}"
+    stranger = tmp_path / "model.h5"
+    shutil.copy(with_card, stranger)
+    with pytest.raises(UsageError) as caught:
+        evaluate(stranger, out=tmp_path / "refused")
+    assert f"model.h5: its card names the folder '{written}'" in str(caught.value)
+    assert f"--dataset 'dir:{written}'" in str(caught.value)
+    assert not (tmp_path / "refused").exists()
+    assert evaluate(stranger, f"dir:{written}", out=tmp_path / "asked").scores.images == 40
+
+
+def test_a_conversion_reads_it_in_a_run_of_ones_own_only(with_card: Path, written: Path, tmp_path: Path) -> None:
+    options, skip = Options(verify_images=4), ("fold", "audit")
+    assert convert(with_card, options=options, skip=skip).report[-2].details["data"] == f"dir:{written}"
+    stranger = tmp_path / "model.h5"
+    shutil.copy(with_card, stranger)
+    verified = convert(stranger, options=options, skip=skip).report[-2]
+    assert verified.details["data"] == "random numbers"
+    assert f"a model in a run of yours, or with --verify-on 'dir:{written}'" in verified.summary
+
+
+def test_a_conversion_verifies_on_images_prepared_as_stated(small: Any) -> None:
+    job = convert(small.h5, options=Options(verify_images=4), skip=("fold", "audit", "verify"), range=(0, 1))
+    images, data, _ = verification_images(job)
+    assert data == "digits"
+    assert (images.min(), images.max()) == pytest.approx((0, 1), abs=0.01)

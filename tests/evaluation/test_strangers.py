@@ -104,7 +104,7 @@ def test_a_conversion_keeps_what_is_stated(stranger: Path, digit_png: Path, tmp_
     assert written["preprocessing"] == Preprocessing(16, 16, 1, 0.0, 25.5).to_dict()
     (prediction,) = predict(tmp_path / "m.tflite", [digit_png])
     with Image.open(digit_png) as image:
-        logits = keras.models.load_model(stranger)(own(np.asarray(image)[None, ..., None]))
+        logits = keras.models.load_model(stranger).predict(own(np.asarray(image)[None, ..., None]), verbose=0)
     assert prediction.top[0][0] == f"digit {int(np.argmax(logits))}"
     assert job.report[0].details["notes"] == []
     with pytest.raises(UsageError, match="there are 2 labels for its 10 outputs"):

@@ -1,0 +1,42 @@
+"""Whether a folder of images that a model's card names may be read without being asked for.
+
+A card may be a stranger's, and name any folder on this machine.
+"""
+
+import os
+from pathlib import Path
+
+from el_larq import own_folders
+from el_larq.data.registry import parse_name
+from el_larq.errors import ElLarqError
+from el_larq.files import parse_json
+
+_CONFIG = "config.json"
+"""Of a run folder: `el_larq.training.config`."""
+
+
+def foreign_folder(dataset: str, model: Path) -> str | None:
+    """The folder that the data set on a model's card would read, unless the model lies in a run folder of this user's whose
+    config names the same data set. None also for data sets that name no folder.
+
+    Raises:
+        UsageError: there is no such kind of data set.
+    """
+    name = parse_name(dataset)
+    folder = name.base if name.kind == "dir" else name.data_dir
+    return None if folder is None or _is_of_own_run(dataset, model) else folder
+
+
+def _is_of_own_run(dataset: str, model: Path) -> bool:
+    try:
+        model = model.resolve()
+        config = model.parent / _CONFIG
+        content = parse_json(own_folders.read(config))
+        says = isinstance(content, dict) and content.get("dataset") == dataset
+        return says and all(map(_is_own, (model, model.parent, config)))
+    except (ElLarqError, OSError, ValueError):
+        return False
+
+
+def _is_own(path: Path) -> bool:
+    return not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
