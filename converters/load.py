@@ -28,6 +28,6 @@ def load(job: Job) -> Job:
 
 
 def _check_labels(labels: tuple[str, ...] | None, model: keras.Model, source: str) -> None:
-    classes = [output.shape[-1] for output in model.outputs]
+    classes = [output.shape[-1] for output in model.outputs or []]
     if labels is not None and len(labels) not in classes:
         raise UsageError(f"{source}: there are {len(labels)} labels for its {' or '.join(map(str, classes))} outputs")

@@ -78,7 +78,7 @@ class Stated:
         try:
             if self.scaling is not None:
                 mean, std = self.scaling
-                base = found or Preprocessing(*shape[:3])
+                base = found or Preprocessing(height=shape[0], width=shape[1], channels=shape[2])
                 return replace(base, mean=mean, std=std, channel_order=order)
             assert found is not None
             return found if order == found.channel_order else _reversed(found, order)
