@@ -10,6 +10,8 @@ MAX_ROUNDS = 1_000
 
 _Object = dict[Any, Any]
 _NESTED = ("Functional", "Model", "Sequential")
+_CONSTANT = "_CONSTANT_VALUE"
+"""Stands where a call takes a value in place of a layer's result."""
 
 
 def check_calls(objects: list[_Object], source: str) -> None:
@@ -65,13 +67,19 @@ def _check_order(layers: list[_Object], source: str) -> None:
     waiting = {str(layer.get("name")): [set(_needs(node)) for node in _nodes(layer)] for layer in layers}
     called = dict.fromkeys(waiting, 0)
     inputs = {str(layer.get("name")) for layer in layers if layer.get("class_name") == "InputLayer"}
-    # A nested model's own calls, when it was made, count as its first.
-    first = {str(layer.get("name")): int(layer.get("class_name") in _NESTED) for layer in layers}
+    # A nested model with an input was called when it was made: its other calls are counted from one, and none waits for that one.
+    first = {str(layer.get("name")): int(_has_input(layer)) for layer in layers}
 
     def ready(need: tuple[str, Any]) -> bool:
         name, call = need
-        return name not in waiting or name in inputs or (call in range(called[name] + first[name]))
+        return name not in waiting or name in inputs or (call in range(first[name], first[name] + called[name]))
 
+    for name, nodes in waiting.items():
+        if not all(any(other in waiting and other != _CONSTANT for other, _ in needs) for needs in nodes):
+            raise ElLarqError(
+                f"{source}: calls its layer {name[:100]!r} on constants alone, which Keras would compute at once; "
+                "save the model again"
+            )
     for _ in range(MAX_ROUNDS):
         moved = False
         for name, nodes in waiting.items():
@@ -84,6 +92,15 @@ def _check_order(layers: list[_Object], source: str) -> None:
         if not moved:
             raise ElLarqError(f"{source}: its layer {left[:100]!r} waits for a layer that waits for it; save the model again")
     raise ElLarqError(f"{source}: calling its layers takes more than {MAX_ROUNDS:,} rounds; save the model again")
+
+
+def _has_input(layer: _Object) -> bool:
+    """Whether a layer is a nested model that has its input from the start."""
+    if layer.get("class_name") != "Sequential":
+        return layer.get("class_name") in _NESTED
+    config = layer.get("config")
+    inner = _layers(config) if isinstance(config, dict) else []
+    return not inner or inner[0].get("class_name") == "InputLayer" or "batch_input_shape" in (inner[0].get("config") or {})
 
 
 def _needs(node: Any) -> Iterator[tuple[str, Any]]:

@@ -123,10 +123,14 @@ def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]
 
 def _check_activations(model: keras.Model, path: Path) -> None:
     """Layers can make gigabytes of one image without having any weights."""
+    batches = {None, *(tensor.shape[0] for tensor in model.inputs or [])}
     for layer in model._flatten_layers():
         for node in layer.inbound_nodes:
             for tensor in tf.nest.flatten(node.outputs):
-                values = prod(int(size or 1) for size in tuple(tensor.shape)[1:])
+                sizes = tuple(tensor.shape)
+                if sizes and sizes[0] in batches:
+                    sizes = sizes[1:]
+                values = prod(int(size or 1) for size in sizes)
                 if values > MAX_ACTIVATION:
                     raise ElLarqError(
                         f"{path}: its layer {layer.name} makes {values:,} values of one image, more than {MAX_ACTIVATION:,}; "

@@ -268,6 +268,37 @@ def test_layers_that_wait_for_each_other_are_refused() -> None:
             check_config({"layers": [image, layer("a", "x"), second]}, "a file")
 
 
+def test_a_nested_sequential_model_without_an_input_can_wait_for_itself() -> None:
+    """Its calls are counted from nought, those of one with an input from one; Keras would wait for the call that there is not."""
+
+    def model(first: str, call: int) -> dict[str, Any]:
+        inner = {"layers": [{"class_name": first, "config": {}}]}
+        sequential = {"name": "s", "class_name": "Sequential", "config": inner, "inbound_nodes": [[["x", 0, 0, {}]]]}
+        after = {"name": "a", "class_name": "ReLU", "config": {}, "inbound_nodes": [[["s", call, 0, {}]]]}
+        return {"layers": [{"name": "x", "class_name": "InputLayer", "config": {}, "inbound_nodes": []}, sequential, after]}
+
+    check_config(model("ReLU", 0), "a file")
+    check_config(model("InputLayer", 1), "a file")
+    for first, call in (("ReLU", 1), ("InputLayer", 0)):
+        with pytest.raises(ElLarqError, match="its layer 'a' waits"):
+            check_config(model(first, call), "a file")
+    circle = model("ReLU", 0)
+    circle["layers"][1]["inbound_nodes"] = [[["a", 0, 0, {}]]]
+    with pytest.raises(ElLarqError, match=r"its layer '[as]' waits"):
+        check_config(circle, "a file")
+
+
+def test_calls_on_constants_alone_are_refused() -> None:
+    """Keras would compute them while it loads the file, at whatever size."""
+    image = {"name": "x", "class_name": "InputLayer", "config": {}, "inbound_nodes": []}
+    call = {"name": "op", "class_name": "TFOpLambda", "config": {"function": "broadcast_to"}}
+    node = ["_CONSTANT_VALUE", -1, 1.0, {"shape": [40_000, 50_000]}]
+    with pytest.raises(ElLarqError, match="calls its layer 'op' on constants alone"):
+        check_config({"layers": [image, {**call, "inbound_nodes": [node]}]}, "a file")
+    node[3]["shape"] = ["x", 0, 0]
+    check_config({"layers": [image, {**call, "inbound_nodes": [node]}]}, "a file")
+
+
 @pytest.mark.parametrize("symbol", ["math.add", "__operators__.getitem", "compat.v1.nn.relu", "concat", "image.resize"])
 def test_mathematics_is_harmless(symbol: str) -> None:
     assert is_harmless(symbol)
@@ -344,6 +375,10 @@ def test_activations_too_large_for_memory_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ElLarqError, match="makes 400,000,000 values of one image"):
         load_model(path)
     assert load_model(path, trust=True).output_shape == (None, 20_000, 20_000, 1)
+    image = keras.Input((2,))
+    path = _save(keras.Model(image, tf.broadcast_to(image[0, 0], (20_000, 10_000))), tmp_path / "without_a_batch.keras")
+    with pytest.raises(ElLarqError, match="makes 200,000,000 values of one image"):
+        load_model(path)
 
 
 def test_a_compressed_h5_loads(small: Any, tmp_path: Path) -> None:
