@@ -48,7 +48,7 @@ def _code() -> str:
     return base64.encodebytes(marshal.dumps(function.__code__)).decode("ascii")
 
 
-def _layer(name: str, **config: Any) -> dict[str, Any]:
+def make_layer(name: str, **config: Any) -> dict[str, Any]:
     return {
         "class_name": name,
         "module": "keras.layers",
@@ -60,7 +60,7 @@ def _layer(name: str, **config: Any) -> dict[str, Any]:
 
 
 def _lambda() -> dict[str, Any]:
-    return _layer(
+    return make_layer(
         "Lambda", function=[_code(), None, None], function_type="lambda", module="x", output_shape=None, output_shape_type="raw",
         output_shape_module=None, arguments={},
     )  # fmt: skip
@@ -70,22 +70,22 @@ def _functional(layer: dict[str, Any], calls: int = 1) -> dict[str, Any]:
     """A model within the model: an input and a layer, called so often."""
     layer = {**layer, "name": "inner", "config": {**layer["config"], "name": "inner"}}
     layer["inbound_nodes"] = [[["input", 0, 0, {}]]] + [[["inner", n, 0, {}]] for n in range(calls - 1)]
-    start = _layer("InputLayer", batch_input_shape=[None, 16, 16, 1], sparse=False, ragged=False)
+    start = make_layer("InputLayer", batch_input_shape=[None, 16, 16, 1], sparse=False, ragged=False)
     start = {**start, "name": "input", "config": {**start["config"], "name": "input"}, "inbound_nodes": []}
     del start["config"]["trainable"]
-    model = _layer("Functional", layers=[start, layer], input_layers=[["input", 0, 0]], output_layers=[["inner", calls - 1, 0]])
+    model = make_layer("Functional", layers=[start, layer], input_layers=[["input", 0, 0]], output_layers=[["inner", calls - 1, 0]])
     return {**model, "module": "keras.src.engine.functional"}
 
 
 def _doubling() -> dict[str, Any]:
-    model = _layer("Activation", activation="relu")
+    model = make_layer("Activation", activation="relu")
     for _ in range(30):
         model = _functional(model, calls=2)
     return model
 
 
 def _operator(function: str, *arguments: Any) -> dict[str, Any]:
-    layer = _layer("TFOpLambda", function=function)
+    layer = make_layer("TFOpLambda", function=function)
     layer["inbound_nodes"] = [[["image", 0, 0, dict(enumerate(arguments))]]]
     return layer
 
@@ -99,19 +99,19 @@ def _function(name: str, module: str) -> dict[str, Any]:
 
 
 def _as_initializer(value: Any) -> dict[str, Any]:
-    return _layer("Dense", units=1, kernel_initializer=value)
+    return make_layer("Dense", units=1, kernel_initializer=value)
 
 
 LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "lambda": _lambda,
-    "lambda-in-a-wrapper": lambda: _layer("TimeDistributed", layer=_lambda()),
+    "lambda-in-a-wrapper": lambda: make_layer("TimeDistributed", layer=_lambda()),
     "lambda-in-a-model": lambda: _functional(_lambda()),
     "lambda-as-initializer": lambda: _as_initializer({"class_name": "__lambda__", "config": {"value": [_code(), None, None]}}),
     "module-of-a-function": lambda: _as_initializer(_function("start", MODULE)),
     "module-of-a-class": lambda: _as_initializer(_object("Start", MODULE)),
     "module-named-like-keras": lambda: _as_initializer(_object("Start", "keras_of_a_stranger")),
-    "module-of-a-layer": lambda: {**_layer("Mine"), "module": MODULE, "registered_name": "Mine"},
-    "module-of-a-known-layer": lambda: {**_layer("Dense", units=1), "module": MODULE},
+    "module-of-a-layer": lambda: {**make_layer("Mine"), "module": MODULE, "registered_name": "Mine"},
+    "module-of-a-known-layer": lambda: {**make_layer("Dense", units=1), "module": MODULE},
     "module-beside-a-registered-name": lambda: _as_initializer(
         {**_function("start", MODULE), "registered_name": "el_larq>ElasticLink"}
     ),
@@ -119,26 +119,39 @@ LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "load-library": lambda: _operator("load_op_library"),
     "python-function": lambda: _operator("py_function"),
     "raw-operator": lambda: _operator("raw_ops.WriteFile"),
-    "any-operator": lambda: _layer("TensorFlowOpLayer", node_def={"name": "w", "op": "WriteFile"}, constants={}),
-    "any-method": lambda: _layer("ClassMethod", cls_symbol="io.TFRecordWriter", method_name="__init__"),
-    "download": lambda: _layer("Activation", activation=_function("get_file", "keras.utils")),
+    "any-operator": lambda: make_layer("TensorFlowOpLayer", node_def={"name": "w", "op": "WriteFile"}, constants={}),
+    "any-method": lambda: make_layer("ClassMethod", cls_symbol="io.TFRecordWriter", method_name="__init__"),
+    "download": lambda: make_layer("Activation", activation=_function("get_file", "keras.utils")),
     "download-as-class": lambda: _as_initializer(_object("get_file", "keras.utils", fname="x", origin="file:///etc/passwd")),
     "load-code": lambda: _as_initializer(_object("func_load", "keras.src.utils.generic_utils", code=_code())),
-    "deserialize": lambda: _layer("Activation", activation="deserialize"),
+    "deserialize": lambda: make_layer("Activation", activation="deserialize"),
     "any-class": lambda: _as_initializer({"class_name": "__typespec__", "spec_name": "Start", "module": MODULE, "config": []}),
-    "read-vocabulary": lambda: _layer("StringLookup", vocabulary="/etc/passwd"),
-    "huge-dense": lambda: _layer("Dense", units=10**9),
-    "huge-convolution": lambda: _layer("Conv2D", filters=10**7, kernel_size=[99, 99]),
-    "huge-embedding": lambda: _layer("Embedding", input_dim=10**10, output_dim=10**4),
-    "huge-upsampling": lambda: _layer("UpSampling2D", size=[10**4, 10**4]),
-    "huge-padding": lambda: _layer("ZeroPadding2D", padding=[[10**6, 10**6], [10**6, 10**6]]),
-    "huge-repeat": lambda: _layer("Reshape", target_shape=[10**12]),
+    "cell-with-code": lambda: make_layer(
+        "TimeDistributed", layer=make_layer("ResidualWrapper", residual_fn=[_code(), None, None], residual_fn_type="lambda")
+    ),
+    "operator-by-registered-name": lambda: {
+        **_operator("io.write_file", "EXECUTED"),
+        "class_name": "Mine",
+        "registered_name": "TFOpLambda",
+        "module": "keras.src.layers.core.tf_op_layer",
+    },
+    "read-vocabulary-as-sampler": lambda: _operator("nn.fixed_unigram_candidate_sampler", "/etc/passwd"),
+    "huge-type": lambda: _as_initializer(
+        _object("Constant", "keras.initializers", value={"class_name": "__numpy__", "config": {"value": 0, "dtype": "S2000000000"}})
+    ),
+    "read-vocabulary": lambda: make_layer("StringLookup", vocabulary="/etc/passwd"),
+    "huge-dense": lambda: make_layer("Dense", units=10**9),
+    "huge-convolution": lambda: make_layer("Conv2D", filters=10**7, kernel_size=[99, 99]),
+    "huge-embedding": lambda: make_layer("Embedding", input_dim=10**10, output_dim=10**4),
+    "huge-upsampling": lambda: make_layer("UpSampling2D", size=[10**4, 10**4]),
+    "huge-padding": lambda: make_layer("ZeroPadding2D", padding=[[10**6, 10**6], [10**6, 10**6]]),
+    "huge-repeat": lambda: make_layer("Reshape", target_shape=[10**12]),
     "models-that-double": _doubling,
 }
 """A layer that is added to a sound model."""
 
 
-def _with_layer(config: Any, layer: dict[str, Any]) -> Any:
+def with_layer(config: Any, layer: dict[str, Any]) -> Any:
     config = json.loads(json.dumps(config))
     config["config"]["layers"].append(layer)
     config["config"]["output_layers"].append([layer["name"], 0, 0])
@@ -149,11 +162,11 @@ def _h5_configurations(seeds: Path, _data: Path, folder: Path) -> Made:
     for name, make in LAYERS.items():
         layer = make()
         path = folder / f"h5-{name}.h5"
-        _h5(seeds, path, lambda text, layer=layer: json.dumps(_with_layer(json.loads(text), layer)))
+        rewrite_h5(seeds, path, lambda text, layer=layer: json.dumps(with_layer(json.loads(text), layer)))
         yield "h5", path.stem, path
     for name, text in (("deep-list", "[" * 100_000), ("deep-object", '{"a":' * 100_000), ("number", "7"), ("null", "null")):
         path = folder / f"h5-{name}.h5"
-        _h5(seeds, path, lambda _, text=text: text)
+        rewrite_h5(seeds, path, lambda _, text=text: text)
         yield "h5", path.stem, path
 
 
@@ -161,11 +174,11 @@ def _keras_configurations(seeds: Path, _data: Path, folder: Path) -> Made:
     for name, make in LAYERS.items():
         layer = make()
         path = folder / f"keras-{name}.keras"
-        damage.rewrite_keras(seeds / "model.keras", path, lambda config, layer=layer: _with_layer(config, layer))
+        damage.rewrite_keras(seeds / "model.keras", path, lambda config, layer=layer: with_layer(config, layer))
         yield "keras", path.stem, path
 
 
-def _h5(seeds: Path, path: Path, change: Callable[[str], str]) -> None:
+def rewrite_h5(seeds: Path, path: Path, change: Callable[[str], str]) -> None:
     shutil.copy(seeds / "model.h5", path)
     with h5py.File(path, "r+") as file:
         text = change(str(file.attrs["model_config"]))
@@ -309,7 +322,7 @@ def _saved_models(seeds: Path, _data: Path, folder: Path) -> Made:
         "module": lambda node: json.dumps({**node, "config": {**node["config"], "kernel_initializer": _function("start", MODULE)}}),
         "deep": lambda _: "[" * 100_000,
         "number": lambda _: "7",
-        "huge-dense": lambda node: json.dumps({**node, **_layer("Dense", units=10**9)}),
+        "huge-dense": lambda node: json.dumps({**node, **make_layer("Dense", units=10**9)}),
     }
     for name, text in texts.items():
         path = _copy(seeds, folder / f"saved_model-metadata-{name}")
@@ -442,7 +455,7 @@ def _found(seeds: Path, _data: Path, folder: Path) -> Made:
             edit(config["config"]["layers"])
             return json.dumps(config)
 
-        _h5(seeds, path, apply)
+        rewrite_h5(seeds, path, apply)
         return "h5", path.stem, path
 
     def wait_in_a_circle(layers: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -36,12 +37,16 @@ class Outcome:
 
 
 class Runner:
-    """Use it as a context manager. ``folder`` gets the working directory in which nothing may appear but what was asked for."""
+    """Use it as a context manager. ``folder`` gets the working directory in which nothing may appear but what was asked for.
+
+    ``watched`` is a folder whose files no command may open; fill it before the first command.
+    """
 
     def __init__(self, folder: Path):
         self.here = folder / "here"
         self.store = folder / "printed"
-        for path in (self.here, self.store):
+        self.watched = folder / "watched"
+        for path in (self.here, self.store, self.watched):
             path.mkdir(parents=True)
         hostile.write_module(self.here)
         self.process: subprocess.Popen[str] | None = None
@@ -77,7 +82,7 @@ class Runner:
         faults = []
         if status not in (0, 1, 2):
             faults.append(f"ended with {status}")
-        if "Traceback" in printed or "unexpected" in printed:
+        if "Traceback" in printed or re.search(r"^el-larq: (\S+: )?unexpected ", printed, re.MULTILINE):
             faults.append("an error that nobody foresaw")
         errors = [line for line in printed.splitlines() if line.startswith("el-larq: ")]
         if status in (1, 2) and (len(errors) != 1 or len(printed.splitlines()) != 1):
@@ -88,6 +93,8 @@ class Runner:
             faults.append(f"took {answer['peak'] / 2**20:.0f} MiB")
         if answer["seconds"] > SECONDS:
             faults.append(f"took {answer['seconds']:.0f} s")
+        if answer["alarms"]:
+            faults.append(", ".join(answer["alarms"]))
         faults += self._left_behind(status, arguments)
         return faults
 
@@ -114,7 +121,7 @@ class Runner:
 
     def _ask(self, arguments: list[str]) -> dict[str, Any]:
         if self.process is None:
-            program = [sys.executable, str(Path(__file__).parent / "worker.py"), str(self.store), str(ADDRESSES)]
+            program = [sys.executable, str(Path(__file__).parent / "worker.py"), str(self.store), str(ADDRESSES), str(self.watched)]
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
             with open(self.store / "native", "w") as native:
                 self.process = subprocess.Popen(
@@ -143,7 +150,7 @@ class Runner:
         self._stop()
         how = "no end" if alive else f"death by signal {-process.returncode}"
         printed = (self.store / "stderr").read_text(errors="replace") if (self.store / "stderr").exists() else ""
-        return {"status": how, "stderr": printed[-4000:], "stdout": "", "peak": 0, "size": 0, "seconds": 0.0}
+        return {"status": how, "stderr": printed[-4000:], "stdout": "", "alarms": [], "peak": 0, "size": 0, "seconds": 0.0}
 
     def _stop(self) -> None:
         if self.process is not None:

@@ -70,7 +70,7 @@ def test_the_whole_corpus(kind: str, tmp_path: Path) -> None:
 def test_the_runner_notices_what_goes_wrong(run: runner.Runner, tmp_path: Path) -> None:
     """A judge that finds no fault in anything would let all of the above pass."""
     path = tmp_path / "model.tflite"
-    answer = {"status": 0, "stderr": "", "peak": 0, "seconds": 0.0}
+    answer = {"status": 0, "stderr": "", "peak": 0, "seconds": 0.0, "alarms": []}
 
     def judge(arguments: list[str], **changes: object) -> str:
         return "; ".join(run._judge({**answer, **changes}, arguments, path))
@@ -83,6 +83,7 @@ def test_the_runner_notices_what_goes_wrong(run: runner.Runner, tmp_path: Path) 
     assert "death by signal 11" in judge([], status="death by signal 11")
     assert "MiB" in judge([], peak=5 * 2**30)
     assert "100 s" in judge([], seconds=100.0)
+    assert "opened x" in judge([], alarms=["opened x"])
     assert "has written nothing" in judge(["out.tflite"])
     (run.here / "EXECUTED").touch()
     assert "was executed" in judge([])

@@ -5,12 +5,15 @@ arguments each); an answer is a JSON line on the standard output that the proces
 """
 
 import json
+import logging
 import os
 import resource
 import sys
 import time
 import warnings
 from pathlib import Path
+
+from alarm import Alarm
 
 
 def status(field: str) -> int:
@@ -21,9 +24,10 @@ def status(field: str) -> int:
     return 0
 
 
-def run(arguments: list[str], store: Path) -> dict[str, object]:
+def run(arguments: list[str], store: Path, alarm: Alarm) -> dict[str, object]:
     from el_larq.cli.main import main
 
+    alarm.rung()  # what starting has done
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
     out, err = os.dup(1), os.dup(2)
     files = [os.open(store / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC) for name in ("stdout", "stderr")]
@@ -47,20 +51,25 @@ def run(arguments: list[str], store: Path) -> dict[str, object]:
             os.close(file)
     texts = {name: (store / name).read_text(errors="replace")[-4000:] for name in ("stdout", "stderr")}
     children = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return {"status": code, "seconds": seconds, "peak": max(status("VmHWM"), children), "size": status("VmSize"), **texts}
+    size = {"peak": max(status("VmHWM"), children), "size": status("VmSize")}
+    return {"status": code, "seconds": seconds, "alarms": alarm.rung(), **size, **texts}
 
 
-def serve(store: Path, limit: int) -> None:
+def serve(store: Path, limit: int, watched: Path) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
     sys.path.insert(0, os.getcwd())  # a module here can be imported by name
+    import el_larq.models.load  # noqa: F401  (whose imports start programs)
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of many functions in one process
+    alarm = Alarm(watched)
     for line in sys.stdin:
-        answers.write(json.dumps(run(json.loads(line), store)) + "\n")
+        answers.write(json.dumps(run(json.loads(line), store, alarm)) + "\n")
         answers.flush()
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    serve(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,88 @@
+"""Hostile models as wide as tf-keras: every class in every place, through every command that opens a model."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import alarm
+import corpus
+import hostile_classes
+import pytest
+import runner
+
+FEW = (150, 400)
+"""`make test` takes one of so many cases of all commands, and of one command."""
+MOST = (1, 6)
+"""`make test-slow` has five minutes for it on two busy cores."""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[runner.Runner]:
+    with runner.Runner(tmp_path / "runner") as started:
+        hostile_classes.fill(corpus.SEEDS, started.watched)
+        yield started
+
+
+def _faults(run: runner.Runner, folder: Path, steps: tuple[int, int]) -> tuple[list[str], int]:
+    faults, count = [], 0
+    for name, path, commands in hostile_classes.cases(corpus.SEEDS, folder, run.watched, *steps):
+        for command in commands:
+            outcome = run.run(name, path, command)
+            count += 1
+            if outcome.faults:
+                faults.append(f"{name}: {command[0]}: {'; '.join(outcome.faults)}: {outcome.error}")
+    return faults, count
+
+
+def test_a_few_classes_of_keras_in_a_few_places(run: runner.Runner, tmp_path: Path) -> None:
+    faults, count = _faults(run, tmp_path, FEW)
+    assert faults == []
+    assert count > 10
+
+
+@pytest.mark.slow
+def test_every_class_of_keras_in_every_place(run: runner.Runner, tmp_path: Path) -> None:
+    """Three to four minutes."""
+    faults, count = _faults(run, tmp_path, MOST)
+    assert faults == []
+    assert count > 4000
+
+
+def test_the_alarm_rings_for_files_programs_and_code(tmp_path: Path) -> None:
+    """In a process of its own: an audit hook stays for ever."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("text")
+    program = """
+import marshal, os, subprocess, sys
+from pathlib import Path
+from alarm import Alarm
+folder = Path(sys.argv[1])
+alarm = Alarm(folder)
+for act in (
+    lambda: os.stat(folder / "folder" / "file"),
+    lambda: (folder / "folder" / "file").read_text(),
+    lambda: (folder / "new").write_text("text"),
+    lambda: os.unlink(folder / "new"),
+    lambda: subprocess.run(["true"]),
+    lambda: marshal.loads(marshal.dumps(1)),
+):
+    act()
+    print(alarm.rung())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(alarm.__file__).parent)},
+    )
+    quiet, read, written, deleted, started, loaded = result.stdout.splitlines()
+    assert quiet == "[]"
+    assert "opened file" in read
+    assert "read file" in read
+    assert "created new" in written
+    assert "deleted new" in deleted
+    assert "subprocess.Popen" in started
+    assert "marshalled code" in loaded
