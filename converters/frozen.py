@@ -66,7 +66,9 @@ class FrozenModel:
         """Values of those tensors that do not depend on the input, None for those that do."""
         known = [not self.depends(tensor) for tensor in tensors]
         fetched = [tensor for tensor, is_known in zip(tensors, known, strict=True) if is_known]
-        values = iter(self._function.prune([], fetched)() if fetched else [])
+        # With the input: in a graph that comes from a SavedModel constants may wait for it, without depending on its value.
+        zeros = tf.zeros([1, *self.input_shape], self._spec.dtype)
+        values = iter(self._function.prune(self.input, fetched)(zeros) if fetched else [])
         return [next(values).numpy() if is_known else None for is_known in known]
 
     def depends(self, tensor: Any) -> bool:
