@@ -46,8 +46,9 @@ def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> 
         optimizer_variables(model)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise ElLarqError(f"{network}: its optimizer {named['optimizer']} cannot be used: {summarize(error)}") from error
+    own_loss: Any = model.compiled_loss
     try:
-        model.compiled_loss(tf.zeros([1], tf.int64), tf.fill([1, num_classes], 1.0 / num_classes))
+        own_loss(tf.zeros([1], tf.int64), tf.fill([1, num_classes], 1.0 / num_classes))
     except Exception as error:  # whatever a loss raises
         raise ElLarqError(
             f"{network}: its loss {named['loss']} does not take integer labels of {num_classes} classes: {summarize(error)}; "
