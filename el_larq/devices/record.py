@@ -139,6 +139,7 @@ def read(path: Path) -> Record:
     Raises:
         ElLarqError: it is not one, or a value in it is not of the kind that it must be.
     """
+    content: Any = None
     try:
         content = parse_json(read_bytes(path))
     except ValueError:

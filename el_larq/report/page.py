@@ -101,8 +101,8 @@ def _latency(material: Material) -> Section:
 
 def _device_notes(material: Material, target: str) -> list[str]:
     entry = next(entry for entry in material.records if place(entry) == target)
-    told = {k: v for k, v in entry.device.items() if k in Device.__dataclass_fields__}
-    return Device(**{"machine": ""} | told).notes if told else []
+    told: dict[str, Any] = {k: v for k, v in entry.device.items() if k in Device.__dataclass_fields__}
+    return Device(**{"machine": "", **told}).notes if told else []
 
 
 def _pareto(material: Material) -> Section:

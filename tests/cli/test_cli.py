@@ -133,8 +133,9 @@ def test_a_name_that_is_too_long_is_one_line(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    name = 300 * "x" + ".tflite"
     with pytest.raises(SystemExit) as end:
-        main([*arguments, name := 300 * "x" + ".tflite"])
+        main([*arguments, name])
     assert (end.value.code, capfd.readouterr().err) == (1, f"el-larq: {name}: File name too long\n")
 
 

@@ -35,7 +35,8 @@ def _run(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, 
     capfd.readouterr()
     with pytest.raises(SystemExit) as end:
         main(arguments)
-    return int(end.value.code or 0), *capfd.readouterr()
+    out, err = capfd.readouterr()
+    return int(end.value.code or 0), out, err
 
 
 def _labelled(path: Path) -> Path:
