@@ -12,8 +12,9 @@ own, which stand for what Keras and Larq spread over several operations:
 Constants are NumPy arrays in float32, as the model holds them; `Graph.run` casts them to the precision asked for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -107,12 +108,17 @@ class Graph:
         self.outputs = [new if node is old else node for node in self.outputs]
 
     @tf.autograph.experimental.do_not_convert
-    def run(self, x: tf.Tensor, keep: Iterable[Node] = ()) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """The outputs for an input, in the input's precision, and the values of the nodes in ``keep``; inside a tf.function."""
-        values: dict[int, Any] = {id(self.input): x}
+    def run(
+        self, x: tf.Tensor, keep: Iterable[Node] = (), given: Mapping[Node, tf.Tensor] = MappingProxyType({})
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The outputs for an input, in the input's precision, and the values of the nodes in ``keep``; inside a tf.function.
+
+        given: values of nodes that are not to be computed.
+        """
+        values: dict[int, Any] = {id(self.input): x, **{id(node): value for node, value in given.items()}}
         kept = list(keep)
         for node in Graph(self.input, [*self.outputs, *kept]).nodes():
-            if node is not self.input:
+            if id(node) not in values:
                 values[id(node)] = _compute(node, [values[id(source)] for source in node.inputs], x.dtype)
         return [values[id(node)] for node in self.outputs], [values[id(node)] for node in kept]
 

@@ -132,12 +132,17 @@ def _as_affine(node: Node) -> tuple[Node, Any, Any] | None:
     if node.op == OUTPUT and node.inputs[0].op.startswith("FusedBatchNorm") and node.attributes["index"] == 0:
         norm = node.inputs[0]
         x, *parameters = norm.inputs
-        if norm.attributes.get("is_training") or not all(p.constant for p in parameters):
+        if norm.attributes.get("is_training") or _channels_first(norm) or not all(p.constant for p in parameters):
             return None
         gamma, beta, mean, variance = (np.asarray(p.value, np.float64) for p in parameters)
         scale = gamma / np.sqrt(variance + norm.attributes["epsilon"])
         return x, scale, beta - mean * scale
-    if node.op not in ("BiasAdd", "AddV2", "Add", "Sub", "Mul", "RealDiv") or len(node.shape) < 2 or node.shape[-1] is None:
+    if (
+        _channels_first(node)
+        or node.op not in ("BiasAdd", "AddV2", "Add", "Sub", "Mul", "RealDiv")
+        or len(node.shape) < 2
+        or node.shape[-1] is None
+    ):
         return None
     a, b = node.inputs
     if a.constant == b.constant:
@@ -156,6 +161,11 @@ def _as_affine(node: Node) -> tuple[Node, Any, Any] | None:
     if node.op == "Sub":
         return (x, 1.0, -value) if b.constant else (x, -1.0, value)
     return (x, 1.0 / value, 0.0) if b.constant else None
+
+
+def _channels_first(node: Node) -> bool:
+    """Batch normalization along axis 1 is spelled so, whatever that axis means: its parameters are not by channel."""
+    return node.attributes.get("data_format", b"").startswith(b"NC")
 
 
 def _zeros(graph: Graph) -> None:

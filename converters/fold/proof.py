@@ -1,0 +1,62 @@
+"""Proofs that a graph computes what another does: the imported one what was loaded, the rewritten one what was imported.
+
+Rewrites are proved in double precision, where no sign flips by rounding. The frozen graph runs in single precision only; there,
+both graphs are given the same signs, so that each segment between signs is compared by itself and to rounding.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from el_larq.converters.fold.ir import BINARIZE, Graph
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import find_signs
+from el_larq.native_output import captured_stderr
+
+# Of rewrites, in double precision; of the import, in single: both as shares of a tensor's largest value.
+TOLERANCE = 1e-9
+IMPORT_TOLERANCE = 1e-4
+
+
+def compare(original: Graph, rewritten: Graph, shape: tuple[int, ...]) -> float:
+    """The largest difference of any output in double precision, as a share of that output's largest value, on random images."""
+    images = tf.constant(_images(1, shape))
+    with captured_stderr():  # oneDNN reports that it has nothing for double precision
+        outputs = tf.function(lambda x: (original.run(x)[0], rewritten.run(x)[0]))(images)
+    return max(float(tf.reduce_max(tf.abs(a - b)) / (tf.reduce_max(tf.abs(a)) + 1e-300)) for a, b in zip(*outputs, strict=True))
+
+
+def compare_import(model: FrozenModel, graph: Graph) -> tuple[float, str]:
+    """The largest difference between a frozen graph and what was imported of it, and the first tensor past IMPORT_TOLERANCE.
+
+    Compared are the outputs and every tensor that a sign is taken of, each as a share of its largest value, on two random images.
+    """
+    images = _images(2, model.input_shape).astype(model.input.dtype.as_numpy_dtype)
+    nodes = {node.name: node for node in graph.nodes() if node.op == BINARIZE}
+    signs = [sign for sign in find_signs(model) if sign.signs.op.name in nodes]
+    given = model.fetch([sign.signs for sign in signs])(images) if signs else []
+    wanted = model.fetch([*(sign.real for sign in signs), *model.outputs], [sign.signs for sign in signs])(images, *given)
+    own = [nodes[sign.signs.op.name] for sign in signs]
+
+    def run(x: tf.Tensor, *values: tf.Tensor) -> list[tf.Tensor]:
+        outputs, reals = graph.run(x, [node.inputs[0] for node in own], dict(zip(own, values, strict=True)))
+        return [*reals, *outputs]
+
+    got = tf.function(run, autograph=False)(tf.constant(images), *map(tf.constant, given))
+    names = [*(sign.real.name for sign in signs), *(output.name for output in model.outputs)]
+    worst, where = 0.0, ""
+    for name, a, b in zip(names, wanted, got, strict=True):
+        difference = _difference(a, b.numpy())
+        worst = max(worst, difference)
+        where = where or (name if difference > IMPORT_TOLERANCE else "")
+    return worst, where
+
+
+def _images(count: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, *shape))
+
+
+def _difference(wanted: np.ndarray, got: np.ndarray) -> float:
+    if wanted.shape != got.shape:
+        return np.inf
+    difference = np.abs(wanted.astype(np.float64) - got).max(initial=0.0) / (np.abs(wanted).max(initial=0.0) or 1.0)
+    return float(difference) if np.isfinite(difference) else np.inf
