@@ -375,7 +375,7 @@ def test_activations_too_large_for_memory_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ElLarqError, match="makes 400,000,000 values of one image"):
         load_model(path)
     assert load_model(path, trust=True).output_shape == (None, 20_000, 20_000, 1)
-    image = keras.Input((2,))
+    image: Any = keras.Input((2,))
     path = _save(keras.Model(image, tf.broadcast_to(image[0, 0], (20_000, 10_000))), tmp_path / "without_a_batch.keras")
     with pytest.raises(ElLarqError, match="makes 200,000,000 values of one image"):
         load_model(path)
