@@ -17,11 +17,21 @@ from typing import Any
 from el_larq import own_folders
 from el_larq.comparison.plan import Pair, Plan, Training
 from el_larq.data.names import folders
+from el_larq.devices.record_form import misfit
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, write_json
 from el_larq.outputs import check_folder
 
 SCHEMA = 1
+
+_NUMBER = (float, None)
+_FORMS = {
+    "comparison.json": {"settings": {}, "options": {}},
+    "result.json": {"accuracy": float, "seconds": float},
+    "deployed.json": {"sha256": str, **dict.fromkeys(("bops?", "flops?", "ops?", "tflite_bytes?"), _NUMBER)},
+    "results.json": {"latencies?": {}},
+}
+"""What each file must hold for a comparison to go on from it, in the terms of `el_larq.devices.record_form`."""
 
 
 class Folder:
@@ -42,6 +52,8 @@ class Folder:
             # Before there was a choice, all validated on the test split and trained on what is held out now.
             _check_same(path, {"validation": "test"} | known["settings"], json.loads(json.dumps(plan.settings.to_dict())))
             for name, values in known["options"].items():
+                if wrong := misfit(values, {}, f"options.{name}"):
+                    raise _damaged(path / "comparison.json", wrong)
                 if name in options:
                     _check_same(path, _named(name, values), _named(name, json.loads(json.dumps(options[name]))))
             options = known["options"] | options
@@ -74,7 +86,12 @@ class Folder:
 
     def latencies(self) -> dict[str, Any]:
         """The measurement that results.json holds: by the sha256 of a .tflite."""
-        return self._read(self.path / "results.json").get("latencies", {})
+        path = self.path / "results.json"
+        found = self._read(path).get("latencies", {})
+        for name, values in found.items():
+            if name != "caveat" and (wrong := misfit(values, {"median_ms": float, "iqr_ms": float}, f"latencies.{name}")):
+                raise _damaged(path, wrong)
+        return found
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
@@ -83,8 +100,14 @@ class Folder:
         try:
             content = parse_json(own_folders.read(path))
         except ValueError as error:
-            raise ElLarqError(f"{path} is damaged; remove it, or choose another folder with -o") from error
-        return content if isinstance(content, dict) else {}
+            raise _damaged(path, "it is not JSON") from error
+        if wrong := misfit(content, _FORMS[path.name], path.name):
+            raise _damaged(path, wrong)
+        return content
+
+
+def _damaged(path: Path, wrong: str) -> ElLarqError:
+    return ElLarqError(f"{path} is damaged: {wrong}; remove it, or choose another folder with -o")
 
 
 def clear(folder: Path) -> None:

@@ -22,7 +22,7 @@ from el_larq.comparison.folder import Folder
 from el_larq.comparison.plan import Plan, Settings, make_plan
 from el_larq.comparison.plot import plot
 from el_larq.comparison.table import Row, cells, markdown, read_rows, to_csv
-from el_larq.errors import UsageError
+from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.registry import METHODS
 from el_larq.models.registry import NETWORKS, fits
 from el_larq.training.recipe import get_recipe
@@ -144,6 +144,46 @@ def test_a_folder_refuses_other_options_of_a_method_it_has(tmp_path: Path) -> No
     other = replace(method, options={"k": "all"})
     with pytest.raises(UsageError, match=r"was made with binary\.k off, not all"):
         Folder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=other),)))
+
+
+def _read_again(path: Path, plan: Plan) -> None:
+    folder = Folder(path, plan)
+    read_rows(folder, plan, {}, folder.latencies())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("comparison.json", '{"schema": 1}', "comparison.json has no settings"),
+        ("comparison.json", '{"settings": {}}', "comparison.json has no options"),
+        ("comparison.json", '{"settings": [], "options": {}}', "comparison.json.settings is not an object"),
+        ("comparison.json", "[]", "comparison.json is not an object"),
+        ("comparison.json", "{", "it is not JSON"),
+        ("results.json", '{"latencies": 1}', "results.json.latencies is not an object"),
+        ("results.json", '{"latencies": {"a": {}}}', "latencies.a has no median_ms"),
+        ("runs/resnet18-el-s0/result.json", '{"accuracy": 0.5}', "result.json has no seconds"),
+        ("runs/resnet18-el-s0/deployed.json", '{"bops": 1}', "deployed.json has no sha256"),
+    ],
+)
+def test_a_strangers_file_gives_one_line(
+    tmp_path: Path, name: str, content: str, reason: str, one_line: Callable[[BaseException], str]
+) -> None:
+    plan = _plan("el")
+    folder = Folder(tmp_path / "new", plan)
+    path = folder.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    with pytest.raises(ElLarqError) as caught:
+        _read_again(folder.path, plan)
+    assert one_line(caught.value) == f"{path} is damaged: {reason}; remove it, or choose another folder with -o"
+
+
+def test_the_options_of_a_method_must_be_an_object(tmp_path: Path) -> None:
+    Folder(tmp_path / "new", _plan("el"))
+    path = tmp_path / "new" / "comparison.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"options": {"el": 1}}))
+    with pytest.raises(ElLarqError, match=r"is damaged: options\.el is not an object"):
+        Folder(tmp_path / "new", _plan("el"))
 
 
 def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
