@@ -47,32 +47,27 @@ def _changes(
         yield f"bit {bit} of element {element}", values
 
 
-def missed(frozen: FrozenModel, content: bytes, images: np.ndarray, bits: int) -> tuple[list[str], int]:
+def missed(frozen: FrozenModel, content: bytes, images: np.ndarray, bits: int) -> tuple[dict[str, float], int]:
     """The changes that verify lets pass though an output departs by more than the tolerance, and how many departed.
 
-    A file that the interpreter does not run needs no verification.
+    Each with the worst flip that verify excused, as |value| / RMS; 0 where no sign flipped. A file that the interpreter does not
+    run needs no verification.
     """
     outputs = Interpreter(content).run(images)
-    passed, departed = [], 0
+    passed, departed = {}, 0
     for what, changed in perturbations(content, bits):
         try:
             got = Interpreter(changed).run(images)
+            if all(_close(a, b) for a, b in zip(outputs, got, strict=True)):
+                continue
+            departed += 1
+            result = verify_model(frozen, changed, images)
         except ElLarqError:
             continue
-        if all(_close(a, b) for a, b in zip(outputs, got, strict=True)):
-            continue
-        departed += 1
-        if not _refused(frozen, changed, images):
-            passed.append(what)
+        if not result.failures:
+            passed[what] = result.worst_flip
     return passed, departed
 
 
 def _close(wanted: np.ndarray, got: np.ndarray) -> bool:
     return wanted.shape == got.shape and bool(np.all(np.abs(wanted - got) <= OUTPUT_TOLERANCE * np.abs(wanted).max()))
-
-
-def _refused(frozen: FrozenModel, content: bytes, images: np.ndarray) -> bool:
-    try:
-        return bool(verify_model(frozen, content, images).failures)
-    except ElLarqError:
-        return True

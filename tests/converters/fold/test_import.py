@@ -40,7 +40,7 @@ LAYERS: dict[str, Any] = {
     "normalization of rows": lambda: layers.BatchNormalization(axis=1),
     "normalization of columns": lambda: layers.BatchNormalization(axis=2),
     "normalization of channels": lambda: layers.BatchNormalization(),
-    "bias by row": lambda: _call(lambda x: tf.nn.bias_add(x, _constant(SIZE), data_format="NCHW")),
+    "bias by row": lambda: _call(lambda x: tf.nn.bias_add(x, _constant(SIZE), data_format="NC...")),
     "factor by column": lambda: _call(lambda x: x * _constant(SIZE, 1)),
     "summand by row": lambda: _call(lambda x: x + _constant(SIZE, 1, 1)),
     "factor by position": lambda: _call(lambda x: x * _constant(SIZE, SIZE, CHANNELS)),
