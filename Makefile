@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# What runs on devices.
+SCRIPTS := $(wildcard el_larq/devices/scripts/*.sh)
 
 .PHONY: install demo test test-slow lint docs lock clean
 
@@ -29,6 +31,11 @@ test-slow: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	@if command -v shellcheck > /dev/null; then \
+		echo shellcheck .ci/run $(SCRIPTS); shellcheck .ci/run $(SCRIPTS); \
+	else \
+		echo "shellcheck is missing, so the shell scripts are NOT checked (Debian: apt-get install shellcheck)" >&2; \
+	fi
 	@# The type checker must see el_larq.models and el_larq.converters where an installation has them.
 	rm -rf build/typing && mkdir -p build/typing/el_larq
 	for entry in el_larq/*; do ln -s ../../../$$entry build/typing/$$entry; done

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from el_larq.devices import process
 from el_larq.devices.process import Completed
-from el_larq.devices.target import PATIENCE, Target, copy_failed
+from el_larq.devices.target import COMMAND_TIMEOUT, Target, copy_failed
 from el_larq.errors import ElLarqError, UsageError
 
 _REMEDIES = {
@@ -65,7 +65,7 @@ class AndroidTarget(Target):
         return ["adb", *(["-s", self.serial] if self.serial else []), *arguments]
 
     def check(self) -> None:
-        listing = process.run(["adb", "devices", "-l"], timeout=PATIENCE)
+        listing = process.run(["adb", "devices", "-l"], timeout=COMMAND_TIMEOUT)
         if listing.status:
             raise ElLarqError(f"{self.name}: adb does not work: {(listing.stderr or listing.stdout).strip()[:200]}")
         devices = parse_devices(listing.stdout)
@@ -86,7 +86,7 @@ class AndroidTarget(Target):
         if device.state != "device":
             raise ElLarqError(f"Android device {device.serial!r} {_REMEDIES.get(device.state, f'is in state {device.state}')}")
 
-    def command(self, source: str, *, keeper: bool = False) -> list[str]:
+    def command(self, source: str, *, watchdog: bool = False) -> list[str]:
         # One argument: adb hands it to the device's sh as it is. -T: no terminal, which would add carriage returns.
         return self._adb("shell", "-T", source)
 
@@ -94,7 +94,7 @@ class AndroidTarget(Target):
         self._copy(["push", str(local.absolute()), remote], local.name)
 
     def _copy(self, arguments: list[str], file: str) -> None:
-        done = process.run(self._adb(*arguments), timeout=20 * PATIENCE)
+        done = process.run(self._adb(*arguments), timeout=20 * COMMAND_TIMEOUT)
         if done.status:
             raise copy_failed(self.name, file, self.failure(done) or done.stderr or done.stdout)
 

@@ -12,11 +12,11 @@ from el_larq import tflite
 from el_larq.devices import benchmark_log, engine, layers, profile_log
 from el_larq.devices.benchmark_log import BenchmarkLog
 from el_larq.devices.failures import explain
-from el_larq.devices.folder import Folder
 from el_larq.devices.probe import Device, celsius, probe
 from el_larq.devices.process import MAX_OUTPUT, Completed
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
+from el_larq.devices.workspace import RemoteWorkspace
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
 
@@ -88,7 +88,7 @@ class Session:
             for number, (path, content) in enumerate(contents)
         ]
         self.target, self.plan, self.notify = target, plan, notify
-        self.folder = Folder(target, plan.folder, notify)
+        self.workspace = RemoteWorkspace(target, plan.folder, notify)
         self.device = Device("unknown")
         self.engine: dict[str, Any] = {}
         self.flags: set[str] = set()
@@ -96,32 +96,32 @@ class Session:
     def __enter__(self) -> "Session":
         if self.plan.binary is not None:
             engine.read_elf(self.plan.binary)
-        self.folder.__enter__()
+        self.workspace.__enter__()
         try:
             self._prepare()
         except BaseException as error:
-            self.folder.__exit__(type(error), error, error.__traceback__)
+            self.workspace.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
     def __exit__(self, *details: Any) -> None:
-        self.folder.__exit__(*details)
+        self.workspace.__exit__(*details)
 
     def _prepare(self) -> None:
-        self.device = probe(self.target, self.folder.path, time.time())
+        self.device = probe(self.target, self.workspace.path, time.time())
         binary = engine.choose(self.device, android=self.target.android, binary=self.plan.binary)
         content = read_bytes(binary)
         needed = (len(content) + sum(len(model.content) for model in self.models)) / 2**20
         free = self.device.disk_free_mb
         if free is not None and free < needed + _SPARE_MB / 8:
             raise ElLarqError(
-                f"{self.target.name}: no space left: {free:.1f} MB free in {self.folder.path}, {needed:.1f} MB needed; "
+                f"{self.target.name}: no space left: {free:.1f} MB free in {self.workspace.path}, {needed:.1f} MB needed; "
                 "free some, or choose another place with --folder"
             )
         self.notify(f"{self.target.name}: {describe(self.device)}")
         self.notify(f"copying {binary.name} and {len(self.models)} model{'s' * (len(self.models) > 1)} ({needed:.1f} MB)")
-        checked = {self.folder.place(binary, "engine", executable=True)}
-        checked |= {self.folder.place(model.path, model.remote) for model in self.models}
+        checked = {self.workspace.upload(binary, "engine", executable=True)}
+        checked |= {self.workspace.upload(model.path, model.remote) for model in self.models}
         self.engine = {
             "path": str(binary),
             "name": binary.name,
@@ -132,7 +132,7 @@ class Session:
 
     def _ask_flags(self) -> None:
         """Which flags the binary knows: they differ between versions, and an unknown one is ignored with exit status 0."""
-        done = self.folder.run([f"{self.folder.path}/engine", "--help"], timeout=self.plan.timeout)
+        done = self.workspace.run([f"{self.workspace.path}/engine", "--help"], timeout=self.plan.timeout)
         told = [line.split("=")[0].strip() for line in (done.stdout + done.stderr).splitlines()]
         self.flags = {word.removeprefix("--") for word in told if word.startswith("--")}
         if not self.flags:
@@ -179,7 +179,7 @@ class Session:
         """
         cores, pin = self._pin(threads)
         wanted = {
-            "graph": f"{self.folder.path}/{model.remote}",
+            "graph": f"{self.workspace.path}/{model.remote}",
             "num_threads": str(threads),
             "num_runs": str(self.plan.runs),
             "warmup_runs": str(max(1, self.plan.warmup)),
@@ -196,10 +196,10 @@ class Session:
                 marks.append(f"the benchmark binary does not know --{', --'.join(missing)}: its defaults hold")
             wanted = {name: value for name, value in wanted.items() if name == "graph" or name in self.flags}
         arguments = [f"--{name}={value}" for name, value in wanted.items()] + [*self.plan.flags, *flags]
-        command = [*pin, f"{self.folder.path}/engine", *arguments]
+        command = [*pin, f"{self.workspace.path}/engine", *arguments]
         before = celsius(self.target)
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        done = self.folder.run(command, timeout=self.plan.timeout, limit=_PROFILE_BYTES if profile else MAX_OUTPUT)
+        done = self.workspace.run(command, timeout=self.plan.timeout, limit=_PROFILE_BYTES if profile else MAX_OUTPUT)
         log = benchmark_log.parse(done.stdout, done.stderr)
         self._complete_or_raise(log, done, model.path)
         found = layers.join(profile_log.parse(done.stdout), model.graph) if profile else []
@@ -232,7 +232,7 @@ class Session:
     def _complete_or_raise(self, log: BenchmarkLog, done: Completed, model: Path) -> None:
         if log.complete:
             return
-        if not log.errors and (lost := self.folder.lost()):
+        if not log.errors and (lost := self.workspace.connection_error()):
             raise lost
         if reason := self.target.failure(done):
             raise ElLarqError(f"{self.target.name}: {reason}")

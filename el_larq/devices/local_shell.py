@@ -14,7 +14,7 @@ class LocalTarget(Target):
         # Isolated and without site packages: it starts in some ten milliseconds.
         supervisor = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
 
-    def command(self, source: str, *, keeper: bool = False) -> list[str]:
+    def command(self, source: str, *, watchdog: bool = False) -> list[str]:
         return ["sh", "-c", source]
 
     def push(self, local: Path, remote: str) -> None:

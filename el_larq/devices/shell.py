@@ -4,10 +4,23 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 
 from el_larq.errors import UsageError
 
 _PLAIN = re.compile(rb"[A-Za-z0-9 _./=:,+@\n-]")
+
+
+@cache
+def load(*names: str) -> str:
+    """The text of scripts in `el_larq/devices/scripts`, by name and in this order, as one script.
+
+    Comment lines are left out: adbd of Android 6 and older takes no command of more than 4096 bytes.
+    """
+    folder = resources.files("el_larq.devices") / "scripts"
+    lines = [line for name in names for line in (folder / f"{name}.sh").read_text("utf-8").splitlines()]
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#")) + "\n"
 
 
 def script(source: str, arguments: Sequence[str] = ()) -> str:

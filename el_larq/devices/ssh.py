@@ -67,8 +67,8 @@ class SshTarget(Target):
             self._options += ["-p", port]
         self._sockets: Path | None = None
 
-    def command(self, source: str, *, keeper: bool = False) -> list[str]:
-        return ["ssh", *self._options, *self._multiplexed(keeper), "--", self._host, shell.for_any_login_shell(source)]
+    def command(self, source: str, *, watchdog: bool = False) -> list[str]:
+        return ["ssh", *self._options, *self._multiplexed(watchdog), "--", self._host, shell.for_any_login_shell(source)]
 
     def _multiplexed(self, master: bool) -> list[str]:
         if os.name == "nt":  # its ssh has no control sockets

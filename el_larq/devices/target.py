@@ -8,7 +8,7 @@ from el_larq.devices import process, shell
 from el_larq.devices.process import Completed
 from el_larq.errors import ElLarqError
 
-PATIENCE = 60.0
+COMMAND_TIMEOUT = 60.0
 """Seconds that a small command may take on a slow device."""
 
 
@@ -30,8 +30,8 @@ class Target(ABC):
     folders: tuple[str, ...] = ("${TMPDIR:-/tmp}", "/tmp", "/var/tmp", "$HOME")
 
     @abstractmethod
-    def command(self, source: str, *, keeper: bool = False) -> list[str]:
-        """The program and arguments that run a shell script on the device; ``keeper`` is the first, long-lived one."""
+    def command(self, source: str, *, watchdog: bool = False) -> list[str]:
+        """The program and arguments that run a shell script on the device; ``watchdog`` is the first, long-lived one."""
 
     @abstractmethod
     def push(self, local: Path, remote: str) -> None:
@@ -47,7 +47,7 @@ class Target(ABC):
     def close(self) -> None:  # noqa: B027
         """Let go of the way, when nothing is left on the device."""
 
-    def execute(self, source: str, *arguments: str, timeout: float = PATIENCE) -> Completed:
+    def execute(self, source: str, *arguments: str, timeout: float = COMMAND_TIMEOUT) -> Completed:
         """Run a POSIX shell script with positional parameters.
 
         Raises:
@@ -59,7 +59,7 @@ class Target(ABC):
         return done
 
     def _push_by(self, arguments: Sequence[str], content: bytes, local: Path) -> None:
-        done = process.run(arguments, timeout=PATIENCE + len(content) / 50_000, stdin=content)
+        done = process.run(arguments, timeout=COMMAND_TIMEOUT + len(content) / 50_000, stdin=content)
         if done.status:
             raise copy_failed(self.name, local.name, self.failure(done) or done.stderr or done.stdout)
 

@@ -12,11 +12,11 @@ import stand_in
 from servers import Far
 from test_far import arguments, benchmark, config, refused, started
 
-from el_larq.devices import benchmark_log, folder, process, profile_log, supervisor
-from el_larq.devices.folder import Folder
+from el_larq.devices import benchmark_log, process, profile_log, supervisor, workspace
 from el_larq.devices.local_shell import LocalTarget
 from el_larq.devices.process import TimeOutError, TooMuchOutputError
 from el_larq.devices.targets import open_target
+from el_larq.devices.workspace import RemoteWorkspace
 from el_larq.errors import ElLarqError
 
 # The memory of el-larq that prints one line is some 40 MiB; a second of such output is hundreds.
@@ -27,7 +27,13 @@ DETACHED = 'setsid sh -c "sleep 600; : $0" "$(pwd)/sleep-long" > /dev/null 2>&1 
 FORGETFUL = DETACHED.replace("setsid", 'env -i "PATH=$PATH" setsid')
 
 
-@pytest.fixture(params=["local", "ssh", "adb"])
+def _on_every_target(*fast: str) -> pytest.MarkDecorator:
+    """Run a test on each kind of target: those in ``fast`` in every test run, the others with the slow tests."""
+    kinds = [pytest.param(kind, marks=() if kind in fast else pytest.mark.slow) for kind in ("local", "ssh", "adb")]
+    return pytest.mark.parametrize("anywhere", kinds, indirect=True)
+
+
+@pytest.fixture
 def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Far:
     """A device, or this machine as one."""
     if request.param == "local":
@@ -54,6 +60,7 @@ def _measured(command: list[str]) -> tuple[subprocess.CompletedProcess[str], int
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+@_on_every_target("local")
 @pytest.mark.parametrize(
     "before",
     [
@@ -128,25 +135,27 @@ def _runs(number: int) -> bool:
 
 
 class _Printing(LocalTarget):
-    """A device that says something else than the keeper would."""
+    """A device that prints something other than the watchdog would."""
 
     supervisor = ()
 
     def __init__(self, script: str):
         self.script = script
 
-    def command(self, source: str, *, keeper: bool = False) -> list[str]:
-        return super().command(self.script if keeper else source)
+    def command(self, source: str, *, watchdog: bool = False) -> list[str]:
+        return super().command(self.script if watchdog else source)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
-@pytest.mark.parametrize("script", ["exec tr '\\0' x < /dev/zero", "exec yes folder /nowhere"])
-def test_what_a_keeper_prints_is_bounded(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "script", ["exec tr '\\0' x < /dev/zero", pytest.param("exec yes folder /nowhere", marks=pytest.mark.slow)]
+)
+def test_what_a_watchdog_prints_is_bounded(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
-    monkeypatch.setattr(folder, "PATIENCE", 1.0)
+    monkeypatch.setattr(workspace, "COMMAND_TIMEOUT", 0.5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ElLarqError), Folder(_Printing(script)):
+    with pytest.raises(ElLarqError), RemoteWorkspace(_Printing(script)):
         pass
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < PEAK_MIB * 1024
 
@@ -175,6 +184,7 @@ def test_a_long_line_is_read_in_linear_time(line: str) -> None:
 # --- What is started ------------------------------------------------------------------------------------------------------
 
 
+@_on_every_target("ssh", "adb")
 def test_a_process_that_leaves_its_session_is_ended(anywhere: Far, tmp_path: Path, data_folder: Path) -> None:
     engine = stand_in.write(tmp_path / "engine.sh", before=DETACHED)
     done = benchmark(anywhere, tmp_path, data_folder / "t1.tflite", "--binary", engine, "--repeat", "1")
@@ -182,6 +192,7 @@ def test_a_process_that_leaves_its_session_is_ended(anywhere: Far, tmp_path: Pat
     anywhere.wait_until_clean(1)
 
 
+@_on_every_target("local")
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_it_is_ended_too_when_el_larq_is(anywhere: Far, number: int, tmp_path: Path, data_folder: Path) -> None:
     engine = stand_in.write(tmp_path / "engine.sh", before=f"{DETACHED}sleep 600")
@@ -192,7 +203,9 @@ def test_it_is_ended_too_when_el_larq_is(anywhere: Far, number: int, tmp_path: P
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt orphans")
-@pytest.mark.parametrize("end", ["", "sleep 600", pytest.param(ENDLESS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "end", ["", pytest.param("sleep 600", marks=pytest.mark.slow), pytest.param(ENDLESS, marks=pytest.mark.slow)]
+)
 def test_on_this_machine_nothing_escapes(end: str, tmp_path: Path, data_folder: Path) -> None:
     """Not even what has thrown its environment away."""
     far = Far("local", "local", str(tmp_path), ["--folder", str(tmp_path)])
@@ -201,15 +214,22 @@ def test_on_this_machine_nothing_escapes(end: str, tmp_path: Path, data_folder: 
     far.wait_until_clean(1)
 
 
+def _without_killing(script: str) -> str:
+    """A script that finds processes to end, once, and cannot end them."""
+    for code, other in (("for round in 1 2 3 4 5;", "for round in 1;"), ("kill -9 $found", ":")):
+        assert code in script
+        script = script.replace(code, other)
+    return script
+
+
+@_on_every_target("ssh")
 def test_what_cannot_be_ended_is_named(anywhere: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for script in ("_KEEPER", "_RUN", "_KILL"):
-        monkeypatch.setattr(
-            folder, script, getattr(folder, script).replace("kill -9 $found", ":").replace("|| sleep 1\n", "|| :\n")
-        )
+    for script in ("_WATCHDOG", "_RUN", "_KILL"):
+        monkeypatch.setattr(workspace, script, _without_killing(getattr(workspace, script)))
     said: list[str] = []
     target = open_target(anywhere.target, ssh_config=config(anywhere))
     monkeypatch.setattr(type(target), "supervisor", ())
-    with Folder(target, anywhere.folder, said.append) as work:
+    with RemoteWorkspace(target, anywhere.folder, said.append) as work:
         work.run(["sh", "-c", "setsid sleep 20 > /dev/null 2>&1 &"], timeout=30)
         pattern = "cannot be ended"
     assert len(said) == 1
@@ -228,8 +248,8 @@ def test_what_the_supervisor_cannot_end_is_named(tmp_path: Path, monkeypatch: py
     )
     said: list[str] = []
     monkeypatch.setattr(LocalTarget, "supervisor", (sys.executable, "-c", code))
-    monkeypatch.setattr(folder, "_RUN", folder._RUN.replace("kill -9 $found", ":").replace("|| sleep 1\n", "|| :\n"))
-    with Folder(LocalTarget(), str(tmp_path), said.append) as work:
+    monkeypatch.setattr(workspace, "_RUN", _without_killing(workspace._RUN))
+    with RemoteWorkspace(LocalTarget(), str(tmp_path), said.append) as work:
         done = work.run(["sh", "-c", "env -i sleep 20 > /dev/null 2>&1 & echo said >&2; exit 5"], timeout=30)
     assert (done.status, done.stderr) == (5, "said\n")
     assert len(said) == 1

@@ -265,5 +265,5 @@ def test_results_are_only_ever_added(tmp_path: Path) -> None:
 def test_damaged_results_are_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "r.json"
     path.write_text(content)
-    with pytest.raises(ElLarqError, match="no result of el-larq benchmark"):
+    with pytest.raises(ElLarqError, match="is not a result of el-larq benchmark"):
         read(path)

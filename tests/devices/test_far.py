@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import Far
 
-from el_larq.devices.folder import Folder
 from el_larq.devices.targets import open_target
+from el_larq.devices.workspace import RemoteWorkspace
 
 PROGRAM = Path(sys.executable).parent / "el-larq"
 
@@ -220,7 +220,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 
 
 def test_arguments_reach_the_device_as_data(far: Far) -> None:
-    with Folder(open_target(far.target, ssh_config=config(far)), far.folder) as folder:
+    with RemoteWorkspace(open_target(far.target, ssh_config=config(far)), far.folder) as folder:
 
         @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(NAMES, min_size=1, max_size=4))
@@ -262,9 +262,9 @@ def config(far: Far) -> Path | None:
 def test_folders_of_any_name_hold_the_work(far: Far) -> None:
     base = f'{far.folder}/it\'s a "$(touch pwned)" -place'
     target = open_target(far.target, ssh_config=config(far))
-    with Folder(target, far.folder) as outer:
+    with RemoteWorkspace(target, far.folder) as outer:
         outer.target.execute('mkdir "$1"', base)
-        with Folder(open_target(far.target, ssh_config=config(far)), base) as folder:
+        with RemoteWorkspace(open_target(far.target, ssh_config=config(far)), base) as folder:
             assert folder.path.startswith(base)
-            assert folder.place(Path(__file__), "-x y") == "sha256"
+            assert folder.upload(Path(__file__), "-x y") == "sha256"
         outer.target.execute('rmdir "$1"', base)
