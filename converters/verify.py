@@ -9,7 +9,7 @@ and one flipped bit moves an output by a hundredth. So the model goes on from th
 3. flips        at the input of every binary convolution, a sign differs only where the value is at most FLIP_TOLERANCE of that
                 tensor's root mean square: each flip is one of rounding, none follows from another
 4. decisions    top-1 of the model left to itself agrees, at each output that looks like logits, for at least TOP1_AGREEMENT of
-                the images, of fewer than a hundred for all but one
+                the images, of fewer than a hundred for all but one; of classes tied within rounding, either is right
 """
 
 import math

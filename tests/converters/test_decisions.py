@@ -20,6 +20,21 @@ def test_only_vectors_of_several_values_look_like_logits() -> None:
     assert agreements([Decisions(outputs[:3], outputs[:3])]) == []
 
 
+def test_a_class_tied_within_rounding_is_as_right_as_the_best() -> None:
+    """Sums of few signs are often equal. A binary MobileNet block had such logits in two images of 16."""
+
+    def agreement(wanted: list[list[float]], got: list[list[float]]) -> float:
+        return agreements([Decisions([np.array(wanted, np.float32)], [np.array(got, np.float32)])])[0].share
+
+    tied, swapped = [0.2015, 0.4654, -1.241, 0.46539995], [0.2015, 0.46539995, -1.241, 0.4654]
+    assert np.argmax(np.float32(tied)) != np.argmax(np.float32(swapped))
+    assert agreement([tied, tied], [swapped, swapped]) == 1
+    # What counts is the model's logits: a .tflite that makes its own tie does not agree.
+    assert agreement([[0.2, 0.4, 0.3], [0.4, 0.2, 0.4]], [[0.2, 0.4, 0.4001], [0.4, 0.2, 0.4001]]) == 0.5
+    assert agreement([[0.0, 0.0], [1.0, 0.999]], [[0.0, 1e-9], [0.999, 1.0]]) == 0.5
+    assert agreement([[np.nan, 0.0]], [[np.nan, 0.0]]) == 0
+
+
 def test_one_image_is_singular() -> None:
     def summary(images: int, flipped: int) -> str:
         return Verification(images, "digits", 0.0, 0.0, flipped, 0.0, 1.0, 4, ()).summary
