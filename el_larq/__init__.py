@@ -14,13 +14,24 @@ from el_larq._version import VERSION
 __version__ = VERSION
 
 _HOME = {
+    "Conv": "el_larq.conv",
     "ElasticLink": "el_larq.layers.elastic_link",
+    "Method": "el_larq.methods.method",
     "build": "el_larq.models.build",
     "convert": "el_larq.converters.pipeline",
+    "evaluate": "el_larq.evaluation.evaluate",
+    "inspect": "el_larq.inspection.inspect",
+    "list_methods": "el_larq.methods.registry",
+    "list_networks": "el_larq.models.registry",
     "load_dataset": "el_larq.data.registry",
     "load_model": "el_larq.models.load",
+    "predict": "el_larq.evaluation.predict",
+    "resume": "el_larq.training.train",
     "train": "el_larq.training.train",
 }
+"""Public names and their modules; `__init__.pyi` says the same to type checkers and editors, and a test compares them."""
+
+__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def _select_keras_2() -> None:

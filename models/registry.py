@@ -154,6 +154,11 @@ NETWORKS = {
 }
 
 
+def list_networks() -> list[str]:
+    """The names of all networks."""
+    return list(NETWORKS)
+
+
 def get_network(name: str) -> Network:
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)

@@ -49,6 +49,11 @@ MODULES = {
 METHODS: dict[str, Method] = {name: module.METHOD for name, module in MODULES.items()}
 
 
+def list_methods() -> list[str]:
+    """The names of all methods."""
+    return list(METHODS)
+
+
 def get_maker(name: str) -> Callable[..., Method] | None:
     """``make`` of the method's file, which takes its options; None where it has none."""
     if name not in METHODS:
