@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 import el_larq  # noqa: F401  (before TensorFlow: it selects Keras 2)
-from el_larq import tflite
 from el_larq.converters.audit import operator_counts
 from el_larq.converters.fold.step import fold_model
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.pipeline import convert
-from el_larq.interpreter import Interpreter
 from el_larq.models.build import build
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import parse
 
 ROUNDS = 40
 SHOWN = ("LceBconv2d", "LceQuantize", "ADD", "MUL", "CONCATENATION", "TILE", "SPLIT", "ADD_N", "DEPTHWISE_CONV_2D", "RESHAPE")
@@ -70,7 +70,7 @@ def main() -> None:
 
     print("operators")
     for name, content in contents.items():
-        counts = operator_counts(tflite.parse(content))
+        counts = operator_counts(parse(content))
         print(f"  {name:48} {len(content) / 1e6:6.2f} MB  " + "  ".join(f"{op} {counts[op]}" for op in SHOWN if op in counts))
 
     print("latency, ratio to no link")

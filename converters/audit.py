@@ -13,12 +13,11 @@ from el_larq.converters.intent import Intent, Meant, evidence, join, read_intent
 from el_larq.converters.job import Job
 from el_larq.converters.match import REAL_OPERATORS, match, real_layers
 from el_larq.converters.reasons import is_depthwise, no_operator, why_depthwise, why_low_bit, why_not, why_real_input
-from el_larq.converters.rules import BINARY_OPERATOR, GRAPH_RULES, Finding, Found, check_graph, summarized
+from el_larq.converters.rules import GRAPH_RULES, Finding, Found, check_graph, summarized
 from el_larq.errors import ElLarqError, unknown_name
-from el_larq.tflite import Graph, Operator, parse
-from el_larq.tflite_kernels import KERNELS, TRANSPOSED, binary_kernel_shape, count_macs
-
-_BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int16": 16, "int32": 32, "int4": 4}
+from el_larq.tflite.macs import count_macs
+from el_larq.tflite.operators import BINARY, KERNELS, input_bits, kernel_bits, kernel_shape, output_shape
+from el_larq.tflite.reader import Graph, Operator, parse
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        text = f"{self.binary} of {self.meant_binary} binary convolutions are {BINARY_OPERATOR}"
+        text = f"{self.binary} of {self.meant_binary} binary convolutions are {BINARY}"
         if self.low_bit:
             text += f", {self.low_bit} quantized to other values than signs"
         return f"{text} (by the graph: no layer declares a quantizer)" if self.evidence == "graph" and self.meant_binary else text
@@ -141,23 +140,15 @@ def audit_model(
 
 
 def _row(operator: Operator, layers: dict[int, str]) -> Row:
-    source, kernel = operator.inputs[2 if operator.name in TRANSPOSED else 0], operator.inputs[1]
-    assert source is not None
-    assert kernel is not None
-    output, shape = operator.outputs[0].shape, kernel.shape
-    binary = operator.name == BINARY_OPERATOR
-    if binary:
-        shape = binary_kernel_shape(operator)
-        output = (*output[:-1], shape[0])  # a packed output counts words
     return Row(
         operator.index,
         operator.name,
         layers.get(operator.index, ""),
-        1 if binary else _BITS.get(kernel.type, 32),
-        1 if binary else _BITS.get(source.type, 32),
-        shape,
-        output,
-        count_macs(operator, output),
+        kernel_bits(operator),
+        input_bits(operator),
+        kernel_shape(operator),
+        output_shape(operator),
+        count_macs(operator),
     )
 
 
@@ -190,7 +181,7 @@ def _low_bit(subject: Subject) -> Found:
             continue
         reason, remedy = why_low_bit(meant)
         if subject.operator(meant) is not None:
-            yield meant.layer, f"runs as {BINARY_OPERATOR}, which takes every value for a sign, though {reason}", remedy
+            yield meant.layer, f"runs as {BINARY}, which takes every value for a sign, though {reason}", remedy
         else:
             yield subject.left_real(meant, f"{reason} and LCE computes with signs only", remedy)
 
@@ -205,7 +196,7 @@ def _stray_binary(subject: Subject) -> Found:
     """Each LceBconv2d comes from a convolution of the model."""
     known = {operator.index for operator in subject.became.values()}
     for row in subject.rows:
-        if row.operator == BINARY_OPERATOR and row.index not in known:
+        if row.operator == BINARY and row.index not in known:
             yield f"operator {row.index}", "has no counterpart in the model", "convert again from the right model"
 
 

@@ -7,17 +7,17 @@ SavedModel is written here and `convert_saved_model` is called on it.
 import tempfile
 from math import prod
 
-from el_larq import tflite
 from el_larq.converters.frozen import FrozenModel, output_key
 from el_larq.converters.job import Job
 from el_larq.converters.rewrite import with_named_outputs
 from el_larq.errors import ElLarqError, summarize
 from el_larq.native_output import captured_stderr, cause
+from el_larq.tflite.reader import parse
 
 
 def lower(job: Job) -> Job:
     content = lower_model(job.need_model())
-    graph = tflite.parse(content)
+    graph = parse(content)
     summary = f"{len(graph.operators)} operators, {len(content):,} bytes"
     return job.done(summary, {"operators": len(graph.operators), "bytes": len(content)}, tflite=content)
 
@@ -26,7 +26,7 @@ def lower_model(model: FrozenModel) -> bytes:
     """The flatbuffer, its outputs in the model's order and under the model's names: LCE's converter keeps neither."""
     names = {output_key(number): name for number, name in enumerate(model.output_names)}
     content = with_named_outputs(_convert(model), names)
-    for output, tensor in zip(model.outputs, tflite.parse(content).outputs, strict=True):
+    for output, tensor in zip(model.outputs, parse(content).outputs, strict=True):
         sizes = tuple(output.shape[1:])
         # LCE leaves shapes of some operators out. Values are compared by `verify`.
         if tensor.shape and not tensor.dynamic and None not in sizes and tensor.elements != prod(sizes):

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from el_larq.converters.graph import Convolution
-from el_larq.converters.rules import BINARY_OPERATOR
-from el_larq.tflite import Graph, Operator
-from el_larq.tflite_kernels import TRANSPOSED
+from el_larq.tflite.operators import BINARY, TRANSPOSED, kernel_signs
+from el_larq.tflite.reader import Graph, Operator
 
 REAL_OPERATORS = {
     "Conv2D": "CONV_2D",
@@ -42,33 +41,14 @@ class Match:
     differing: int
 
 
-def unpack_bits(packed: np.ndarray, channels: int) -> np.ndarray:
-    """int32 (..., ceil(C / 32)) to bool (..., C), True for -1: channel 32 * w + b is bit b of word w."""
-    if packed.dtype != np.int32:
-        raise TypeError(f"packed bits are int32; got {packed.dtype}")
-    octets = np.ascontiguousarray(packed.astype("<i4")).view(np.uint8)
-    return np.unpackbits(octets, axis=-1, count=channels, bitorder="little").astype(bool)
-
-
-def kernel_bits(operator: Operator) -> np.ndarray:
-    """The kernel of an LceBconv2d as bool (C_out, kh, kw, C_in / groups), True for -1."""
-    kernel = operator.inputs[1]
-    assert kernel is not None
-    packed = kernel.array()
-    channels = int(operator.options["channels_in"])
-    words = -(-channels // 32)
-    groups = max(1, words // packed.shape[-1])
-    return unpack_bits(packed, channels // groups)
-
-
 def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
     """Each LceBconv2d with the model's binary convolution that it resembles most, in the order of the operators."""
     open_ = [c for c in convolutions if c.kind in ("Conv2D", "MatMul") and c.meant_binary]
     matches = []
     for operator in graph.operators:
-        if operator.name != BINARY_OPERATOR:
+        if operator.name != BINARY:
             continue
-        bits = kernel_bits(operator)
+        bits = kernel_signs(operator)
         candidates = [c for c in open_ if _as_convolution(c).shape == (*bits.shape[1:], bits.shape[0])]
         if not candidates:
             continue

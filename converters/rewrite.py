@@ -6,7 +6,7 @@ import flatbuffers
 import numpy as np
 
 from el_larq.errors import ElLarqError
-from el_larq.tflite import IDENTIFIER
+from el_larq.tflite.reader import IDENTIFIER
 
 
 def _unpack(content: bytes) -> Any:  # the schema's classes have no types

@@ -10,19 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from el_larq.errors import ElLarqError
-from el_larq.tflite import Graph, Operator, Tensor
-from el_larq.tflite_kernels import TRANSPOSED
+from el_larq.tflite.operators import REAL_KERNELS, binary_groups, binary_operators, input_channels, source_of
+from el_larq.tflite.reader import Graph, Operator, Tensor
 
-BINARY_OPERATOR = "LceBconv2d"
 _SAME = 0  # LCE's code for padding "same"
-_FLOAT_CONVOLUTIONS = (
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "TRANSPOSE_CONV",
-    "FULLY_CONNECTED",
-    "CONV_3D",
-    "CONV_3D_TRANSPOSE",
-)
 
 
 @dataclass(frozen=True)
@@ -84,16 +75,12 @@ def check_graph(graph: Graph, source: str = "the .tflite") -> list[Finding]:
     return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity))
 
 
-def _binary(graph: Graph) -> list[Operator]:
-    return [operator for operator in graph.operators if operator.name == BINARY_OPERATOR]
-
-
 def _name(operator: Operator) -> str:
     return f"operator {operator.index}"
 
 
 def _scale_rank(graph: Graph) -> Found:
-    for operator in _binary(graph):
+    for operator in binary_operators(graph):
         for what, tensor in zip(("multiplier", "bias"), operator.inputs[2:4], strict=False):
             if tensor is not None and len(tensor.shape) != 1:
                 reason = f"its {what} has shape {tensor.shape}, which LCE converts and then refuses to load"
@@ -126,9 +113,8 @@ def _stride_over_kernel(graph: Graph) -> Found:
 
 def _float_on_signs(graph: Graph) -> Found:
     for operator in graph.operators:
-        inputs = operator.inputs[2:] if operator.name in TRANSPOSED else operator.inputs
-        source = inputs[0] if inputs else None
-        producer = graph.producers.get(source.index) if operator.name in _FLOAT_CONVOLUTIONS and source else None
+        source = source_of(operator)
+        producer = graph.producers.get(source.index) if operator.name in REAL_KERNELS and source else None
         while producer is not None and producer.name in ("PADV2", "PAD", "RESHAPE"):
             before = producer.inputs[0]
             producer = graph.producers.get(before.index) if before else None
@@ -138,16 +124,15 @@ def _float_on_signs(graph: Graph) -> Found:
 
 
 def _groups(graph: Graph) -> Found:
-    for operator in _binary(graph):
-        kernel = operator.inputs[1]
-        words = -(-int(operator.options.get("channels_in", 0)) // 32)
-        if kernel is not None and words > kernel.shape[-1]:
-            reason = f"{words // kernel.shape[-1]} groups, which LCE's default kernel refuses when it loads the model"
+    for operator in binary_operators(graph):
+        groups = binary_groups(operator)
+        if groups > 1:
+            reason = f"{groups} groups, which LCE's default kernel refuses when it loads the model"
             yield _name(operator), reason, "use one group, or run with --use_indirect_bgemm"
 
 
 def _zero_padding(graph: Graph) -> Found:
-    for operator in _binary(graph):
+    for operator in binary_operators(graph):
         if operator.options.get("padding") == _SAME and operator.options.get("pad_values") == 0:
             kernel = operator.inputs[1]
             if kernel is not None and kernel.shape[1:3] == (1, 1):
@@ -177,8 +162,8 @@ def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
 
 
 def _channels(graph: Graph) -> Found:
-    for operator in _binary(graph):
-        channels = int(operator.options.get("channels_in", 0))
+    for operator in binary_operators(graph):
+        channels = input_channels(operator)
         if channels % 32:
             unused = -channels % 32
             reason = f"{channels} input channels take {channels + unused}: bits are packed by 32"
@@ -186,7 +171,7 @@ def _channels(graph: Graph) -> Found:
 
 
 def _dead_channels(graph: Graph) -> Found:
-    for operator in _binary(graph):
+    for operator in binary_operators(graph):
         multiplier = operator.inputs[2] if len(operator.inputs) > 2 else None
         if multiplier is not None and multiplier.constant and multiplier.type == "float32":
             dead = int(np.sum(multiplier.array() == 0))
@@ -195,7 +180,7 @@ def _dead_channels(graph: Graph) -> Found:
 
 
 def _slow_on_arm32(graph: Graph) -> Found:
-    packed = [operator for operator in _binary(graph) if operator.outputs[0].type == "int32"]
+    packed = [operator for operator in binary_operators(graph) if operator.outputs[0].type == "int32"]
     if packed:
         reason = "binary convolutions with packed results run as portable C++ on 32-bit ARM"
         yield f"{len(packed)} operators", reason, "use a 64-bit system on the device"

@@ -18,10 +18,11 @@ import numpy as np
 
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import Convolution, find_signs, layer_name
-from el_larq.converters.match import Match, unpack_bits
+from el_larq.converters.match import Match
 from el_larq.converters.rewrite import with_outputs
 from el_larq.errors import ElLarqError
-from el_larq.interpreter import Interpreter
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.operators import input_channels, unpack_signs
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Segments:
         for m in matches:
             packed = m.operator.inputs[0]
             if packed is not None and packed.index in positions:
-                channels = int(m.operator.options["channels_in"])
+                channels = input_channels(m.operator)
                 pairs = [_Pair(sign, positions[packed.index], channels) for sign in sorted(alike[_key(m.convolution)])]
                 self._add(m.convolution.layer, pairs)
 
@@ -176,7 +177,7 @@ class Segments:
 
     def _negative(self, pair: _Pair, packed: list[np.ndarray]) -> np.ndarray:
         """Where the flatbuffer's signs are -1, in the shape of the model's tensor."""
-        bits = unpack_bits(packed[pair.packed], pair.channels)
+        bits = unpack_signs(packed[pair.packed], pair.channels)
         return bits.reshape(-1, *self._signs[pair.sign].real.shape[1:])
 
     def _departs(self, pair: _Pair, packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> np.ndarray:

@@ -28,7 +28,7 @@ from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 OUTPUT_TOLERANCE = 1e-3
 FLIP_TOLERANCE = 1e-4

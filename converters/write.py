@@ -5,13 +5,14 @@ import platform
 
 import numpy as np
 
-from el_larq import __version__, card, tflite
+from el_larq import __version__, card
 from el_larq.converters.job import Job
 from el_larq.converters.rewrite import with_metadata
 from el_larq.errors import ElLarqError
 from el_larq.files import write_bytes
-from el_larq.interpreter import Interpreter
 from el_larq.outputs import TFLITE
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import Tensor, parse
 
 
 def write(job: Job) -> Job:
@@ -26,7 +27,7 @@ def write(job: Job) -> Job:
 
 
 def _card(job: Job, content: bytes) -> card.Card:
-    graph = tflite.parse(content)
+    graph = parse(content)
     verified = next((entry.details for entry in job.report if entry.step == "verify"), None)
     return job.card | {
         "converted_with": {"el-larq": __version__, "python": platform.python_version()},
@@ -37,7 +38,7 @@ def _card(job: Job, content: bytes) -> card.Card:
     }
 
 
-def _describe(tensor: tflite.Tensor, name: str) -> dict[str, object]:
+def _describe(tensor: Tensor, name: str) -> dict[str, object]:
     return {"name": name, "type": tensor.type, "shape": list(tensor.shape)}
 
 

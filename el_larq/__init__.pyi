@@ -16,3 +16,21 @@ from el_larq.training.train import resume as resume
 from el_larq.training.train import train as train
 
 __version__: str
+
+__all__ = [
+    "Conv",
+    "ElasticLink",
+    "Method",
+    "__version__",
+    "build",
+    "convert",
+    "evaluate",
+    "inspect",
+    "list_methods",
+    "list_networks",
+    "load_dataset",
+    "load_model",
+    "predict",
+    "resume",
+    "train",
+]

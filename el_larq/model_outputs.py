@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.tflite import Graph
+from el_larq.tflite.reader import Graph
 
 Asked = str | int | None
 """A name, a number from 0 (as text too), or None for the only one there is."""

@@ -19,33 +19,29 @@ BASE = (
     "conv",
     "errors",
     "files",
-    "interpreter",
-    "limited_interpreter",
     "model_outputs",
     "native_output",
     "outputs",
     "own_folders",
     "printable",
     "published",
-    "tflite",
-    "tflite_kernels",
-    "tflite_operators",
 )
 """The top-level modules of el_larq: everything may import these."""
 
 MAY_IMPORT = {
-    "base": (),
+    "base": ("tflite",),
+    "tflite": (),
     "quantizers": (),
     "layers": ("quantizers",),
-    "data": ("layers", "quantizers"),
     "links": ("layers", "quantizers"),
+    "data": ("tflite", "layers", "quantizers"),
     "methods": ("links", "layers", "quantizers", "data"),
     "models": ("methods", "links", "data", "layers", "quantizers"),
-    "compression": ("models", "methods", "links", "data", "layers", "quantizers"),
+    "compression": ("tflite", "models", "methods", "links", "data", "layers", "quantizers"),
 }
 """Packages from the bottom up and what each may import, beside itself and the base."""
 
-_BELOW = ("compression", "models", "methods", "links", "data", "layers", "quantizers")
+_BELOW = ("compression", "models", "methods", "links", "data", "layers", "quantizers", "tflite")
 _MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doctor")
 for _name in _MIDDLE:
     MAY_IMPORT[_name] = _BELOW  # and not each other

@@ -11,8 +11,8 @@ import pytest
 from el_larq import child
 from el_larq.child import Child, Died
 from el_larq.errors import ElLarqError
-from el_larq.interpreter import Interpreter
-from el_larq.limited_interpreter import LimitedInterpreter
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.limited_interpreter import LimitedInterpreter
 
 DATA = Path(__file__).parent / "data"
 

@@ -68,7 +68,7 @@ def _audit(model: Path, as_json: bool) -> None:
     from el_larq.converters.rules import check_graph
     from el_larq.errors import UsageError
     from el_larq.files import read_bytes
-    from el_larq.tflite import parse
+    from el_larq.tflite.reader import parse
 
     if model.suffix != ".tflite":
         raise UsageError(f"{model}: --audit looks at a .tflite; convert the model first, which audits it")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from el_larq import tflite
 from el_larq.devices import benchmark_log, engine, layers, profile_log
 from el_larq.devices.benchmark_log import BenchmarkLog
 from el_larq.devices.failures import explain
@@ -19,6 +18,7 @@ from el_larq.devices.target import Target
 from el_larq.devices.workspace import RemoteWorkspace
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
+from el_larq.tflite.reader import Graph, parse
 
 _SPARE_MB = 8.0
 # Of the output of a run with --profile: several tables with a line for each operator, of which a .tflite may have 10,000.
@@ -56,7 +56,7 @@ class Plan:
 class Model:
     path: Path
     content: bytes
-    graph: tflite.Graph
+    graph: Graph
     remote: str
 
     @property
@@ -84,7 +84,7 @@ class Session:
             raise UsageError("a model is named twice; --repeat measures the same one again")
         contents = [(path, read_bytes(path)) for path in plan.models]
         self.models = [
-            Model(path, content, tflite.parse(content, str(path)), f"model{number}.tflite")
+            Model(path, content, parse(content, str(path)), f"model{number}.tflite")
             for number, (path, content) in enumerate(contents)
         ]
         self.target, self.plan, self.notify = target, plan, notify

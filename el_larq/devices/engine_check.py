@@ -15,6 +15,7 @@ from el_larq.devices.benchmark import Plan, Session
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
 from el_larq.errors import ElLarqError
+from el_larq.tflite.operators import BINARY
 
 SLOWER = 1.15
 """The ratio from which the reference kernel counts as slower: a reference build's is 1 within the noise of a measurement."""
@@ -53,7 +54,7 @@ def check(
     plan = Plan((model,), runs=20, binary=binary, repeat=repeat, folder=folder)
     with Session(target, plan, notify) as session:
         (entry,) = session.models
-        if not any(operator.name == "LceBconv2d" for operator in entry.graph.operators):
+        if not any(operator.name == BINARY for operator in entry.graph.operators):
             raise ElLarqError(f"{model.name} has no binary convolution, so its kernels cannot be compared; give another --model")
         if not session.engine["lce"]:
             raise ElLarqError(f"{session.engine['name']} is no benchmark binary of LCE; get one with el-larq engine fetch")
@@ -71,7 +72,7 @@ def check(
 def _times(records: list[Record]) -> list[float]:
     """Milliseconds of the binary convolutions of each run, or of all of it where there is no profile."""
     if all(record.layers for record in records):
-        return [sum(layer["ms"] for layer in record.layers if layer["operator"] == "LceBconv2d") for record in records]
+        return [sum(layer["ms"] for layer in record.layers if layer["operator"] == BINARY) for record in records]
     return [record.latency_ms for record in records]
 
 

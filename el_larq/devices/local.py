@@ -17,10 +17,10 @@ from el_larq.child import Child, Died, limit_memory
 from el_larq.child import notify as tell
 from el_larq.devices.result import Measurement
 from el_larq.files import read_bytes
-from el_larq.interpreter import Interpreter, import_lce
-from el_larq.limited_interpreter import SECONDS_TO_LOAD, SECONDS_TO_START, clear_death
 from el_larq.native_output import captured_stderr
-from el_larq.tflite import parse
+from el_larq.tflite.interpreter import Interpreter, import_lce
+from el_larq.tflite.limited_interpreter import SECONDS_TO_LOAD, SECONDS_TO_START, clear_death
+from el_larq.tflite.reader import parse
 
 ARM = ("aarch64", "arm64", "armv7l", "armv8l")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from el_larq import tflite
 from el_larq.errors import ElLarqError, unknown_name
 from el_larq.files import read_bytes, write_bytes
 from el_larq.model_outputs import of_graph
 from el_larq.outputs import TFLITE
+from el_larq.tflite.reader import parse
 
 RIVALS = ("int8-mobilenetv2",)
 CALIBRATION = 8
@@ -27,7 +27,7 @@ def build(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
     """
     if name not in RIVALS:
         raise unknown_name("rival", name, RIVALS)
-    graph = tflite.parse(read_bytes(like), str(like))
+    graph = parse(read_bytes(like), str(like))
     shape = graph.inputs[0].shape if graph.inputs else ()
     output = next((graph.outputs[first.position].shape[1:] for first in of_graph(graph)), ())
     if len(shape) != 4 or len(output) != 1:

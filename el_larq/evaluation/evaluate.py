@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from el_larq import __version__, card, tflite
+from el_larq import __version__, card
 from el_larq.data.dataset import Dataset, View
 from el_larq.data.names import folders
 from el_larq.data.own_run import foreign_folder
@@ -26,6 +26,7 @@ from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
+from el_larq.tflite.reader import parse
 
 # Images a worker takes at a time, and Keras in a batch; seconds between two savings of the state.
 CHUNK = 32
@@ -237,7 +238,7 @@ def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preproc
 
 def _open_tflite(path: Path, workers: int | None, trust: bool) -> _Opened:
     content = read_bytes(path)
-    graph = tflite.parse(content, str(path))
+    graph = parse(content, str(path))
     if len(graph.inputs) != 1:
         raise ElLarqError(f"{path}: has {len(graph.inputs)} inputs; only models with one can be evaluated")
     stored = graph.metadata.get(card.NAME)

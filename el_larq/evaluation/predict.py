@@ -81,7 +81,7 @@ def _predict(
 def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:
     """A function from images (N, ...) to logits, the shape of one image, and the card."""
     if model.suffix == ".tflite":
-        from el_larq.limited_interpreter import LimitedInterpreter
+        from el_larq.tflite.limited_interpreter import LimitedInterpreter
 
         interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
         content = interpreter.graph.metadata.get(card.NAME)

@@ -10,7 +10,7 @@ import numpy as np
 
 from el_larq.child import Child, first_ready
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.limited_interpreter import SECONDS_AN_IMAGE, LimitedInterpreter
+from el_larq.tflite.limited_interpreter import SECONDS_AN_IMAGE, LimitedInterpreter
 
 
 def available_cores() -> int:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from el_larq.tflite import Graph, Operator
+from el_larq.tflite.operators import BINARY
+from el_larq.tflite.reader import Graph, Operator
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _pool(operator: Operator, values: int) -> Work:
 
 
 _OTHERS: dict[str, Callable[[Operator, int], Work]] = {
-    "LceBconv2d": _binary_convolution,
+    BINARY: _binary_convolution,
     "LceQuantize": _packing,
     "ADD_N": _sum_of_inputs,
     **dict.fromkeys(("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN"), _reduction),

@@ -16,7 +16,7 @@ def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
     path = Path(path)
     if path.suffix == ".tflite":
         from el_larq.inspection.operators import inspect_graph
-        from el_larq.tflite import parse
+        from el_larq.tflite.reader import parse
 
         return inspect_graph(parse(read_bytes(path), str(path)), str(path))
     if not path.exists():

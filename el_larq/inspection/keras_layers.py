@@ -8,13 +8,13 @@ import tf_keras as keras
 
 from el_larq import card
 from el_larq.errors import ElLarqError
-from el_larq.inspection.arena import plan
 from el_larq.inspection.foretell import Neighbours, stored_bytes
 from el_larq.inspection.sketch import Sketch
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.model_outputs import of_keras
 from el_larq.models.counts import LayerCount, calls, count_call
 from el_larq.models.load import load_model
+from el_larq.tflite.arena import plan
 
 _NOTE = "memory, peak and size are those of the .tflite that this model foretells, without links; inspect the .tflite itself"
 

@@ -4,13 +4,14 @@ from math import prod
 
 from el_larq import card
 from el_larq.errors import ElLarqError
-from el_larq.inspection.arena import plan
 from el_larq.inspection.elementwise import work
 from el_larq.inspection.summary import Inspection, Layer, bit_class
-from el_larq.inspection.tensors import BITS, tensor_bytes
 from el_larq.model_outputs import of_graph
-from el_larq.tflite import Graph, Operator, Tensor
-from el_larq.tflite_kernels import BINARY, KERNELS, TRANSPOSED, binary_kernel_shape, count_macs
+from el_larq.tflite.arena import plan
+from el_larq.tflite.macs import count_macs, mac_bits
+from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape
+from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.types import BITS, tensor_bytes
 
 # Constants of these say where to, not how much: they are no weights.
 _INDEX_TYPES = ("int32", "int64", "bool", "string")
@@ -59,19 +60,14 @@ def describe(tensor: Tensor) -> dict[str, object]:
 
 
 def _layer(operator: Operator, graph: Graph, live: int) -> Layer:
-    output = operator.outputs[0].shape if operator.outputs else ()
-    if operator.name == BINARY:
-        output = (*output[:-1], binary_kernel_shape(operator)[0])  # a packed output counts words
-    elif operator.name == "LceQuantize" and operator.inputs[0] is not None:
-        output = operator.inputs[0].shape
-    macs = count_macs(operator, output)
+    macs = count_macs(operator)
     return Layer(
         layer_name(operator),
         operator.name,
-        tuple(output),
+        output_shape(operator),
         _weights(operator),
         macs,
-        _mac_bits(operator, graph) if macs else 0,
+        bit_class(mac_bits(operator)) if macs else 0,
         sum(len(tensor.data) for tensor in operator.inputs if tensor is not None),
         sum(tensor_bytes(tensor) for tensor in operator.outputs),
         live,
@@ -91,15 +87,6 @@ def layer_name(operator: Operator) -> str:
     return "/".join(inner) or f"operator {operator.index}"
 
 
-def _mac_bits(operator: Operator, graph: Graph) -> int:
-    if operator.name == BINARY:
-        return 1
-    source, kernel = operator.inputs[2 if operator.name in TRANSPOSED else 0], operator.inputs[1]
-    assert source is not None
-    assert kernel is not None
-    return bit_class(max(BITS.get(source.type, 32), BITS.get(kernel.type, 32)))
-
-
 def _has_weights(operator: Operator) -> bool:
     return any(t is not None and t.constant and len(t.shape) > 1 and t.type not in _INDEX_TYPES for t in operator.inputs)
 
@@ -110,7 +97,7 @@ def _weights(operator: Operator) -> dict[int, int]:
         if tensor is None or not tensor.constant:
             continue
         if operator.name == BINARY and position == 1:
-            bits, count = 1, prod(binary_kernel_shape(operator))
+            bits, count = 1, prod(kernel_shape(operator))
         elif tensor.type in _INDEX_TYPES and not (operator.name in KERNELS and position > 0):
             continue  # shapes, axes, multiples
         else:

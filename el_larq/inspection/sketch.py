@@ -11,7 +11,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.inspection.foretell import becomes_binary
-from el_larq.tflite import Graph, Operator, Tensor
+from el_larq.tflite.operators import BINARY
+from el_larq.tflite.reader import Graph, Operator, Tensor
 
 _PRESENT = b"\0"  # stands for the data of a constant, which a plan does not look at
 
@@ -81,7 +82,7 @@ class Sketch:
             self._packed[source.index] = packed
         kernel = self._tensor((filters, kh, kw, -(-channels // 32)), "int32", _PRESENT)
         options = {"channels_in": source.shape[-1], "stride_height": strides[0], "stride_width": strides[1]}
-        self._operator("LceBconv2d", (self._packed[source.index], kernel), [output], options)
+        self._operator(BINARY, (self._packed[source.index], kernel), [output], options)
 
     def _tensor(self, shape: tuple[int, ...], kind: str = "float32", data: bytes = b"") -> Tensor:
         self._tensors.append(Tensor(len(self._tensors), "", kind, shape, data))

@@ -30,8 +30,8 @@ from el_larq.files import read_bytes, write_bytes
 from el_larq.inspection.binary_layer import BinaryLayer, Kernels, two_signs
 from el_larq.inspection.operators import layer_name
 from el_larq.outputs import WEIGHTS, check_output
-from el_larq.tflite import Graph, Operator, parse
-from el_larq.tflite_kernels import BINARY, KERNELS, TRANSPOSED, binary_kernel_shape
+from el_larq.tflite.operators import BINARY, KERNELS, TRANSPOSED, kernel_shape
+from el_larq.tflite.reader import Graph, Operator, parse
 
 SCHEMA = 1
 
@@ -114,7 +114,7 @@ def _from_graph(graph: Graph, source: str) -> list[BinaryLayer]:
 def _from_operator(operator: Operator) -> BinaryLayer:
     kernel = operator.inputs[1]
     assert kernel is not None
-    shape = binary_kernel_shape(operator)
+    shape = kernel_shape(operator)
     octets = np.ascontiguousarray(kernel.array().astype("<i4")).view(np.uint8)
     bits = np.unpackbits(octets, axis=-1, count=shape[3], bitorder="little")
     scale, shift, threshold = (

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from el_larq import card, own_folders, tflite
+from el_larq import card, own_folders
 from el_larq.devices import record
 from el_larq.devices.comparison import Compared, compare
-from el_larq.devices.layers import bits, macs
 from el_larq.devices.record import Record
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, read_bytes
+from el_larq.tflite.macs import count_macs, mac_bits
+from el_larq.tflite.reader import parse
 from el_larq.training.config import check_not_newer
 
 # Of float32, which metrics are computed in; neither NaN nor what plots have no axis for.
@@ -192,13 +193,16 @@ def _epochs(path: Path) -> list[dict[str, float]]:
 
 def read_model(path: Path) -> ModelFile:
     content = read_bytes(path)
-    graph = tflite.parse(content, str(path))
+    graph = parse(content, str(path))
     by_bits: dict[int, int] = {}
     convolutions: dict[str, int] = {}
-    for operator in graph.operators:
-        if count := macs(operator):
-            by_bits[bits(operator)] = by_bits.get(bits(operator), 0) + count
-            convolutions[operator.name] = convolutions.get(operator.name, 0) + 1
+    try:
+        for operator in graph.operators:
+            if count := count_macs(operator):
+                by_bits[mac_bits(operator)] = by_bits.get(mac_bits(operator), 0) + count
+                convolutions[operator.name] = convolutions.get(operator.name, 0) + 1
+    except ElLarqError as error:
+        raise ElLarqError(f"{path}: {error}") from None
     told = graph.metadata.get(card.NAME)
     facts = card.parse(told, str(path)) if told else {}
     sha256 = hashlib.sha256(content).hexdigest()

@@ -15,6 +15,7 @@ from el_larq.devices.probe import Device
 from el_larq.printable import printable
 from el_larq.report import plots
 from el_larq.report.collect import Material, place
+from el_larq.tflite.operators import BINARY
 
 Heading = tuple[str, bool]
 """A column's name, and whether it holds numbers."""
@@ -217,7 +218,7 @@ def _audit(material: Material) -> Section:
     rows = []
     for model in material.models.values():
         total = sum(model.macs_by_bits.values())
-        binary = model.convolutions.get("LceBconv2d", 0)
+        binary = model.convolutions.get(BINARY, 0)
         shares = ", ".join(
             f"{bit} bit: {count / 1e6:.2f} M ({100 * count / total:.1f} %)" for bit, count in model.macs_by_bits.items()
         )

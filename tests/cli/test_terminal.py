@@ -44,7 +44,7 @@ def _labelled(path: Path) -> Path:
     shutil.copy(SEEDS / path.name, path)
     if path.suffix == ".tflite":
         from el_larq.converters.rewrite import with_metadata
-        from el_larq.tflite import parse
+        from el_larq.tflite.reader import parse
 
         content = path.read_bytes()
         facts = json.loads(parse(content).metadata[card.NAME])
@@ -85,7 +85,7 @@ def test_labels_of_a_keras_model_and_a_name_that_is_not_utf_8(tmp_path: Path, ca
 
 
 def test_names_of_tensors_and_files_in_inspect(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from el_larq.tflite import parse
+    from el_larq.tflite.reader import parse
 
     content = (SEEDS / "model.tflite").read_bytes()
     graph = parse(content)

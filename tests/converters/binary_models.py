@@ -12,7 +12,7 @@ import larq
 import numpy as np
 import tf_keras as keras
 
-from el_larq.tflite import IDENTIFIER
+from el_larq.tflite.reader import IDENTIFIER
 
 SIGNS: dict[str, Any] = {
     "input_quantizer": "ste_sign",

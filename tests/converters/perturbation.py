@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import binary_models as models
 import numpy as np
 
-from el_larq import tflite
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.verify import OUTPUT_TOLERANCE, verify_model
 from el_larq.errors import ElLarqError
-from el_larq.interpreter import Interpreter
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import Operator, Tensor, parse
 
 # Of a single-precision number: the highest bit of the mantissa, two of the exponent, the sign.
 _FLOAT_BITS = (22, 23, 24, 31)
@@ -19,7 +19,7 @@ _INTEGER_BITS = (0, 1, 4)
 def perturbations(content: bytes, bits: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
     """Every constant 5 % off as a whole; one element, drawn at random, 5 % off; and in one element one bit, ``bits`` times."""
     random = np.random.default_rng(seed)
-    for operator in tflite.parse(content).operators:
+    for operator in parse(content).operators:
         for position, tensor in enumerate(operator.inputs):
             if tensor is None or not tensor.constant:
                 continue
@@ -29,7 +29,7 @@ def perturbations(content: bytes, bits: int, seed: int = 0) -> Iterator[tuple[st
 
 
 def _changes(
-    operator: tflite.Operator, position: int, tensor: tflite.Tensor, bits: int, random: np.random.Generator
+    operator: Operator, position: int, tensor: Tensor, bits: int, random: np.random.Generator
 ) -> Iterator[tuple[str, np.ndarray]]:
     original = tensor.array().reshape(-1)
     choice = _INTEGER_BITS

@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq import tflite
 from el_larq.converters.audit import RULES, WARNINGS, Audit, audit, audit_model, operator_counts
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
@@ -17,11 +16,12 @@ from el_larq.converters.lower import lower_model
 from el_larq.converters.rewrite import with_metadata
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.models import counts
+from el_larq.tflite.reader import parse
 
 
 def _audit(model: keras.Model, allow: tuple[str, ...] = (), content: bytes | None = None) -> Audit:
     frozen = FrozenModel(model)
-    return audit_model(find_convolutions(frozen), tflite.parse(content or lower_model(frozen)), allow, read_intents(model))
+    return audit_model(find_convolutions(frozen), parse(content or lower_model(frozen)), allow, read_intents(model))
 
 
 def _finding(result: Audit, layer: str, rule: str = "not-binary") -> Any:
@@ -209,6 +209,6 @@ def test_rows_of_a_chain_that_stays_packed_count_channels_not_words() -> None:
 
 def test_operators_are_counted_most_frequent_first() -> None:
     model = models.network(models.binary(48, "a"), models.norm("n1"), models.binary(40, "b"), models.norm("n2"))
-    found = operator_counts(tflite.parse(lower_model(FrozenModel(model))))
+    found = operator_counts(parse(lower_model(FrozenModel(model))))
     assert next(iter(found)) == "LceBconv2d"
     assert found["LceBconv2d"] == 2

@@ -12,7 +12,6 @@ import tensorflow as tf
 import tf_keras as keras
 
 import el_larq
-from el_larq import tflite
 from el_larq.converters.audit import Audit, audit_model
 from el_larq.converters.fold.step import fold_model
 from el_larq.converters.frozen import FrozenModel
@@ -21,6 +20,7 @@ from el_larq.converters.intent import read_intents
 from el_larq.converters.job import Options
 from el_larq.converters.lower import lower_model
 from el_larq.errors import ElLarqError
+from el_larq.tflite.reader import parse
 
 Layers: Any = larq.layers
 SEPARABLE: dict[str, Any] = {
@@ -36,7 +36,7 @@ def _audit(model: keras.Model, layers: bool = True, fold: bool = False) -> Audit
     """With what the layers declare, or by the graph alone."""
     frozen = FrozenModel(model)
     content = lower_model(fold_model(frozen).model if fold else frozen)
-    return audit_model(find_convolutions(frozen), tflite.parse(content), (), read_intents(model) if layers else ())
+    return audit_model(find_convolutions(frozen), parse(content), (), read_intents(model) if layers else ())
 
 
 def _found(result: Audit) -> dict[str, tuple[str, str]]:

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from el_larq import tflite
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.lower import lower_model
-from el_larq.converters.match import Match, kernel_bits, match, unpack_bits
+from el_larq.converters.match import Match, match
+from el_larq.tflite.operators import kernel_signs, unpack_signs
+from el_larq.tflite.reader import Graph, parse
 
 
 @settings(deadline=None)
@@ -22,7 +23,7 @@ from el_larq.converters.match import Match, kernel_bits, match, unpack_bits
 )
 def test_unpacked_bits_are_those_of_a_plain_loop(packed: np.ndarray, unused: int) -> None:
     channels = 32 * packed.shape[-1] - unused
-    got = unpack_bits(packed, channels)
+    got = unpack_signs(packed, channels)
     assert got.shape == (*packed.shape[:-1], channels)
     assert got.dtype == bool
     for index in np.ndindex(got.shape):
@@ -32,21 +33,21 @@ def test_unpacked_bits_are_those_of_a_plain_loop(packed: np.ndarray, unused: int
 
 def test_packed_bits_of_another_type_are_refused() -> None:
     with pytest.raises(TypeError, match="float32"):
-        unpack_bits(np.zeros((1, 1), np.float32), 3)
+        unpack_signs(np.zeros((1, 1), np.float32), 3)
 
 
-def _matches(model: keras.Model) -> tuple[list[Match], tflite.Graph]:
-    graph = tflite.parse(lower_model(FrozenModel(model)))
+def _matches(model: keras.Model) -> tuple[list[Match], Graph]:
+    graph = parse(lower_model(FrozenModel(model)))
     return match(find_convolutions(FrozenModel(model)), graph), graph
 
 
 @pytest.mark.parametrize("channels", [3, 8, 32, 48, 96])
-def test_kernel_bits_are_the_signs_of_the_kernel(channels: int) -> None:
+def test_kernel_signs_are_the_signs_of_the_kernel(channels: int) -> None:
     model = models.network(models.binary(40, "conv"), models.norm("norm"), channels=channels)
     matches, graph = _matches(model)
     (operator,) = [operator for operator in graph.operators if operator.name == "LceBconv2d"]
     wanted = np.transpose(models.layer(model, "conv").kernel.numpy() < 0, (3, 0, 1, 2))
-    np.testing.assert_array_equal(kernel_bits(operator), wanted)
+    np.testing.assert_array_equal(kernel_signs(operator), wanted)
     assert [(m.convolution.layer, m.operator.index, m.differing) for m in matches] == [("conv", operator.index, 0)]
 
 
@@ -102,7 +103,7 @@ def test_a_layer_that_is_called_twice_is_matched_twice() -> None:
 def test_one_flipped_kernel_bit_is_counted() -> None:
     model = models.network(models.binary(32, "a"), models.norm("n1"), models.binary(32, "b"), models.norm("n2"))
     content = lower_model(FrozenModel(model))
-    target = next(m for m in match(find_convolutions(FrozenModel(model)), tflite.parse(content)) if m.convolution.layer == "b")
+    target = next(m for m in match(find_convolutions(FrozenModel(model)), parse(content)) if m.convolution.layer == "b")
     kernel = target.operator.inputs[1]
     assert kernel is not None
 
@@ -111,7 +112,7 @@ def test_one_flipped_kernel_bit_is_counted() -> None:
         return words
 
     damaged = models.change_constant(content, kernel.index, np.int32, flip)
-    assert {m.convolution.layer: m.differing for m in match(find_convolutions(FrozenModel(model)), tflite.parse(damaged))} == {
+    assert {m.convolution.layer: m.differing for m in match(find_convolutions(FrozenModel(model)), parse(damaged))} == {
         "a": 0,
         "b": 1,
     }

@@ -10,13 +10,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 import el_larq
-from el_larq import card, tflite
+from el_larq import card
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.verify import verify_model
 from el_larq.errors import ElLarqError
-from el_larq.interpreter import Interpreter
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import parse
 
 SHUFFLED = ("zebra", "apple", "m/iddle", "output_1", "output_0", "b.c", "x>y", "7", "2", "k", "j", "a")
 """Names as Keras allows them, and in no order."""
@@ -34,7 +35,7 @@ def _many(sizes: tuple[int, ...], size: int | None = 8) -> keras.Model:
 
 def _agree(model: Any, content: bytes) -> None:
     """Output i of the .tflite is output i of the model, by name and by value, in the file, its signature and its card."""
-    graph = tflite.parse(content)
+    graph = parse(content)
     assert list(graph.output_names) == model.output_names
     images = models.images(4)
     wanted = [np.asarray(values) for values in tf.nest.flatten(model(images, training=False))]
@@ -60,7 +61,7 @@ def test_outputs_keep_their_order_and_names(sizes: tuple[int, ...]) -> None:
     job = el_larq.convert(model, options=Options(verify_images=8))
     assert job.tflite is not None
     _agree(model, job.tflite)
-    graph = tflite.parse(job.tflite)
+    graph = parse(job.tflite)
     assert [tensor.name for tensor in graph.outputs] == model.output_names
     assert model.output_names is not None
     written = card.parse(graph.metadata[card.NAME], "the file")["outputs"]
@@ -93,7 +94,7 @@ def test_an_output_that_is_there_twice_has_two_names(tmp_path: Path) -> None:
     assert job.tflite is not None
     assert model.output_names == ["head", "pool", "head_1", "image", "head_2"]
     _agree(model, job.tflite)
-    assert tflite.parse(job.tflite).inputs[0].name == "serving_default_image:0"
+    assert parse(job.tflite).inputs[0].name == "serving_default_image:0"
 
 
 def test_a_dictionary_of_outputs_is_in_the_order_of_its_keys() -> None:

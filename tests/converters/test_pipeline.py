@@ -5,10 +5,11 @@ import binary_models as models
 import pytest
 
 import el_larq
-from el_larq import card, tflite
+from el_larq import card
 from el_larq.converters.job import Entry, Options
 from el_larq.converters.steps import STEPS, check_skip
 from el_larq.errors import ElLarqError, UsageError
+from el_larq.tflite.reader import parse
 
 
 def _model() -> Any:
@@ -34,7 +35,7 @@ def test_a_model_in_memory_is_converted_with_the_card_it_is_given() -> None:
     job = el_larq.convert(_model(), card={"labels": ["a", "b"]}, options=Options(verify_images=4))
     assert job.destination is None
     assert job.tflite is not None
-    written = card.parse(tflite.parse(job.tflite).metadata[card.NAME], "memory")
+    written = card.parse(parse(job.tflite).metadata[card.NAME], "memory")
     assert written["labels"] == ["a", "b"]
     assert written["source_sha256"] is None
 
@@ -46,7 +47,7 @@ def test_a_saved_model_folder_is_converted(small: Any, tmp_path: Path) -> None:
 
 
 def test_a_keras_file_gives_the_same_flatbuffer_as_the_h5(small: Any) -> None:
-    from el_larq.interpreter import Interpreter
+    from el_larq.tflite.interpreter import Interpreter
 
     job = el_larq.convert(small.keras, options=Options(verify_images=8))
     assert job.tflite is not None
@@ -61,7 +62,7 @@ def test_a_model_of_open_size_is_converted_at_the_size_given() -> None:
     x = models.norm("n")(models.binary(32, "conv")(keras.layers.Conv2D(32, 3, name="stem")(image)))
     model = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)), name="open")
     job = el_larq.convert(model, options=Options(image_size=8, verify_images=4))
-    assert tflite.parse(job.tflite or b"").inputs[0].shape == (1, 8, 8, 1)
+    assert parse(job.tflite or b"").inputs[0].shape == (1, 8, 8, 1)
     assert job.report[3].details["binary"] == 1
     with pytest.raises(ElLarqError, match="--image-size"):
         el_larq.convert(model)
@@ -71,7 +72,7 @@ def test_a_model_of_open_size_is_converted_at_the_size_given() -> None:
 def test_checks_can_be_skipped(skip: tuple[str, ...]) -> None:
     job = el_larq.convert(_model(), skip=skip, options=Options(verify_images=4))
     assert [entry.step for entry in job.report] == [step for step in STEPS if step not in skip]
-    written = card.parse(tflite.parse(job.tflite or b"").metadata[card.NAME], "memory")
+    written = card.parse(parse(job.tflite or b"").metadata[card.NAME], "memory")
     assert (written["verified"] is None) == ("verify" in skip)
 
 

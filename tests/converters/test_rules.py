@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from el_larq import tflite
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rules import GRAPH_RULES, Finding, check_graph, summarized
-from el_larq.tflite import Graph, Operator, Tensor
+from el_larq.tflite.reader import Graph, Operator, Tensor, parse
 
 
 def _graph(*middle: Any, **arguments: Any) -> Graph:
-    return tflite.parse(lower_model(FrozenModel(models.network(*middle, **arguments))))
+    return parse(lower_model(FrozenModel(models.network(*middle, **arguments))))
 
 
 def _found(graph: Graph) -> set[str]:

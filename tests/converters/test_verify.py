@@ -8,12 +8,12 @@ import pytest
 import tf_keras as keras
 
 import el_larq
-from el_larq import tflite
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.verify import OUTPUT_TOLERANCE, Verification, verify, verify_model
 from el_larq.errors import ElLarqError
+from el_larq.tflite.reader import Operator, Tensor, parse
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -37,7 +37,7 @@ def checked(photos: np.ndarray) -> Any:
     frozen, content = FrozenModel(model), lower_model(FrozenModel(model))
 
     class Checked:
-        graph = tflite.parse(content)
+        graph = parse(content)
 
         def verify(self, changed: bytes = content) -> Verification:
             return verify_model(frozen, changed, photos, "photos")
@@ -46,14 +46,14 @@ def checked(photos: np.ndarray) -> Any:
             return self.verify(models.change_constant(content, tensor, dtype, change))
 
         @property
-        def binary(self) -> list[tflite.Operator]:
+        def binary(self) -> list[Operator]:
             return [operator for operator in self.graph.operators if operator.name == "LceBconv2d"]
 
     assert len(Checked().binary) == 3
     return Checked()
 
 
-def _constant(operator: tflite.Operator, index: int) -> tflite.Tensor:
+def _constant(operator: Operator, index: int) -> Tensor:
     tensor = operator.inputs[index]
     assert tensor is not None
     assert tensor.constant
@@ -190,7 +190,7 @@ def test_no_image_is_exempt_because_a_sign_flips(all_flipped: tuple[FrozenModel,
         "noise on the head": ("FULLY_CONNECTED", lambda v: v * (1 + 0.1 * np.random.default_rng(0).standard_normal(v.shape))),
         "last multipliers": ("LceBconv2d", lambda v: v * 1.5),
     }[fault]
-    operator = next(operator for operator in tflite.parse(content).operators if operator.name == name)
+    operator = next(operator for operator in parse(content).operators if operator.name == name)
     constant = _constant(operator, {"FULLY_CONNECTED": 1, "LceBconv2d": 2}[name])
     result = verify_model(frozen, models.change_constant(content, constant.index, np.float32, change), images)
     assert any("outputs differ" in failure for failure in result.failures)
@@ -220,7 +220,7 @@ def test_flips_are_excused_whatever_reads_the_sign(reader: Any) -> None:
     assert result.failures == ()
     assert result.flipped_images == 16
     assert result.max_difference < 1e-5
-    classifier = next(operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED")
+    classifier = next(operator for operator in parse(content).operators if operator.name == "FULLY_CONNECTED")
     wrong = models.change_constant(content, _constant(classifier, 1).index, np.float32, lambda values: 1.5 * values)
     assert any("outputs differ" in failure for failure in verify_model(frozen, wrong, models.images(16)).failures)
 
@@ -229,7 +229,7 @@ def test_a_real_valued_model_is_verified_too() -> None:
     model = models.network()
     content = lower_model(FrozenModel(model))
     assert verify_model(FrozenModel(model), content, models.images(8)).failures == ()
-    dense = next(operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED")
+    dense = next(operator for operator in parse(content).operators if operator.name == "FULLY_CONNECTED")
     damaged = models.change_constant(content, _constant(dense, 2).index, np.float32, lambda values: values + 0.1)
     assert verify_model(FrozenModel(model), damaged, models.images(8)).failures
 
@@ -247,7 +247,7 @@ def test_every_output_is_verified() -> None:
     model = keras.Model(image, outputs, name="two_headed")
     content = lower_model(FrozenModel(model))
     assert verify_model(FrozenModel(model), content, models.images(8)).failures == ()
-    for dense in (operator for operator in tflite.parse(content).operators if operator.name == "FULLY_CONNECTED"):
+    for dense in (operator for operator in parse(content).operators if operator.name == "FULLY_CONNECTED"):
         damaged = models.change_constant(content, _constant(dense, 2).index, np.float32, lambda values: values + 1)
         assert verify_model(FrozenModel(model), damaged, models.images(8)).failures, dense.outputs[0].shape
 
@@ -310,7 +310,7 @@ def test_an_unknown_data_set_offers_the_nearest(small: Any) -> None:
 def test_the_step_fails_in_one_line() -> None:
     model = models.network(models.binary(32, "conv"), models.norm("n"))
     content = lower_model(FrozenModel(model))
-    kernel = _constant(next(o for o in tflite.parse(content).operators if o.name == "LceBconv2d"), 1)
+    kernel = _constant(next(o for o in parse(content).operators if o.name == "LceBconv2d"), 1)
     damaged = models.change_constant(content, kernel.index, np.int32, lambda words: ~words[::-1])
     with pytest.raises(ElLarqError, match=r"departs from the model: kernel of conv") as caught:
         verify(Job(None, Options(verify_images=8), original=FrozenModel(model), tflite=damaged))
@@ -320,7 +320,7 @@ def test_the_step_fails_in_one_line() -> None:
 def test_by_layer_a_failure_says_where_signs_depart() -> None:
     model = models.network(models.binary(32, "a"), models.norm("n1"), models.binary(32, "b"), models.norm("n2"))
     frozen, content = FrozenModel(model), lower_model(FrozenModel(model))
-    kernel = next(o for o in tflite.parse(content).operators if o.name == "LceBconv2d").inputs[1]
+    kernel = next(o for o in parse(content).operators if o.name == "LceBconv2d").inputs[1]
     assert kernel is not None
     damaged = models.change_constant(content, kernel.index, np.int32, lambda words: words ^ 2)
     result = verify_model(frozen, damaged, models.images(8))

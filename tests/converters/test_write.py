@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 import el_larq
-from el_larq import card, tflite
+from el_larq import card
 from el_larq.converters import pipeline
 from el_larq.converters.job import Entry, Job, Options
 from el_larq.converters.rewrite import with_metadata, with_outputs
 from el_larq.converters.write import write
 from el_larq.errors import ElLarqError
-from el_larq.interpreter import Interpreter
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import parse
 
 
 def _card(content: bytes) -> dict[str, Any]:
-    return card.parse(tflite.parse(content).metadata[card.NAME], "the file")
+    return card.parse(parse(content).metadata[card.NAME], "the file")
 
 
 def test_the_file_says_what_it_is(small: Any) -> None:
@@ -46,17 +47,17 @@ def test_metadata_changes_no_output(small: Any) -> None:
     x = models.images(3, 16)
     once = with_metadata(content, "note", b"one")
     np.testing.assert_array_equal(Interpreter(once).run(x)[0], Interpreter(content).run(x)[0])
-    assert tflite.parse(once).metadata["note"] == b"one"
+    assert parse(once).metadata["note"] == b"one"
     twice = with_metadata(once, "note", b"two")
-    assert tflite.parse(twice).metadata["note"] == b"two"
-    assert set(tflite.parse(twice).metadata) == {*tflite.parse(content).metadata, "note"}
+    assert parse(twice).metadata["note"] == b"two"
+    assert set(parse(twice).metadata) == {*parse(content).metadata, "note"}
 
 
 def test_further_outputs_stand_behind_the_models_own(small: Any) -> None:
     content = small.tflite.read_bytes()
-    graph = tflite.parse(content)
+    graph = parse(content)
     middle = graph.operators[0].outputs[0]
-    more = tflite.parse(with_outputs(content, [middle.index]))
+    more = parse(with_outputs(content, [middle.index]))
     assert [tensor.name for tensor in more.outputs] == [*(tensor.name for tensor in graph.outputs), middle.name]
     x = models.images(2, 16)
     outputs = Interpreter(with_outputs(content, [middle.index])).run(x)
@@ -72,7 +73,7 @@ def test_a_job_without_a_flatbuffer_says_what_is_missing() -> None:
 def test_nothing_is_written_if_verification_fails(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def damaging(job: Job) -> Job:
         job = lower(job)
-        kernel = next(o for o in tflite.parse(job.need_tflite()).operators if o.name == "LceBconv2d").inputs[1]
+        kernel = next(o for o in parse(job.need_tflite()).operators if o.name == "LceBconv2d").inputs[1]
         assert kernel is not None
         content = models.change_constant(job.need_tflite(), kernel.index, np.int32, lambda words: ~words[::-1])
         return job.done("damaged", tflite=content)

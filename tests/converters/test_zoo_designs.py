@@ -8,9 +8,9 @@ import pytest
 import tf_keras as keras
 
 import el_larq
-from el_larq import tflite
 from el_larq.converters.job import Job, Options
 from el_larq.models.build import build
+from el_larq.tflite.reader import parse
 
 OPTIONS = Options(verify_images=32)
 
@@ -20,7 +20,7 @@ def _details(job: Job, step: str) -> dict[str, Any]:
 
 
 def _operators(job: Job) -> Counter:
-    return Counter(operator.name for operator in tflite.parse(job.need_tflite()).operators)
+    return Counter(operator.name for operator in parse(job.need_tflite()).operators)
 
 
 def _errors_and_warnings(job: Job) -> list[str]:

@@ -14,7 +14,7 @@ from el_larq.devices.local_shell import LocalTarget
 from el_larq.devices.probe import Device, parse
 from el_larq.devices.record import Record, read, write
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.tflite import parse as parse_tflite
+from el_larq.tflite.reader import parse as parse_tflite
 
 PI4 = Device("aarch64", bits=64)
 PI4_32 = Device("aarch64", bits=32)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from el_larq import tflite
 from el_larq.devices import profile_log
 from el_larq.devices.layers import join
+from el_larq.tflite.reader import parse
 
 DATA = Path(__file__).parents[1] / "data"
 PROFILES = [
@@ -24,7 +24,7 @@ def rows_of(name: str, folder: str = "aarch64", suffix: str = "stdout") -> list[
 @pytest.mark.parametrize("folder", ["aarch64", "x86_64"])
 @pytest.mark.parametrize(("log", "model"), PROFILES)
 def test_a_profile_without_delegate_is_the_graph(folder: str, log: str, model: str) -> None:
-    graph = tflite.parse((DATA / f"{model}.tflite").read_bytes())
+    graph = parse((DATA / f"{model}.tflite").read_bytes())
     rows = rows_of(log, folder)
     layers = join(rows, graph)
     assert [layer.index for layer in layers] == list(range(len(graph.operators)))
@@ -36,7 +36,7 @@ def test_a_profile_without_delegate_is_the_graph(folder: str, log: str, model: s
 
 
 def test_bits_and_macs_of_known_layers() -> None:
-    graph = tflite.parse((DATA / "bin4.tflite").read_bytes())
+    graph = parse((DATA / "bin4.tflite").read_bytes())
     binary = [layer for layer in join(rows_of("profile_noxnn_bin4"), graph) if layer.operator == "LceBconv2d"]
     shape = graph.operators[1].outputs[0].shape
     kernels = graph.operators[1].inputs[1]
@@ -54,7 +54,7 @@ def test_merged_rows_of_a_delegate_count_all_their_calls() -> None:
     assert merged.node_type == "Add (ND, F32)"
     # Its percentage counts all calls, its average one.
     assert merged.ms / sum(row.ms for row in rows) == pytest.approx(merged.percent / 100, abs=1e-3)
-    layers = join(rows, tflite.parse((DATA / "t1.tflite").read_bytes()))
+    layers = join(rows, parse((DATA / "t1.tflite").read_bytes()))
     assert [layer.operator for layer in layers if layer.index is not None] == ["LceQuantize", "LceBconv2d"] * 4
 
 

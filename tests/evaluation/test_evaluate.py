@@ -16,7 +16,7 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.evaluate import CHUNK, evaluate
 from el_larq.evaluation.state import State
 from el_larq.evaluation.workers import Workers
-from el_larq.interpreter import Interpreter
+from el_larq.tflite.interpreter import Interpreter
 
 DATA = Path(__file__).parents[1] / "data"
 

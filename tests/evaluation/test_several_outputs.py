@@ -12,7 +12,7 @@ import pytest
 import tf_keras as keras
 
 import el_larq
-from el_larq import card, tflite
+from el_larq import card
 from el_larq.cli.main import main
 from el_larq.converters import lower
 from el_larq.converters.frozen import FrozenModel
@@ -23,6 +23,7 @@ from el_larq.evaluation.evaluate import evaluate
 from el_larq.evaluation.predict import predict
 from el_larq.evaluation.state import NAME
 from el_larq.model_outputs import Output, choose, of_graph, of_keras
+from el_larq.tflite.reader import parse
 from el_larq.training.train import save_model
 
 NAMES = ("teacher", "odd", "logits", "auxiliary", "2")
@@ -192,9 +193,9 @@ def test_names_of_a_strangers_file_may_be_alike_or_long_or_many() -> None:
 
 
 def test_the_order_of_earlier_files_is_that_of_their_numbers(headed: Headed) -> None:
-    earlier = of_graph(tflite.parse(headed.files["earlier"].read_bytes()))
+    earlier = of_graph(parse(headed.files["earlier"].read_bytes()))
     assert [output.position for output in earlier] != list(range(5))
-    now = of_graph(tflite.parse(headed.files["tflite"].read_bytes()))
+    now = of_graph(parse(headed.files["tflite"].read_bytes()))
     assert now == of_keras(headed.model)
     assert [output.shape for output in earlier] == [output.shape for output in now]
 
@@ -204,4 +205,4 @@ def test_layers_that_are_called_like_numbers_keep_their_order() -> None:
     pooled = keras.layers.GlobalAveragePooling2D()(image)
     model = keras.Model(image, [keras.layers.Dense(size, name=f"output_{size}")(pooled) for size in (4, 3, 2)])
     content = lower.lower_model(FrozenModel(model))
-    assert of_graph(tflite.parse(content)) == of_keras(model)
+    assert of_graph(parse(content)) == of_keras(model)

@@ -11,7 +11,7 @@ import pytest
 import tf_keras as keras
 from PIL import Image
 
-from el_larq import card, tflite
+from el_larq import card
 from el_larq.converters.pipeline import convert
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
@@ -19,7 +19,8 @@ from el_larq.errors import UsageError
 from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.evaluate import evaluate
 from el_larq.evaluation.predict import predict
-from el_larq.interpreter import Interpreter
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import parse
 
 LABELS = [str(digit) for digit in range(10)]
 
@@ -99,7 +100,7 @@ def test_a_layer_that_scales_is_mentioned(tmp_path: Path) -> None:
 
 def test_a_conversion_keeps_what_is_stated(stranger: Path, digit_png: Path, tmp_path: Path) -> None:
     job = convert(stranger, tmp_path / "m.tflite", range=(0, 10), labels=[f"digit {label}" for label in LABELS])
-    metadata = tflite.parse((tmp_path / "m.tflite").read_bytes()).metadata[card.NAME]
+    metadata = parse((tmp_path / "m.tflite").read_bytes()).metadata[card.NAME]
     written = card.parse(metadata, "m.tflite")
     assert written["preprocessing"] == Preprocessing(16, 16, 1, 0.0, 25.5).to_dict()
     (prediction,) = predict(tmp_path / "m.tflite", [digit_png])

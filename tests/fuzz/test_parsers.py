@@ -11,12 +11,13 @@ from hostile_flatbuffer import doubling_options, flatbuffer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from el_larq import card, tflite
+from el_larq import card
 from el_larq.converters.rules import check_graph
 from el_larq.devices import record
 from el_larq.errors import ElLarqError
 from el_larq.inspection.operators import inspect_graph
 from el_larq.report.collect import read_run
+from el_larq.tflite.reader import parse
 
 SEEDS = Path(__file__).parent / "seeds"
 CONTENT = (SEEDS / "model.tflite").read_bytes()
@@ -50,7 +51,7 @@ def test_a_tflite_with_any_bytes(changes: list[tuple[int, int]], end: int) -> No
     for position, value in changes:
         data[position] = value
     for content in (bytes(data), bytes(data[:end])):
-        graph = _or_named(lambda content=content: tflite.parse(content, "a.tflite"), "a.tflite")
+        graph = _or_named(lambda content=content: parse(content, "a.tflite"), "a.tflite")
         if graph is not None:
             _or_named(lambda graph=graph: inspect_graph(graph, "a.tflite"), "a.tflite")
             _or_named(lambda graph=graph: check_graph(graph, "a.tflite"), "a.tflite")
@@ -58,7 +59,7 @@ def test_a_tflite_with_any_bytes(changes: list[tuple[int, int]], end: int) -> No
 
 def test_the_audit_of_an_operator_without_an_output_is_one_line() -> None:
     """As `inspect --audit` met it: it does not plan memory first, which would have refused the file."""
-    graph = tflite.parse(CONTENT, "a.tflite")
+    graph = parse(CONTENT, "a.tflite")
     convolution = next(operator for operator in graph.operators if operator.name == "CONV_2D")
     for damaged in (replace(convolution, outputs=()), replace(convolution, options={})):
         with pytest.raises(ElLarqError, match=r"^a\.tflite: its operators do not go together"):
@@ -68,18 +69,18 @@ def test_the_audit_of_an_operator_without_an_output_is_one_line() -> None:
 @quick
 @given(st.binary(max_size=200))
 def test_custom_options_of_any_bytes(options: bytes) -> None:
-    graph = _or_named(lambda: tflite.parse(flatbuffer(options=options), "a.tflite"), "a.tflite")
+    graph = _or_named(lambda: parse(flatbuffer(options=options), "a.tflite"), "a.tflite")
     if graph is not None:
         assert all(isinstance(value, (bool, int, float, str)) for value in graph.operators[0].options.values())
 
 
 def test_work_grows_with_the_size_of_the_file_and_not_with_what_it_claims() -> None:
     with pytest.raises(ElLarqError, match="its parts overlap"):
-        tflite.parse(flatbuffer(buffers=1000, buffer=bytes(100_000)), "a.tflite")
-    assert len(tflite.parse(flatbuffer(buffers=2, buffer=bytes(100_000)), "a.tflite").tensors) == 2
+        parse(flatbuffer(buffers=1000, buffer=bytes(100_000)), "a.tflite")
+    assert len(parse(flatbuffer(buffers=2, buffer=bytes(100_000)), "a.tflite").tensors) == 2
     with pytest.raises(ElLarqError, match=r"more than 10,000 operators"):
-        tflite.parse(flatbuffer(operators=10_001), "a.tflite")
-    assert tflite.parse(flatbuffer(options=doubling_options()), "a.tflite").operators[0].options == {}
+        parse(flatbuffer(operators=10_001), "a.tflite")
+    assert parse(flatbuffer(options=doubling_options()), "a.tflite").operators[0].options == {}
 
 
 @quick

@@ -10,7 +10,7 @@ import pytest
 
 from el_larq.inspection.elementwise import Work, work
 from el_larq.inspection.inspect import inspect
-from el_larq.tflite import Graph, Operator, Tensor
+from el_larq.tflite.reader import Graph, Operator, Tensor
 
 DATA = Path(__file__).parents[1] / "data"
 

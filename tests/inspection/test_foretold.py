@@ -16,7 +16,7 @@ from el_larq.inspection.operators import inspect_graph
 from el_larq.inspection.summary import Inspection
 from el_larq.models.counts import count, leaf_layers
 from el_larq.models.registry import NETWORKS
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 L: Any = keras.layers
 Q: Any = larq.layers

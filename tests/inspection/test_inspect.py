@@ -19,7 +19,7 @@ from el_larq.inspection.operators import inspect_graph
 from el_larq.inspection.plot import plot
 from el_larq.inspection.summary import bit_class
 from el_larq.models.build import build
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -13,8 +13,8 @@ import tf_keras as keras
 from el_larq.errors import ElLarqError
 from el_larq.inspection.binary_layer import BinaryLayer
 from el_larq.inspection.weights import binary_kernels, read_weights, write_weights
-from el_larq.interpreter import Interpreter
-from el_larq.tflite import parse
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import parse
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -14,7 +14,7 @@ from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.methods.method import Method
 from el_larq.models import counts
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 
 def make_unit(method: Method, shape: tuple[int | None, ...], conv: Conv) -> Any:

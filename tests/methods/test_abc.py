@@ -15,7 +15,7 @@ from el_larq.inspection.keras_layers import inspect_model
 from el_larq.inspection.keras_weights import from_keras
 from el_larq.methods.registry import get_method
 from el_larq.models import counts
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 
 def bases(w: np.ndarray, count: int) -> np.ndarray:

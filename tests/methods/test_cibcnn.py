@@ -15,7 +15,7 @@ from el_larq.converters.job import Options
 from el_larq.errors import UsageError
 from el_larq.layers import InteractedBitcount
 from el_larq.methods.registry import METHODS, get_method
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 
 def set_edges(model: Any, seed: int = 0) -> list[Any]:

@@ -16,7 +16,7 @@ from el_larq.layers import TernarySplit
 from el_larq.methods.registry import METHODS, get_method
 from el_larq.models import counts
 from el_larq.quantizers import PerChannel, StraightScaledSign
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 
 def ternary(x: np.ndarray, threshold: float) -> np.ndarray:

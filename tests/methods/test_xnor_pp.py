@@ -9,7 +9,7 @@ from el_larq.converters.rules import check_graph
 from el_larq.errors import UsageError
 from el_larq.layers import LearnedScale
 from el_larq.methods.registry import METHODS, get_method
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 SHAPES = {
     "c": {"scale_c": "c"},

@@ -181,7 +181,8 @@ def test_saved_models_load_alike(tmp_path: Path, suffix: str):
     loaded = el_larq.load_model(tmp_path / f"model{suffix}")
     x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(x, training=False), model(x, training=False))
-    assert not loaded.get_layer("transition1_blur").trainable_weights
+    blur: Any = loaded.get_layer("transition1_blur")
+    assert not blur.trainable_weights
 
 
 @pytest.mark.parametrize("downsample", ["real", "binary"])

@@ -14,7 +14,7 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.report import plots
 from el_larq.report.collect import collect, read_model, read_run
 from el_larq.report.page import render
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 HOSTILE = '</title><script>alert(1)</script> $(x) "q" & \'é'
 

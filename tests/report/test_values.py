@@ -16,7 +16,7 @@ from el_larq.devices import layers, profile_log, record
 from el_larq.errors import ElLarqError
 from el_larq.report.collect import ModelFile, collect
 from el_larq.report.page import render
-from el_larq.tflite import parse
+from el_larq.tflite.reader import parse
 
 SEEDS = Path(__file__).parents[1] / "fuzz" / "seeds"
 DATA = Path(__file__).parents[1] / "data"

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import Gain, Shift, random_network, randomize
 
-from el_larq import tflite
 from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, SQUEEZE, Graph
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.proof import TOLERANCE, compare
@@ -24,6 +23,7 @@ from el_larq.converters.lower import lower_model
 from el_larq.converters.pipeline import convert
 from el_larq.layers import ElasticLink
 from el_larq.models.build import build
+from el_larq.tflite.reader import parse
 
 SLOW = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], derandomize=True
@@ -104,7 +104,7 @@ def test_elastic_links_leave_no_copies_and_at_most_one_multiplication_a_block() 
     model = randomize(build("resnet26", "el", width=0.125, input_shape=(64, 64, 3), num_classes=10), 0)
     frozen = FrozenModel(model)
     folded = fold_model(frozen).model
-    names = Counter(operator.name for operator in tflite.parse(lower_model(folded)).operators)
+    names = Counter(operator.name for operator in parse(lower_model(folded)).operators)
     assert not names["CONCATENATION"] + names["TILE"] + names["SPLIT"] + names["ADD_N"]
     assert names["MUL"] <= 8
     assert names["LceBconv2d"] == 24
@@ -213,7 +213,7 @@ def test_shifts_leave_four_additions_in_a_block_of_two_convolutions() -> None:
         x = _react_block(x, f"k{index}")
     model = randomize(_end(image, x), 9)
     folded = fold_model(FrozenModel(model)).model
-    names = [Counter(o.name for o in tflite.parse(lower_model(m)).operators) for m in (FrozenModel(model), folded)]
+    names = [Counter(o.name for o in parse(lower_model(m)).operators) for m in (FrozenModel(model), folded)]
     assert (names[0]["ADD"], names[1]["ADD"]) == (24, 12)
     assert names[0]["PRELU"] == names[1]["PRELU"] == 6
     _check(model)
@@ -253,7 +253,7 @@ def test_a_binary_dense_layer_becomes_a_binary_convolution() -> None:
     x = larq.layers.QuantDense(32, **quantizers, use_bias=False, name="dense")(x)
     model = keras.Model(image, keras.layers.BatchNormalization(name="n")(x), name="net")
     job = convert(randomize(model, 11))
-    assert Counter(o.name for o in tflite.parse(job.need_tflite()).operators)["LceBconv2d"] == 1
+    assert Counter(o.name for o in parse(job.need_tflite()).operators)["LceBconv2d"] == 1
 
 
 def test_a_real_valued_dense_layer_stays() -> None:

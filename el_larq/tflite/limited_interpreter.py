@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from el_larq import child, tflite
+from el_larq import child
 from el_larq.child import Child, Died
 from el_larq.errors import ElLarqError
+from el_larq.tflite.reader import parse
 
 SECONDS_TO_START = 600
 SECONDS_TO_LOAD = 60
@@ -21,7 +22,7 @@ _state: dict[str, Any] = {}
 
 
 class LimitedInterpreter:
-    """`el_larq.interpreter.Interpreter` in another process. Use it as a context manager, so that no process stays behind.
+    """`el_larq.tflite.interpreter.Interpreter` in another process. Use it as a context manager, so that no process stays behind.
 
     Arguments:
         trust: set no limits. The process stays, since a crash is no better in a trusted file.
@@ -31,7 +32,7 @@ class LimitedInterpreter:
     """
 
     def __init__(self, content: bytes, *, source: str = "the .tflite", trust: bool = False):
-        self.graph = tflite.parse(content, source)
+        self.graph = parse(content, source)
         self.source, self._content, self._trust = source, content, trust
         self._opened = False
         self._child = Child()
@@ -102,7 +103,7 @@ def _open_and_call(content: bytes, source: str, trust: bool, function: Any, imag
     from el_larq.native_output import captured_stderr
 
     with captured_stderr():
-        from el_larq.interpreter import Interpreter, import_lce
+        from el_larq.tflite.interpreter import Interpreter, import_lce
 
         import_lce()
         if not trust:

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from el_larq import tflite
 from el_larq.errors import ElLarqError, summarize
 from el_larq.native_output import captured_stderr, cause
+from el_larq.tflite.reader import parse
 
 
 def import_lce() -> Any:
@@ -28,7 +28,7 @@ class Interpreter:
     """
 
     def __init__(self, content: bytes, *, threads: int = 1, indirect: bool = True, source: str = "the .tflite"):
-        self.graph = tflite.parse(content, source)
+        self.graph = parse(content, source)
         self.source = source
         lce = import_lce()
         with captured_stderr() as printed:

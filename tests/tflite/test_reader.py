@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from el_larq import tflite
 from el_larq.errors import ElLarqError
+from el_larq.tflite.reader import IDENTIFIER, Tensor, parse
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 FILES = ("bin4", "binpool", "float", "int8", "t1")
 CONTENT = {name: (DATA / f"{name}.tflite").read_bytes() for name in FILES}
 
 
 def test_operators_of_a_binary_network_in_their_order() -> None:
-    graph = tflite.parse(CONTENT["binpool"])
+    graph = parse(CONTENT["binpool"])
     assert Counter(operator.name for operator in graph.operators).keys() == {
         "LceQuantize",
         "LceBconv2d",
@@ -31,7 +31,7 @@ def test_operators_of_a_binary_network_in_their_order() -> None:
 
 
 def test_options_and_tensors_of_a_binary_convolution() -> None:
-    graph = tflite.parse(CONTENT["bin4"])
+    graph = parse(CONTENT["bin4"])
     convolution = next(operator for operator in graph.operators if operator.name == "LceBconv2d")
     assert convolution.options["channels_in"] == 256
     source, kernel = convolution.inputs[:2]
@@ -46,7 +46,7 @@ def test_options_and_tensors_of_a_binary_convolution() -> None:
 
 
 def test_options_of_built_in_convolutions_and_pools() -> None:
-    graph = tflite.parse(CONTENT["float"])
+    graph = parse(CONTENT["float"])
     by_name = {operator.name: operator for operator in graph.operators}
     assert by_name["CONV_2D"].options.keys() == {"padding", "strides", "dilations"}
     assert by_name["DEPTHWISE_CONV_2D"].options["depth_multiplier"] == 1
@@ -57,7 +57,7 @@ def test_options_of_built_in_convolutions_and_pools() -> None:
 
 
 def test_types_of_an_int8_model() -> None:
-    graph = tflite.parse(CONTENT["int8"])
+    graph = parse(CONTENT["int8"])
     assert graph.inputs[0].type == graph.outputs[0].type == "int8"
     convolution = next(operator for operator in graph.operators if operator.name == "CONV_2D")
     weights, bias = convolution.inputs[1:]
@@ -68,7 +68,7 @@ def test_types_of_an_int8_model() -> None:
 
 
 def test_metadata_is_read() -> None:
-    assert "min_runtime_version" in tflite.parse(CONTENT["float"]).metadata
+    assert "min_runtime_version" in parse(CONTENT["float"]).metadata
 
 
 def _option(table: Any, name: str) -> Any:
@@ -79,7 +79,7 @@ def _option(table: Any, name: str) -> Any:
 def test_reader_agrees_with_the_schema_of_lce(name: str) -> None:
     from larq_compute_engine.mlir.python import tflite_schema as schema
 
-    graph = tflite.parse(CONTENT[name])
+    graph = parse(CONTENT[name])
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(CONTENT[name], 0))
     wanted = model.subgraphs[0]
     types = {getattr(schema.TensorType, key): key.lower() for key in vars(schema.TensorType) if key.isupper()}
@@ -113,7 +113,7 @@ def test_reader_agrees_with_the_schema_of_lce(name: str) -> None:
 def test_names_of_built_in_operators_are_those_of_the_schema() -> None:
     from larq_compute_engine.mlir.python.tflite_schema import BuiltinOperator
 
-    from el_larq.tflite_operators import BUILTIN
+    from el_larq.tflite.builtin_names import BUILTIN
 
     for key, code in vars(BuiltinOperator).items():
         if key.isupper():
@@ -123,7 +123,7 @@ def test_names_of_built_in_operators_are_those_of_the_schema() -> None:
 def _graph_or_error(content: bytes) -> None:
     message = None
     try:
-        tflite.parse(content, "model of a stranger")
+        parse(content, "model of a stranger")
     except ElLarqError as error:
         message = str(error)
     assert message is None or (re.fullmatch(r"model of a stranger: .+", message) and len(message) < 300)
@@ -150,13 +150,13 @@ def test_truncated_files_give_a_graph_or_one_clear_line(name: str, share: float)
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400))
 def test_random_bytes_behind_the_identifier_give_one_clear_line(content: bytes) -> None:
-    _graph_or_error(content[:4].ljust(4, b"\0") + tflite.IDENTIFIER + content[4:])
+    _graph_or_error(content[:4].ljust(4, b"\0") + IDENTIFIER + content[4:])
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"a text file, not a model\n", b"\x89HDF\r\n\x1a\n", bytes(64)])
 def test_a_file_that_is_no_tflite_is_refused(content: bytes) -> None:
     with pytest.raises(ElLarqError, match=r"^notes\.txt: not a \.tflite"):
-        tflite.parse(content, "notes.txt")
+        parse(content, "notes.txt")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -164,7 +164,7 @@ def test_a_file_cut_short_by_any_round_share_is_refused(name: str) -> None:
     content = CONTENT[name]
     for tenth in range(1, 10):
         with pytest.raises(ElLarqError, match=r"^cut\.tflite: "):
-            tflite.parse(content[: tenth * len(content) // 10], "cut.tflite")
+            parse(content[: tenth * len(content) // 10], "cut.tflite")
 
 
 def test_two_subgraphs_are_refused_by_number() -> None:
@@ -174,13 +174,13 @@ def test_two_subgraphs_are_refused_by_number() -> None:
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(CONTENT["binpool"], 0))
     model.subgraphs = [model.subgraphs[0], model.subgraphs[0]]
     builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), tflite.IDENTIFIER)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     with pytest.raises(ElLarqError, match=r"^two\.tflite: 2 subgraphs"):
-        tflite.parse(bytes(builder.Output()), "two.tflite")
+        parse(bytes(builder.Output()), "two.tflite")
 
 
 def test_reading_numbers_of_a_wrong_size_is_refused() -> None:
     with pytest.raises(ElLarqError, match=r"'kernel' holds 2 values for a shape of \(3,\)"):
-        tflite.Tensor(0, "kernel", "float32", (3,), bytes(8)).array()
+        Tensor(0, "kernel", "float32", (3,), bytes(8)).array()
     with pytest.raises(ElLarqError, match="'text' has type string"):
-        tflite.Tensor(0, "text", "string", (1,), bytes(8)).array()
+        Tensor(0, "text", "string", (1,), bytes(8)).array()

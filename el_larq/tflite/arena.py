@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from math import prod
 
 from el_larq.errors import ElLarqError
-from el_larq.inspection.tensors import tensor_bytes
-from el_larq.tflite import Graph, Operator, Tensor
+from el_larq.tflite.operators import BINARY, input_channels, words
+from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.types import tensor_bytes
 
 ALIGNMENT = 64
 
@@ -159,15 +160,14 @@ def scratch_bytes(operator: Operator) -> int:
     if operator.name == "ADD_N":
         return tensor_bytes(output)
     source, kernel = (*operator.inputs, None, None)[:2]
-    if operator.name not in ("CONV_2D", "LceBconv2d") or source is None or kernel is None or len(kernel.shape) != 4:
+    if operator.name not in ("CONV_2D", BINARY) or source is None or kernel is None or len(kernel.shape) != 4:
         return 0
     height, width = kernel.shape[1:3]
     if (height, width) == (1, 1) and _strides(operator) == (1, 1):
         return 0
     patches = prod(output.shape[:3])
-    if operator.name == "LceBconv2d":
-        words = -(-int(operator.options.get("channels_in", 32 * kernel.shape[3])) // 32)
-        return patches * height * width * words * 4
+    if operator.name == BINARY:
+        return patches * height * width * words(input_channels(operator)) * 4
     return patches * height * width * kernel.shape[3] * tensor_bytes(source) // max(1, source.elements)
 
 

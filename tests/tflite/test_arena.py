@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from el_larq.inspection.arena import ALIGNMENT, plan, scratch_bytes
-from el_larq.tflite import Graph, Operator, Tensor, parse
+from el_larq.tflite.arena import ALIGNMENT, plan, scratch_bytes
+from el_larq.tflite.reader import Graph, Operator, Tensor, parse
 
 DATA = Path(__file__).parents[1] / "data"
 

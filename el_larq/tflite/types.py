@@ -1,6 +1,6 @@
 """Bits and bytes of tensors by their type."""
 
-from el_larq.tflite import Tensor
+from el_larq.tflite.reader import Tensor
 
 BITS = {
     "float32": 32,

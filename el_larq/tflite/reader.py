@@ -17,7 +17,7 @@ from flatbuffers import number_types as types
 from flatbuffers.table import Table
 
 from el_larq.errors import ElLarqError
-from el_larq.tflite_operators import BUILTIN
+from el_larq.tflite.builtin_names import BUILTIN
 
 IDENTIFIER = b"TFL3"
 TYPES = [
