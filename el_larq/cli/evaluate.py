@@ -94,7 +94,7 @@ def command(
     scores = result.scores
     rows = [(c.label, c.images, _percent(c.recall), _percent(c.precision)) for c in scores.classes]
     scored = f"{model}, output {result.output}," if output is not None else f"{model}"
-    print_table(f"{scored} on {result.dataset}", ("class", "images", "recognized", "right when called so"), rows)
+    print_table(f"{scored} on {result.dataset}", ("class", "images", "recall", "precision"), rows)
     show(f"top-1             {scores.top1:.2%} of {scores.images:,} images")
     if scores.top5 is not None:
         show(f"top-5             {scores.top5:.2%}")

@@ -45,8 +45,8 @@ def _confusion(figure: "Figure", scores: Scores, title: str) -> None:
         for row, column in np.argwhere(counts > 0):
             dark = counts[row, column] > rows[row, 0] / 2
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", size=7, color="white" if dark else "black")
-    axes.set_xlabel("called")
-    axes.set_ylabel("is")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     axes.set_title(f"{plot_label(title)}: top-1 {scores.top1:.2%} of {scores.images:,}", loc="left")
     figure.colorbar(image, ax=axes, label="share of the row", shrink=0.7)
 

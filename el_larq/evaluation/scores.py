@@ -21,9 +21,11 @@ INT8_STEP = 1 / 256
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: its images, the share of them that is recognized, and the share of what is called so that is so.
+    """One class.
 
-    precision is None where nothing is called so, recall where there are no images.
+    images: how many the data set has of it.
+    recall: the share of these that are classified as it; None where there are none.
+    precision: the share of the images classified as it that belong to it; None where there are none.
     """
 
     label: str
@@ -45,7 +47,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Scores:
-    """``confusion[i][j]``: images of class i that were called class j. ``top5`` is None with five classes or fewer."""
+    """``confusion[i][j]``: images of class i that were classified as class j. ``top5`` is None with five classes or fewer."""
 
     images: int
     top1: float
@@ -106,8 +108,8 @@ def _are_probabilities(outputs: np.ndarray) -> bool:
 
 
 def _class(name: str, index: int, confusion: np.ndarray) -> ClassScore:
-    images, called, right = int(confusion[index].sum()), int(confusion[:, index].sum()), int(confusion[index, index])
-    return ClassScore(name, images, right / images if images else None, right / called if called else None)
+    images, predicted, right = int(confusion[index].sum()), int(confusion[:, index].sum()), int(confusion[index, index])
+    return ClassScore(name, images, right / images if images else None, right / predicted if predicted else None)
 
 
 def _bins(confidence: np.ndarray, right: np.ndarray) -> tuple[Bin, ...]:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from el_larq.cli.main import main
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
@@ -120,3 +122,21 @@ def test_the_command(el_larq_command: Callable[..., CompletedProcess[str]], smal
     assert content["folder"] == str(tmp_path / "e")
     assert result.stderr == ""
     assert "no such file" in el_larq_command("evaluate", "none.tflite").stderr
+
+
+def test_the_table_has_recall_and_precision_of_each_class(small: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(small.h5), "-o", str(tmp_path)])
+    assert not end.value.code
+    lines = [re.split("[│┃]", line)[1:-1] for line in capsys.readouterr().out.splitlines() if line[:1] in "│┃" and line]
+    shown = [dict(zip(map(str.strip, lines[0]), map(str.strip, line), strict=True)) for line in lines[1:]]
+    scored = json.loads((tmp_path / "evaluation.json").read_text())["classes"]
+    assert any(one["recall"] != one["precision"] for one in scored)
+    assert shown == [
+        {
+            "class": one["label"],
+            "images": str(one["images"]),
+            **{name: "" if one[name] is None else f"{one[name]:.1%}" for name in ("recall", "precision")},
+        }
+        for one in scored
+    ]
