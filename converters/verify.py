@@ -31,7 +31,7 @@ from el_larq.errors import ElLarqError
 from el_larq.tflite.reader import parse
 
 OUTPUT_TOLERANCE = 1e-3
-FLIP_TOLERANCE = 1e-4
+FLIP_TOLERANCE = 2e-5
 TOP1_AGREEMENT = 0.99
 
 # Values that are held in memory at once while the tensors of a batch are compared.

@@ -32,5 +32,5 @@ def test_a_change_of_any_constant_of_a_deep_network_is_refused(network: str, met
     passed, departed = missed(job.need_original(), job.need_tflite(), models.images(8, 32, 3), bits=1)
     # Five percent of a small constant may move values by less than the tolerance of a flip, which verify takes for rounding.
     assert [what for what, worst_flip in passed.items() if worst_flip == 0] == []
-    assert len(passed) <= departed // 6
+    assert len(passed) <= departed // 20, passed
     assert departed > 100
