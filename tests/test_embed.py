@@ -1,12 +1,18 @@
-"""docs/embed/classify.cc is compiled against declarations of what it uses; the real headers come with no Python package."""
+"""docs/embed: classify.cc is compiled against declarations of what it uses, since no Python package has the real headers; the
+command that prints a card is run."""
 
+import json
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "docs" / "embed" / "classify.cc"
+EMBED = Path(__file__).parents[1] / "docs" / "embed"
+SOURCE = EMBED / "classify.cc"
 
 TFLITE = """
 #pragma once
@@ -68,3 +74,13 @@ def test_the_c_plus_plus_program_compiles(tmp_path: Path) -> None:
     command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{tmp_path}", str(SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_documented_command_prints_the_card() -> None:
+    (line,) = re.findall(r"^    (python -c .*) > card\.json$", (EMBED / "README.md").read_text("utf-8"), re.MULTILINE)
+    _python, *arguments, model = shlex.split(line)
+    assert model == "model.tflite"
+    seeds = Path(__file__).parent / "fuzz" / "seeds"
+    done = subprocess.run([sys.executable, *arguments, model], cwd=seeds, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["labels"]
