@@ -36,7 +36,7 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that one run may take.")
 @click.option("--folder", help="Where on the device to work; it chooses a place itself otherwise.")
 @click.option("--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config.")
-@click.option("--against", help="Also measure a rival: int8-mobilenetv2.")
+@click.option("--against", help="Also measure a baseline network: int8-mobilenetv2.")
 @click.option("--trust", is_flag=True, help="On this machine, run the models without limits of memory and time.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder.")
 @common_options
@@ -57,10 +57,10 @@ def command(models: tuple[Path, ...], target: str, against: str | None, out: Pat
     with interruptible():
         if against is not None:
             start_tensorflow()
-            from el_larq.devices.rival import build
+            from el_larq.devices.baseline import build_baseline
 
-            rival, mark = build(against, like=models[0], folder=out)
-            models, marks = (*models, rival), {str(rival): (mark,)}
+            reference, mark = build_baseline(against, like=models[0], folder=out)
+            models, marks = (*models, reference), {str(reference): (mark,)}
         if kind == "local" and binary is None:
             _in_process(models, out, as_json, marks, **options)
         else:
@@ -85,11 +85,11 @@ def _in_process(
     if profile:
         raise UsageError("--profile needs the benchmark binary: on this machine give one with --binary")
     from el_larq.devices import record
-    from el_larq.devices.local import caveat, measure_apart
+    from el_larq.devices.local import caveat, measure_in_subprocess
     from el_larq.devices.local_shell import LocalTarget
     from el_larq.devices.probe import probe
 
-    results = measure_apart(models, threads=threads, runs=runs, warmup=warmup, trust=trust)
+    results = measure_in_subprocess(models, threads=threads, runs=runs, warmup=warmup, trust=trust)
     device = probe(LocalTarget(), ".", time.time()).to_dict()
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     rows, paths = [], []
@@ -100,11 +100,11 @@ def _in_process(
         baseline = next(r for r in results if r.threads == result.threads)
         ratio = result.median_ms / baseline.median_ms
         # Interleaved run by run, so half of the middle halves' widths is what chance moves a median by, generously.
-        noise = (result.spread_ms + baseline.spread_ms) / 2
+        noise = (result.iqr_ms + baseline.iqr_ms) / 2
         same = result is not baseline and abs(result.median_ms - baseline.median_ms) <= noise
         figures = (
             f"{result.median_ms:.3f}",
-            f"{result.spread_ms:.3f}",
+            f"{result.iqr_ms:.3f}",
             f"{min(result.latencies_ms):.3f}",
             f"{ratio:.2f}",
             "within noise" if same else "",
@@ -124,15 +124,15 @@ def _on_device(
     models: tuple[Path, ...], target: str, out: Path, as_json: bool, marks: dict[str, tuple[str, ...]], **options: Any
 ) -> None:
     from el_larq.devices import record
-    from el_larq.devices.benchmark import Plan, Session
+    from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession
     from el_larq.devices.comparison import compare
     from el_larq.devices.targets import open_target
 
     options.pop("trust")  # a device runs the benchmark's own binary, in a process of its own
     way = open_target(target, ssh_config=options.pop("ssh_config"))
-    plan = Plan(models, marks=marks, **options)
+    plan = BenchmarkPlan(models, marks=marks, **options)
     paths: list[str] = []
-    with Session(way, plan, say) as session:
+    with BenchmarkSession(way, plan, say) as session:
         records = session.run_all(lambda entry, logs: paths.append(str(record.write(out, entry, logs))))
         device = session.device
     compared = compare(records)

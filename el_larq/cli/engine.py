@@ -35,10 +35,10 @@ def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: 
     tag = engine.check_tag(tag or engine.TAG)
     fetched = []
     for kind in wanted:
-        path = engine.cached(kind, tag)
-        known = download.pinned(path)
+        path = engine.cached_path(kind, tag)
+        known = download.pinned_sha256(path)
         with interruptible():
-            found = download.fetch(engine.address(kind, tag), path, sha256=sha256, notify=_progress(kind), seconds=timeout)
+            found = download.fetch(engine.release_address(kind, tag), path, sha256=sha256, notify=_progress(kind), seconds=timeout)
         how = "given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
         fetched.append({"kind": kind, "tag": tag, "path": str(path), "sha256": found, "checked": how})
         if not as_json:

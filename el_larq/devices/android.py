@@ -46,19 +46,21 @@ def parse_devices(text: str) -> list[Attached]:
 
 
 class AndroidTarget(Target):
-    """`android`, the only device there is, or `android:SERIAL`."""
+    """`android` for the only connected device, or `android:SERIAL`."""
 
     android = True
-    # The only place where a shell user may execute what it has written.
+    # The only directory where the shell user may execute files that it has written.
     folders = ("/data/local/tmp",)
 
     def __init__(self, name: str):
         self.name = name
         _, colon, serial = name.partition(":")
         if colon and not serial:
-            raise UsageError("android: is no target; write android, or android:SERIAL with a serial of adb devices")
+            raise UsageError(
+                "android: is not a target; write android, or android:SERIAL with a serial number that adb devices lists"
+            )
         if "\0" in serial:
-            raise UsageError("a serial holds a NUL character; adb devices lists the right ones")
+            raise UsageError("a serial number contains a NUL character; adb devices lists the valid ones")
         self.serial = serial or None
 
     def _adb(self, *arguments: str) -> list[str]:
@@ -72,8 +74,8 @@ class AndroidTarget(Target):
         if self.serial is None:
             if not devices:
                 raise ElLarqError(
-                    "no Android device: connect one with USB debugging switched on (Settings, Developer options); "
-                    "for one in the network, adb connect ADDRESS first"
+                    "no Android device: connect one with USB debugging enabled (Settings, Developer options); "
+                    "for a device in the network, run adb connect ADDRESS first"
                 )
             if len(devices) > 1:
                 listed = ", ".join(f"android:{device.serial}" for device in devices)
@@ -82,12 +84,12 @@ class AndroidTarget(Target):
         device = next((device for device in devices if device.serial == self.serial), None)
         if device is None:
             listed = ", ".join(repr(device.serial) for device in devices) or "none"
-            raise ElLarqError(f"no Android device has the serial {self.serial!r}; connected: {listed}")
+            raise ElLarqError(f"no Android device has the serial number {self.serial!r}; connected: {listed}")
         if device.state != "device":
             raise ElLarqError(f"Android device {device.serial!r} {_REMEDIES.get(device.state, f'is in state {device.state}')}")
 
     def command(self, source: str, *, watchdog: bool = False) -> list[str]:
-        # One argument: adb hands it to the device's sh as it is. -T: no terminal, which would add carriage returns.
+        # One argument: adb passes it to the device's sh unchanged. -T: no terminal, which would add carriage returns.
         return self._adb("shell", "-T", source)
 
     def push(self, local: Path, remote: str) -> None:
@@ -102,12 +104,12 @@ class AndroidTarget(Target):
         if done.status == 0:
             return ""
         for line in done.stderr.splitlines():
-            said = re.match(r"(?:adb: )?error: (.*)", line.strip())
-            if said is None:
+            error = re.match(r"(?:adb: )?error: (.*)", line.strip())
+            if error is None:
                 continue
             for state, remedy in _REMEDIES.items():
-                if state in said[1]:
+                if state in error[1]:
                     return f"the device {remedy}"
-            if re.search(r"not found|no devices|closed|protocol fault|connection reset|more than one", said[1]):
-                return f"adb lost the device ({said[1][:150]}); check the cable and adb devices"
+            if re.search(r"not found|no devices|closed|protocol fault|connection reset|more than one", error[1]):
+                return f"adb lost the device ({error[1][:150]}); check the cable and adb devices"
         return ""

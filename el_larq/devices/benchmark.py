@@ -11,7 +11,7 @@ from typing import Any
 from el_larq.devices import benchmark_log, engine, layers, profile_log
 from el_larq.devices.benchmark_log import BenchmarkLog
 from el_larq.devices.failures import explain
-from el_larq.devices.probe import Device, celsius, probe
+from el_larq.devices.probe import Device, probe, read_temperature
 from el_larq.devices.process import MAX_OUTPUT, Completed
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
@@ -21,20 +21,21 @@ from el_larq.files import read_bytes
 from el_larq.tflite.reader import Graph, parse
 
 _SPARE_MB = 8.0
-# Of the output of a run with --profile: several tables with a line for each operator, of which a .tflite may have 10,000.
+# Limit of the output of a run with --profile: several tables with a line per operator; a .tflite may have 10,000 operators.
 _PROFILE_BYTES = 1 << 24
-# Warnings of the benchmark binary that are kept with a result, and characters of each.
+# How many warnings of the benchmark binary are kept with a result, and how many characters of each.
 _WARNINGS, _WARNING_LENGTH = 10, 300
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """What to measure.
 
-    runs, warmup: at least so many inferences; the tool goes on for a second, and half a second of warm-up, at least. repeat:
-    how often each model is started anew; rounds go through all models. cool_down: seconds to wait at most, before a run, for the
-    processor to be as cool as it was. cores: "auto" pins to the big cores of a device that has two kinds, "all" to none, else
-    numbers of cores. marks: notes on a model by its path. flags: more arguments of the tool.
+    runs, warmup: minimum numbers of inferences; the tool also runs for at least a second, after half a second of warm-up. repeat:
+    how often each model is measured in a new process; each round goes through all models. cool_down: seconds to wait at most,
+    before a run, until the processor is as cool as at the start. cores: "auto" pins to the big cores of a device that has two
+    kinds, "all" does not pin, anything else is a list of core numbers. marks: notes on a model, by its path. flags: additional
+    arguments of the tool.
     """
 
     models: tuple[Path, ...]
@@ -53,7 +54,9 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Model:
+class BenchmarkedModel:
+    """A .tflite to measure, and its path on the device."""
+
     path: Path
     content: bytes
     graph: Graph
@@ -69,22 +72,23 @@ class Model:
         }
 
 
-Keep = Callable[[Record, dict[str, str]], None]
+OnRecord = Callable[[Record, dict[str, str]], None]
+"""Takes a record and its logs, by the name of the stream."""
 
 
-class Session:
-    """A target with the benchmark binary and the models on it; everything goes when it ends.
+class BenchmarkSession:
+    """A target with the benchmark binary and the models on it; both are removed when it ends.
 
     Raises:
-        ElLarqError: the device is not there, does not fit the binary, has no room, or a model is none.
+        ElLarqError: the device cannot be reached, cannot run the binary or has no space, or a model is not a .tflite.
     """
 
-    def __init__(self, target: Target, plan: Plan, notify: Callable[[str], None] = lambda line: None):
+    def __init__(self, target: Target, plan: BenchmarkPlan, notify: Callable[[str], None] = lambda line: None):
         if len({path.absolute() for path in plan.models}) != len(plan.models):
-            raise UsageError("a model is named twice; --repeat measures the same one again")
+            raise UsageError("a model is given twice; --repeat measures the same model again")
         contents = [(path, read_bytes(path)) for path in plan.models]
         self.models = [
-            Model(path, content, parse(content, str(path)), f"model{number}.tflite")
+            BenchmarkedModel(path, content, parse(content, str(path)), f"model{number}.tflite")
             for number, (path, content) in enumerate(contents)
         ]
         self.target, self.plan, self.notify = target, plan, notify
@@ -93,7 +97,7 @@ class Session:
         self.engine: dict[str, Any] = {}
         self.flags: set[str] = set()
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> "BenchmarkSession":
         if self.plan.binary is not None:
             engine.read_elf(self.plan.binary)
         self.workspace.__enter__()
@@ -116,7 +120,7 @@ class Session:
         if free is not None and free < needed + _SPARE_MB / 8:
             raise ElLarqError(
                 f"{self.target.name}: no space left: {free:.1f} MB free in {self.workspace.path}, {needed:.1f} MB needed; "
-                "free some, or choose another place with --folder"
+                "free some, or choose another directory with --folder"
             )
         self.notify(f"{self.target.name}: {describe(self.device)}")
         self.notify(f"copying {binary.name} and {len(self.models)} model{'s' * (len(self.models) > 1)} ({needed:.1f} MB)")
@@ -128,13 +132,13 @@ class Session:
             "sha256": hashlib.sha256(content).hexdigest(),
             "copy_checked_by": "size" if "size" in checked else "sha256",
         }
-        self._ask_flags()
+        self._read_flags()
 
-    def _ask_flags(self) -> None:
-        """Which flags the binary knows: they differ between versions, and an unknown one is ignored with exit status 0."""
+    def _read_flags(self) -> None:
+        """Find out which flags the binary knows: they differ between versions, and the tool ignores unknown flags."""
         done = self.workspace.run([f"{self.workspace.path}/engine", "--help"], timeout=self.plan.timeout)
-        told = [line.split("=")[0].strip() for line in (done.stdout + done.stderr).splitlines()]
-        self.flags = {word.removeprefix("--") for word in told if word.startswith("--")}
+        words = [line.split("=")[0].strip() for line in (done.stdout + done.stderr).splitlines()]
+        self.flags = {word.removeprefix("--") for word in words if word.startswith("--")}
         if not self.flags:
             self._complete_or_raise(benchmark_log.parse(done.stdout, done.stderr), done, self.plan.binary or Path("engine"))
         lce = "use_reference_bconv" in self.flags
@@ -142,25 +146,25 @@ class Session:
         for model in self.models:
             if not lce and any(operator.name.startswith("Lce") for operator in model.graph.operators):
                 raise ElLarqError(
-                    f"{self.engine['name']} is no benchmark binary of LCE and cannot run {model.path.name}, which holds "
-                    "binary convolutions; get LCE's with el-larq engine fetch"
+                    f"{self.engine['name']} is not a benchmark binary of LCE and cannot run {model.path.name}, which has "
+                    "binary convolutions; download LCE's with el-larq engine fetch"
                 )
 
-    def run_all(self, keep: Keep) -> list[Record]:
-        """All runs of the plan. ``keep`` gets each record with its logs as soon as there is one: nothing measured is lost."""
+    def run_all(self, on_record: OnRecord) -> list[Record]:
+        """All runs of the plan. ``on_record`` is called after each run, so that no measurement is lost."""
         records: list[Record] = []
         start = self.device.celsius
         for threads, repeat, model, profile in self._order():
             if records and self.plan.cool_down:
-                self._cool(start)
+                self._wait_until_cool(start)
             record, logs = self.run(model, threads, repeat=repeat, profile=profile)
             records.append(record)
-            keep(record, logs)
+            on_record(record, logs)
             what = "profile, without XNNPACK" if profile else f"repeat {repeat + 1} of {self.plan.repeat}"
             self.notify(f"{model.path.name}, {threads} thread{'s' * (threads > 1)}, {what}: {record.latency_ms:.3f} ms")
         return records
 
-    def _order(self) -> Iterator[tuple[int, int, Model, bool]]:
+    def _order(self) -> Iterator[tuple[int, int, BenchmarkedModel, bool]]:
         for threads in self.plan.threads:
             for repeat in range(self.plan.repeat):
                 for model in self.models:
@@ -170,21 +174,21 @@ class Session:
                 yield self.plan.threads[0], 0, model, True
 
     def run(
-        self, model: Model, threads: int, *, repeat: int = 0, profile: bool = False, flags: Sequence[str] = ()
+        self, model: BenchmarkedModel, threads: int, *, repeat: int = 0, profile: bool = False, flags: Sequence[str] = ()
     ) -> tuple[Record, dict[str, str]]:
         """One run of the benchmark binary.
 
         Raises:
-            ElLarqError: it did not come to its final timings line; the message says why.
+            ElLarqError: it did not print its final timings line; the message gives the cause.
         """
-        cores, pin = self._pin(threads)
+        cores, pin = self._choose_cores(threads)
         wanted = {
             "graph": f"{self.workspace.path}/{model.remote}",
             "num_threads": str(threads),
             "num_runs": str(self.plan.runs),
             "warmup_runs": str(max(1, self.plan.warmup)),
         }
-        # XNNPACK is on unless it is switched off, whatever the tool's help says. Its rows cannot be told apart in a profile.
+        # XNNPACK is on by default, although the tool's help says otherwise. In a profile its rows cannot be matched with operators.
         if profile:
             wanted |= {"enable_op_profiling": "true", "use_xnnpack": "false", "max_profiling_buffer_entries": "100000"}
         marks = list((self.plan.marks or {}).get(str(model.path), ()))
@@ -193,11 +197,11 @@ class Session:
             if "graph" in missing:
                 missing.remove("graph")
             if missing:
-                marks.append(f"the benchmark binary does not know --{', --'.join(missing)}: its defaults hold")
+                marks.append(f"the benchmark binary does not support --{', --'.join(missing)}: its defaults apply")
             wanted = {name: value for name, value in wanted.items() if name == "graph" or name in self.flags}
         arguments = [f"--{name}={value}" for name, value in wanted.items()] + [*self.plan.flags, *flags]
         command = [*pin, f"{self.workspace.path}/engine", *arguments]
-        before = celsius(self.target)
+        before = read_temperature(self.target)
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         done = self.workspace.run(command, timeout=self.plan.timeout, limit=_PROFILE_BYTES if profile else MAX_OUTPUT)
         log = benchmark_log.parse(done.stdout, done.stderr)
@@ -223,7 +227,7 @@ class Session:
             misc_metrics={"model_size_mb": len(model.content) / 1e6} | log.misc_metrics(),
             command=tuple(command),
             before={"celsius": before},
-            after={"celsius": celsius(self.target)},
+            after={"celsius": read_temperature(self.target)},
             layers=tuple(layer.to_dict() for layer in found),
             marks=tuple(dict.fromkeys([*marks, *self._warnings(log, done)])),
         )
@@ -246,8 +250,8 @@ class Session:
             marks.append(f"the benchmark binary ended with status {done.status} after its final timings line")
         return marks
 
-    def _pin(self, threads: int) -> tuple[tuple[int, ...], list[str]]:
-        """Cores to run on and the command before the binary's that does it."""
+    def _choose_cores(self, threads: int) -> tuple[tuple[int, ...], list[str]]:
+        """The cores to run on, and the command prefix that pins to them."""
         big, count = self.device.big_cores, self.device.cpus or 0
         if self.plan.cores == "all":
             return (), []
@@ -260,33 +264,33 @@ class Session:
             if count and max(cores) >= count:
                 raise UsageError(f"--cores {self.plan.cores}: the device has cores 0 to {count - 1}")
             if not self.device.taskset:
-                raise ElLarqError(f"{self.target.name}: the device has no taskset, so nothing can be pinned; use --cores all")
+                raise ElLarqError(f"{self.target.name}: the device has no taskset, which --cores needs; use --cores all")
         return cores, ["taskset", f"{sum(1 << core for core in cores):x}"]
 
-    def _cool(self, start: float | None) -> None:
+    def _wait_until_cool(self, start: float | None) -> None:
         deadline = time.monotonic() + self.plan.cool_down
         while (rest := deadline - time.monotonic()) > 0:
-            now = None if start is None else celsius(self.target)
+            now = None if start is None else read_temperature(self.target)
             if start is not None and now is not None and now <= start + 2:
                 return
             time.sleep(min(rest, 5.0))
 
 
 def parse_cores(text: str) -> tuple[int, ...]:
-    """Cores from a list like 4-7 or 0,2; raises UsageError."""
+    """Core numbers from a list like 4-7 or 0,2; raises UsageError if it is invalid."""
     cores: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) > 1023:
-            raise UsageError(f"--cores {text!r} is no list of cores like 4-7 or 0,2, and neither auto nor all")
+            raise UsageError(f"--cores {text!r} is invalid; give auto, all or core numbers like 4-7 or 0,2")
         cores |= set(range(int(first), int(last or first) + 1))
     if not cores:
-        raise UsageError(f"--cores {text!r} names no core")
+        raise UsageError(f"--cores {text!r} contains no core number")
     return tuple(sorted(cores))
 
 
 def describe(device: Device) -> str:
-    """A device in one line."""
+    """A one-line description of a device."""
     parts = [device.board or device.machine]
     if device.board:
         parts.append(device.machine)

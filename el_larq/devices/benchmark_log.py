@@ -1,9 +1,9 @@
-"""What the benchmark tool of TensorFlow Lite, LCE or LiteRT printed, as numbers.
+"""Parses the output of the benchmark tool of TensorFlow Lite, LCE or LiteRT.
 
-The tool has no machine-readable output that all its versions share, so its log is read. A run counts only with its final timings
-line, complete to its line end and in agreement with the statistics before it: `adb shell` returns 0 for a run that was cut off.
-Formats, all of which are in tests/data/logs or in their tests: LCE 0.16 and TensorFlow 2.14 (`INFO: ` before each line), 2020
-(no prefix, `Peak memory footprint`), 2019 (`Average inference timings in us: Warmup: .., Init: .., no stats: ..`), LiteRT
+The tool has no machine-readable output that all its versions share, so its log is parsed. A run counts only if its final timings
+line is complete, including the line end, and agrees with the statistics before it: `adb shell` returns 0 for a truncated run.
+Supported formats, all of which are in tests/data/logs or in the tests: LCE 0.16 and TensorFlow 2.14 (`INFO: ` before each line),
+2020 (no prefix, `Peak memory footprint`), 2019 (`Average inference timings in us: Warmup: .., Init: .., no stats: ..`), LiteRT
 (`p5= median= p95=`, or a block of results in ms), and each with carriage returns or with a time stamp before the line.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-nan|-inf)"
 _FIELD = re.compile(rf"\b(\w+)={_NUMBER}(?![\w.])")
-# The profile has statistics of its own: "Timings (microseconds): count=22 ...", "Memory (bytes): count=0".
+# The profile has its own statistics: "Timings (microseconds): count=22 ...", "Memory (bytes): count=0".
 _COUNT = re.compile(r"(?<![\w=])count=\d+")
 _NO_COUNT = re.compile(r"(?:Timings|Memory) \([a-z]+\):")
 _FINAL = re.compile(
@@ -41,19 +41,19 @@ _FOOTPRINT = re.compile(
 )
 _ERROR = re.compile(r"(?:^|\s)ERROR: (.*\S)")
 _WARNING = re.compile(r"(?:^|\s)(?:WARN|WARNING): (.*\S)")
-# What the oldest binaries say without "ERROR: " before it.
+# Errors that the oldest binaries print without "ERROR: ".
 _BARE_ERROR = re.compile(
     r"^(Failed to (?:load model|allocate tensors|initialize).*|Benchmarking failed\.?|Could not open '.*|"
     r"Encountered unresolved custom op: .*|Aborting.*)\s*$"
 )
 _KB = 1024.0
-# Statistics and the final line print the same double with six digits each.
+# The statistics and the final line both print the same double with six digits.
 _AGREE = 1e-4
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """One `count=` line. Times in microseconds; what the line does not say is None."""
+    """One `count=` line. Times in microseconds; None for values that the line does not have."""
 
     count: int
     first: float | None = None
@@ -68,15 +68,15 @@ class Statistics:
 
     @property
     def mean(self) -> float | None:
-        """The average; one run, or runs that all took the same time, print none but have one."""
+        """The average. For a single run, and for runs that all took the same time, the tool prints only `curr`."""
         return self.avg if self.avg is not None else self.curr
 
 
 @dataclass(frozen=True)
 class BenchmarkLog:
-    """What a log says. ``complete`` is the only sign of success; ``reason`` says what is missing otherwise.
+    """The values of a log. ``complete`` is the only sign of success; otherwise ``reason`` says what is missing.
 
-    ``avg_us`` and its neighbours come from the final line, in microseconds.
+    ``init_us``, ``first_us``, ``warmup_us`` and ``avg_us`` come from the final line, in microseconds.
     """
 
     complete: bool
@@ -96,7 +96,7 @@ class BenchmarkLog:
     warnings: tuple[str, ...] = field(default=())
 
     def latency_metrics(self) -> dict[str, float]:
-        """LatencyMetrics of LiteRT's BenchmarkResult, in milliseconds; only what the log says."""
+        """LatencyMetrics of LiteRT's BenchmarkResult, in milliseconds; only values that the log has."""
         regular = self.regular or Statistics(0)
         mean = regular.mean
         one = regular.avg is None and mean is not None
@@ -134,9 +134,9 @@ class BenchmarkLog:
 
 
 def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
-    """Read a log; streams may be merged into ``stdout``. Never raises: whatever is no complete run says why in ``reason``."""
+    """Parse a log; both streams may be merged in ``stdout``. Never raises: for an incomplete run, ``reason`` says why."""
     lines = _complete_lines(stdout)
-    # A log that holds several runs, one after the other, speaks of the last.
+    # In a log of several runs, the last one counts.
     starts = [index for index, line in enumerate(lines) if _STARTED.search(line)]
     lines = lines[starts[-1] :] if starts else lines
     found: dict[str, Any] = {}
@@ -189,7 +189,7 @@ def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
 
 
 def _complete_lines(text: str) -> list[str]:
-    """Lines that have their line end: the last one of a cut log may be half a number."""
+    """Lines with a line end: the last line of a truncated log may contain half a number."""
     lines = text.split("\n")
     return [line.rstrip("\r") for line in lines[:-1]]
 
@@ -211,7 +211,7 @@ def _statistics(line: str) -> Statistics:
 
 
 def _final(line: str) -> dict[str, float] | None:
-    """The final timings, in microseconds, of a line that holds them."""
+    """The final timings in microseconds, if the line contains them."""
     if match := _FINAL.search(line):
         names, values = ("init", "first", "warmup", "avg"), match.groups()
     elif match := _FINAL_2019.search(line):
@@ -230,7 +230,7 @@ def _from_block(
     names = {"init": "Model initialization", "first": "Warmup (first)", "warmup": "Warmup (avg)"}
     final = final | {key: 1e3 * value for key, name in names.items() if (value := block.get(name)) is not None}
     if statistics:
-        # The count line has the digits that the block has rounded away.
+        # The count line has more digits than the block.
         mean = statistics[-1].mean
         if mean is not None and abs(mean - final["avg"]) <= 10:
             final["avg"] = mean
@@ -249,7 +249,7 @@ def _first(final: dict[str, float] | None, warmup: Statistics | None) -> float |
 
 
 def _reason(final: dict[str, float] | None, regular: Statistics | None, errors: tuple[str, ...]) -> str:
-    """Why this is no complete run; empty if it is one."""
+    """Why the run is not complete; empty if it is."""
     if "Benchmarking failed." in errors or (errors and final is None):
         return explain_errors(errors)
     if final is None:
@@ -271,17 +271,17 @@ def explain_errors(errors: tuple[str, ...]) -> str:
     if match := re.search(r"unresolved custom op: ([\w-]+)", text):
         return (
             f"the benchmark binary does not know the operator {match[1]}; "
-            "an Lce operator needs LCE's benchmark binary (el-larq engine fetch), any other cannot be run"
+            "Lce operators need LCE's benchmark binary (el-larq engine fetch), other custom operators cannot be run"
         )
     if "Select TensorFlow op" in text:
-        return "the model holds TensorFlow (flex) operators, which the benchmark binary cannot run; convert it without them"
+        return "the model contains TensorFlow (flex) operators, which the benchmark binary cannot run; convert it without them"
     if "not a valid Flatbuffer" in text:
-        return "the benchmark binary says that the model is no .tflite, or a damaged one"
+        return "the benchmark binary reports that the model is not a .tflite, or a damaged one"
     if match := re.search(r"Could not open '(.*?)'", text):
         return f"the benchmark binary could not open the model {match[1]}"
     if "Mmap of" in text:
-        return "the model on the device is empty or no file"
+        return "the model on the device is empty or not a regular file"
     if match := re.search(r"Failed to parse flag '(.*?)'", text):
         return f"the benchmark binary rejects the value of --{match[1]}"
-    told = [error for error in errors if not error.startswith(("Benchmarking failed", "usage:", "Failed to load model"))]
-    return f"the benchmark binary says: {told[0][:200]}" if told else "the benchmark binary failed without a reason"
+    others = [error for error in errors if not error.startswith(("Benchmarking failed", "usage:", "Failed to load model"))]
+    return f"the benchmark binary reports: {others[0][:200]}" if others else "the benchmark binary failed without an error message"

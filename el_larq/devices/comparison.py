@@ -1,4 +1,4 @@
-"""Models compared with a baseline, with what the noise of the measurement allows to say."""
+"""Compares models with a baseline, the first model, and says which differences are within the noise of the measurement."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from el_larq.devices.record import Record
 
 @dataclass(frozen=True)
 class Compared:
-    """A model at one number of threads over its repeats.
+    """A model measured with one number of threads, over all repeats.
 
-    latency_ms: median over the repeats. noise_ms: half the range of the repeats, or twice the standard error inside a run if that
-    is more. ratio: to the baseline at the same number of threads. within_noise: whether the difference to it is
-    smaller than both noises together; None for the baseline itself.
+    latency_ms: median over the repeats. noise_ms: half the range of the repeats, or twice the standard error within a run
+    if that is larger. ratio: to the baseline at the same number of threads. within_noise: whether the difference from it is at most
+    the sum of both noises; None for the baseline itself.
     """
 
     model: str
@@ -35,7 +35,7 @@ class Compared:
 
 
 def compare(records: Sequence[Record]) -> list[Compared]:
-    """Rows in the order of the records; the first model is the baseline. Profiled runs do not count: they are slower."""
+    """Rows in the order of the records; the first model is the baseline. Profiled runs are ignored: they are slower."""
     groups: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         if not record.profiled:
@@ -69,7 +69,7 @@ def compare(records: Sequence[Record]) -> list[Compared]:
 def _noise(group: Sequence[Record]) -> float:
     latencies = [record.latency_ms for record in group]
     if all("iqr_ms" in record.latency_metrics for record in group):
-        # In-process, run by run: half the middle half's width is more than chance moves a median by, and ignores outliers.
+        # Measured in-process: half the interquartile range exceeds the random error of a median, and ignores outliers.
         return max((max(latencies) - min(latencies)) / 2, statistics.median(r.latency_metrics["iqr_ms"] / 2 for r in group))
     errors = [
         2 * record.latency_metrics.get("stddev_ms", 0.0) / max(1, record.misc_metrics.get("num_runs", 1)) ** 0.5 for record in group
@@ -83,7 +83,7 @@ def _median(group: Sequence[Record], name: str) -> float | None:
 
 
 def _memory(group: Sequence[Record]) -> float | None:
-    """Peak memory of the process, or what it grew by where only that is told, in MB."""
+    """Peak memory of the process in MB, or its growth where the tool prints only that."""
     peaks = [record.memory_metrics["peak_mem_mb"] for record in group if "peak_mem_mb" in record.memory_metrics]
     grown = [r.memory_metrics["overall_footprint_kb"] / 1024 for r in group if "overall_footprint_kb" in r.memory_metrics]
     return max(peaks or grown, default=None)

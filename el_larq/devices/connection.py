@@ -1,4 +1,4 @@
-"""Connections that go where they may, and end when their time is over."""
+"""HTTP connections to a few allowed hosts, with a limit on their total time."""
 
 import contextlib
 import http.client
@@ -15,14 +15,14 @@ from el_larq.errors import ElLarqError
 from el_larq.printable import printable
 
 HOSTS = frozenset({"github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com"})
-"""The code host and where it keeps the files of releases."""
+"""The code host and its domains for files of releases."""
 
 _REDIRECTS = 5
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """Which addresses may be asked. ``loopback`` is for tests alone: plain http to 127.0.0.1, and nothing else by http."""
+    """Which addresses may be requested. ``loopback`` is for tests only: it also allows plain http to 127.0.0.1."""
 
     hosts: frozenset[str] = HOSTS
     loopback: bool = False
@@ -36,15 +36,17 @@ class Allowance:
         if self.loopback and scheme == "http" and host == "127.0.0.1":
             return
         if scheme != "https":
-            raise ElLarqError(f"refused {shown(address)}: only https is trusted with a program")
+            raise ElLarqError(f"refused {without_query(address)}: programs are only downloaded over https")
         if host not in self.hosts or port not in (None, 443) or parts.username is not None:
-            raise ElLarqError(f"refused {shown(address)}: programs are fetched from {', '.join(sorted(self.hosts))} only")
+            raise ElLarqError(
+                f"refused {without_query(address)}: programs are only downloaded from {', '.join(sorted(self.hosts))}"
+            )
 
 
 class Deadline:
-    """A context that ends the connections opened in it after ``seconds``; ``expired`` then says so.
+    """A context that shuts down the connections opened in it after ``seconds`` and then sets ``expired``.
 
-    A timeout of a socket starts anew with each byte, in the handshake and the headers too.
+    The timeout of a socket is not enough: it restarts with each byte, also in the handshake and the headers.
     """
 
     def __init__(self, seconds: float):
@@ -67,7 +69,7 @@ class Deadline:
 
     def watch(self, connection: socket.socket) -> None:
         with self._lock:
-            # A handle of its own, since the other one is wrapped in TLS and closed elsewhere.
+            # A duplicate, since the original is wrapped in TLS and closed elsewhere.
             self._sockets.append(connection.dup())
             if self.expired:
                 self._end()
@@ -92,7 +94,7 @@ class _Watched(http.client.HTTPConnection):
 
 
 class _WatchedTls(http.client.HTTPSConnection, _Watched):
-    """Watched from before the handshake: HTTPSConnection connects by way of the next class."""
+    """Watched before the handshake begins: HTTPSConnection.connect calls _Watched.connect first."""
 
 
 class _Open(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
@@ -136,7 +138,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def opener(allowance: Allowance, deadline: Deadline) -> urllib.request.OpenerDirector:
-    """What opens addresses by http and https alone."""
+    """An opener for http and https only."""
     made = urllib.request.OpenerDirector()
     handlers: tuple[urllib.request.BaseHandler, ...] = (
         urllib.request.ProxyHandler(),
@@ -150,6 +152,6 @@ def opener(allowance: Allowance, deadline: Deadline) -> urllib.request.OpenerDir
     return made
 
 
-def shown(address: str) -> str:
-    """An address for people: without the long signature that the code host puts into its own."""
+def without_query(address: str) -> str:
+    """An address to print: without the query, in which the code host puts a long signature."""
     return printable(urllib.parse.urlsplit(address)._replace(query="", fragment="").geturl())[:200]

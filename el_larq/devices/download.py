@@ -1,7 +1,7 @@
-"""Fetching a file over https from a host that is named here, and keeping it only when its SHA-256 is the right one.
+"""Downloads a file over https from an allowed host, and keeps it only if its SHA-256 is right.
 
-A redirect may lead to the code host's own asset domains and nowhere else. What arrived of an interrupted download stays beside the
-destination where it can be continued. LCE publishes no checksums: the first download pins one, and later ones must agree with it.
+Redirects are followed only to the code host's own asset domains. A partial download stays next to the destination if it can be
+resumed. LCE publishes no checksums: the first download pins one, and later ones must match it.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from el_larq.devices.connection import Allowance, Deadline, opener, shown
+from el_larq.devices.connection import Allowance, Deadline, opener, without_query
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import write_json
 from el_larq.printable import printable
 
 MAX_BYTES = 200_000_000
-"""A benchmark binary has some megabytes; more than this is no benchmark binary."""
+"""A benchmark binary has a few megabytes; a file larger than this is not one."""
 
 SECONDS = 600.0
-"""For one download: six megabytes, more than any of LCE's binaries has, at ten kilobytes a second."""
+"""Time limit of one download: enough for six megabytes, more than any of LCE's binaries, at ten kilobytes per second."""
 
 _CHUNK = 1 << 16
 
@@ -34,7 +34,7 @@ Notify = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class _Source:
-    """An address, whether it may lead elsewhere, how long it may be silent and how long it may take, in seconds."""
+    """An address, the allowed hosts, how long the server may be silent, and the limit of the total time, both in seconds."""
 
     address: str
     allowance: Allowance
@@ -43,7 +43,7 @@ class _Source:
 
     @property
     def name(self) -> str:
-        return shown(self.address)
+        return without_query(self.address)
 
 
 def fetch(
@@ -59,20 +59,20 @@ def fetch(
     """Download a file to ``path``; returns its SHA-256, which is pinned there.
 
     Arguments:
-        sha256: what it must be; without it, what was pinned for this path before, and at first whatever it is.
-        notify: called with the bytes that are there and their total, None where the server does not tell.
+        sha256: the expected SHA-256; by default the one pinned for this path. The first download accepts any.
+        notify: called with the number of bytes received and the total, None if the server does not send it.
         timeout: seconds that the server may be silent.
-        seconds: how long all of it may take.
+        seconds: limit of the total time.
 
     Raises:
-        ElLarqError: the address, a redirect or the file is not what it must be, or the network failed. What has arrived by then
-            is kept only where the next call can continue it.
+        ElLarqError: the address, a redirect or the file is not allowed or not as expected, or the network failed. A partial
+            download is kept only if the next call can resume it.
     """
     allowance = allowance or Allowance()
     allowance.check(address)
-    wanted = (sha256 or pinned(path) or "").lower()
+    wanted = (sha256 or pinned_sha256(path) or "").lower()
     if wanted and (len(wanted) != 64 or set(wanted) - set("0123456789abcdef")):
-        raise UsageError(f"{wanted!r} is no SHA-256: 64 hexadecimal digits")
+        raise UsageError(f"{wanted!r} is not a SHA-256 of 64 hexadecimal digits")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,7 +85,7 @@ def fetch(
         origin = "--sha256" if sha256 else f"the pin in {_pins(path)}"
         raise ElLarqError(
             f"{path.name}: its SHA-256 is {found}, but {origin} says {wanted}; it was not kept. "
-            "If the release was replaced on purpose, give the new sum with --sha256"
+            "If the release was replaced on purpose, give the new SHA-256 with --sha256"
         )
     try:
         partial.path.chmod(0o755)
@@ -97,15 +97,15 @@ def fetch(
     return found
 
 
-def pinned(path: Path) -> str | None:
-    """The SHA-256 that the file at ``path`` must have, if it was fetched before."""
+def pinned_sha256(path: Path) -> str | None:
+    """The SHA-256 pinned for ``path``; None before the first download."""
     try:
         content = json.loads(_pins(path).read_text("utf-8"))
         return str(content["sha256"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ElLarqError(f"the pin {_pins(path)} is damaged; remove it to fetch the file anew") from error
+        raise ElLarqError(f"the pin {_pins(path)} is damaged; remove it to download the file again") from error
 
 
 def _pins(path: Path) -> Path:
@@ -113,14 +113,14 @@ def _pins(path: Path) -> Path:
 
 
 class _Partial:
-    """What has arrived, with a note beside it of what file it is the beginning of."""
+    """A partial download, with a note next to it that identifies the file."""
 
     def __init__(self, path: Path, address: str):
         self.path, self.address = path, address
         self._note = path.with_name(f"{path.name}.json")
 
     def resumable(self) -> tuple[int, str]:
-        """How many bytes are there, and the entity tag that says of what file; 0 when they cannot be continued safely."""
+        """The number of bytes received and the entity tag of the file; 0 if the download cannot be resumed safely."""
         try:
             facts = json.loads(self._note.read_text("utf-8"))
             if facts["address"] == self.address and _is_strong(facts["etag"]):
@@ -138,12 +138,12 @@ class _Partial:
 
 
 def _is_strong(etag: Any) -> bool:
-    """A weak tag does not promise the same bytes, and one with other characters cannot be sent back."""
+    """Whether the tag guarantees identical bytes, which a weak one does not, and can be sent back in a header."""
     return isinstance(etag, str) and re.fullmatch(r'"[\x21\x23-\x7e]{1,200}"', etag) is not None
 
 
 class _RefusedError(ElLarqError):
-    """What the server sends is not a file to keep, nor the beginning of one."""
+    """The response is unusable, and so is a partial download."""
 
 
 def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
@@ -151,7 +151,7 @@ def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
     request = urllib.request.Request(source.address, headers={"User-Agent": "el-larq", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-        # The server sends all of it again if the file is another one by now.
+        # The server sends the whole file if it has changed.
         request.add_header("If-Range", etag)
     with Deadline(source.seconds) as deadline:
         try:
@@ -161,7 +161,7 @@ def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
         except (OSError, http.client.HTTPException, ValueError, _RefusedError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
-            if deadline.expired:  # whatever came of it: headers that end early look whole
+            if deadline.expired:  # check this first: truncated headers look complete
                 why = f"it took more than {source.seconds:g} seconds; --timeout allows more"
                 raise ElLarqError(f"{source.name}: the download failed ({why}){_kept(partial)}") from error
             if isinstance(error, _RefusedError):
@@ -177,13 +177,13 @@ def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
         except KeyboardInterrupt:
             _kept(partial)
             raise
-    _download(source, partial, notify)  # from the start: what was there was not the beginning of this file
+    _download(source, partial, notify)  # from the start: the partial download was not of this file
 
 
 def _kept(partial: _Partial) -> str:
     have, _ = partial.resumable()
     if have:
-        return f"; {have} bytes are kept and the next try continues"
+        return f"; {have} bytes are kept and the next attempt resumes"
     partial.remove()
     return ""
 
@@ -205,25 +205,25 @@ def _receive(response: Any, partial: _Partial, source: _Source, have: int, notif
 
 
 def _expected(response: Any, name: str, have: int) -> tuple[int, int | None]:
-    """From which byte on the server sends, and how many there are then; None where it will say only at the end."""
-    told = set(response.headers.get_all("Content-Length", ()))
+    """The offset at which the response starts, and the total number of bytes, None if unknown until the end."""
+    lengths = set(response.headers.get_all("Content-Length", ()))
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    if len(told) > 1 or (told and chunked) or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in told):
-        raise _RefusedError(f"{name}: the server contradicts itself about the file's length; try again later")
-    length = int(told.pop()) if told else None
+    if len(lengths) > 1 or (lengths and chunked) or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in lengths):
+        raise _RefusedError(f"{name}: the server sends contradictory lengths of the file; try again later")
+    length = int(lengths.pop()) if lengths else None
     if response.status == 206 and have:
         place = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range", ""))
         start, last, total = map(int, place.groups()) if place else (-1, -1, -1)
         if start != have or last != total - 1 or length not in (None, total - have):
-            raise _RefusedError(f"{name}: the server continues at the wrong place; try again")
+            raise _RefusedError(f"{name}: the server resumes at the wrong offset; try again")
     elif response.status != 200:
         raise _RefusedError(f"{name}: the server answers {response.status} to a request for the whole file; try again later")
     elif length is None and not chunked:
-        raise _RefusedError(f"{name}: the server does not say where the file ends, so a cut one would look whole")
+        raise _RefusedError(f"{name}: the server does not say where the file ends, so a truncated one would look complete")
     else:
         have, total = 0, length
     if (total or 0) > MAX_BYTES:
-        raise _RefusedError(f"{name}: {total} bytes are no benchmark binary; nothing was fetched")
+        raise _RefusedError(f"{name}: {total} bytes are too many for a benchmark binary; nothing was downloaded")
     return have, total
 
 
@@ -232,7 +232,7 @@ def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: 
     while chunk := response.read1(_CHUNK):
         done += len(chunk)
         if done > MAX_BYTES:
-            raise _RefusedError(f"{name}: more than {MAX_BYTES} bytes are no benchmark binary; nothing was kept")
+            raise _RefusedError(f"{name}: more than {MAX_BYTES} bytes are too many for a benchmark binary; nothing was kept")
         try:
             file.write(chunk)
             file.flush()

@@ -1,4 +1,4 @@
-"""Which benchmark binary fits a device, and where it is."""
+"""Which benchmark binary runs on a device, and where it is."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from el_larq.devices.probe import Device
 from el_larq.errors import ElLarqError, UsageError
 
 TAG = "v0.16.0"
-"""The release of LCE whose converter this project uses; runtime and converter should be of the same."""
+"""The release of LCE whose converter this project uses; runtime and converter should be of the same release."""
 
 ASSETS = {
     "aarch64": "64-bit ARM Linux (Raspberry Pi OS 64-bit)",
@@ -31,46 +31,50 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "el-larq" / "engine"
 
 
-def kind_for(device: Device, *, android: bool) -> str:
-    """The asset that runs on a device.
+def asset_for(device: Device, *, android: bool) -> str:
+    """The name of the released binary that runs on a device.
 
     Raises:
-        ElLarqError: LCE has released none for it.
+        ElLarqError: LCE has not released a binary for it.
     """
     arm64, arm32 = device.machine in _ARM64, device.machine.startswith(("armv7", "armv8l", "armv6"))
     if android or device.android:
         if (arm64 and device.bits != 32) or "arm64-v8a" in device.abis:
             return "android_arm64"
         raise ElLarqError(
-            f"LCE has released no benchmark binary for Android on {_describe(device)}; build one and give it with --binary"
+            f"LCE has not released a benchmark binary for Android on {_describe(device)}; build one and give it with --binary"
         )
     if arm64 and device.bits != 32:
         return "aarch64"
     if arm64 or (arm32 and device.machine != "armv6l"):
         return "aarch32"
-    raise ElLarqError(f"LCE has released no benchmark binary for Linux on {_describe(device)}; build one and give it with --binary")
+    raise ElLarqError(
+        f"LCE has not released a benchmark binary for Linux on {_describe(device)}; build one and give it with --binary"
+    )
 
 
 def choose(device: Device, *, android: bool, binary: Path | None) -> Path:
-    """The binary to push: the user's own, or the fetched one that fits.
+    """The binary to use: the user's own, or the downloaded one that fits.
 
     Raises:
-        ElLarqError: it does not fit the device, or nothing was fetched.
+        ElLarqError: it cannot run on the device, or has not been downloaded yet.
     """
     if binary is not None:
         check_fits(binary, device, android=android)
         return binary
-    kind = kind_for(device, android=android)
-    path = cached(kind)
+    kind = asset_for(device, android=android)
+    path = cached_path(kind)
     if not path.is_file():
-        raise ElLarqError(f"no benchmark binary for {ASSETS[kind]} yet: el-larq engine fetch {kind}, or --binary PATH")
+        raise ElLarqError(
+            f"no benchmark binary for {ASSETS[kind]} yet: run el-larq engine fetch {kind}, or give one with --binary PATH"
+        )
     check_fits(path, device, android=android)
     return path
 
 
 @dataclass(frozen=True)
 class Elf:
-    """What an executable's header says: 32 or 64 bits, the machine, and the loader it asks for ("" when static)."""
+    """The header of an executable: 32 or 64 bits, the machine, and the loader it needs ("" if it is static)."""
 
     bits: int
     machine: str
@@ -119,12 +123,12 @@ def _loader(head: bytes, bits: int, order: str) -> str:
 
 
 def check_fits(path: Path, device: Device, *, android: bool) -> None:
-    """Refuse a binary that cannot run on a device, with the reason. A script is believed."""
+    """Raise ElLarqError with the reason if a binary cannot run on a device. Scripts are not checked."""
     elf = read_elf(path)
     if elf is None:
         with open(path, "rb") as file:
             if file.read(2) != b"#!":
-                raise UsageError(f"{path} is no program: it is neither an ELF executable nor a script")
+                raise UsageError(f"{path} is not a program: it is neither an ELF executable nor a script")
         return
     runs = {"aarch64": {"aarch64"}, "arm64": {"aarch64"}, "x86_64": {"x86_64"}, "amd64": {"x86_64"}}.get(device.machine)
     if device.machine.startswith("armv"):
@@ -141,14 +145,14 @@ def check_fits(path: Path, device: Device, *, android: bool) -> None:
         )
     on_android = android and device.android is not None
     if on_android and elf.loader and "/system/" not in elf.loader and "/apex/" not in elf.loader:
-        raise ElLarqError(f"{path.name} is for Linux (it asks for {elf.loader}) and cannot run on Android; {_remedy(device, True)}")
+        raise ElLarqError(f"{path.name} is for Linux (it needs {elf.loader}) and cannot run on Android; {_remedy(device, True)}")
     if not android and device.android is None and "/system/" in elf.loader:
         raise ElLarqError(f"{path.name} is for Android and cannot run on Linux; {_remedy(device, False)}")
 
 
 def _remedy(device: Device, android: bool) -> str:
     try:
-        return f"el-larq engine fetch {kind_for(device, android=android)} gets the one that can"
+        return f"el-larq engine fetch {asset_for(device, android=android)} downloads one that can"
     except ElLarqError:
         return "build one for it"
 
@@ -157,18 +161,18 @@ def _describe(device: Device) -> str:
     return f"{device.machine} with a {device.bits}-bit userland" if device.bits else device.machine
 
 
-def cached(kind: str, tag: str = TAG) -> Path:
-    """Where a fetched binary is kept."""
+def cached_path(kind: str, tag: str = TAG) -> Path:
+    """Where a downloaded binary is kept."""
     return cache_folder() / tag / asset_name(kind)
 
 
-def address(kind: str, tag: str = TAG) -> str:
-    """Where LCE's release has it."""
+def release_address(kind: str, tag: str = TAG) -> str:
+    """Where LCE's release can be downloaded."""
     return f"https://github.com/larq/compute-engine/releases/download/{tag}/{asset_name(kind)}"
 
 
 def check_tag(tag: str) -> str:
-    """A tag of LCE; raises UsageError for what is none, since it becomes part of a path and an address."""
+    """Return the tag; raise UsageError if it is not a tag of LCE, since it becomes part of a path and an address."""
     if not re.fullmatch(r"v\d+\.\d+\.\d+", tag):
-        raise UsageError(f"{tag!r} is no release of LCE; they are called {TAG}, v0.13.0 and so on")
+        raise UsageError(f"{tag!r} is not a release of LCE; releases have names like {TAG} or v0.13.0")
     return tag

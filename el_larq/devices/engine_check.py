@@ -1,8 +1,8 @@
-"""Whether a benchmark binary runs LCE's optimized binary convolution, or the reference one without saying so.
+"""Finds out whether a benchmark binary runs LCE's optimized binary convolution, or silently the reference one.
 
-LCE's documented CMake build leaves RUY off, and then registers the reference kernel: 56.2 M instead of 5.09 M instructions for a
-small model on aarch64. Nothing in its log tells. It shows by comparison: with `--use_reference_bconv=true` an optimized
-binary becomes slower and a reference build does not change.
+LCE's documented CMake build disables RUY, and then registers the reference kernel: 56.2 M instead of 5.09 M instructions for a
+small model on aarch64. The log does not show this, but a comparison does: with `--use_reference_bconv=true` an optimized
+binary becomes slower and a reference build does not.
 """
 
 import statistics
@@ -11,20 +11,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from el_larq.devices.benchmark import Plan, Session
+from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
 from el_larq.errors import ElLarqError
 from el_larq.tflite.operators import BINARY
 
 SLOWER = 1.15
-"""The ratio from which the reference kernel counts as slower: a reference build's is 1 within the noise of a measurement."""
+"""Minimum ratio at which the reference kernel counts as slower: that of a reference build is 1 within the measurement noise."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kernel: "optimized", "reference", or "none" where LCE has no optimized one. Times of the binary convolutions alone where
-    the binary can profile, of the model otherwise: medians over the repeats, in milliseconds."""
+    """kernel: "optimized", "reference", or "none" where LCE has no optimized one. Times are of the binary convolutions if
+    the binary can profile, otherwise of the model: medians over the repeats, in milliseconds. of: which of the two."""
 
     kernel: str
     sentence: str
@@ -46,31 +46,31 @@ def check(
     folder: str | None = None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Verdict:
-    """Run a model with and without ``--use_reference_bconv=true``, taking turns.
+    """Run a model with and without ``--use_reference_bconv=true``, alternately.
 
     Raises:
         ElLarqError: it has no binary convolution, the binary is not LCE's, or a run failed.
     """
-    plan = Plan((model,), runs=20, binary=binary, repeat=repeat, folder=folder)
-    with Session(target, plan, notify) as session:
+    plan = BenchmarkPlan((model,), runs=20, binary=binary, repeat=repeat, folder=folder)
+    with BenchmarkSession(target, plan, notify) as session:
         (entry,) = session.models
         if not any(operator.name == BINARY for operator in entry.graph.operators):
             raise ElLarqError(f"{model.name} has no binary convolution, so its kernels cannot be compared; give another --model")
         if not session.engine["lce"]:
-            raise ElLarqError(f"{session.engine['name']} is no benchmark binary of LCE; get one with el-larq engine fetch")
-        taken: dict[str, list[Record]] = {"default": [], "reference": []}
+            raise ElLarqError(f"{session.engine['name']} is not a benchmark binary of LCE; download one with el-larq engine fetch")
+        records: dict[str, list[Record]] = {"default": [], "reference": []}
         for number in range(repeat):
             for kind, flags in (("default", ()), ("reference", ("--use_reference_bconv=true",))):
                 record, _logs = session.run(entry, 1, repeat=number, profile=True, flags=flags)
-                taken[kind].append(record)
+                records[kind].append(record)
                 notify(f"{kind} kernel, {number + 1} of {repeat}: {record.latency_ms:.3f} ms")
         machine = session.device.machine
-    default, reference = (_times(taken[kind]) for kind in ("default", "reference"))
-    return judge(default, reference, machine, "binary convolutions" if taken["default"][0].layers else "the model")
+    default, reference = (_times(records[kind]) for kind in ("default", "reference"))
+    return judge(default, reference, machine, "binary convolutions" if records["default"][0].layers else "the model")
 
 
 def _times(records: list[Record]) -> list[float]:
-    """Milliseconds of the binary convolutions of each run, or of all of it where there is no profile."""
+    """Milliseconds of the binary convolutions in each run, or of the model if there is no profile."""
     if all(record.layers for record in records):
         return [sum(layer["ms"] for layer in record.layers if layer["operator"] == BINARY) for record in records]
     return [record.latency_ms for record in records]
@@ -90,7 +90,7 @@ def judge(default: list[float], reference: list[float], machine: str, of: str) -
         kernel = "reference"
         text = (
             f"this binary silently runs the slow reference kernel ({figures}): it was built without RUY "
-            "(CMake: TFLITE_ENABLE_RUY=ON); the released ones, el-larq engine fetch, are not"
+            "(CMake: TFLITE_ENABLE_RUY=ON); use a released one (el-larq engine fetch)"
         )
     return Verdict(kernel, text, fast, slow, ratio, of)
 
@@ -99,14 +99,16 @@ def build_model(path: Path) -> Path:
     """A .tflite of four binary 3x3 convolutions of 64 channels at 56x56, with random weights; needs TensorFlow and LCE.
 
     Raises:
-        ElLarqError: they are not installed here.
+        ElLarqError: they are not installed.
     """
     try:
         import larq
         import larq_compute_engine as lce
         import tf_keras as keras
     except ImportError as error:
-        raise ElLarqError(f"no model can be built here ({error}); give one with binary convolutions with --model") from error
+        raise ElLarqError(
+            f"building a model needs TensorFlow and LCE ({error}); give one that has binary convolutions with --model"
+        ) from error
     x = image = keras.Input((56, 56, 64))
     for _ in range(4):
         y = larq.layers.QuantConv2D(

@@ -1,4 +1,4 @@
-"""Why a run on a device is none: from the log, the exit status and what the device's shell said."""
+"""Why a run on a device failed: from the log, the exit status and the messages of the device's shell."""
 
 import signal
 
@@ -10,23 +10,23 @@ _FORMAT = ("Exec format error", "cannot execute binary file", "not executable: "
 
 
 def explain(log: BenchmarkLog, done: Completed) -> str:
-    """One clause: cause and remedy."""
-    said = done.stderr + done.stdout
+    """Cause and remedy in one clause."""
+    output = done.stderr + done.stdout
     if log.errors:
         return log.reason
-    if "No space left on device" in said:
-        return "no space left on the device while the benchmark ran; free some, or choose another place with --folder"
-    if any(sign in said for sign in _FORMAT):
-        return "the device cannot execute the benchmark binary: it is for another architecture"
-    if done.status == 127 or "required file not found" in said:
+    if "No space left on device" in output:
+        return "no space left on the device while the benchmark ran; free some, or choose another directory with --folder"
+    if any(sign in output for sign in _FORMAT):
+        return "the device cannot execute the benchmark binary: it was built for another architecture"
+    if done.status == 127 or "required file not found" in output:
         return (
             "the benchmark binary does not start: it is for another system, or its loader or a library is missing there "
-            f"({last_line(said) or 'no reason given'})"
+            f"({last_line(output) or 'no reason given'})"
         )
     if done.status == 126:
-        return f"the device may not execute the benchmark binary ({last_line(said)}); choose another place with --folder"
+        return f"the device may not execute the benchmark binary ({last_line(output)}); choose another directory with --folder"
     if done.status == 97:
-        return "its private folder is gone from the device: something there removed it; try again"
+        return "its private folder on the device was removed by another program; try again"
     number = done.status - 128 if 128 < done.status < 192 else -done.status if done.status < 0 else 0
     if number:
         return _signal(number)
@@ -40,9 +40,9 @@ def _signal(number: int) -> str:
         name = f"signal {number}"
     meanings = {
         "SIGKILL": "the benchmark was killed; the device may have run out of memory",
-        "SIGILL": "the processor does not know an instruction of the benchmark binary: it is for a newer one",
+        "SIGILL": "the processor does not support an instruction of the benchmark binary, which was built for a newer one",
         "SIGSEGV": "the benchmark binary crashed; the model may be damaged or made for another version of LCE",
-        "SIGBUS": "the benchmark binary crashed on a file that ends too early; is the disk full?",
+        "SIGBUS": "the benchmark binary crashed on a truncated file; is the disk full?",
         "SIGABRT": "the benchmark binary aborted",
     }
     return f"{meanings.get(name, 'the benchmark was stopped')} ({name})"

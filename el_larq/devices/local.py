@@ -1,7 +1,7 @@
 """The target `local`: this machine, in-process, with LCE's interpreter.
 
-Its numbers compare models with each other on this machine. LCE has no optimized binary kernel for x86, where a binary
-convolution is slower than a real-valued one; on ARM it is the other way round.
+The numbers only compare models with each other on this machine. LCE has no optimized binary kernel for x86, where a binary
+convolution is slower than a real-valued one; on ARM it is faster.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from el_larq.child import Child, Died, limit_memory
-from el_larq.child import notify as tell
-from el_larq.devices.result import Measurement
+from el_larq.child import notify as send_to_parent
+from el_larq.devices.measurement import Measurement
 from el_larq.files import read_bytes
 from el_larq.native_output import captured_stderr
 from el_larq.tflite.interpreter import Interpreter, import_lce
@@ -34,18 +34,18 @@ def measure(
     notify: Callable[[int, int], None] = lambda done, total: None,
     begin: Callable[[str], None] = lambda path: None,
 ) -> list[Measurement]:
-    """Latencies of several models, interleaved run by run so that whatever slows the machine down slows all of them.
+    """Latencies of several models, interleaved run by run so that other load on the machine slows down all of them.
 
-    The indirect binary kernel and XNNPACK are used; inputs are random. Each latency is one whole call of the interpreter,
-    which copies the input and the output.
+    The indirect binary kernel and XNNPACK are used; inputs are random. Each latency is that of one whole call of the interpreter,
+    including the copies of input and output.
 
     Arguments:
-        runs: how many inferences of each model and number of threads count; ``warmup`` more before them do not.
-        notify: called with the inferences done and their total.
-        begin: called with a file before it is loaded or run.
+        runs: number of timed inferences per model and number of threads, after ``warmup`` that are not timed.
+        notify: called with the number of finished inferences and the total.
+        begin: called with a path before the model is loaded or run.
 
     Raises:
-        ElLarqError: a file is missing or no .tflite, before anything is measured.
+        ElLarqError: a file is missing or not a .tflite; raised before anything is measured.
     """
     contents = {str(path): read_bytes(path) for path in paths}
     results = []
@@ -74,7 +74,7 @@ def measure(
     return results
 
 
-def measure_apart(
+def measure_in_subprocess(
     paths: Sequence[str | Path],
     *,
     threads: Sequence[int] = (1,),
@@ -83,17 +83,17 @@ def measure_apart(
     trust: bool = False,
     notify: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measurement]:
-    """`measure` in a process of its own, for files that others made; with limits of memory and time, unless they are trusted.
+    """`measure` in a subprocess, for files of unknown origin; with limits on memory and time, unless they are trusted.
 
     Raises:
-        ElLarqError: as `measure`; or a file crashes LCE's interpreter, hangs it, or makes it take all the memory.
+        ElLarqError: as `measure`; or a file makes LCE's interpreter crash, hang, or exceed the memory limit.
     """
     contents = {str(path): read_bytes(path) for path in paths}
     for path, content in contents.items():
         parse(content, path)
     at = next(iter(contents), "")
 
-    def hear(kind: str, *content: Any) -> None:
+    def receive_progress(kind: str, *content: Any) -> None:
         nonlocal at
         if kind == "done":
             notify(*content)
@@ -102,13 +102,13 @@ def measure_apart(
 
     with Child() as child:
         try:
-            child.send(_measure_here, [str(path) for path in paths], tuple(threads), runs, warmup, trust)
-            return child.receive(None if trust else SECONDS_TO_LOAD, hear, first=None if trust else SECONDS_TO_START)
+            child.send(_measure_in_child, [str(path) for path in paths], tuple(threads), runs, warmup, trust)
+            return child.receive(None if trust else SECONDS_TO_LOAD, receive_progress, first=None if trust else SECONDS_TO_START)
         except Died as error:
             raise clear_death(error, at) from None
 
 
-def _measure_here(paths: list[str], threads: tuple[int, ...], runs: int, warmup: int, trust: bool) -> list[Measurement]:
+def _measure_in_child(paths: list[str], threads: tuple[int, ...], runs: int, warmup: int, trust: bool) -> list[Measurement]:
     with captured_stderr():
         import_lce()
         if not trust:
@@ -118,13 +118,13 @@ def _measure_here(paths: list[str], threads: tuple[int, ...], runs: int, warmup:
             threads=threads,
             runs=runs,
             warmup=warmup,
-            notify=lambda done, total: tell("done", done, total),
-            begin=lambda path: tell("at", path),
+            notify=lambda done, total: send_to_parent("done", done, total),
+            begin=lambda path: send_to_parent("at", path),
         )
 
 
 def caveat() -> str:
-    """What must be said beside the numbers of this machine."""
+    """The note to print with numbers of this machine."""
     machine = platform.machine()
     if machine.lower() in ARM:
         return "measured in-process through Python on this machine"

@@ -1,4 +1,4 @@
-"""What a device is and how it feels: architecture, cores, governor, temperature, memory, disk, Android version."""
+"""Properties and state of a device: architecture, cores, governor, temperature, memory, disk, Android version."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -7,17 +7,17 @@ from el_larq.devices import shell
 from el_larq.devices.target import Target
 
 _PROBE, _TEMPERATURES = shell.load("probe"), shell.load("temperatures")
-# Zones that speak of something else than the processor.
-_COLD = ("battery", "charger", "usb", "wifi", "pmic", "skin", "quiet", "xo", "modem", "camera", "nvme")
+# Names of thermal zones of other parts than the processor.
+_OTHER_ZONES = ("battery", "charger", "usb", "wifi", "pmic", "skin", "quiet", "xo", "modem", "camera", "nvme")
 
 
 @dataclass(frozen=True)
 class Device:
-    """Facts about a device at one moment; None or empty where it does not tell.
+    """Facts about a device at one moment; None or empty where the device does not report them.
 
-    bits: of its userland, 32 or 64, which decides what programs it can run whatever its kernel is.
-    big_cores: numbers of the fastest kind of core, all cores where they are alike. celsius: of the hottest processor zone.
-    clock_offset_s: the device's clock minus this machine's; nothing is timed with it.
+    bits: of its userland, 32 or 64, which decides what programs it can run, whatever its kernel is.
+    big_cores: numbers of the cores of the fastest kind, all cores if there is one kind. celsius: of the hottest processor zone.
+    clock_offset_s: the device's clock minus this machine's; it is not used for timing.
     """
 
     machine: str
@@ -44,33 +44,35 @@ class Device:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of its numbers must know."""
+        """What a reader of numbers from this device must know."""
         notes = []
         if self.governors and "performance" not in self.governors:
             notes.append(f"CPU governor {'/'.join(self.governors)}: clocks follow the load, short runs look slower")
         if self.throttled and not self.throttled.endswith("0x0"):
             notes.append(f"the board reports throttling or low voltage since it started ({self.throttled})")
         if self.clock_offset_s is not None and abs(self.clock_offset_s) > 3600:
-            notes.append(f"the device's clock is off by {abs(self.clock_offset_s) / 3600:.0f} h; nothing here depends on it")
+            notes.append(
+                f"the device's clock is off by {abs(self.clock_offset_s) / 3600:.0f} h; the measurements do not depend on it"
+            )
         if self.celsius is not None and self.celsius >= 70:
             notes.append(f"the processor is at {self.celsius:.0f} °C and may slow down: let it cool (--cool-down)")
         if self.machine in ("x86_64", "amd64", "i686"):
-            notes.append("x86: LCE has no optimized binary kernel there; no latency on it says anything about a BNN on ARM")
+            notes.append("x86: LCE has no optimized binary kernel for it; its latencies say nothing about a BNN on ARM")
         return notes
 
 
 def probe(target: Target, folder: str, now: float) -> Device:
-    """Ask a device what it is. ``now``: this machine's time in seconds since 1970."""
+    """Query the properties of a device. ``now``: this machine's time in seconds since 1970."""
     return parse(target.execute(_PROBE, folder).stdout, now)
 
 
-def celsius(target: Target) -> float | None:
+def read_temperature(target: Target) -> float | None:
     """Temperature of the hottest processor zone, degrees Celsius."""
     return _hottest(_temperatures(_pairs(target.execute(_TEMPERATURES).stdout)))
 
 
 def parse(text: str, now: float) -> Device:
-    """Facts from the probe's output; whatever is damaged or missing is left out."""
+    """Facts from the output of probe.sh; damaged and missing values are left out."""
     pairs = _pairs(text)
     found = dict(pairs)
     temperatures = _temperatures(pairs)
@@ -116,7 +118,7 @@ def _megabytes(text: str | None) -> float | None:
 
 
 def _temperatures(pairs: list[tuple[str, str]]) -> dict[str, float]:
-    """Degrees Celsius by zone. The kernel counts thousandths; some old ones count degrees, or report nonsense."""
+    """Degrees Celsius by zone. The kernel reports thousandths of a degree; some old kernels report degrees, or nonsense."""
     found = {}
     for key, value in pairs:
         reading = _integer(value) if key.startswith("temp.") else None
@@ -129,16 +131,16 @@ def _temperatures(pairs: list[tuple[str, str]]) -> dict[str, float]:
 
 
 def _hottest(temperatures: dict[str, float]) -> float | None:
-    return max((value for zone, value in temperatures.items() if not any(c in zone.lower() for c in _COLD)), default=None)
+    return max((value for zone, value in temperatures.items() if not any(c in zone.lower() for c in _OTHER_ZONES)), default=None)
 
 
 def _big_cores(pairs: list[tuple[str, str]], cpus: int | None) -> tuple[int, ...]:
-    """The cores of the highest capacity, or of the highest clock where capacities are not told."""
+    """The cores of the highest capacity, or of the highest clock where capacities are unknown."""
     for kind in ("capacity.", "max_khz."):
         values = {int(k.removeprefix(kind)): _integer(v) for k, v in pairs if k.startswith(kind) and k[len(kind) :].isdigit()}
         known = {core: value for core, value in values.items() if value}
         if known:
             top = max(known.values())
-            # A "prime" core some percent above its neighbours is of their kind.
+            # A "prime" core that is up to a quarter faster than the others counts as the same kind.
             return tuple(sorted(core for core, value in known.items() if value >= 0.8 * top))
     return tuple(range(cpus or 0))

@@ -1,4 +1,4 @@
-"""Running ssh, adb or sh on this machine: for a limited time, and with a limit on what they print."""
+"""Runs ssh, adb or sh on this machine, with limits on time and output."""
 
 import contextlib
 import os
@@ -14,15 +14,15 @@ from typing import IO
 from el_larq.errors import ElLarqError
 
 MAX_OUTPUT = 1 << 20
-"""Bytes that a program may print to each of its streams. A log of the benchmark without a profile has some 10 kB."""
+"""Bytes that a program may print to each of its streams. A log of the benchmark without a profile has about 10 kB."""
 
-# Seconds for a program to end by itself after it was asked to. A supervisor first ends what it started.
+# Seconds that a program gets to end by itself after SIGTERM. A supervisor first ends the processes it has started.
 _GRACE = 5.0
 
 
 @dataclass(frozen=True)
 class Completed:
-    """How a program ended. Output is text, with what is no UTF-8 replaced."""
+    """How a program ended. Output is text, with invalid UTF-8 replaced."""
 
     status: int
     stdout: str
@@ -38,12 +38,12 @@ class TooMuchOutputError(ElLarqError):
 
 
 def run(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None, limit: int = MAX_OUTPUT) -> Completed:
-    """Run a program with nothing, or with ``stdin``, on its input.
+    """Run a program with ``stdin`` as its input, empty by default.
 
     Raises:
-        ElLarqError: the program is not installed.
-        TimeOutError: it did not end in ``timeout`` seconds; it has been killed.
-        TooMuchOutputError: it printed more than ``limit`` bytes to one of its streams; it has been killed.
+        ElLarqError: the program is not installed or cannot be started.
+        TimeOutError: it did not end within ``timeout`` seconds and was killed.
+        TooMuchOutputError: it printed more than ``limit`` bytes to one of its streams and was killed.
     """
     done = run_bytes(arguments, timeout=timeout, stdin=stdin, limit=limit)
     return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None,
 def run_bytes(
     arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None, limit: int = MAX_OUTPUT
 ) -> subprocess.CompletedProcess[bytes]:
-    """The same, with output as it came."""
+    """`run` with output as bytes."""
     deadline = time.monotonic() + timeout
     process = start(arguments, subprocess.DEVNULL if stdin is None else subprocess.PIPE)
     streams = _Streams(process, stdin, limit)
@@ -66,14 +66,14 @@ def run_bytes(
         if streams.full:
             raise TooMuchOutputError(f"{arguments[0]} printed more than {limit:,} bytes and was stopped")
     finally:
-        # Also after Ctrl-C, which a session of its own keeps from the child.
+        # Also after Ctrl-C, which the child does not receive in its own session.
         end(process)
         streams.close()
     return subprocess.CompletedProcess(list(arguments), process.returncode, bytes(streams.stdout), bytes(streams.stderr))
 
 
 class _Streams:
-    """Reads a program's output, at most ``limit`` bytes a stream, and writes its input, each in a thread."""
+    """Reads a program's output, at most ``limit`` bytes per stream, and writes its input, each in a thread."""
 
     def __init__(self, process: subprocess.Popen[bytes], stdin: bytes | None, limit: int):
         self.stdout, self.stderr = bytearray(), bytearray()
@@ -107,14 +107,14 @@ class _Streams:
             stream.close()
 
     def wait(self, deadline: float) -> None:
-        """Until both streams of output have ended, or one of them is full. Raises queue.Empty when that takes too long."""
+        """Wait until both output streams have ended, or one has reached the limit. Raises queue.Empty at the deadline."""
         for _ in range(2):
             self._ended.get(timeout=max(0.0, deadline - time.monotonic()))
             if self.full:
                 return
 
     def close(self) -> None:
-        """Let go of the streams, unless a program out of reach holds one open: its thread then ends with it."""
+        """Close the streams, unless another process still holds one open: its thread then ends with that process."""
         for thread in self._threads:
             thread.join(1)
         if not any(thread.is_alive() for thread in self._threads):
@@ -124,7 +124,7 @@ class _Streams:
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a program, if it still runs, and its process group."""
     if process.poll() is None and os.name != "nt":
-        # While it has not been waited for, its number is nobody else's.
+        # As long as it has not been waited for, its process number is not reused.
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGTERM)
             deadline = time.monotonic() + _GRACE
@@ -143,7 +143,7 @@ def close_streams(process: subprocess.Popen[bytes]) -> None:
 
 
 def start(arguments: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own: Ctrl-C must reach el-larq alone, which then cleans up through this program."""
+    """Start a program in its own session: Ctrl-C must reach only el-larq, which then cleans up through this program."""
     try:
         return subprocess.Popen(
             list(arguments), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True

@@ -1,7 +1,7 @@
-"""The benchmark tool's operator profile: rows of its "Run Order" table, from its tab-separated or its CSV form.
+"""Parses the benchmark tool's operator profile: rows of its "Run Order" table, tab-separated or CSV.
 
-Columns follow the heading, because versions differ (a `[start]` column until about 2020). A node type holds spaces, commas and
-parentheses, in CSV without quotes; a name holds `;`, `/`, `[`, `]` and is cut by the converter.
+Columns are found by the heading, because versions differ (a `[start]` column until about 2020). A node type may contain spaces,
+commas and parentheses, without quotes in CSV; a name may contain `;`, `/`, `[`, `]` and be truncated by the converter.
 """
 
 import re
@@ -27,7 +27,7 @@ _END = ("Number of nodes executed", "Timings (microseconds)", "Memory (bytes)")
 
 @dataclass(frozen=True)
 class ProfileRow:
-    """One row, in run order. ``avg_ms`` is of one call; ``percent`` is of all calls; ``index`` ends the name, or is None."""
+    """One row, in run order. ``avg_ms`` is per call; ``percent`` is of all calls; ``index`` ends the name, or is None."""
 
     node_type: str
     name: str
@@ -38,23 +38,23 @@ class ProfileRow:
 
     @property
     def ms(self) -> float:
-        """Milliseconds an inference spends in it."""
-        # Integers divided by the number of runs: the oldest versions print 0 for an operator that was called every time.
+        """Milliseconds per inference."""
+        # The tool divides integers by the number of runs: the oldest versions print 0 for an operator that was called every time.
         return self.avg_ms * max(self.times_called, 1)
 
     @property
     def delegated(self) -> bool:
-        """Whether a delegate (XNNPACK) ran it: its index then counts inside a partition, and rows may have been merged."""
+        """Whether a delegate (XNNPACK) ran it: the index then refers to a partition, and rows may have been merged."""
         return self.name.startswith("Delegate/")
 
 
 def parse(text: str) -> list[ProfileRow]:
-    """Rows of the regular runs, from a log or a CSV file; empty where there is no profile."""
+    """Rows of the regular runs, from a log or a CSV file; empty if there is no profile."""
     rows: list[ProfileRow] = []
     phase, table = "regular", ""
     columns: list[str] | None = None
     tabs = False
-    # No regular expressions here that could take quadratic time of a line: anything may have printed it.
+    # No regular expressions that could take quadratic time on a long line: the log is not trusted.
     for line in text.split("\n"):
         if _PHASE in line:
             phase, table, columns = line.partition(_PHASE)[2].rstrip().removesuffix(":").lower(), "", None
@@ -82,7 +82,7 @@ def parse(text: str) -> list[ProfileRow]:
 
 
 def _heading(line: str, tabs: bool) -> list[str] | None:
-    """Names of columns in this module's words; None when the line is no heading."""
+    """Normalized names of columns; None if the line is not a heading."""
     cells = [cell.strip().strip("[]").lower() for cell in line.split("\t" if tabs else ",")]
     found = [_COLUMNS.get(cell, cell) for cell in cells if cell]
     return found if {"type", "avg", "name"} <= set(found) else None
@@ -90,7 +90,7 @@ def _heading(line: str, tabs: bool) -> list[str] | None:
 
 def _from_tabs(line: str, columns: list[str]) -> ProfileRow | None:
     cells = line.split("\t")
-    # Rows start with a tab, and a log's prefix may stand before it.
+    # Rows start with a tab, and a log prefix may precede it.
     cells = [cell.strip() for cell in cells[1:]]
     if len(cells) < len(columns):
         return None

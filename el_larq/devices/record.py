@@ -1,6 +1,6 @@
-"""A measured run as it is kept: one JSON file, with the raw log beside it, never changed afterwards.
+"""The record of a measured run: one JSON file, with the raw log next to it, never changed afterwards.
 
-`latency_metrics`, `memory_metrics` and `misc_metrics` have the fields of LiteRT's BenchmarkResult; all else is this project's.
+`latency_metrics`, `memory_metrics` and `misc_metrics` have the fields of LiteRT's BenchmarkResult; other fields are this project's.
 """
 
 import os
@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from el_larq.devices.measurement import Measurement
 from el_larq.devices.record_form import RECORD, misfit
-from el_larq.devices.result import Measurement
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json, read_bytes, write_bytes, write_json
 
@@ -22,9 +22,9 @@ SCHEMA = 1
 class Record:
     """One run of the benchmark of one model.
 
-    model: path, name, sha256, bytes. device: probe.Device as a dict. engine: the benchmark binary (or interpreter) that ran
-    it. command: its arguments on the device. runtime: num_threads, cores, use_xnnpack, repeat (from 0). before, after:
-    temperatures in °C. layers: of a profile, layers.Layer as dicts. marks: what must be said beside the numbers.
+    model: path, name, sha256, bytes. device: probe.Device as a dict. engine: the benchmark binary, or the interpreter.
+    command: the command line on the device. runtime: num_threads, cores, use_xnnpack, repeat (from 0). before, after:
+    temperatures in °C. layers: of a profile, layers.Layer as dicts. marks: notes to print with the numbers.
     """
 
     time: str
@@ -53,7 +53,7 @@ class Record:
 
     @property
     def latency_ms(self) -> float:
-        """The median where the tool tells it, its average otherwise."""
+        """The median if the tool prints it, otherwise the average."""
         return self.latency_metrics.get("median_ms", self.latency_metrics["avg_ms"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Record:
 def from_measurement(
     measurement: Measurement, size: int, device: dict[str, Any], time: str, marks: tuple[str, ...], order: int = 0
 ) -> Record:
-    """The record of an in-process measurement; ``order`` keeps the first model the baseline."""
+    """The record of an in-process measurement; ``order`` is the position of the model: the first one is the baseline."""
     latencies = measurement.latencies_ms
     return Record(
         time=time,
@@ -83,7 +83,7 @@ def from_measurement(
             "max_ms": max(latencies),
             "stddev_ms": statistics.pstdev(latencies),
             "median_ms": measurement.median_ms,
-            "iqr_ms": measurement.spread_ms,
+            "iqr_ms": measurement.iqr_ms,
         },
         misc_metrics={"model_size_mb": size / 1e6, "num_runs": len(latencies), "num_warmup_runs": measurement.warmup},
         marks=marks,
@@ -91,7 +91,7 @@ def from_measurement(
 
 
 def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> Path:
-    """Add a record, and its raw logs by suffix, to a folder of results; returns the JSON's path.
+    """Add a record, and its raw logs by suffix, to a folder of results; returns the path of the JSON file.
 
     Raises:
         ElLarqError: the folder cannot be written.
@@ -108,7 +108,7 @@ def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> P
         for suffix, text in (logs or {}).items():
             written.append(folder / f"{path.stem}.{suffix}.txt")
             write_bytes(written[-1], text.encode("utf-8", "replace"))
-        # The empty file of the reservation becomes the record in one step.
+        # Replaces the empty file of the reservation in one step.
         write_json(path, content)
         written.clear()
     except ElLarqError as error:
@@ -116,13 +116,13 @@ def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> P
     except OSError as error:
         raise ElLarqError(f"cannot write results to {folder}: {error.strerror or error}; choose another folder with -o") from error
     finally:
-        for file in written:  # what belongs to a record that could not be written
+        for file in written:  # parts of a record that could not be written
             file.unlink(missing_ok=True)
     return path
 
 
 def _reserve(folder: Path, stem: str) -> Path:
-    """A path that no other run, also not one at the same moment, has: existing results are never replaced."""
+    """Create an empty file under a new name, so that existing results, and those of concurrent runs, are never replaced."""
     number = 1
     while True:
         path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
@@ -134,10 +134,10 @@ def _reserve(folder: Path, stem: str) -> Path:
 
 
 def read(path: Path) -> Record:
-    """A record from its file.
+    """Read a record from its file.
 
     Raises:
-        ElLarqError: it is not one, or a value in it is not of the kind that it must be.
+        ElLarqError: it is not a record, or a value in it has the wrong type.
     """
     content: Any = None
     try:

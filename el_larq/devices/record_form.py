@@ -1,15 +1,15 @@
-"""What a record's JSON must look like for others to compute with it and print it."""
+"""The types that the values in a record's JSON must have."""
 
 from typing import Any
 
 _LARGEST = 3.5e38
-"""Of float32; numbers beyond have no place on the axis of a plot."""
+"""The largest float32; larger numbers cannot be plotted."""
 
 Form = Any
-"""A type; a form in a list, for lists of it; a dict of forms by key, for objects; a tuple, for one or the other.
+"""A type; a list of one form, for lists of it; a dict of forms by key, for objects; a tuple of alternatives.
 
-Keys that end in "?" may be missing, and those that a form does not name are not looked at. ``float`` is any number that is finite
-and of a float32's range, ``int`` a whole one; neither is a truth value.
+Keys that end in "?" may be missing, and keys that the form does not have are ignored. ``float`` is any finite number in the range
+of float32, ``int`` an integer in this range; booleans are neither.
 """
 
 _TEMPERATURE = {"celsius?": (float, None)}
@@ -49,7 +49,7 @@ RECORD = {
 
 
 def misfit(value: Any, form: Form, name: str = "it") -> str:
-    """What is wrong with a value from JSON that should have a form, with the name of the part; empty if nothing is."""
+    """How a value from JSON differs from a form, with the name of the part; empty if it does not."""
     if isinstance(form, tuple):
         found = [misfit(value, one, name) for one in form]
         return "" if "" in found else found[0]
@@ -70,7 +70,7 @@ def misfit(value: Any, form: Form, name: str = "it") -> str:
     return "" if _fits(value, form) else f"{name} is not {_NAMES[form]}"
 
 
-_NAMES = {str: "a text", float: "a number", int: "a whole number", bool: "true or false", None: "null"}
+_NAMES = {str: "a string", float: "a number", int: "an integer", bool: "a boolean", None: "null"}
 
 
 def _fits(value: Any, form: type | None) -> bool:

@@ -1,4 +1,4 @@
-"""Scripts for a device's POSIX shell: every name reaches it as data, whatever it holds."""
+"""Scripts for a device's POSIX shell. Arguments are quoted, so that the shell never interprets them."""
 
 import os
 import re
@@ -27,18 +27,18 @@ def script(source: str, arguments: Sequence[str] = ()) -> str:
     """A shell script whose positional parameters are ``arguments``.
 
     Raises:
-        UsageError: an argument holds a NUL, which no argument of a program can.
+        UsageError: an argument contains a NUL, which is not possible in arguments of a program.
     """
     if any("\0" in argument for argument in arguments):
-        raise UsageError("a name holds a NUL character, which no device accepts; rename it")
-    # Quoted with single quotes, the only form in which no shell interprets anything.
+        raise UsageError("a name contains a NUL character, which no device accepts; rename it")
+    # shlex quotes with single quotes, between which no shell interprets anything.
     return f"set -- {' '.join(shlex.quote(argument) for argument in arguments)}\n{source}"
 
 
 def for_any_login_shell(source: str) -> str:
-    """A command line that runs a script with sh, for a login shell that may be fish or csh and quotes in another way.
+    """A command line that runs a script with sh, for a login shell that may be fish or csh, which quote differently.
 
-    Only characters that mean the same in all of them appear; the others are octal and are put back by printf.
+    Only characters that have the same meaning in all of them are used; the others are octal escapes, which printf decodes.
     """
     encoded = "".join(chr(byte) if _PLAIN.match(bytes([byte])) and byte != 10 else f"\\0{byte:03o}" for byte in os.fsencode(source))
     return f"""sh -c 'eval "$(printf "%b" "{encoded}")"'"""

@@ -1,7 +1,7 @@
 """A device behind the system's ssh: its configuration, agent, jump hosts and host keys are the user's own.
 
-One connection serves everything: the first command is the master, the others go through its socket. Files go through
-`cat` on that connection and not through scp, which would need an sftp server on the device (small systems with Dropbear have none)
+There is one connection: the first command is the master, the others use its socket. Files are copied with `cat` over
+that connection and not with scp, which would need an sftp server on the device (small systems with Dropbear have none)
 and would interpret paths a second time.
 """
 
@@ -18,16 +18,16 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
 
 _FORM = re.compile(r"ssh://(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^@:/\[\]]+)(?::(?P<port>\d+))?/?")
-# A host or user may reach a shell of this machine by way of ProxyCommand or Match exec in the user's configuration.
+# ProxyCommand and Match exec in the user's configuration may pass the host and the user to a shell of this machine.
 _NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%+-]*")
 
 _FAILURES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: if that is expected (a new system on the card), "
-    "remove the old one with ssh-keygen -R HOST and connect once with ssh; otherwise somebody else may be answering",
+    "remove the old one with ssh-keygen -R HOST and connect once with ssh; otherwise another machine may be answering",
     "Host key verification failed": "its host key is not known yet: connect once with ssh and accept it",
     "Permission denied": "the device refuses the login, or asks for a password, which el-larq never types: "
     "set up a key (ssh-keygen, ssh-copy-id) or load it into the agent (ssh-add)",
-    "Could not resolve hostname": "the name of the host is unknown; check it, or use its address",
+    "Could not resolve hostname": "the host name is unknown; check it, or use the address",
     "Connection refused": "nothing answers at that port; is sshd running on the device?",
     "No route to host": "the host cannot be reached; is it switched on and in the same network?",
     "timed out": "the host does not answer; is it switched on and in the same network?",
@@ -46,18 +46,18 @@ class SshTarget(Target):
     def __init__(self, name: str, config: Path | None = None):
         match = _FORM.fullmatch(name)
         if match is None:
-            raise UsageError(f"{name!r} is no target of the form ssh://user@host[:port]")
+            raise UsageError(f"{name!r} is not a target of the form ssh://user@host[:port]")
         user, host, port = match["user"], match["host"].strip("[]"), match["port"]
         for what, value in (("user", user), ("host", host)):
             if value is not None and not _NAME.fullmatch(value):
-                raise UsageError(f"{value!r} is no name of a {what}: letters, digits and . _ - only")
+                raise UsageError(f"{value!r} is not a valid {what} name: only letters, digits and . _ - are allowed")
         if port is not None and not 0 < int(port) < 65536:
-            raise UsageError(f"{port} is no port: 1 to 65535")
+            raise UsageError(f"{port} is not a port number from 1 to 65535")
         self.name = name.rstrip("/")
         self._host = host
         self._options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=5"]
         self._options += ["-o", "ServerAliveCountMax=4", "-o", "ForwardX11=no", "-o", "ClearAllForwardings=yes", "-T"]
-        # Notices of the server's banner are no errors.
+        # The server's banner is not an error.
         self._options += ["-o", "LogLevel=ERROR"]
         if config is not None:
             self._options += ["-F", str(config.absolute())]
@@ -74,7 +74,7 @@ class SshTarget(Target):
         if os.name == "nt":  # its ssh has no control sockets
             return []
         if self._sockets is None:
-            # A socket's path has about 100 characters at most.
+            # The path of a socket is limited to about 100 characters.
             parent = tempfile.gettempdir()
             self._sockets = Path(tempfile.mkdtemp(prefix="el-larq-", dir=parent if len(parent) < 50 else "/tmp"))
         control = "yes" if master else "no"

@@ -1,10 +1,10 @@
-"""Runs a program and, when that ends, ends everything it has started, also what made itself a session of its own. Linux only.
+"""Runs a program and, when that ends, kills every process it has started, even in a new session. Linux only.
 
     python -I -S supervisor.py PROGRAM ARGUMENT ...
 
-It is a program of its own, because a process that adopts orphans (PR_SET_CHILD_SUBREAPER) gets all of them: in el-larq itself they
-could not be told from its other children. It ends as the program did, or, asked to stop by SIGTERM or by the death of its parent,
-with status 143. What it cannot end it names on stderr, a line each that starts with `LEFT`.
+It is a separate program, because a process that adopts orphans (PR_SET_CHILD_SUBREAPER) gets all of them: in el-larq itself they
+could not be distinguished from its other children. Its exit status is the program's, or 143 if it is stopped by SIGTERM or by the
+death of its parent. It names processes that it cannot end on stderr, one per line, each starting with `LEFT`.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ LEFT = "el-larq supervisor: still running: "
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _SECONDS = 2.0
-"""How long a killed process may take to be gone."""
+"""How long a killed process may take to end."""
 
 
 def descendants() -> list[int]:
@@ -30,7 +30,7 @@ def descendants() -> list[int]:
     for name in os.listdir("/proc"):
         if name.isdecimal():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-                # The name of the program, in parentheses, may hold anything.
+                # The name of the program, in parentheses, may contain any characters.
                 state, parent = file.read().rpartition(b")")[2].split()[:2]
                 if state not in (b"Z", b"X"):
                     children.setdefault(int(parent), []).append(int(name))
@@ -42,7 +42,7 @@ def descendants() -> list[int]:
 
 
 def end_all() -> list[int]:
-    """Kill all descendants, and what they start meanwhile; returns those that do not go."""
+    """Kill all descendants, including those started meanwhile; returns those that do not end."""
     deadline = time.monotonic() + _SECONDS
     while (found := descendants()) and time.monotonic() < deadline:
         for process in found:

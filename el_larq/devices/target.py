@@ -1,4 +1,4 @@
-"""What a target can do, whatever the way to it: run a shell script, take files, keep a private folder."""
+"""The interface of all targets: run a shell script, receive files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from el_larq.devices.process import Completed
 from el_larq.errors import ElLarqError
 
 COMMAND_TIMEOUT = 60.0
-"""Seconds that a small command may take on a slow device."""
+"""Seconds that a short command may take on a slow device."""
 
 
 class ConnectionLostError(ElLarqError):
-    """The device cannot be reached any more."""
+    """The connection to the device was lost."""
 
 
 class Target(ABC):
-    """A way to a device.
+    """A device and how to reach it.
 
-    ``name`` is what the user wrote; ``android`` says which binaries fit; ``folders`` are where a private folder may be, best
-    first, as the device's shell expands them. ``supervisor`` is a program of this machine that runs a command and ends all that the
-    command has started, where the target is this machine.
+    ``name`` is what the user wrote; ``android``: whether it needs binaries for Android; ``folders``: directories in which a private
+    folder may be created, in order of preference, to be expanded by the device's shell. ``supervisor``: only if the target is this
+    machine, a program that runs a command and then kills every process the command has started.
     """
 
     name: str
@@ -31,7 +31,8 @@ class Target(ABC):
 
     @abstractmethod
     def command(self, source: str, *, watchdog: bool = False) -> list[str]:
-        """The program and arguments that run a shell script on the device; ``watchdog`` is the first, long-lived one."""
+        """The program and arguments that run a shell script on the device; ``watchdog``: whether it is the first
+        one, which runs as long as the connection is needed."""
 
     @abstractmethod
     def push(self, local: Path, remote: str) -> None:
@@ -39,19 +40,19 @@ class Target(ABC):
 
     @abstractmethod
     def failure(self, done: Completed) -> str:
-        """What the way itself complains about, as one clause with a remedy; empty if the device did the talking."""
+        """The error of the connection itself, as one clause with a remedy; empty if the device was reached."""
 
-    def check(self) -> None:  # noqa: B027 (most ways need none)
-        """Look whether the device is there, before anything is done; raises ElLarqError with the remedy."""
+    def check(self) -> None:  # noqa: B027 (most targets need none)
+        """Check first whether the device can be reached; raises ElLarqError with the remedy."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of the way, when nothing is left on the device."""
+        """Close the connection, after the device has cleaned up."""
 
     def execute(self, source: str, *arguments: str, timeout: float = COMMAND_TIMEOUT) -> Completed:
         """Run a POSIX shell script with positional parameters.
 
         Raises:
-            ElLarqError: the way failed. A script's own failure is in the status.
+            ElLarqError: the connection failed. If the script itself fails, only the status shows it.
         """
         done = process.run(self.command(shell.script(source, arguments)), timeout=timeout)
         if reason := self.failure(done):
@@ -64,13 +65,13 @@ class Target(ABC):
             raise copy_failed(self.name, local.name, self.failure(done) or done.stderr or done.stdout)
 
 
-def copy_failed(target: str, file: str, said: str) -> ElLarqError:
-    """The error of a copy that did not arrive, from what the tools said."""
-    if "No space left" in said or "ENOSPC" in said:
-        return ElLarqError(f"{target}: no space left for {file!r}; free some, or choose another place with --folder")
-    if "Read-only file system" in said or ("Permission denied" in said and "publickey" not in said):
-        return ElLarqError(f"{target}: cannot write {file!r} there ({last_line(said)}); choose another place with --folder")
-    return ElLarqError(f"{target}: could not copy {file!r}: {last_line(said) or 'no reason given'}")
+def copy_failed(target: str, file: str, output: str) -> ElLarqError:
+    """The error for a failed copy, from the messages of the tools."""
+    if "No space left" in output or "ENOSPC" in output:
+        return ElLarqError(f"{target}: no space left for {file!r}; free some, or choose another directory with --folder")
+    if "Read-only file system" in output or ("Permission denied" in output and "publickey" not in output):
+        return ElLarqError(f"{target}: cannot write {file!r} there ({last_line(output)}); choose another directory with --folder")
+    return ElLarqError(f"{target}: could not copy {file!r}: {last_line(output) or 'no reason given'}")
 
 
 def last_line(text: str) -> str:

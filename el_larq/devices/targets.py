@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from el_larq.devices.target import Target
 
 TARGETS = {
-    "local": "this machine, in-process with LCE's interpreter, or with --binary; an x86 latency says nothing about a BNN on ARM",
+    "local": "this machine, in-process with LCE's interpreter, or with --binary; x86 latencies say nothing about a BNN on ARM",
     "ssh://user@host[:port]": "a Raspberry Pi or any Linux device, through the system's ssh with its configuration and keys",
     "android[:SERIAL]": "a phone with USB debugging, through the system's adb",
 }
@@ -29,10 +29,10 @@ def check_target(name: str) -> str:
 
 
 def open_target(name: str, *, ssh_config: Path | None = None) -> "Target":
-    """The way to a device; nothing is connected yet.
+    """The target of this name; nothing is connected yet.
 
     Raises:
-        UsageError: the name is no target, or its user, host, port or serial is wrong.
+        UsageError: the name is not a target, or its user, host, port or serial number is invalid.
     """
     kind = check_target(name)
     if kind == "ssh":

@@ -106,8 +106,8 @@ class RemoteWorkspace:
             process.end(watchdog)
             # Only what is in the pipe now: another process may hold it open.
             os.set_blocking(watchdog.stderr.fileno(), False)
-            said = watchdog.stderr.read(_MAX_LINE_BYTES) or b""
-            done = Completed(watchdog.returncode, "", said.decode(errors="replace"))
+            output = watchdog.stderr.read(_MAX_LINE_BYTES) or b""
+            done = Completed(watchdog.returncode, "", output.decode(errors="replace"))
             reason = self.target.failure(done) or f"no shell could be started on it: {done.stderr.strip()[-200:]}"
             raise ElLarqError(f"{self.target.name}: {reason}")
         word, _, rest = line.partition(" ")
@@ -150,7 +150,7 @@ class RemoteWorkspace:
             if watchdog.stdin is not None:
                 watchdog.stdin.write(b"end\n")
                 watchdog.stdin.close()
-        said = None
+        answer = None
         deadline = time.monotonic() + COMMAND_TIMEOUT
         try:
             while self.path and time.monotonic() < deadline:
@@ -159,7 +159,7 @@ class RemoteWorkspace:
                 if line.startswith("still "):
                     self._warn_of_process(line.removeprefix("still "))
                 else:
-                    said = line
+                    answer = line
             watchdog.wait(max(0.1, deadline - time.monotonic()))
         except (queue.Empty, subprocess.TimeoutExpired):
             pass
@@ -172,7 +172,7 @@ class RemoteWorkspace:
                 process.close_streams(watchdog)
             self.target.close()
         path, self.path = self.path, ""
-        if not path or said == "gone":
+        if not path or answer == "gone":
             return ""
         return f"{self.target.name}: the connection was lost; the device removes {path} by itself within {SILENCE_SECONDS} seconds"
 

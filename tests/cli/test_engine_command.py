@@ -12,10 +12,10 @@ Command = Callable[..., Any]
     ("arguments", "status", "message"),
     [
         (["fetch", "aarch46"], 2, "unknown benchmark binary 'aarch46'; did you mean aarch64"),
-        (["fetch", "--tag", "../x", "aarch64"], 2, "no release of LCE"),
+        (["fetch", "--tag", "../x", "aarch64"], 2, "not a release of LCE"),
         (["fetch", "--sha256", "0" * 64], 2, "the sum of one file"),
         (["check", "nowhere"], 2, "unknown target 'nowhere'"),
-        (["check", "ssh://a b"], 2, "no name of a host"),
+        (["check", "ssh://a b"], 2, "not a valid host name"),
     ],
 )
 def test_wrong_uses(el_larq_command: Command, arguments: list[str], status: int, message: str) -> None:
@@ -31,7 +31,7 @@ def test_a_profile_needs_the_benchmark_binary(el_larq_command: Command, data_fol
 
 
 @pytest.mark.slow
-def test_a_rival_is_built_and_marked(el_larq_command: Command, data_folder: Path, tmp_path: Path) -> None:
+def test_a_baseline_is_built_and_marked(el_larq_command: Command, data_folder: Path, tmp_path: Path) -> None:
     done = el_larq_command(
         "benchmark",
         data_folder / "float.tflite",
@@ -44,6 +44,6 @@ def test_a_rival_is_built_and_marked(el_larq_command: Command, data_folder: Path
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    rival = json.loads(Path(tmp_path / json.loads(done.stdout)["results"][1]).read_text())
-    assert "random weights" in rival["marks"][0]
-    assert rival["model"]["name"].startswith("int8-mobilenetv2-32x32x3-")
+    baseline = json.loads(Path(tmp_path / json.loads(done.stdout)["results"][1]).read_text())
+    assert "random weights" in baseline["marks"][0]
+    assert baseline["model"]["name"].startswith("int8-mobilenetv2-32x32x3-")

@@ -7,7 +7,7 @@ import pytest
 import stand_in
 
 from el_larq.devices import engine
-from el_larq.devices.benchmark import Plan, Session, parse_cores
+from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession, parse_cores
 from el_larq.devices.comparison import compare
 from el_larq.devices.engine_check import build_model, check, judge
 from el_larq.devices.local_shell import LocalTarget
@@ -27,8 +27,8 @@ PHONE = Device("aarch64", bits=64, android="13", abis=("arm64-v8a", "armeabi-v7a
     [(PI4, False, "aarch64"), (PI4_32, False, "aarch32"), (PI3, False, "aarch32"), (PHONE, True, "android_arm64")],
 )
 def test_the_binary_that_fits(device: Device, android: bool, kind: str) -> None:
-    assert engine.kind_for(device, android=android) == kind
-    assert engine.address(kind).endswith(f"/v0.16.0/lce_benchmark_model_{kind}")
+    assert engine.asset_for(device, android=android) == kind
+    assert engine.release_address(kind).endswith(f"/v0.16.0/lce_benchmark_model_{kind}")
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_the_binary_that_fits(device: Device, android: bool, kind: str) -> None:
     [(Device("x86_64", bits=64), False), (Device("armv7l", bits=32, abis=("armeabi-v7a",)), True), (Device("armv6l"), False)],
 )
 def test_devices_without_a_released_binary(device: Device, android: bool) -> None:
-    with pytest.raises(ElLarqError, match=r"released no benchmark binary.*--binary"):
-        engine.kind_for(device, android=android)
+    with pytest.raises(ElLarqError, match=r"not released a benchmark binary.*--binary"):
+        engine.asset_for(device, android=android)
 
 
 def _elf(path: Path, machine: int, bits: int = 64, loader: str = "") -> Path:
@@ -93,9 +93,9 @@ def test_what_is_no_program(tmp_path: Path) -> None:
 
 def test_a_binary_that_was_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(ElLarqError, match="el-larq engine fetch aarch64, or --binary"):
+    with pytest.raises(ElLarqError, match="run el-larq engine fetch aarch64, or give one with --binary"):
         engine.choose(PI4, android=False, binary=None)
-    path = engine.cached("aarch64")
+    path = engine.cached_path("aarch64")
     path.parent.mkdir(parents=True)
     _elf(path, 0xB7)
     assert engine.choose(PI4, android=False, binary=None) == path
@@ -103,7 +103,7 @@ def test_a_binary_that_was_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize("tag", ["../../x", "v1", "main", "v0.16.0/../x"])
 def test_what_is_no_tag(tag: str) -> None:
-    with pytest.raises(UsageError, match="no release of LCE"):
+    with pytest.raises(UsageError, match="not a release of LCE"):
         engine.check_tag(tag)
 
 
@@ -170,18 +170,18 @@ def test_what_is_no_list_of_cores(text: str) -> None:
 
 def test_pinning(tmp_path: Path, data_folder: Path) -> None:
     script = stand_in.write(tmp_path / "engine.sh")
-    plan = Plan((data_folder / "t1.tflite",), binary=script, cores="0", repeat=1)
-    with Session(LocalTarget(), plan) as session:
+    plan = BenchmarkPlan((data_folder / "t1.tflite",), binary=script, cores="0", repeat=1)
+    with BenchmarkSession(LocalTarget(), plan) as session:
         record, _logs = session.run(session.models[0], 1)
         assert record.command[:2] == ("taskset", "1")
         assert record.runtime["cores"] == [0]
         session.device = dataclasses.replace(session.device, big_cores=(2, 3), cpus=4, taskset=True)
         session.plan = dataclasses.replace(plan, cores="auto")
-        assert session._pin(2) == ((2, 3), ["taskset", "c"])
-        assert session._pin(4) == ((), [])
+        assert session._choose_cores(2) == ((2, 3), ["taskset", "c"])
+        assert session._choose_cores(4) == ((), [])
     with (
         pytest.raises(UsageError, match="the device has cores 0 to"),
-        Session(LocalTarget(), dataclasses.replace(plan, cores="500")) as session,
+        BenchmarkSession(LocalTarget(), dataclasses.replace(plan, cores="500")) as session,
     ):
         session.run_all(lambda record, logs: None)
 
@@ -190,11 +190,11 @@ def test_an_engine_that_is_not_lce_s(tmp_path: Path, data_folder: Path) -> None:
     script = stand_in.write(tmp_path / "engine.sh")
     script.write_text(script.read_text().replace("--use_reference_bconv", "--use_something"))
     with (
-        pytest.raises(ElLarqError, match="no benchmark binary of LCE"),
-        Session(LocalTarget(), Plan((data_folder / "t1.tflite",), binary=script)),
+        pytest.raises(ElLarqError, match="not a benchmark binary of LCE"),
+        BenchmarkSession(LocalTarget(), BenchmarkPlan((data_folder / "t1.tflite",), binary=script)),
     ):
         pass
-    with Session(LocalTarget(), Plan((data_folder / "float.tflite",), binary=script)):
+    with BenchmarkSession(LocalTarget(), BenchmarkPlan((data_folder / "float.tflite",), binary=script)):
         pass
 
 

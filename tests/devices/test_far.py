@@ -108,7 +108,7 @@ def test_a_table_is_printed(far: Far, tmp_path: Path, data_folder: Path) -> None
 @pytest.mark.parametrize(
     ("log", "pattern"),
     [
-        pytest.param("aarch64/bad_garbage", "no .tflite, or a damaged one", marks=pytest.mark.slow),
+        pytest.param("aarch64/bad_garbage", "not a .tflite, or a damaged one", marks=pytest.mark.slow),
         ("aarch64/unsupported_custom", "does not know the operator MatrixInverse"),
         pytest.param("aarch64/unsupported_flex", r"TensorFlow \(flex\) operators", marks=pytest.mark.slow),
     ],

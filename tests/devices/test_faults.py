@@ -115,7 +115,7 @@ def test_a_silent_network_makes_the_device_clean_up_by_itself(far: Far, tmp_path
 def test_adb_without_a_device(adb_far: Far, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in adb_far.environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ElLarqError, match="no Android device has the serial 'nonesuch'"):
+    with pytest.raises(ElLarqError, match="no Android device has the serial number 'nonesuch'"):
         AndroidTarget("android:nonesuch").check()
     AndroidTarget("android").check()
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "5038")
@@ -145,7 +145,7 @@ def _adb(monkeypatch: pytest.MonkeyPatch, folder: Path, listing: str) -> Path:
         ("android", "127.0.0.1:5599         offline transport_id:1\n", "is offline"),
         ("android", "XY  no permissions (user in plugdev group?); see [url] usb:1-1\n", "udev rules"),
         ("android", "A1  device usb:1-1 model:Pixel_6\nB 2  device transport_id:2\n", "2 Android devices.*android:A1, android:B 2"),
-        ("android:C", "A1\tdevice\n", "no Android device has the serial 'C'; connected: 'A1'"),
+        ("android:C", "A1\tdevice\n", "no Android device has the serial number 'C'; connected: 'A1'"),
     ],
 )
 def test_states_of_android_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, listing: str, pattern: str) -> None:

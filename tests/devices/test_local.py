@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from el_larq.devices import local
-from el_larq.devices.result import Measurement
+from el_larq.devices.measurement import Measurement
 from el_larq.devices.targets import TARGETS, check_target
 from el_larq.errors import ElLarqError, UsageError
 
@@ -57,7 +57,7 @@ def _measurement(*latencies: float) -> Measurement:
 def test_figures_of_a_measurement() -> None:
     result = _measurement(4.0, 1.0, 3.0, 2.0, 100.0)
     assert result.median_ms == 3.0
-    assert result.spread_ms == 2.0
+    assert result.iqr_ms == 2.0
     fields = json.loads(json.dumps(result.to_dict()))
     assert fields["latencies_ms"] == [4.0, 1.0, 3.0, 2.0, 100.0]
     assert (fields["min_ms"], fields["max_ms"], fields["num_runs"]) == (1.0, 100.0, 5)
@@ -65,7 +65,7 @@ def test_figures_of_a_measurement() -> None:
 
 
 def test_a_single_run_has_no_spread() -> None:
-    assert _measurement(2.0).spread_ms == 0.0
+    assert _measurement(2.0).iqr_ms == 0.0
     assert _measurement(2.0).median_ms == 2.0
 
 

@@ -1,16 +1,13 @@
-"""What a measurement is: the latencies of one model on one target with one number of threads."""
+"""A measurement: the latencies of one model on one target with one number of threads."""
 
 import statistics
 from dataclasses import dataclass
 from typing import Any
 
-# Half the width of the middle half, as a share of the median: below this, a difference between two models is no difference.
-_QUARTILES = 4
-
 
 @dataclass(frozen=True)
 class Measurement:
-    """Latencies in milliseconds of single inferences, in the order they were measured, after ``warmup`` that do not count."""
+    """Latencies in milliseconds of single inferences, in the order they were measured, after ``warmup`` that were not timed."""
 
     model: str
     sha256: str
@@ -25,11 +22,11 @@ class Measurement:
         return statistics.median(self.latencies_ms)
 
     @property
-    def spread_ms(self) -> float:
+    def iqr_ms(self) -> float:
         """Interquartile range."""
         if len(self.latencies_ms) < 2:
             return 0.0
-        quartiles = statistics.quantiles(self.latencies_ms, n=_QUARTILES, method="inclusive")
+        quartiles = statistics.quantiles(self.latencies_ms, n=4, method="inclusive")
         return quartiles[-1] - quartiles[0]
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,7 +39,7 @@ class Measurement:
             "num_warmup_runs": self.warmup,
             "num_runs": len(self.latencies_ms),
             "median_ms": self.median_ms,
-            "iqr_ms": self.spread_ms,
+            "iqr_ms": self.iqr_ms,
             "min_ms": min(self.latencies_ms),
             "max_ms": max(self.latencies_ms),
             "avg_ms": statistics.fmean(self.latencies_ms),

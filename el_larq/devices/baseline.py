@@ -1,4 +1,4 @@
-"""The network a user would otherwise deploy, built on the spot to be measured beside their own."""
+"""A baseline network: what a user would otherwise deploy, built on demand to be measured together with their own models."""
 
 import hashlib
 from pathlib import Path
@@ -11,29 +11,31 @@ from el_larq.model_outputs import of_graph
 from el_larq.outputs import TFLITE
 from el_larq.tflite.reader import parse
 
-RIVALS = ("int8-mobilenetv2",)
+BASELINES = ("int8-mobilenetv2",)
 CALIBRATION = 8
-"""Random images for the ranges: latency does not depend on them, and nothing else of this network means anything."""
+"""Number of random images for calibration: latency does not depend on them, and only the latency of this network is of use."""
 
 
-def build(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
-    """Build a rival that takes the same images as a .tflite and knows as many classes, those of its first output; returns its
-    path and its mark.
+def build_baseline(name: str, *, like: Path, folder: Path) -> tuple[Path, str]:
+    """Build a baseline network with the input shape and the number of classes (first output) of a .tflite; returns its path and
+    the note to print with its numbers.
 
-    MobileNetV2 (Sandler et al., CVPR 2018) at width 1, int8 from input to output. Its weights are random.
+    MobileNetV2 (Sandler et al., CVPR 2018) with width multiplier 1, int8 from input to output, with random weights.
 
     Raises:
-        UsageError: no such rival. ElLarqError: the model is no image classifier, or TensorFlow is missing here.
+        UsageError: no such network. ElLarqError: the model is not an image classifier, or TensorFlow is not installed.
     """
-    if name not in RIVALS:
-        raise unknown_name("rival", name, RIVALS)
+    if name not in BASELINES:
+        raise unknown_name("baseline network", name, BASELINES)
     graph = parse(read_bytes(like), str(like))
     shape = graph.inputs[0].shape if graph.inputs else ()
     output = next((graph.outputs[first.position].shape[1:] for first in of_graph(graph)), ())
     if len(shape) != 4 or len(output) != 1:
-        raise ElLarqError(f"{like.name} is no image classifier (input {shape}, output {output}), so no rival can be built for it")
+        raise ElLarqError(
+            f"{like.name} is not an image classifier (input {shape}, output {output}), so no baseline network can be built for it"
+        )
     (_batch, height, width, channels), (classes,) = shape, output
-    mark = f"random weights: MobileNetV2 int8 for {height}x{width}x{channels} and {classes} classes, for its latency alone"
+    mark = f"random weights: MobileNetV2 int8 for {height}x{width}x{channels} and {classes} classes, only its latency is meaningful"
     content = _convert((height, width, channels), classes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,14 +51,14 @@ def _convert(shape: tuple[int, int, int], classes: int) -> bytes:
         import tensorflow as tf
         import tf_keras as keras
     except ImportError as error:
-        raise ElLarqError(f"no rival can be built without TensorFlow ({error}); build it on a PC and name the file") from error
+        raise ElLarqError(f"building a baseline network needs TensorFlow ({error}); build it on a PC and pass the file") from error
     from el_larq.native_output import captured_stderr
 
     keras.utils.set_random_seed(0)
     try:
         model = keras.applications.MobileNetV2(shape, weights=None, classes=classes)  # pyright: ignore[reportArgumentType]
     except ValueError as error:
-        raise ElLarqError(f"MobileNetV2 cannot take images of {shape}: they must have at least 32x32 pixels") from error
+        raise ElLarqError(f"MobileNetV2 does not accept images of shape {shape}: at least 32x32 pixels are needed") from error
     random = np.random.default_rng(0)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
