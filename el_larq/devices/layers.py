@@ -1,4 +1,4 @@
-"""A profile joined with the graph it was measured on: layer, operator, bits, MACs, milliseconds, share."""
+"""Joins a profile with the graph it was measured on: layer, operator, bits, MACs, milliseconds, share."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,12 +10,12 @@ from el_larq.tflite.reader import Graph, Operator
 
 
 @dataclass(frozen=True)
-class Layer:
+class MeasuredLayer:
     """One operator of the graph with its measured time.
 
-    bits: of the weights and inputs it multiplies; of its input where it multiplies nothing; None when a row is no operator
-    of the graph (a delegate's). macs: multiply-accumulates of one inference, 0 for what is no convolution or matrix product.
-    share: of the sum of all rows, from 0 to 1.
+    bits: of the multiplications; of its input if it has none; None if the row is not an operator of the graph (a delegate's).
+    macs: multiply-accumulates of one inference, 0 unless it is a convolution or a matrix product. share: of the sum of all rows,
+    from 0 to 1.
     """
 
     layer: str
@@ -30,19 +30,21 @@ class Layer:
         return asdict(self)
 
 
-def join(rows: list[ProfileRow], graph: Graph) -> list[Layer]:
-    """Rows with what the graph knows of them, in run order. A row that is no operator of the graph keeps its own name."""
+def join(rows: list[ProfileRow], graph: Graph) -> list[MeasuredLayer]:
+    """The layer of each row, in run order. A row that is not an operator of the graph keeps its own name."""
     total = sum(row.ms for row in rows)
     layers = []
     for position, row in enumerate(rows):
         operator = _operator(row, position, len(rows), graph)
         share = row.ms / total if total > 0 else 0.0
         if operator is None:
-            layers.append(Layer(row.name or row.node_type, row.node_type, None, None, 0, row.ms, share))
+            layers.append(MeasuredLayer(row.name or row.node_type, row.node_type, None, None, 0, row.ms, share))
             continue
         name = operator.outputs[0].name if operator.outputs else row.name
         layers.append(
-            Layer(name, operator.name, operator.index, _bits(operator), count_macs(operator) * _batch(operator), row.ms, share),
+            MeasuredLayer(
+                name, operator.name, operator.index, _bits(operator), count_macs(operator) * _batch(operator), row.ms, share
+            ),
         )
     return layers
 
@@ -50,12 +52,12 @@ def join(rows: list[ProfileRow], graph: Graph) -> list[Layer]:
 def _operator(row: ProfileRow, position: int, count: int, graph: Graph) -> Operator | None:
     if row.delegated:
         return None
-    # The oldest versions print no index; run order is graph order then, if nothing is missing.
+    # The oldest versions print no index; run order is then graph order, if no row is missing.
     index = row.index if row.index is not None else (position if count == len(graph.operators) else None)
     if index is None or not 0 <= index < len(graph.operators):
         return None
     operator = graph.operators[index]
-    return operator if _same(row.node_type, operator.name) else None
+    return operator if _is_operator(row.node_type, operator.name) else None
 
 
 def _batch(operator: Operator) -> int:
@@ -64,8 +66,8 @@ def _batch(operator: Operator) -> int:
     return shape[0] if len(shape) > 1 else 1
 
 
-def _same(node_type: str, name: str) -> bool:
-    """Whether a profile's node type, which may be followed by "/detail" or a kernel's name, is this operator."""
+def _is_operator(node_type: str, name: str) -> bool:
+    """Whether a profile's node type, which may have a suffix "/detail" or the name of a kernel, is this operator."""
     return node_type == name or node_type.startswith((f"{name}/", f"{name} ", f"{name}:"))
 
 
