@@ -1,3 +1,5 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import binary_models as models
@@ -14,6 +16,7 @@ from el_larq.converters.intent import read_intents
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rewrite import with_metadata
+from el_larq.converters.rules import GRAPH_RULES
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.models import counts
 from el_larq.tflite.reader import parse
@@ -212,3 +215,12 @@ def test_operators_are_counted_most_frequent_first() -> None:
     found = operator_counts(parse(lower_model(FrozenModel(model))))
     assert next(iter(found)) == "LceBconv2d"
     assert found["LceBconv2d"] == 2
+
+
+def test_the_documentation_has_every_rule_and_its_severity() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
+    documented = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (\w+) \|", page, re.MULTILINE))
+    severities = {**dict.fromkeys(RULES, "error"), **dict.fromkeys(WARNINGS, "warning")}
+    assert documented == severities | {name: rule.severity for name, rule in GRAPH_RULES.items()}
+    (sentence,) = re.findall(r"^`el-larq inspect --audit`.*?`\.", page, re.MULTILINE | re.DOTALL)
+    assert set(re.findall("`([a-z0-9-]+)`", sentence)) == set(GRAPH_RULES)
