@@ -57,7 +57,7 @@ def check_config(config: Any, source: str, *, traced: bool = False) -> None:
     """
     try:
         for node in _objects(config, source):
-            if isinstance(node.get("class_name"), str):
+            if "class_name" in node:
                 _check_object(node, source, traced)
             for key, value in node.items():
                 if isinstance(key, str) and key.endswith(_IDENTIFIERS):
@@ -127,12 +127,17 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
     name, registered, module = node["class_name"], node.get("registered_name"), node.get("module")
+    if not isinstance(name, str):  # Keras goes on to the registered name
+        raise ElLarqError(f"{source}: has an object whose class_name is not text; save the model again")
     for told in (name, registered, module):
         if isinstance(told, str) and len(told) > MAX_NAME:
             raise ElLarqError(f"{source}: names {told[:40]!r}... of {len(told):,} characters; save the model again")
     if name in _WORDS:
         raise ElLarqError(f"{source}: holds {name}, which {_WORDS[name]}; {_remedy('save it without')}")
     if name in _DATA:
+        # Not every format knows every one of these words: Keras would look for the class in the module, by either name.
+        if module or registered:
+            raise ElLarqError(f"{source}: holds a {name} that names a module or a class; {_remedy('save it without')}")
         _check_data(name, node, source)
         return
     names = {name, registered} if isinstance(registered, str) else {name}

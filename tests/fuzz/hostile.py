@@ -102,6 +102,10 @@ def _as_initializer(value: Any) -> dict[str, Any]:
     return make_layer("Dense", units=1, kernel_initializer=value)
 
 
+def _as_constant(value: Any) -> dict[str, Any]:
+    return _as_initializer(_object("Constant", "keras.initializers", value=value))
+
+
 LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "lambda": _lambda,
     "lambda-in-a-wrapper": lambda: make_layer("TimeDistributed", layer=_lambda()),
@@ -115,6 +119,8 @@ LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "module-beside-a-registered-name": lambda: _as_initializer(
         {**_function("start", MODULE), "registered_name": "el_larq>ElasticLink"}
     ),
+    "module-beside-a-word": lambda: _as_constant({**_object("TensorShape", MODULE), "registered_name": "Start"}),
+    "module-beside-no-name": lambda: _as_constant({**_object("Start", MODULE), "class_name": None, "registered_name": "Start"}),
     "write-file": lambda: _operator("io.write_file", "EXECUTED"),
     "load-library": lambda: _operator("load_op_library"),
     "python-function": lambda: _operator("py_function"),
@@ -136,9 +142,7 @@ LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
         "module": "keras.src.layers.core.tf_op_layer",
     },
     "read-vocabulary-as-sampler": lambda: _operator("nn.fixed_unigram_candidate_sampler", "/etc/passwd"),
-    "huge-type": lambda: _as_initializer(
-        _object("Constant", "keras.initializers", value={"class_name": "__numpy__", "config": {"value": 0, "dtype": "S2000000000"}})
-    ),
+    "huge-type": lambda: _as_constant({"class_name": "__numpy__", "config": {"value": 0, "dtype": "S2000000000"}}),
     "read-vocabulary": lambda: make_layer("StringLookup", vocabulary="/etc/passwd"),
     "huge-dense": lambda: make_layer("Dense", units=10**9),
     "huge-convolution": lambda: make_layer("Conv2D", filters=10**7, kernel_size=[99, 99]),

@@ -5,6 +5,7 @@ import inspect
 import json
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,37 @@ def test_a_registered_name_beside_another_opens_no_module(
     node = {"class_name": name, "registered_name": registered, "module": module, "config": function or {}}
     with pytest.raises(ElLarqError, match="unknown"):
         check_config({"layers": [{"config": {"kernel_initializer": node}}]}, "a file", traced=traced)
+
+
+@pytest.mark.parametrize("name", ["TensorShape", "TypeSpec", "__tuple__", "__ellipsis__", "__bytes__", None, 5, ["Dense"]], ids=str)
+def test_a_name_that_is_not_of_a_class_does_not_hide_the_one_beside_it(name: Any, tmp_path: Path) -> None:
+    """Where Keras finds no class of that name in the module, it takes the registered name; the module it has imported by then."""
+    (tmp_path / "strange.py").write_text(f"open({str(tmp_path / 'EXECUTED')!r}, 'w').close()")
+    image = keras.Input((2,), name="image")
+    path = _save(keras.Model(image, keras.layers.Dense(1, bias_initializer="ones")(image)), tmp_path / "model.keras")
+    for module, registered in (("strange", "X"), ("tf_keras.src.export.export_lib", "ReloadedLayer"), (None, "ReloadedLayer")):
+        value = {"class_name": name, "type_spec": "tf.TensorSpec", "module": module, "registered_name": registered, "config": {}}
+        constant = {"class_name": "Constant", "module": "keras.initializers", "registered_name": None, "config": {"value": value}}
+        changed = _with_initializer(path, constant)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(tmp_path)
+            with pytest.raises(ElLarqError, match=r"that names a module or a class|whose class_name is not text"):
+                load_model(changed)
+        assert not (tmp_path / "EXECUTED").exists()
+
+
+def _with_initializer(path: Path, initializer: Any) -> Path:
+    """A copy of a .keras file whose second layer has another initializer of its bias."""
+    copy = path.with_stem("changed")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][1]["config"]["bias_initializer"] = initializer
+                content = json.dumps(config).encode()
+            new.writestr(name, content)
+    return copy
 
 
 def test_a_registered_function_is_known() -> None:
