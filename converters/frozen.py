@@ -1,7 +1,6 @@
 """A model as a frozen TensorFlow graph: what the steps after `load` work on, whatever Keras made it from."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from el_larq.keras_internals import grouped_convolutions_traced
 from el_larq.native_output import captured_stderr
 
 
@@ -38,7 +38,7 @@ class FrozenModel:
             lambda image: {output_key(i): y for i, y in enumerate(tf.nest.flatten(function(image)))},
             input_signature=[self._spec],
         )
-        with captured_stderr(), _open_groups():  # Grappler reports the devices it does not find
+        with captured_stderr(), grouped_convolutions_traced():  # Grappler reports the devices it does not find
             self._function = convert_variables_to_constants_v2(traced.get_concrete_function())
 
     @property
@@ -92,18 +92,6 @@ class FrozenModel:
 def output_key(number: int) -> str:
     """The name that an output goes by inside TensorFlow and LCE's converter: sorting by it keeps the model's order."""
     return f"output_{number:06}"
-
-
-@contextlib.contextmanager
-def _open_groups() -> Iterator[None]:
-    """Trace grouped convolutions as any other. Keras compiles them, as functions that stay closed when a graph is frozen."""
-    base = keras.layers.Conv2D.__mro__[1]
-    compiled = base._jit_compiled_convolution_op
-    base._jit_compiled_convolution_op = base.convolution_op
-    try:
-        yield
-    finally:
-        base._jit_compiled_convolution_op = compiled
 
 
 def behind(tensor: Any) -> list[Any]:

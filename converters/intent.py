@@ -12,11 +12,11 @@ import numpy as np
 import tf_keras as keras
 
 from el_larq.converters.graph import Convolution
-from el_larq.models.counts import leaf_layers
-from el_larq.models.kernels import declared_bits, quantized_kernels
+from el_larq.counting.kernels import declared_bits, quantized_kernels
+from el_larq.keras_internals import CONVOLUTION, leaf_layers
 
 # Layers whose kernels the graph shows as the operand of one operation.
-_SHOWN = (keras.layers.Conv2D.__mro__[1], keras.layers.Dense)
+_SHOWN = (CONVOLUTION, keras.layers.Dense)
 _PARTS = {"depthwise_kernel": "depthwise part", "pointwise_kernel": "pointwise part"}
 
 # Values that tell most kernels apart, and the share of equal values that makes two kernels the same: rounding to some levels may

@@ -6,7 +6,7 @@ from el_larq import card
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.models.load import import_modules, load_model, with_static_input
+from el_larq.loading.load import import_modules, load_model, with_static_input
 
 
 def load(job: Job) -> Job:

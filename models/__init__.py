@@ -1,1 +1,1 @@
-"""Networks, one family a file, and their registry. Installed as el_larq.models."""
+"""Networks, one family per file, and their registry. Installed as el_larq.models."""

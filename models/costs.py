@@ -1,6 +1,6 @@
 """What networks cost at 224x224 pixels, as counted here and as published. Imports no TensorFlow.
 
-Counts are those of `el_larq.models.counts` of a network as it is by default (width 1, 1000 classes, colour, real-valued
+Counts are those of `el_larq.counting.counts` of a network as it is by default (width 1, 1000 classes, colour, real-valued
 downsample convolutions) with binary convolutions. They are stored because counting builds the network, which takes seconds; a
 test counts anew.
 """

@@ -1,10 +1,10 @@
 """Every network by name: what the command line, the documentation and the tests read. Imports no TensorFlow."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from el_larq.by_name import load_by_name
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.published import of_network
@@ -41,8 +41,7 @@ class Network:
     options: tuple[str, ...] = ("stem", "downsample")
 
     def load_builder(self) -> Callable[..., Any]:
-        module, function = self.builder.split(":")
-        return getattr(importlib.import_module(module), function)
+        return load_by_name(self.builder)
 
 
 _RESNET = "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016"

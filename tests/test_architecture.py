@@ -14,11 +14,13 @@ ROOT = Path(__file__).parents[1]
 BASE = (
     "__init__",
     "_version",
+    "by_name",
     "card",
     "child",
     "conv",
     "errors",
     "files",
+    "keras_internals",
     "model_outputs",
     "native_output",
     "outputs",
@@ -37,11 +39,13 @@ MAY_IMPORT = {
     "data": ("tflite", "layers", "quantizers"),
     "methods": ("links", "layers", "quantizers", "data"),
     "models": ("methods", "links", "data", "layers", "quantizers"),
-    "compression": ("tflite", "models", "methods", "links", "data", "layers", "quantizers"),
+    "loading": ("layers", "quantizers"),
+    "counting": (),
+    "compression": ("tflite", "models", "loading", "counting", "methods", "links", "data", "layers", "quantizers"),
 }
 """Packages from the bottom up and what each may import, beside itself and the base."""
 
-_BELOW = ("compression", "models", "methods", "links", "data", "layers", "quantizers", "tflite")
+_BELOW = ("compression", "models", "loading", "counting", "methods", "links", "data", "layers", "quantizers", "tflite")
 _MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doctor")
 for _name in _MIDDLE:
     MAY_IMPORT[_name] = _BELOW  # and not each other
@@ -126,6 +130,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert imports == {}, "what is left imports a circle, or is part of one"
 
 
+def test_models_from_files_are_loaded_through_one_module() -> None:
+    for module, path in _sources().items():
+        if _layer(module) != "loading":
+            targets = {name for name, _ in _imports(path) if name.startswith("el_larq.loading")}
+            assert all(name.startswith("el_larq.loading.load") for name in targets), f"{module} imports {targets}"
+
+
 def test_every_package_and_top_level_module_has_its_place() -> None:
     for module in _sources():
         parts = module.split(".")
@@ -133,6 +144,34 @@ def test_every_package_and_top_level_module_has_its_place() -> None:
             continue
         assert len(parts) == 2, f"package {parts[1]} has no place in the order of imports"
         assert parts[1] in BASE, f"el_larq/{parts[1]}.py is a new base module: list it in BASE"
+
+
+KERAS_NODES = {"inbound_nodes", "outbound_nodes", "inbound_layers", "keras_inputs", "input_tensors"}
+"""Attributes of Keras' graphs that are private although no underscore says so."""
+
+NOT_OF_KERAS = {"_exit", "_replace", "_default_vspace", "_aggregate_grads", "_compute_var_opt_mapping", "_unique_id"}
+"""Private names of Python, TensorFlow and Larq."""
+
+
+def _taken_attributes(tree: ast.AST) -> Iterator[str]:
+    """Names of attributes that code takes from objects other than ``self`` and ``cls``, by a dot or by getattr and hasattr."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+            yield node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
+            yield from (str(argument.value) for argument in node.args[1:2] if isinstance(argument, ast.Constant))
+
+
+@pytest.mark.parametrize("module", sorted(set(_sources()) - {"el_larq.keras_internals"}))
+def test_private_interfaces_of_keras_are_touched_in_one_file(module: str) -> None:
+    tree = ast.parse(_sources()[module].read_text("utf-8"))
+    imported = {name for name, _ in _imports(_sources()[module])}
+    assert not {name for name in imported if name.startswith(("tf_keras.src", "tf_keras.protobuf"))}
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    own |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"}
+    taken = set(_taken_attributes(tree)) - own
+    private = {name for name in taken if name.startswith("_") and not name.startswith("__")} - NOT_OF_KERAS
+    assert private | taken & KERAS_NODES == set(), f"{module}: what is private to Keras belongs to el_larq/keras_internals.py"
 
 
 def test_imports_are_absolute_and_come_from_the_installed_namespace() -> None:

@@ -12,7 +12,7 @@ from el_larq.errors import ElLarqError
 
 @pytest.mark.parametrize("form", ["h5", "keras"])
 def test_a_card_travels_in_the_file_and_the_model_still_loads(small: Any, tmp_path: Path, form: str) -> None:
-    from el_larq.models.load import load_model
+    from el_larq.loading.load import load_model
 
     source = getattr(small, form)
     assert card.read(source) == {"schema": card.SCHEMA, **small.card}

@@ -96,7 +96,7 @@ def start_tensorflow() -> None:
 
 def import_layers(modules: tuple[str, ...]) -> None:
     """Import users' own modules, after TensorFlow has started."""
-    from el_larq.models.load import import_modules
+    from el_larq.loading.load import import_modules
 
     import_modules(modules)
 

@@ -15,10 +15,10 @@ from el_larq.comparison.folder import clear
 from el_larq.comparison.plan import Training
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
+from el_larq.counting.counts import count
 from el_larq.devices.local import caveat, measure
 from el_larq.files import write_json
 from el_larq.inspection.inspect import inspect
-from el_larq.models.counts import count
 from el_larq.models.registry import get_network
 from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config
 from el_larq.training.train import resume, train

@@ -2,7 +2,6 @@
 one call down. The command itself never imports TensorFlow.
 """
 
-import importlib
 import multiprocessing
 import os
 import signal
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from el_larq.by_name import load_by_name
 from el_larq.errors import ElLarqError, summarize
 
 _CALLS = 12
@@ -140,9 +140,8 @@ def _do(call: Call) -> Outcome:
     from el_larq.native_output import captured_stderr
 
     try:
-        module, name = call.function.split(":")
         with captured_stderr():  # what TensorFlow says when it starts
-            function = getattr(importlib.import_module(module), name)
+            function = load_by_name(call.function)
         return Outcome(function(call.argument))
     except ElLarqError as error:
         return Outcome(error=str(error))

@@ -266,7 +266,7 @@ class _TfliteRun:
 
 
 def _open_keras(path: Path, trust: bool) -> _Opened:
-    from el_larq.models.load import load_model, scaling_layer
+    from el_larq.loading.load import load_model, scaling_layer
 
     model = load_model(path, trust=trust)
     if len(model.inputs or []) != 1:
@@ -308,15 +308,9 @@ class _KerasRun:
 
 def _largest(model: Any) -> int:
     """Values of the largest tensor that a layer makes of one image."""
-    return max(
-        (
-            prod(int(size or 1) for size in tuple(tensor.shape)[1:])
-            for layer in model._flatten_layers()
-            for node in layer.inbound_nodes
-            for tensor in (node.outputs if isinstance(node.outputs, (list, tuple)) else [node.outputs])
-        ),
-        default=1,
-    )
+    from el_larq.keras_internals import returned_tensors
+
+    return max((prod(int(size or 1) for size in tuple(tensor.shape)[1:]) for _, tensor in returned_tensors(model)), default=1)
 
 
 def _hash(path: Path) -> str:

@@ -88,7 +88,7 @@ def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Ru
         model_card = card.parse(content, str(model)) if content else {}
         position = choose(of_graph(interpreter.graph), output, str(model)).position
         return lambda images: interpreter.run_real(images, position), interpreter.input_shape, model_card
-    from el_larq.models.load import load_model
+    from el_larq.loading.load import load_model
 
     keras_model = load_model(model, trust=trust)
     if len(keras_model.inputs or []) != 1:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
+from el_larq.counting.counts import input_bits, kernel_bits
+from el_larq.counting.kernels import quantized_kernels
 from el_larq.inspection.binary_layer import one_magnitude
+from el_larq.keras_internals import layer_calls
 from el_larq.layers.elastic_link import ElasticLink
-from el_larq.models.counts import input_bits, kernel_bits
-from el_larq.models.kernels import quantized_kernels
 
 _NORMS = (keras.layers.BatchNormalization,)
 _WIDE = (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)
@@ -35,17 +36,16 @@ class Neighbours:
     def __init__(self, model: keras.Model):
         self._before: dict[int, Any] = {}
         self._after: dict[int, list[Any]] = {}
-        for nodes in model._nodes_by_depth.values():
-            for node in nodes:
-                if isinstance(node.layer, keras.Model):
-                    inner = Neighbours(node.layer)
-                    self._before |= inner._before
-                    self._after |= inner._after
-                sources = [tensor._keras_history.layer for tensor in node.keras_inputs]
-                if len(sources) == 1:
-                    self._before[id(node.layer)] = sources[0]
-                for source in sources:
-                    self._after.setdefault(id(source), []).append(node.layer)
+        for call in layer_calls(model):
+            if isinstance(call.layer, keras.Model):
+                inner = Neighbours(call.layer)
+                self._before |= inner._before
+                self._after |= inner._after
+            sources = call.sources
+            if len(sources) == 1:
+                self._before[id(call.layer)] = sources[0]
+            for source in sources:
+                self._after.setdefault(id(source), []).append(call.layer)
 
     def before(self, layer: Any) -> Any | None:
         """The layer that it alone reads, and that nothing else reads."""

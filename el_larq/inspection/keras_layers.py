@@ -7,13 +7,14 @@ from typing import Any
 import tf_keras as keras
 
 from el_larq import card
+from el_larq.counting.counts import LayerCount, calls, count_call
 from el_larq.errors import ElLarqError
 from el_larq.inspection.foretell import Neighbours, stored_bytes
 from el_larq.inspection.sketch import Sketch
 from el_larq.inspection.summary import Inspection, Layer, bit_class
+from el_larq.keras_internals import is_functional
+from el_larq.loading.load import load_model
 from el_larq.model_outputs import of_keras
-from el_larq.models.counts import LayerCount, calls, count_call
-from el_larq.models.load import load_model
 from el_larq.tflite.arena import plan
 
 _NOTE = "memory, peak and size are those of the .tflite that this model foretells, without links; inspect the .tflite itself"
@@ -34,7 +35,7 @@ def inspect_model(
     model: keras.Model, source: str, size: int = 0, model_card: card.Card | None = None, form: str = ""
 ) -> Inspection:
     """The same for a model in memory."""
-    if not getattr(model, "_nodes_by_depth", None):
+    if not is_functional(model):
         raise ElLarqError(f"{source}: a subclassed model does not show its layers; convert it and inspect the .tflite")
     for tensor in model.inputs or []:
         if None in tensor.shape[1:]:

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
+from el_larq.counting.kernels import QuantizedKernel, quantized_kernels
 from el_larq.inspection.binary_layer import BinaryLayer, Kernels, LeftOut, one_magnitude, two_signs
-from el_larq.models.counts import leaf_layers
-from el_larq.models.kernels import QuantizedKernel, quantized_kernels
-from el_larq.models.load import load_model
+from el_larq.keras_internals import CONVOLUTION, leaf_layers
+from el_larq.loading.load import load_model
 
-_CONVOLUTION = keras.layers.Conv2D.__mro__[1]
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DTranspose)
 
 
@@ -22,7 +21,7 @@ def from_keras(path: Path, trust: bool = False) -> Kernels:
         quantized = quantized_kernels(layer)
         for kernel in quantized:
             _add(found, kernel)
-        if not quantized and isinstance(layer, (_CONVOLUTION, keras.layers.Dense)):
+        if not quantized and isinstance(layer, (CONVOLUTION, keras.layers.Dense)):
             _add_plain(found, layer)
     return found
 
@@ -35,7 +34,7 @@ def _add(found: Kernels, kernel: QuantizedKernel) -> None:
     if kernel.bits not in (None, 1):
         found.left_out.append(LeftOut(name, f"its kernel has {kernel.bits} bits ({quantizer})"))
         return
-    if not isinstance(layer, (_CONVOLUTION, keras.layers.Dense)):
+    if not isinstance(layer, (CONVOLUTION, keras.layers.Dense)):
         found.left_out.append(LeftOut(name, f"{type(layer).__name__} has no kernel of filters"))
         return
     kernels = [_filters(layer, kernel.part, values) for values in kernel.values()]

@@ -7,10 +7,10 @@ is one addition. The .tflite itself tells exactly.
 from math import prod
 from typing import Any
 
-import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.inspection.foretell import becomes_binary
+from el_larq.keras_internals import layer_calls
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import Graph, Operator, Tensor
 
@@ -32,17 +32,16 @@ class Sketch:
     def _walk(self, model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
         """Add a model's layers, those of nested models in their place."""
         known = {id(tensor): mine for tensor, mine in zip(model.inputs or [], inputs, strict=True)}
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if node.is_input:
-                    continue
-                sources = [known[id(tensor)] for tensor in node.keras_inputs if id(tensor) in known]
-                if isinstance(node.layer, keras.Model):
-                    results = self._walk(node.layer, sources)
-                else:
-                    results = self._call(node.layer, sources, [_static(s) for s in _list(node.output_shapes)])
-                for tensor, mine in zip(tf.nest.flatten(node.outputs), results, strict=False):
-                    known[id(tensor)] = mine
+        for call in layer_calls(model):
+            if call.is_input:
+                continue
+            sources = [known[id(tensor)] for tensor in call.inputs if id(tensor) in known]
+            if isinstance(call.layer, keras.Model):
+                results = self._walk(call.layer, sources)
+            else:
+                results = self._call(call.layer, sources, [_static(s) for s in _list(call.output_shapes)])
+            for tensor, mine in zip(call.outputs, results, strict=False):
+                known[id(tensor)] = mine
         return [known[id(tensor)] for tensor in model.outputs or [] if id(tensor) in known]
 
     def _call(self, layer: Any, sources: list[Tensor], shapes: list[tuple[int, ...]]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from el_larq.quantizers.binary_bases import BinaryBases, HalfSign
 class _MultiBase(keras.layers.Layer):
     """What the two layers below share; stands before a Keras convolution.
 
-    products, kernels: binary convolutions of one call, and binary kernels, as `el_larq.models.counts` reads them.
+    products, kernels: binary convolutions of one call, and binary kernels, as `el_larq.counting.counts` reads them.
     """
 
     padding: str

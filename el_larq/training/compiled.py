@@ -10,14 +10,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.keras_internals import compile_arguments
 from el_larq.training.optimizer import make_loss, optimizer_variables
 from el_larq.training.recipe import Recipe
 
 _STEPS = ("train_step", "test_step", "make_train_function", "make_test_function")
-
-
-def is_compiled(model: keras.Model) -> bool:
-    return bool(getattr(model, "_is_compiled", False))
 
 
 def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> dict[str, str]:
@@ -27,7 +24,7 @@ def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> 
         UsageError: it is compiled with something that cannot be honoured.
         ElLarqError: its optimizer or its loss does not work for these outputs and integer labels.
     """
-    asked = dict(model._compile_config.config)
+    asked = compile_arguments(model)
     for what in _refused(model, asked):
         raise UsageError(f"{network} cannot be trained with its own {what}; leave that out of the model, or train it with fit()")
     metrics = _flat(asked.get("metrics"))

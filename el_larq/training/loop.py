@@ -7,20 +7,19 @@ right before the first step of an epoch, behind that state.
 """
 
 import contextlib
-import importlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.by_name import load_by_name
 from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError, summarize
 from el_larq.files import beside, write_json
-from el_larq.models.counts import leaf_layers
+from el_larq.keras_internals import leaf_layers, random_state
 from el_larq.training.config import FAILURE
 from el_larq.training.determinism import make_deterministic
 from el_larq.training.optimizer import learning_rate, optimizer_variables
@@ -72,7 +71,7 @@ class Loop:
         self.run, self.model, self.data, self.recipe, self.seed = run, model, data, recipe, seed
         self.stop, self.progress, self.notify = stop, progress, notify
         self.every_seconds, self.every_steps = every_seconds, every_steps
-        self.search = _function(search) if search else None
+        self.search = load_by_name(search) if search else None
         self.states = States(run.checkpoints)
         self.steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
         self.total = self.steps_per_epoch * recipe.epochs
@@ -322,22 +321,7 @@ def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
         "model": list(model.variables),
         "optimizer": slots,
         "metrics": [variable for metric in model.metrics for variable in metric.variables],
-        "random": _generators(model),
+        "random": [state for layer in leaf_layers(model) if (state := random_state(layer)) is not None],
     }
     # Not by Keras' names, which count the layers that a process has made.
     return {f"{group}/{index}": variable for group, variables in groups.items() for index, variable in enumerate(variables)}
-
-
-def _generators(model: keras.Model) -> list[tf.Variable]:
-    """The states of layers that draw numbers, such as Dropout."""
-    found = []
-    for layer in leaf_layers(model):
-        generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
-        if generator is not None:
-            found.append(generator.state)
-    return found
-
-
-def _function(name: str) -> Callable[[keras.Model, list[tuple[np.ndarray, np.ndarray]], int, int], None]:
-    module, function = name.split(":")
-    return getattr(importlib.import_module(module), function)

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.models.counts import kernel_bits, leaf_layers
+from el_larq.counting.counts import kernel_bits
+from el_larq.keras_internals import leaf_layers, optimizer_state, rate_or_schedule
 from el_larq.training.recipe import Recipe
 
 
@@ -58,7 +59,7 @@ def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
     optimizer: Any = model.optimizer
     weights = list(model.trainable_variables)
     if not hasattr(optimizer, "pred_opt_pairs"):
-        return _made(optimizer, weights)
+        return optimizer_state(optimizer, weights)
     if optimizer.var_opt_mapping is None:
         with warnings.catch_warnings():
             # Of weights that no optimizer takes, with all their values; a CaseOptimizer without a default says so by design.
@@ -68,24 +69,14 @@ def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
     for weight in weights:
         if (index := optimizer.var_opt_mapping.get(weight._unique_id)) is not None:
             parts[index].append(weight)
-    return [found for part, its in zip(optimizer.optimizers, parts, strict=True) for found in _made(part, its)]
-
-
-def _made(optimizer: Any, weights: list[tf.Variable]) -> list[tf.Variable]:
-    if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
-        optimizer._create_all_weights(weights)
-        return list(optimizer.weights)
-    optimizer.build(weights)
-    return list(optimizer.variables)
+    return [found for part, its in zip(optimizer.optimizers, parts, strict=True) for found in optimizer_state(part, its)]
 
 
 def learning_rate(optimizer: Any, step: int) -> float | None:
     """That of a step, of the default one of a `CaseOptimizer`; None of an optimizer that has none."""
     if hasattr(optimizer, "pred_opt_pairs"):
         optimizer = optimizer.default
-    rate = getattr(optimizer, "_learning_rate", None)
-    if rate is None:
-        rate = getattr(optimizer, "learning_rate", None)
+    rate = rate_or_schedule(optimizer)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(step)
     return None if rate is None else float(rate)

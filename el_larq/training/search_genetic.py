@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from el_larq.models.counts import leaf_layers
+from el_larq.keras_internals import leaf_layers
 from el_larq.quantizers import GeneticSign, PerChannel
 from el_larq.training.search_loss import generator, training_loss
 

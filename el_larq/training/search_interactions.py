@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
+from el_larq.keras_internals import leaf_layers
 from el_larq.layers import InteractedBitcount
-from el_larq.models.counts import leaf_layers
 from el_larq.training.search_loss import generator, training_loss
 
 STRENGTHS = (-1, 0, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.models.counts import leaf_layers
+from el_larq.keras_internals import leaf_layers
 
 
 @contextmanager

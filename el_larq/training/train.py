@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
+from el_larq.counting.no_operator import warning, without_operator
 from el_larq.data.dataset import Dataset
 from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
@@ -17,14 +18,14 @@ from el_larq.data.registry import load_dataset
 from el_larq.data.validation import TEST, apply, choose
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes, write_json
+from el_larq.keras_internals import is_compiled
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
-from el_larq.models.no_operator import warning, without_operator
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.outputs import check_folder
 from el_larq.training import run as run_folder
-from el_larq.training.compiled import is_compiled, summary, take
+from el_larq.training.compiled import summary, take
 from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
 from el_larq.training.initialize import initialize, prepared_alike
 from el_larq.training.loop import Loop
@@ -349,7 +350,7 @@ def _validated(config: TrainConfig, records: list[dict[str, Any]]) -> dict[str, 
 
 
 def _finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained:
-    from el_larq.models.load import load_model
+    from el_larq.loading.load import load_model
 
     result = read_result(folder)
     tidy(folder)

@@ -17,8 +17,8 @@ from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rewrite import with_metadata
 from el_larq.converters.rules import GRAPH_RULES
+from el_larq.counting import counts
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.models import counts
 from el_larq.tflite.reader import parse
 
 

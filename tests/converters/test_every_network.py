@@ -20,8 +20,9 @@ import tf_keras as keras
 
 import el_larq
 from el_larq.converters.job import Options
+from el_larq.counting import counts
+from el_larq.keras_internals import leaf_layers
 from el_larq.methods.registry import METHODS
-from el_larq.models import counts
 from el_larq.models.registry import NETWORKS, fits
 
 SIZE = 16
@@ -66,7 +67,7 @@ def _train(model: keras.Model) -> None:
     # Three steps are not worth tracing a graph for.
     model.compile(keras.optimizers.legacy.Adam(1e-3), loss, run_eagerly=True)
     model.fit(x, y, batch_size=16, epochs=1, verbose=0)  # pyright: ignore[reportArgumentType]
-    for layer in counts.leaf_layers(model):
+    for layer in leaf_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             shape = layer.gamma.shape
             layer.gamma.assign(layer.gamma * numbers.uniform(0.8, 1.2, shape))
@@ -90,7 +91,7 @@ def _train_and_convert(folder: Path, network: str, method: str, **options: Any) 
     binary = [layer for layer in counts.count(model).layers if layer.binary]
     assert bool(binary) == METHODS[method].binary
     # Where the network breaks that rule by nature, binary depthwise convolutions stay real-valued ones; nothing else does.
-    depthwise = {layer.name for layer in counts.leaf_layers(model) if isinstance(layer, keras.layers.DepthwiseConv2D)}
+    depthwise = {layer.name for layer in leaf_layers(model) if isinstance(layer, keras.layers.DepthwiseConv2D)}
     lost = [layer for layer in binary if layer.name in depthwise] if "binary-depthwise" in allow else []
     deployed = [layer for layer in binary if layer not in lost]
     assert {finding["rule"] for finding in details["audit"]["findings"] if finding["allowed"]} == ({*allow} if lost else set())

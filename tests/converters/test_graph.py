@@ -58,7 +58,7 @@ def test_a_nested_model_has_its_name_before_its_layers() -> None:
 
 def test_a_wrapped_model_keeps_its_convolutions() -> None:
     """What loading a model of open size makes of it."""
-    from el_larq.models.load import with_static_input
+    from el_larq.loading.load import with_static_input
 
     image = keras.Input((None, None, 1), name="image")
     x = models.binary(32, "conv")(keras.layers.Conv2D(32, 3, name="stem")(image))

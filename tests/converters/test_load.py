@@ -1,4 +1,4 @@
-"""Loading models: of models/load.py, beside the step that uses it."""
+"""Loading models: of el_larq/loading/load.py, beside the step that uses it."""
 
 import json
 import zipfile
@@ -16,7 +16,7 @@ from el_larq import card
 from el_larq.converters.job import Job, Options
 from el_larq.converters.load import load
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.models.load import import_modules, load_model, with_static_input
+from el_larq.loading.load import import_modules, load_model, with_static_input
 
 OneLine = Callable[[BaseException], str]
 

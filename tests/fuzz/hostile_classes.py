@@ -20,7 +20,7 @@ import hostile
 from tensorflow.python.util import tf_export
 from tf_keras.protobuf import saved_metadata_pb2
 
-from el_larq.models.keras_classes import ALLOWED
+from el_larq.loading.keras_classes import ALLOWED
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "inspect": ("inspect", "FILE", "--json"),

@@ -121,7 +121,7 @@ def test_a_record_of_anything(tmp_path: Path, content: Any) -> None:
 @quick
 @given(values)
 def test_a_configuration_of_anything(config: Any) -> None:
-    from el_larq.models.guard import check_config
+    from el_larq.loading.guard import check_config
 
     for whole in (config, {"class_name": config, "config": config}, {"layers": [{"name": "a", "inbound_nodes": config}]}):
         _or_named(lambda whole=whole: check_config(whole, "a file"), "a file")

@@ -62,7 +62,7 @@ def serve(store: Path, limit: int, watched: Path) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
     sys.path.insert(0, os.getcwd())  # a module here can be imported by name
-    import el_larq.models.load  # noqa: F401  (whose imports start programs)
+    import el_larq.loading.load  # noqa: F401  (whose imports start programs)
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of many functions in one process
     alarm = Alarm(watched)

@@ -10,11 +10,12 @@ import tf_keras as keras
 import el_larq
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.lower import lower_model
+from el_larq.counting.counts import count
 from el_larq.inspection.inspect import inspect
 from el_larq.inspection.keras_layers import inspect_model
 from el_larq.inspection.operators import inspect_graph
 from el_larq.inspection.summary import Inspection
-from el_larq.models.counts import count, leaf_layers
+from el_larq.keras_internals import leaf_layers
 from el_larq.models.registry import NETWORKS
 from el_larq.tflite.reader import parse
 

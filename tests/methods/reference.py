@@ -12,8 +12,9 @@ import tf_keras as keras
 import el_larq
 from el_larq.conv import Conv
 from el_larq.converters.job import Options
+from el_larq.counting import counts
+from el_larq.keras_internals import leaf_layers
 from el_larq.methods.method import Method
-from el_larq.models import counts
 from el_larq.tflite.reader import parse
 
 
@@ -161,7 +162,7 @@ def convert_units(
 def _disturb(model: Any) -> None:
     """What starts at zero or one is moved from there, as training would."""
     random = np.random.default_rng(0)
-    for layer in counts.leaf_layers(model):
+    for layer in leaf_layers(model):
         for variable in layer.weights:
             if "kernel" not in variable.name and "gamma" not in variable.name:
                 variable.assign(variable + random.uniform(-0.2, 0.2, variable.shape))

@@ -10,11 +10,11 @@ from reference import check_saving, convolve, convolve_depthwise, make_unit, sig
 import el_larq
 from el_larq.conv import Conv
 from el_larq.converters.job import Options
+from el_larq.counting import counts
 from el_larq.errors import UsageError
 from el_larq.inspection.keras_layers import inspect_model
 from el_larq.inspection.keras_weights import from_keras
 from el_larq.methods.registry import get_method
-from el_larq.models import counts
 from el_larq.tflite.reader import parse
 
 

@@ -13,9 +13,9 @@ from reference import check_saving, convolve, convolve_depthwise, make_unit, nor
 import el_larq
 from el_larq.conv import Conv
 from el_larq.converters.job import Options
+from el_larq.counting import counts
 from el_larq.errors import UsageError
 from el_larq.methods.registry import METHODS, get_method
-from el_larq.models import counts
 from el_larq.tflite.reader import parse
 
 SLOPES = np.array([0.25, -0.5, 0.1, 1.5])

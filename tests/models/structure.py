@@ -5,8 +5,8 @@ from typing import Any
 
 import tf_keras as keras
 
+from el_larq.keras_internals import leaf_layers
 from el_larq.models.build import build
-from el_larq.models.counts import leaf_layers
 
 
 @cache

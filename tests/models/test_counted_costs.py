@@ -3,9 +3,9 @@
 import pytest
 import tf_keras as keras
 
+from el_larq.counting.counts import count
 from el_larq.models.build import build
 from el_larq.models.costs import COUNTED
-from el_larq.models.counts import count
 from el_larq.models.registry import NETWORKS
 
 

@@ -4,9 +4,9 @@ import larq
 import pytest
 from structure import inputs_of, layers_of, sizes, small
 
+from el_larq.counting.counts import count
 from el_larq.errors import UsageError
 from el_larq.layers import ElasticLink
-from el_larq.models.counts import count
 from el_larq.models.googlenet import MODULES
 
 

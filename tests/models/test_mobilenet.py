@@ -9,11 +9,11 @@ from structure import has, inputs_of, layers_of, sizes, small
 import el_larq
 from el_larq.conv import Conv
 from el_larq.converters.job import Options
+from el_larq.counting.counts import count
+from el_larq.counting.no_operator import warning, without_operator
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.layers import ElasticLink
 from el_larq.methods.registry import METHODS
-from el_larq.models.counts import count
-from el_larq.models.no_operator import warning, without_operator
 
 
 def test_every_depthwise_and_pointwise_convolution_is_a_linked_unit():

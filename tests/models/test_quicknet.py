@@ -9,11 +9,12 @@ import tf_keras as keras
 
 import el_larq
 from el_larq.converters.job import Options
+from el_larq.counting.counts import count
 from el_larq.errors import UsageError
+from el_larq.keras_internals import leaf_layers
 from el_larq.layers import ElasticLink
 from el_larq.methods.registry import METHODS
 from el_larq.models.build import build
-from el_larq.models.counts import count, leaf_layers
 from el_larq.models.registry import NETWORKS
 
 QUICKNETS = ("quicknet_small", "quicknet", "quicknet_large")

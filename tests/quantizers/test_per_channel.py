@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.models.load import load_model
+from el_larq.loading.load import load_model
 from el_larq.native_output import without_warnings
 from el_larq.quantizers import PerChannel
 

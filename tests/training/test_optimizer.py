@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.keras_internals import leaf_layers
 from el_larq.layers import ElasticLink
 from el_larq.models.build import build
-from el_larq.models.counts import leaf_layers
 from el_larq.training.optimizer import decayed_kernels, make_loss, make_optimizer
 from el_larq.training.recipe import Recipe
 

@@ -19,9 +19,10 @@ import tf_keras as keras
 import el_larq.layers  # noqa: F401  (registers this project's)
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
-from el_larq.models import containers
-from el_larq.models.guard import check_config, check_root
-from el_larq.models.saved_graphs import check_graphs
+from el_larq.keras_internals import all_layers, returned_tensors
+from el_larq.loading import containers
+from el_larq.loading.guard import check_config, check_root
+from el_larq.loading.saved_graphs import check_graphs
 from el_larq.native_output import without_warnings
 
 FORMATS = (".h5", ".hdf5", ".keras")
@@ -124,24 +125,22 @@ def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]
 def _check_activations(model: keras.Model, path: Path) -> None:
     """Layers can make gigabytes of one image without having any weights."""
     batches = {None, *(tensor.shape[0] for tensor in model.inputs or [])}
-    for layer in model._flatten_layers():
-        for node in layer.inbound_nodes:
-            for tensor in tf.nest.flatten(node.outputs):
-                sizes = tuple(tensor.shape)
-                if sizes and sizes[0] in batches:
-                    sizes = sizes[1:]
-                values = prod(int(size or 1) for size in sizes)
-                if values > MAX_ACTIVATION:
-                    raise ElLarqError(
-                        f"{path}: its layer {layer.name} makes {values:,} values of one image, more than {MAX_ACTIVATION:,}; "
-                        f"use smaller images, {containers.TRUST}"
-                    )
+    for layer, tensor in returned_tensors(model):
+        sizes = tuple(tensor.shape)
+        if sizes and sizes[0] in batches:
+            sizes = sizes[1:]
+        values = prod(int(size or 1) for size in sizes)
+        if values > MAX_ACTIVATION:
+            raise ElLarqError(
+                f"{path}: its layer {layer.name} makes {values:,} values of one image, more than {MAX_ACTIVATION:,}; "
+                f"use smaller images, {containers.TRUST}"
+            )
 
 
 def scaling_layer(model: keras.Model) -> str | None:
     """A layer that scales inputs inside the model: its images are prepared otherwise than for one without."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
-    return next((layer.name for layer in model._flatten_layers() if isinstance(layer, kinds)), None)
+    return next((layer.name for layer in all_layers(model) if isinstance(layer, kinds)), None)
 
 
 def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model:

@@ -2,8 +2,8 @@
 
 import tf_keras as keras
 
-from el_larq.models.counts import leaf_layers
-from el_larq.models.kernels import quantized_kernels
+from el_larq.counting.kernels import quantized_kernels
+from el_larq.keras_internals import leaf_layers
 
 _KINDS = {
     "binary-depthwise": (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D),

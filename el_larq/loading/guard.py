@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import tf_keras as keras
-from tf_keras.src.layers.core import tf_op_layer
 
 from el_larq.errors import ElLarqError
-from el_larq.models import keras_names
-from el_larq.models.call_order import check_calls
-from el_larq.models.keras_classes import ALLOWED, MODELS, REFUSED
-from el_larq.models.tensorflow_symbols import is_harmless
+from el_larq.keras_internals import OPERATOR_LAYERS
+from el_larq.loading import keras_names
+from el_larq.loading.call_order import check_calls
+from el_larq.loading.keras_classes import ALLOWED, MODELS, REFUSED
+from el_larq.loading.tensorflow_symbols import is_harmless
 
 TRUST = "or load it with --trust, which lets the file run code with your rights"
 
@@ -28,9 +28,6 @@ MAX_NAME = 200
 
 _WORDS = {"__lambda__": "is code", "__typespec__": "names any class", "CompositeTensor": "names any class"}
 """Words of Keras' formats that are no names of classes, and what is wrong with them."""
-
-_OPERATORS = (tf_op_layer.TFOpLambda, tf_op_layer.SlicingOpLambda)
-"""Layers that call what their configuration names."""
 
 _DATA = ("TensorShape", "TypeSpec", "__tuple__", "__ellipsis__", "__bytes__", "__numpy__", "__tensor__")
 """What configurations write in place of values that JSON does not have."""
@@ -149,7 +146,7 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
         return
     if isinstance(module, str) and module and module != "builtins":
         found += _check_module(module, names, name, source)
-    if any(known in _OPERATORS for known in found):
+    if any(known in OPERATOR_LAYERS for known in found):
         _check_operator(node.get("config"), source)
     pythons = module == "builtins" and any(hasattr(builtins, other) for other in names)  # which Keras finds there
     if pythons or not (found or traced):

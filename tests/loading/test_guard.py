@@ -19,11 +19,11 @@ import tf_keras as keras
 from tensorflow.python.util import tf_export
 
 from el_larq.errors import ElLarqError
-from el_larq.models import containers, keras_names, saved_graphs
-from el_larq.models.guard import check_config, check_root
-from el_larq.models.keras_classes import ALLOWED, MODELS, REFUSED
-from el_larq.models.load import load_model
-from el_larq.models.tensorflow_symbols import is_harmless
+from el_larq.loading import containers, keras_names, saved_graphs
+from el_larq.loading.guard import check_config, check_root
+from el_larq.loading.keras_classes import ALLOWED, MODELS, REFUSED
+from el_larq.loading.load import load_model
+from el_larq.loading.tensorflow_symbols import is_harmless
 
 OneLine = Callable[[BaseException], str]
 
@@ -436,7 +436,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_one_line(
 ) -> None:
     path = tmp_path / "model.h5"
     path.write_bytes(small.h5.read_bytes())
-    monkeypatch.setattr("el_larq.models.load.check_config", lambda *_, **__: path.unlink())
+    monkeypatch.setattr("el_larq.loading.load.check_config", lambda *_, **__: path.unlink())
     with pytest.raises(ElLarqError) as caught:
         load_model(path)
     assert str(path) in one_line(caught.value)

@@ -6,8 +6,9 @@ from typing import Any
 
 import tf_keras as keras
 
+from el_larq.keras_internals import CONVOLUTION
+
 _layers = keras.layers
-_CONVOLUTION = _layers.Conv2D.__mro__[1]
 _TRANSPOSED = (_layers.Conv1DTranspose, _layers.Conv2DTranspose, _layers.Conv3DTranspose)
 _SEPARABLE = (_layers.SeparableConv1D, _layers.SeparableConv2D)
 _LOCAL = (_layers.LocallyConnected1D, _layers.LocallyConnected2D)
@@ -55,7 +56,7 @@ def call_macs(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) ->
 
 
 def _kernels(layer: Any, input_shape: Any, output_shape: Any) -> tuple[KernelMacs, ...]:
-    if not isinstance(layer, (_CONVOLUTION, _layers.Dense, _layers.EinsumDense, *_LOCAL)):
+    if not isinstance(layer, (CONVOLUTION, _layers.Dense, _layers.EinsumDense, *_LOCAL)):
         return ()
     values = prod(_static(layer, output_shape[1:], "output shape"))
     if isinstance(layer, _SEPARABLE):

@@ -12,12 +12,9 @@ from typing import Any
 import larq
 import tf_keras as keras
 from tensorflow.python.util import tf_export
-from tf_keras.src import activations, constraints, initializers, losses, metrics, regularizers
-from tf_keras.src.layers import serialization
-from tf_keras.src.optimizers.schedules import learning_rate_schedule
-from tf_keras.src.saving import serialization_lib
 
 import el_larq.layers  # noqa: F401  (registers this project's)
+from el_larq import keras_internals
 
 _ROOT = Path(keras.__file__).parent
 
@@ -25,24 +22,14 @@ _ROOT = Path(keras.__file__).parent
 @functools.cache
 def namespaces() -> tuple[dict[str, Any], ...]:
     """The tables in which Keras and Larq look a name up where no module is named, or in spite of one."""
-    serialization.populate_deserializable_objects()
-    initializers.populate_deserializable_objects()
-    modules = (constraints, regularizers, losses, metrics, learning_rate_schedule, keras.optimizers, keras.optimizers.legacy)
     larqs = (larq.layers, larq.quantizers, larq.constraints)
-    return (
-        serialization.LOCAL.ALL_OBJECTS,
-        initializers.LOCAL.ALL_OBJECTS,
-        dict(vars(activations)),
-        dict(vars(keras.activations)),
-        {"Policy": keras.mixed_precision.Policy},
-        *(dict(vars(module)) for module in (*modules, *larqs)),
-    )
+    return (*keras_internals.name_tables(), *(dict(vars(module)) for module in larqs))
 
 
 def by_name(name: str) -> list[Any]:
     """All that may be found under a name alone. What cannot be called, a module imported there, is nothing to Keras."""
     found = [space.get(name) for space in namespaces()]
-    found += [tf_export.get_symbol_from_name(f"keras.{module}.{name}") for module in serialization_lib.BUILTIN_MODULES]
+    found += [tf_export.get_symbol_from_name(f"keras.{module}.{name}") for module in keras_internals.BUILTIN_MODULES]
     return [known for known in (*found, registered(name)) if callable(known)]
 
 

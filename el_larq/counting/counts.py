@@ -11,7 +11,8 @@ from typing import Any
 
 import tf_keras as keras
 
-from el_larq.models.macs import call_macs
+from el_larq.counting.macs import call_macs
+from el_larq.keras_internals import layer_calls
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,6 @@ class Counts:
         return sum(layer.weights for layer in self.layers if layer.kernel_bits != 1)
 
 
-def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Every layer of a model, those of nested models in their place, each once."""
-    return [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
-
-
 def kernel_bits(layer: keras.layers.Layer, part: str = "") -> int:
     """What the quantizer of a layer's kernel declares; of that in the attribute ``part`` where the layer has two."""
     if part == "pointwise_kernel":
@@ -112,12 +108,11 @@ def count(model: keras.Model) -> Counts:
 
 def calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any, Any]]:
     """Each call of a layer, those of nested models in their place, with the shapes that go in and come out."""
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if isinstance(node.layer, keras.Model):
-                yield from calls(node.layer)
-            else:
-                yield node.layer, node.input_shapes, node.output_shapes
+    for call in layer_calls(model):
+        if isinstance(call.layer, keras.Model):
+            yield from calls(call.layer)
+        else:
+            yield call.layer, call.input_shapes, call.output_shapes
 
 
 def count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> tuple[LayerCount, ...] | None:

@@ -16,6 +16,7 @@ import h5py
 
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
+from el_larq.keras_internals import saved_metadata
 
 _h5: Any = h5py  # whose low-level modules have no types
 
@@ -75,9 +76,7 @@ def check_folder(path: Path) -> None:
 
 def metadata_configs(content: bytes, path: Path) -> tuple[Any, list[Any]]:
     """What a SavedModel says of its Keras layers (keras_metadata.pb), a JSON text each: the outermost object, and all of them."""
-    from tf_keras.protobuf import saved_metadata_pb2
-
-    metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
+    metadata = saved_metadata()
     with _damage(path):
         metadata.ParseFromString(content)
         configs = [(node.node_id, _parse(node.metadata, str(path))) for node in metadata.nodes if node.metadata]

@@ -1,0 +1,1 @@
+"""What a Keras model computes and weighs: its kernels, multiply-accumulates and parameters."""
