@@ -27,7 +27,7 @@ def test_a_class_tied_within_rounding_is_as_right_as_the_best() -> None:
         return agreements([Decisions([np.array(wanted, np.float32)], [np.array(got, np.float32)])])[0].share
 
     tied, swapped = [0.2015, 0.4654, -1.241, 0.46539995], [0.2015, 0.46539995, -1.241, 0.4654]
-    assert np.argmax(np.float32(tied)) != np.argmax(np.float32(swapped))
+    assert np.argmax(np.array(tied, np.float32)) != np.argmax(np.array(swapped, np.float32))
     assert agreement([tied, tied], [swapped, swapped]) == 1
     # What counts is the model's logits: a .tflite that makes its own tie does not agree.
     assert agreement([[0.2, 0.4, 0.3], [0.4, 0.2, 0.4]], [[0.2, 0.4, 0.4001], [0.4, 0.2, 0.4001]]) == 0.5
