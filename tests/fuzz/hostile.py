@@ -135,12 +135,10 @@ LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "cell-with-code": lambda: make_layer(
         "TimeDistributed", layer=make_layer("ResidualWrapper", residual_fn=[_code(), None, None], residual_fn_type="lambda")
     ),
-    "operator-by-registered-name": lambda: {
-        **_operator("io.write_file", "EXECUTED"),
-        "class_name": "Mine",
-        "registered_name": "TFOpLambda",
-        "module": "keras.src.layers.core.tf_op_layer",
-    },
+    "operator-by-registered-name": lambda: (
+        _operator("io.write_file", "EXECUTED")
+        | {"class_name": "Mine", "registered_name": "TFOpLambda", "module": "keras.src.layers.core.tf_op_layer"}
+    ),
     "read-vocabulary-as-sampler": lambda: _operator("nn.fixed_unigram_candidate_sampler", "/etc/passwd"),
     "huge-type": lambda: _as_constant({"class_name": "__numpy__", "config": {"value": 0, "dtype": "S2000000000"}}),
     "read-vocabulary": lambda: make_layer("StringLookup", vocabulary="/etc/passwd"),
