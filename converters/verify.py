@@ -28,6 +28,7 @@ from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError
+from el_larq.printable import counted
 from el_larq.tflite.reader import parse
 
 OUTPUT_TOLERANCE = 1e-3
@@ -65,17 +66,13 @@ class Verification:
 
     @property
     def summary(self) -> str:
-        text = f"{_count(self.images)} of {self.data}: max difference {self.max_difference:.1e} of the largest output"
+        text = f"{counted(self.images, 'image')} of {self.data}: max difference {self.max_difference:.1e} of the largest output"
         if self.flipped_images:
-            text += f"; in {_count(self.flipped_images)} signs within rounding of zero flipped"
+            text += f"; in {counted(self.flipped_images, 'image')} signs within rounding of zero flipped"
             text += f" (left alone, the model differs there by {self.max_difference_flipped:.1e})"
         if self.top1_outputs > 1:
             return f"{text}; top-1 of each of {self.top1_outputs} outputs agrees for {self.top1_agreement:.1%} or more"
         return text + (f"; top-1 agrees for {self.top1_agreement:.1%}" if self.classes else "")
-
-
-def _count(images: int) -> str:
-    return f"{images} image{'s' if images != 1 else ''}"
 
 
 def verify(job: Job) -> Job:
@@ -187,8 +184,8 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
     if inexcusable:
         worst = max(inexcusable, key=lambda flip: flip.worst)
         failures.append(
-            f"in {len(inexcusable)} of {_count(count)} signs flip that are not within rounding of zero, worst at the input of "
-            f"{worst.layer} (there {worst.worst:.1e} of the tensor's RMS; limit {FLIP_TOLERANCE:g})"
+            f"in {len(inexcusable)} of {counted(count, 'image')} signs flip that are not within rounding of zero, worst at the "
+            f"input of {worst.layer} (there {worst.worst:.1e} of the tensor's RMS; limit {FLIP_TOLERANCE:g})"
         )
     agreed = agreements([batch.decisions for batch in batches])
     least = agreed[0] if agreed else Agreement(0, 1.0, 0)

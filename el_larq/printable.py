@@ -22,3 +22,8 @@ def printable(text: object) -> str:
 def plot_label(text: object) -> str:
     """The same for Matplotlib, to which a pair of dollar signs is a formula."""
     return printable(text).replace("$", r"\$")
+
+
+def counted(count: int, word: str) -> str:
+    """How many of a thing whose plural ends in s: "1 image", "1,200 images"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

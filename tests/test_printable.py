@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from el_larq.printable import plot_label, printable
+from el_larq.printable import counted, plot_label, printable
 
 
 @given(st.text(st.characters(codec=None)))
@@ -47,3 +47,7 @@ def test_a_label_of_a_plot_is_no_formula() -> None:
     figure.text(0, 0, label)
     figure.canvas.draw()
     assert label == "\\$\\frac{\\$ \\x1b"
+
+
+def test_one_is_singular() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2, 1200)] == ["0 runs", "1 run", "2 runs", "1,200 runs"]

@@ -42,7 +42,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Numbers(click.ParamType):
-    """Numbers with commas between: as many as ``counts`` says. A single one comes as a float, several as a tuple."""
+    """Numbers separated by commas: as many as ``counts`` says. A single one comes as a float, several as a tuple."""
 
     name = "numbers"
 
@@ -56,7 +56,7 @@ class _Numbers(click.ParamType):
             numbers = ()
         if len(numbers) not in self.counts:
             counts = " or ".join(map(str, self.counts))
-            self.fail(f"{value!r} is not {counts} numbers with commas between", param, ctx)
+            self.fail(f"{value!r} is not {counts} numbers separated by commas", param, ctx)
         return numbers[0] if len(numbers) == 1 else numbers
 
 

@@ -27,4 +27,4 @@ def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> No
     if as_json:
         print_json({"report": str(out), **counts, "missing": material.missing})
     else:
-        show(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+        show(f"{out}: {material.summary}")

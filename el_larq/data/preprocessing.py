@@ -32,7 +32,7 @@ _ORIENTATION = 0x0112  # the EXIF tag; cameras turn their pictures with it
 class Preprocessing:
     """How an 8-bit image becomes a float32 input of shape (height, width, channels).
 
-    mean, std: what is subtracted, then divided by, in units of the 8-bit range 0 to 255: a number, or one a channel. Both
+    mean, std: what is subtracted, then divided by, in units of the 8-bit range 0 to 255: a number, or one per channel. Both
         None: each image's own, so that its brightness and contrast tell nothing.
     crop: which share of the largest centred part of the right proportions is kept, in each direction; 0.875 is the
         field's "resize to 256, centre crop of 224".
@@ -66,7 +66,7 @@ class Preprocessing:
         if self.channel_order not in ("rgb", "bgr"):
             raise ValueError(f"channel_order must be rgb or bgr; got {self.channel_order!r}")
         if self.channel_order == "bgr" and self.channels != 3:
-            raise ValueError(f"channel_order bgr takes 3 channels; got {self.channels}")
+            raise ValueError(f"channel_order bgr needs 3 channels; got {self.channels}")
 
     def _each(self, value: float | tuple[float, ...] | None) -> tuple[float, ...]:
         if value is None:
@@ -74,7 +74,7 @@ class Preprocessing:
         if not isinstance(value, tuple):
             return (value,)
         if len(value) != self.channels:
-            raise ValueError(f"mean and std must be one number, or {self.channels}; got {value!r}")
+            raise ValueError(f"mean and std must be one number, or one per channel ({self.channels}); got {value!r}")
         return value
 
     @property
@@ -156,7 +156,7 @@ def _float32(value: float | tuple[float, ...]) -> Any:
 def open_image(path: str | os.PathLike[str], content: bytes | None = None, least: int | None = None) -> Image.Image:
     """A decoded image, upright, or one clear line.
 
-    content: the encoded image, where it is no file; ``path`` is then what to call it.
+    content: the encoded image, where it is not a file; ``path`` is then what to call it.
     least: a JPEG may be decoded at a fraction of its size whose sides are at least so many pixels.
     """
     try:

@@ -168,7 +168,9 @@ def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
                 partial.remove()
                 raise
             if not isinstance(error, urllib.error.HTTPError):
-                raise ElLarqError(f"{source.name}: the download failed ({printable(summarize(error))}){_kept(partial)}") from error
+                ended = isinstance(error, http.client.IncompleteRead)
+                why = "the connection ended too early" if ended else printable(summarize(error))
+                raise ElLarqError(f"{source.name}: the download failed ({why}){_kept(partial)}") from error
             if error.code != 416 or not have:
                 hint = "; this release has no such file" if error.code == 404 else ""
                 reason = printable(" ".join(str(error.reason).split()))[:200]
@@ -209,7 +211,7 @@ def _expected(response: Any, name: str, have: int) -> tuple[int, int | None]:
     lengths = set(response.headers.get_all("Content-Length", ()))
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     if len(lengths) > 1 or (lengths and chunked) or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in lengths):
-        raise _RefusedError(f"{name}: the server sends contradictory lengths of the file; try again later")
+        raise _RefusedError(f"{name}: the server states an invalid length of the file; try again later")
     length = int(lengths.pop()) if lengths else None
     if response.status == 206 and have:
         place = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range", ""))

@@ -145,7 +145,7 @@ def read(path: Path) -> Record:
     except ValueError:
         wrong = "it is not JSON"
     else:
-        wrong = misfit(content, RECORD, "the record")
+        wrong = misfit(content, RECORD, "record")
     if not wrong:
         latency = content["latency_metrics"]
         if min(latency["avg_ms"], latency.get("median_ms", 1), content["runtime"]["num_threads"]) <= 0:

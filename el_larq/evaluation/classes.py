@@ -10,13 +10,16 @@ def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str,
         labels: what the model's outputs stand for, as it says; None: as the data set's classes, in their order.
 
     Raises:
-        UsageError: as many labels as would not fit.
+        UsageError: not as many labels as classes.
     """
     same = list(range(len(classes)))
     if labels is None or labels == list(classes):
         return same, ()
     if len(labels) != len(classes):
-        raise UsageError(f"{source}: has {len(labels)} labels for {len(classes)} classes of {dataset}; name its own --dataset")
+        raise UsageError(
+            f"{source}: has {len(labels)} labels for {len(classes)} classes of {dataset}; "
+            "name its own --dataset, or give a label for each class"
+        )
     if len(set(labels)) == len(labels) and set(labels) == set(classes):
         return [labels.index(name) for name in classes], (f"{source}: its classes are in another order than those of {dataset}",)
     at = next(index for index in same if labels[index] != classes[index])

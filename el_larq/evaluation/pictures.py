@@ -59,6 +59,6 @@ def _reliability(figure: "Figure", scores: Scores, title: str) -> None:
     axes.plot([entry.confidence for entry in scores.bins], [entry.accuracy for entry in scores.bins], "o", color="#d55e00")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("probability of the chosen class")
-    axes.set_ylabel("share that is right")
+    axes.set_xlabel("confidence: probability of the predicted class")
+    axes.set_ylabel("accuracy")
     axes.set_title(f"{plot_label(title)}: calibration error {scores.ece:.3f}", loc="left")

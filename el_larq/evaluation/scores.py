@@ -65,7 +65,7 @@ def score(outputs: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Sc
     """Scores of logits or probabilities (N, classes) against labels (N,) from 0.
 
     Raises:
-        ValueError: shapes that do not fit, no images, or outputs that are no numbers.
+        ValueError: shapes that do not fit, no images, or outputs that are NaN or Inf.
     """
     if outputs.ndim != 2 or outputs.shape != (len(labels), len(names)) or not len(labels):
         raise ValueError(f"outputs of shape {outputs.shape} for {len(labels)} labels of {len(names)} classes")

@@ -13,6 +13,7 @@ from el_larq.devices.comparison import Compared, compare
 from el_larq.devices.record import Record
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, read_bytes
+from el_larq.printable import counted
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.reader import parse
 from el_larq.training.config import check_not_newer
@@ -66,6 +67,11 @@ class Material:
     records: list[Record] = field(default_factory=list)
     models: dict[str, ModelFile] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        parts = (self.runs, "training run"), (self.records, "measurement"), (self.models, "model")
+        return ", ".join(counted(len(found), word) for found, word in parts)
 
     @property
     def groups(self) -> dict[str, list[Compared]]:

@@ -53,16 +53,8 @@ def render(material: Material, title: str = "Binary networks, trained and measur
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )
     template = environment.from_string((Path(__file__).parent / "page.html").read_text("utf-8"))
-    summary = ", ".join(
-        f"{count} {word}{'' if count == 1 else 's'}"
-        for count, word in (
-            (len(material.runs), "training run"),
-            (len(material.records), "measurement"),
-            (len(material.models), "model"),
-        )
-    )
     sections = [(section.anchor, section.name) for section in content]
-    return template.render(title=title, summary=summary, sections=sections, content=content, version=VERSION)
+    return template.render(title=title, summary=material.summary, sections=sections, content=content, version=VERSION)
 
 
 def _shown(value: Any) -> Any:

@@ -24,6 +24,7 @@ from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.outputs import check_folder
+from el_larq.printable import counted
 from el_larq.training import run as run_folder
 from el_larq.training.compiled import summary, take
 from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
@@ -176,8 +177,8 @@ def train(
     with run_folder.create(folder, config, files) as run:
         notify(
             f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
-            f"{data.train_size} images, {data.validation_size or 'none'} for validation, "
-            f"{settings.epochs} epochs, seed {seed} -> {run.folder}"
+            f"{counted(data.train_size, 'image')}, {data.validation_size or 'none'} for validation, "
+            f"{counted(settings.epochs, 'epoch')}, seed {seed} -> {run.folder}"
         )
         if named is not None:
             notify(summary(network, named))

@@ -89,7 +89,7 @@ def test_cards_of_older_versions_and_for_them():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, "one number, or 3"),
+        ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, r"one number, or one per channel \(3\)"),
         ({"mean": (1.0, 2.0, 3.0), "std": (1.0, 0.0, 1.0)}, "std must be positive"),
         ({"mean": (1.0, float("nan"), 3.0)}, "finite"),
         ({"mean": "123"}, "finite"),

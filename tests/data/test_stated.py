@@ -88,7 +88,7 @@ def test_statements_that_make_no_sense_are_refused(statements: dict[str, Any], m
     ("statements", "shape", "message"),
     [
         ({"channel_order": "bgr"}, SHAPE, "m.h5: its file does not say how inputs are scaled; give --range"),
-        ({"range": (0, 1), "channel_order": "bgr"}, (8, 8, 1), "m.h5: channel_order bgr takes 3 channels"),
+        ({"range": (0, 1), "channel_order": "bgr"}, (8, 8, 1), "m.h5: channel_order bgr needs 3 channels"),
         ({"mean": (1.0, 2.0, 3.0)}, (8, 8, 1), "m.h5: mean and std must be one number"),
         ({"std": 2.0}, (8, 8, 7), "m.h5: channels must be 1 or 3"),
         ({"std": 2.0}, (10,), r"m.h5: takes inputs of shape \(10,\), which are not images"),

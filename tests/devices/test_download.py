@@ -206,16 +206,16 @@ BAD_ANSWERS = {
         "answers 206 to a request for the whole file",
     ),
     "no content": (_answer(b"", status="204 No Content"), "answers 204"),
-    "a negative length": (_answer(b"abc", "Content-Length: -5"), "contradictory lengths"),
-    "a length that is not a number": (_answer(b"abc", "Content-Length: 3x"), "contradictory lengths"),
-    "two lengths": (_answer(b"abc", "Content-Length: 3", "Content-Length: 2"), "contradictory lengths"),
+    "a negative length": (_answer(b"abc", "Content-Length: -5"), "invalid length"),
+    "a length that is not a number": (_answer(b"abc", "Content-Length: 3x"), "invalid length"),
+    "two lengths": (_answer(b"abc", "Content-Length: 3", "Content-Length: 2"), "invalid length"),
     "a length beside chunks": (
         _answer(_chunked(b"abc", b""), "Content-Length: 3", "Transfer-Encoding: chunked"),
-        "contradictory lengths",
+        "invalid length",
     ),
     "no length": (_answer(b"abc"), "does not say where the file ends"),
     "a length beyond all": (_answer(b"abc", f"Content-Length: {10**17}"), "too many for a benchmark binary"),
-    "fewer bytes, to be had again": (_answer(b"abc", "Content-Length: 9"), r"download failed \(IncompleteRead"),
+    "fewer bytes, to be had again": (_answer(b"abc", "Content-Length: 9"), r"download failed \(the connection ended too early"),
     "chunks cut off": (_answer(_chunked(b"abc")[:-4], "Transfer-Encoding: chunked"), "download failed"),
     "not http": (b"SSH-2.0-x\r\n\r\n", "download failed"),
     "nothing": (b"", "download failed"),
@@ -291,7 +291,7 @@ def test_a_continuation_that_does_not_fit_is_refused_and_the_next_try_begins_ane
 def test_what_cannot_be_continued_safely_is_not_kept(etag: str, tmp_path: Path) -> None:
     with (
         _answering(_answer(b"01234", "Content-Length: 10", f"ETag: {etag}")) as address,
-        pytest.raises(ElLarqError, match=r"download failed \(IncompleteRead[^;]*\)$"),
+        pytest.raises(ElLarqError, match=r"download failed \(the connection ended too early\)$"),
     ):
         fetch(address, tmp_path / "engine", allowance=LOOPBACK)
     assert list(tmp_path.iterdir()) == []

@@ -156,6 +156,11 @@ def test_the_pareto_front() -> None:
     assert plots.pareto([]) == []
 
 
+def test_the_command_counts_in_words(el_larq_command: object, material: list[Path], tmp_path: Path) -> None:
+    done = el_larq_command("report", material[0] / "first", "-o", tmp_path / "r.html")  # pyright: ignore[reportCallIssue]
+    assert done.stdout == f"{tmp_path / 'r.html'}: 1 training run, 0 measurements, 0 models\n"
+
+
 def test_the_command(el_larq_command: object, material: list[Path], tmp_path: Path) -> None:
     done = el_larq_command("report", *material, "-o", tmp_path / "r.html", "--json")  # pyright: ignore[reportCallIssue]
     assert done.returncode == 0, done.stderr

@@ -52,7 +52,7 @@ def test_without_a_validation_split_a_tenth_is_held_out(start: Any, digits: InMe
     trained = start(tmp_path / "run", dataset=bare, notify=notices.append)
     held = bare.hold_out(0.1)
     assert read_config(trained.folder).validation == 0.1
-    assert f"on digits: {held.train_size} images, {held.validation_size} for validation, 3 epochs" in notices[0]
+    assert f"on digits: {held.train_size:,} images, {held.validation_size} for validation, 3 epochs" in notices[0]
     assert held.validation_size >= 10
     assert "val_accuracy" in records(trained.folder)[0]
 
