@@ -85,7 +85,7 @@ class Segments:
         self._model = model
         self._signs = [sign for sign in find_signs(model) if sign.real.shape[1:].is_fully_defined()]
         self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in packed])) if self._signs else self._plain
-        self._words = [prod(tensor.shape) for tensor in packed]
+        self._shapes = [tensor.shape for tensor in packed]
         # Several signs may be of one tensor.
         self._reals = {sign.real.name: sign.real for sign in self._signs}
         self._functions: dict[tuple[int, ...], Callable[..., list[np.ndarray]]] = {}
@@ -116,7 +116,7 @@ class Segments:
         for index, sign in enumerate(self._signs):
             if sign.real.name not in reals:
                 reals.add(sign.real.name)
-                pairs = [_Pair(index, packed, sign.real.shape[-1]) for packed in range(len(self._words))]
+                pairs = [_Pair(index, packed, sign.real.shape[-1]) for packed in range(len(self._shapes))]
                 self._add(layer_name(sign.signs.op.name, self._model.name), pairs)
 
     def _add(self, layer: str, pairs: list[_Pair]) -> None:
@@ -126,8 +126,8 @@ class Segments:
             self.layers.append(LayerSigns(layer))
 
     def _fits(self, pair: _Pair) -> bool:
-        values = prod(self._signs[pair.sign].real.shape[1:])
-        return values % pair.channels == 0 and self._words[pair.packed] == values // pair.channels * -(-pair.channels // 32)
+        values, words, shape = prod(self._signs[pair.sign].real.shape[1:]), -(-pair.channels // 32), self._shapes[pair.packed]
+        return values % pair.channels == 0 and shape[-1] == words and prod(shape) == values // pair.channels * words
 
     def compare(self, images: np.ndarray) -> Compared:
         """Compare on images (N, H, W, C).

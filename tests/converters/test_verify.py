@@ -240,6 +240,16 @@ def test_a_layer_that_is_called_twice_is_verified() -> None:
     assert verify_model(FrozenModel(model), lower_model(FrozenModel(model)), models.images(8)).failures == ()
 
 
+def test_signs_of_as_many_words_in_another_layout_are_told_apart() -> None:
+    """8x8x32 and 4x4x128 signs both are 64 words. The depthwise convolution's, which LCE unpacks, are found by shape."""
+    signs = {name: value for name, value in models.SIGNS.items() if name in ("input_quantizer", "use_bias")}
+    depthwise = larq.layers.QuantDepthwiseConv2D(3, depthwise_quantizer="ste_sign", padding="same", pad_values=1.0, **signs)
+    model = models.network(models.binary(128, "conv", strides=2), models.norm("n1", 0, 288), depthwise, models.norm("n2", 5, 9))
+    result = verify_model(FrozenModel(model), lower_model(FrozenModel(model)), models.images(8))
+    assert result.failures == ()
+    assert [record.compared for record in result.layers] == [8 * 8 * 8 * 32, 8 * 4 * 4 * 128]
+
+
 def test_every_output_is_verified() -> None:
     image = keras.Input((8, 8, 1), name="image")
     x = keras.layers.GlobalAveragePooling2D()(models.norm("n")(keras.layers.Conv2D(32, 3, name="stem")(image)))
