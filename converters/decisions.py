@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 TIE_TOLERANCE = 1e-4
-"""Of an image's largest logit: how far behind its best class another one may be to be tied with it. As for flipped signs."""
+"""Of an image's largest logit: how far behind its best class another one may be to be tied with it."""
 
 
 @dataclass(frozen=True)
