@@ -196,6 +196,20 @@ def test_a_report_reads_no_link_in_a_run(name: str, tmp_path: Path, outside: Pat
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize("put", [_pipe, _to_zeros, _to_nothing])
+def test_a_report_names_what_stands_in_place_of_a_config(
+    put: Put, tmp_path: Path, outside: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It does not take the other files of the run for results of a benchmark, nor leave out the run."""
+    run = tmp_path / "all" / "run"
+    shutil.copytree(SEEDS / "run", run)
+    config = run / "config.json"
+    config.unlink()
+    put(config, outside)
+    for folder in (run, run.parent):
+        assert f"el-larq: {config} is " in _refused(["report", folder, "-o", tmp_path / "report.html"], capfd)
+
+
 def test_a_report_follows_no_link_to_a_run_or_a_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "all").mkdir()
     (tmp_path / "record.json").write_text("{}")

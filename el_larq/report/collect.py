@@ -120,7 +120,7 @@ def _add(path: Path, material: Material) -> None:
         material.models[model.sha256] = model
     elif path.is_file():
         material.records.append(record.read(path))
-    elif (path / "config.json").is_file():
+    elif own_folders.is_there(path / "config.json"):
         material.runs.append(read_run(path))
         for file in sorted(path.glob("*.tflite")):
             own_folders.is_there(file)
@@ -128,7 +128,7 @@ def _add(path: Path, material: Material) -> None:
             material.models[model.sha256] = model
     else:
         for entry in sorted(path.iterdir()):
-            if (entry / "config.json").is_file():
+            if os.path.lexists(entry / "config.json"):
                 own_folders.is_there(entry)
                 _add(entry, material)
             elif entry.suffix == ".json" and entry.is_file() and not entry.name.startswith("."):
