@@ -1,6 +1,7 @@
 """A model as a frozen TensorFlow graph: what the steps after `load` work on, whatever Keras made it from."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,12 @@ class FrozenModel:
         of computing them.
         """
         pruned = self._function.prune([self.input, *fed], tensors)
-        return lambda *values: [value.numpy() for value in pruned(*map(tf.constant, values))]
+
+        def run(*values: np.ndarray) -> list[np.ndarray]:
+            with _without_constant_folding() if fed else contextlib.nullcontext():
+                return [value.numpy() for value in pruned(*map(tf.constant, values))]
+
+        return run
 
     def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
         """Values of those tensors that do not depend on the input, None for those that do."""
@@ -87,6 +93,17 @@ class FrozenModel:
         )
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(tf.Module(), folder, signatures=serve.get_concrete_function(), options=options)
+
+
+@contextlib.contextmanager
+def _without_constant_folding() -> Iterator[None]:
+    """TensorFlow 2.21 aborts where it would fold a factor by position into a convolution on fed values of unknown batch."""
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"constant_folding": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"constant_folding": before.get("constant_folding", True)})
 
 
 def output_key(number: int) -> str:
