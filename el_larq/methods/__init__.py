@@ -1,1 +1,1 @@
-"""Published ways to binarize a convolution, one file a paper, and their registry."""
+"""Published methods for binarizing a convolution, one file per paper, and their registry."""

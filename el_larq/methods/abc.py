@@ -1,39 +1,40 @@
-"""ABC-Net: a convolution as M x N binary ones, of M bases of its kernel and N shifts of its input.
+"""ABC-Net: each convolution as M x N binary convolutions, from M bases of its kernel and N shifts of its input.
 
-With W the one latent kernel of n weights and x the input:
+With W the single latent kernel of n weights and x the input:
 
     B_m = sign(W - mean(W) + u_m * std(W))             u_m = -1 + 2 (m - 1) / (M - 1), sign(0) = +1
-    alpha = argmin ||W - sum_m alpha_m B_m||^2         least squares, of the kernel as it is
+    alpha = argmin ||W - sum_m alpha_m B_m||^2         least-squares fit of the kernel itself
     A_n = +1 where clip(x + v_n, 0, 1) >= 1/2, else -1
     z = sum_n beta_n sum_m alpha_m conv(A_n, B_m)
     y = BN(z)
 
-The shifts v_n and the weights beta_n are trained, one of each a shift and layer. Gradient, with alpha, mean and std as constants:
+The shifts v_n and the weights beta_n are trained; each layer has N of each. Gradient, with alpha, mean and std as constants:
 
-    dL/dW = sum_m alpha_m * dL/d(alpha_m B_m)          the signs straight through, unclipped
+    dL/dW = sum_m alpha_m * dL/d(alpha_m B_m)          straight through the signs, unclipped
     dL/dx = sum_n dL/dA_n * 1[0 <= x + v_n <= 1]
     dL/dv_n = sum of dL/dA_n * 1[0 <= x + v_n <= 1]    over images, pixels and channels
     dL/dbeta_n = sum of dL/dz * sum_m alpha_m conv(A_n, B_m)
 
 Reference: Lin, Zhao, Pan: Towards Accurate Binary Convolutional Neural Network, NeurIPS 2017, arXiv 1711.11294. Published
-ImageNet top-1, as the Elastic-Link poster quotes it: ResNet18 42.7, ResNet34 52.4. Recalled and not read again: that these are of
-M = N = 1, and 65.0, 68.4 and 70.1 for ResNet18, 34 and 50 with M = N = 5.
+ImageNet top-1, as quoted by the Elastic-Link poster: ResNet18 42.7, ResNet34 52.4. From memory and not checked against the paper:
+that these figures are for M = N = 1, and that ResNet18, 34 and 50 reach 65.0, 68.4 and 70.1 with M = N = 5.
 
-What is left open, and what is chosen here:
+What the paper leaves open, and the choices made here:
 
-- `bases` and `shifts`: 1 and 1 (default), which costs one binary product a convolution as other methods do, and which the figures
-  compared are of. More are as many times the work; `inspect` and `convert` count them.
-- With one base u has no value. B = sign(W) and alpha = mean|W|, the nearest single base there is.
-- alpha is computed from W each time, not stored with a step's delay. In a converted model it is a constant.
-- Statistics and alpha are of the whole kernel, as in the code that was seen; a depthwise kernel is no exception.
-- Thresholds 1/2 - v_n start evenly between -1 and 1, beta_n at 1 / N. The code seen leaves both untrained by mistake.
-- The window of the gradient to x and v, 0 to 1, is recalled: that code has none.
-- The gradient of the signs of W is not clipped; latent weights are kept within [-1, 1] by clipping them after each step.
+- `bases` and `shifts`: 1 and 1 (default), which costs one binary product per convolution, as in other methods, and is the setting
+  of the figures compared. The work grows as M x N; `inspect` and `convert` count it.
+- With one base, u is undefined. B = sign(W) and alpha = mean|W|, the best single base.
+- alpha is computed from W at each step, not stored with a delay of one step. In a converted model it is a constant.
+- The statistics and alpha are those of the whole kernel, as in the implementation consulted, including for depthwise kernels.
+- The thresholds 1/2 - v_n start evenly spaced between -1 and 1, and beta_n at 1 / N. The implementation consulted mistakenly
+  leaves both untrained.
+- The gradient window for x and v, 0 to 1, is from memory: that implementation has none.
+- The gradient of the signs of W is not clipped; latent weights are clipped to [-1, 1] after each step.
 - The order is that of the other methods: convolution, normalization, the block's shortcut. The original starts from a real-valued
-  network; `--init-from` a trained one where you have it.
+  network; to do the same, pass a trained one to `--init-from`.
 
-Deployment: M x N LceBconv2d a convolution, in which alpha, beta and the normalization fold. In the .tflite the N products of a
-base share its packed kernel. Real-valued work beside them: a shift and a packing for each of N signs, and M x N - 1 sums.
+Deployment: M x N LceBconv2d per convolution, into which alpha, beta and the normalization fold. In the .tflite the N products of a
+base share its packed kernel. The remaining real-valued work is a shift and a packing for each of N signs, and M x N - 1 additions.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ _LARGEST = 8
 
 
 def make(bases: int = 1, shifts: int = 1) -> Method:
-    """ABC-Net with ``bases`` (M) binary kernels and ``shifts`` (N) binary inputs a convolution."""
+    """ABC-Net with ``bases`` (M) binary kernels and ``shifts`` (N) binary inputs per convolution."""
     for name, value in (("bases", bases), ("shifts", shifts)):
         if not 1 <= value <= _LARGEST:
             raise UsageError(f"option {name} is from 1 to {_LARGEST}; got {value}")

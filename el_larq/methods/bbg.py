@@ -1,7 +1,7 @@
 """BBG: balanced binary weights, and a gated residual around each binary convolution.
 
-Kernels are binarized around their own centre, so that about as many weights are positive as negative, which is where a binary
-weight carries most information. The real-valued input passes the convolution, weighted by one learned gate a channel. Over each
+Kernels are binarized around their own centre, so that about as many weights are positive as negative, which maximizes the
+information per binary weight. The real-valued input bypasses the convolution, weighted by one learned gate per channel. Over each
 filter of n weights v:
 
     u = v - mean(v)
@@ -11,31 +11,32 @@ filter of n weights v:
 Gradient, with alpha as a constant:
 
     dL/du = alpha * dL/dW * 1[|u| <= 1]
-    dL/dv = dL/du - mean(dL/du)                        exactly (I - 11^T / n) dL/du: the update keeps the mean
+    dL/dv = dL/du - mean(dL/du)                        exactly (I - 11^T / n) dL/du: the update preserves the mean
     dL/dx = dL/dsign(x) * 1[|x| <= 1] + pool^T(g * dL/dy)
     dL/dg = sum of dL/dy * pool(x) over images and pixels
 
 Reference: Shen, Liu, Gong, Han: Balanced Binary Neural Networks with Gated Residual, ICASSP 2020, arXiv 1909.12117. Published
 ImageNet top-1: ResNet18 59.4, ResNet34 62.6.
 
-The paper's text was not at hand; abstract, published figures and summaries by others were. What they leave open is chosen here:
+The paper's text was not available; its abstract, the published figures and summaries by others were. Where they leave details open,
+the choices here are:
 
-- `center`: "mean" (default) is what is reported of the method. It balances a symmetric distribution only; "median" gives equal
-  counts. Its gradient is the mean's, since the median's own would fall on one or two weights.
-- `per`: "filter" (default) centres and scales each filter, as the authors' patent describes; "tensor" the whole kernel, as a
-  summary of the paper has it. The scale itself vanishes in the normalization behind.
+- `center`: "mean" (default) is what summaries of the method report. It balances only symmetric distributions; "median" gives equal
+  counts. The median uses the mean's gradient, since its own would fall on only one or two weights.
+- `per`: "filter" (default) centres and scales each filter, as the authors' patent describes; "tensor" centres and scales the whole
+  kernel, as one summary of the paper describes. The scale itself cancels in the normalization that follows.
 - Latent weights are clipped to [-1, 1] after each step. The gradient never moves the mean of a filter, but an optimizer that scales
-  each weight on its own does, and weights with |u| > 1 would stop learning. A weight within the clip may still be beyond 1 from its
-  centre; it stands still only until its filter's centre returns, because it still takes its part of the common term.
-- `gate`: gates start at 1, where the link is Bi-Real Net's; 0 would be a plain stack. One gate for each binary convolution. No
-  weight decay on gates.
-- `positive`: gates are kept at 0.01 or above (default), which conversion needs to fold them. "no" leaves them free.
-- Where the convolution changes the number of channels there is no gated link. Networks with one shortcut a convolution have
-  their own there (pooling, real-valued 1x1 convolution, normalization); a gate behind a normalization would be its scale once more.
+  each weight separately does, and weights with |u| > 1 would stop learning. A clipped weight can still be farther than 1 from its
+  filter's centre; until the centre is within 1 again, it receives only the common term, -mean(dL/du).
+- `gate`: gates start at 1, which equals Bi-Real Net's link; 0 would be a plain stack. Each binary convolution has its own gates.
+  Gates take no weight decay.
+- `positive`: gates are kept at 0.01 or above (default), which conversion requires in order to fold them. "no" leaves them free.
+- Convolutions that change the number of channels have no gated link. Networks with one shortcut per convolution have their own
+  shortcut there (pooling, real-valued 1x1 convolution, normalization); a gate after a normalization would duplicate its scale.
 
-Deployment: one LceBconv2d a convolution; centring, scale and normalization are part of it. A gate costs one multiplication a value
-of its tensor, until `fold` moves positive gates into the normalizations: of a run of blocks of the same width at most one is left,
-at its end. Gates that are not positive stay.
+Deployment: one LceBconv2d per convolution, which includes centring, scale and normalization. A gate costs one multiplication per
+value of its tensor, until `fold` moves positive gates into the normalizations: at most one gate is left in a run of blocks of the
+same width, at its end. Gates that are not positive remain.
 """
 
 from math import isfinite
@@ -45,7 +46,7 @@ from el_larq.errors import UsageError
 from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method
 
-# As in `el_larq.layers.gated_link`, which imports TensorFlow.
+# The same value as in `el_larq.layers.gated_link`, which cannot be imported here because it imports TensorFlow.
 SMALLEST_GATE = 0.01
 
 
@@ -55,7 +56,7 @@ def make(
     gate: float = 1.0,
     positive: bool = True,
 ) -> Method:
-    """BBG with kernels centred by their mean or median, per filter or kernel, and gates that start at ``gate``."""
+    """BBG with kernels centred by their mean or median, per filter or per kernel, and gates that start at ``gate``."""
     link = LINKS["gated"]
     if not isfinite(gate):
         raise UsageError(f"option gate is a finite number; got {gate:g}")

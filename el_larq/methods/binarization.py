@@ -1,4 +1,4 @@
-"""How the two sides of a convolution are binarized. Importing this module imports no TensorFlow."""
+"""How a convolution's input and kernel are binarized. Importing this module does not import TensorFlow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from typing import Any
 class Binarization:
     """The quantizers of a convolution's input and kernel, and the constraint on the latent kernel.
 
-    Each is a name that Larq or Keras resolves, or a factory that makes a new object for each layer (an object shared between
-    layers is not saved and loaded as such). None leaves that side real-valued.
+    Each is a name that Larq or Keras resolves, or a factory that returns a new object for each layer (an object shared between
+    layers would not be saved and loaded as shared). None leaves the input or kernel real-valued.
     """
 
     input_quantizer: str | Callable[[], Any] | None = None

@@ -1,6 +1,6 @@
-"""The plain binary convolution: sign of the input, sign of the kernel, batch normalization, and nothing around it.
+"""The plain binary convolution: sign of the input, sign of the kernel, batch normalization, and no link.
 
-Forward: z = conv(sign(x), sign(W)), y = BN(z). Gradient, for both signs, straight through within one:
+Forward: z = conv(sign(x), sign(W)), y = BN(z). Gradient, for both signs, straight through on [-1, 1]:
 dL/dx = dL/dsign(x) * 1[|x| <= 1]. It is the baseline that shows what a link adds.
 """
 

@@ -1,16 +1,16 @@
-r"""Bi-Real Net: an identity shortcut around each binary convolution, and a closer gradient of the sign.
+r"""Bi-Real Net: an identity shortcut around each binary convolution, and a closer approximation of the sign's gradient.
 
 Forward: z = conv(sign(x), alpha * sign(W)), alpha = mean|W| per filter (detached), y = BN(z) + x where the shapes agree.
-Gradient of the input's sign: 2 - 2|x| within one, the derivative of a piecewise quadratic. Gradient of the kernel's sign:
-alpha within one.
+Gradient of the input's sign: 2 - 2|x| where |x| <= 1, the derivative of a piecewise quadratic. Gradient of the kernel's sign:
+alpha where |W| <= 1.
 
 Reference: Liu, Wu, Luo, Yang, Liu, Cheng: Bi-Real Net, ECCV 2018, arXiv 1808.00278, and the authors' repository.
 
-What is chosen here: latent kernels are clipped to [-1, 1] after each step and start as Glorot's normal distribution has it; the
-repository starts them as 0.001 times random numbers. Padding is +1, which stays a binary value. Bi-Real-50's two streams are the
-bottleneck networks' block variant `two_stream`. Training is a recipe's matter.
+Choices made here: latent kernels are clipped to [-1, 1] after each step and initialized with Glorot's normal distribution; the
+repository initializes them with 0.001 times random numbers. Padding is +1, which is a binary value. The two streams of Bi-Real-50
+are the block variant `two_stream` of the bottleneck networks. The training schedule is up to the recipe.
 
-Deployment: alpha and the normalization are the multiplier and bias of `LceBconv2d`, the link an ADD. Nothing else is left.
+Deployment: alpha and the normalization become the multiplier and bias of `LceBconv2d`, the link an ADD. Nothing else remains.
 """
 
 from el_larq.links.registry import LINKS

@@ -1,40 +1,39 @@
-r"""CI-BCNN: channels correct one another's bit counts, along a graph that a policy gradient finds.
+r"""CI-BCNN: channels correct one another's bit counts, along a graph found by policy gradient.
 
     z = conv(sign(x), sign(W))                              integers between -n and n, n = k * k * C_in
     y_c = z_c + s_c * step * U(z_source(c))                 s_c = -1, 0 or 1; 0 where nothing corrects channel c
     U(v) = 1 where v > T, -1 where v < -T, 0 between
     output = BN(y)
 
-Gradients: dL/dz = dL/dy, as if the correction were a constant, and none to source and s; both signs straight through within
-one. Before each epoch but the first a search changes the graph: an agent proposes edges, and is rewarded where the loss on a
-training batch falls. `el_larq.layers.interacted_bitcount` has the layer, `el_larq.training.search_interactions` the agent.
+Gradients: dL/dz = dL/dy, with the correction as a constant, and none for source and s; both signs straight through on
+[-1, 1]. Before each epoch except the first, a search changes the graph: an agent proposes edges and is rewarded when the loss on
+a training batch falls. `el_larq.layers.interacted_bitcount` defines the layer, `el_larq.training.search_interactions` the agent.
 
 Reference: Wang et al., Learning Channel-wise Interactions for Binary Convolutional Neural Networks, CVPR 2019. Taken from the
 released code: signs without scales and their gradients; a step of half the threshold in either direction; the layer's
-gradient; at most 100 edges a layer; the agent's exploration of 0.05, discount of 0.99 and the loss change of 0.003 that
-counts.
+gradient; at most 100 edges per layer; the agent's exploration rate of 0.05, discount of 0.99 and minimum loss change of 0.003.
 
-What departs from it:
+Differences from the released code:
 
-- Thresholds. The code's 200 and step of 100 belong to its widths. A sum of n random signs has the standard deviation sqrt(n),
-  so here T is `threshold` times that, rounded to a half-integer: floor(threshold * sqrt(n)) + 1/2. The step is half of T,
-  rounded, at least 1.
-- The negative branch. The code adds the step there too, which looks like a slip: it would make U even. Here U is odd.
-- Edges. A channel is corrected by one other at most, while the original lets several add up: a graph without that limit costs
-  a real-valued 1x1 convolution at inference.
+- Thresholds. The code's threshold of 200 and step of 100 depend on its layer widths. A sum of n random signs has a standard
+  deviation of sqrt(n), so here T is `threshold` times that, rounded to a half-integer: floor(threshold * sqrt(n)) + 1/2. The step
+  is half of T, rounded, and at least 1.
+- The negative branch. The code adds the step there too, which would make U even and is probably a mistake. Here U is odd.
+- Edges. Each channel is corrected by at most one other channel, while the original adds up several corrections: a graph without
+  that limit costs a real-valued 1x1 convolution at inference.
 - The agent. Independent softmax policies for target, source and strength, kept in the model's variables, instead of a
   convolutional LSTM; one-shot proposals instead of episodes over all layers; proposals that do not help are undone; and no
-  reward for the consistency of signs, which the code adds to that of the loss.
+  reward for the consistency of signs, which the code adds to the reward for the loss.
 - Depthwise units are plain binary: their sums have nine terms, too few to be corrected by steps.
-- No Hardtanh follows the norm: the sign's gradient has the same limits.
+- No Hardtanh follows the normalization: the sign's gradient has the same limits.
 
-Options: `threshold` (above 0), `edges` a layer (at least 1), and `proposals` (at least 1) a search, each of which is one
-forward pass of one batch.
+Options: `threshold` (above 0), `edges` per layer (at least 1), and `proposals` per search (at least 1). A search takes
+proposals + 1 forward passes of one batch.
 
-Deployed with one `LceBconv2d` a unit. The correction stays real-valued, on integers: a gather, two clips and their
-difference, a multiplication and an addition, and the normalization behind it cannot move into the convolution. The clips are
-continuous and equal the thresholds on integers, so rounding flips nothing. Layers in which the search kept no edge convert to
-the plain binary convolution.
+Deployment: one `LceBconv2d` per unit. The correction stays real-valued, computed on integers: a gather, two clips and their
+difference, a multiplication and an addition. The normalization after it cannot be folded into the convolution. The clips are
+continuous and agree with the thresholds on integers, so rounding errors do not flip the result. Layers in which the search kept no
+edge convert to the plain binary convolution.
 """
 
 from typing import TYPE_CHECKING

@@ -1,13 +1,13 @@
-"""Elastic-Link: the real-valued input of every binary convolution, squeezed or expanded to fit, added to its output.
+"""Elastic-Link: the real-valued input of every binary convolution, squeezed or expanded to fit, is added to its output.
 
     z = conv(sign(x), sign(W))
     y = BN(z) + gamma * align(x)         placement "after_norm", the default here
     y = BN(z + gamma * align(x))         placement "before_norm"
 
-`el_larq.layers.elastic_link` has the link's mathematics. The paper's text is not available: where the link joins, the start
-and shape of gamma, quantizers and the stride-2 alignment are choices of this project, and options. gamma starts at
-min(1, C_out / C_in), which makes a squeeze's sum a mean; in a block that has a shortcut as well at half of that, for features
-that are carried twice would grow with every block.
+`el_larq.layers.elastic_link` defines the link. The paper's text is not available: where the link joins, the initial value
+and shape of gamma, the quantizers and the alignment at stride 2 are choices of this project, available as options. gamma starts at
+min(1, C_out / C_in), which makes the sum of a squeeze a mean. In a block that also has a shortcut it starts at half of that, since
+features that are carried twice would grow with every block.
 """
 
 from el_larq.links.registry import LINKS

@@ -1,4 +1,4 @@
-"""The real-valued baseline: what a network is before anything is binarized."""
+"""The real-valued baseline: the network before anything is binarized."""
 
 from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method

@@ -1,27 +1,27 @@
-r"""A genetic search over kernel binarization: between epochs, a population of thresholds competes for each filter's signs.
+r"""A genetic search over kernel binarization: between epochs, a population of thresholds competes for the signs of each filter.
 
-    B = sign(W - t_f)                  t_f: one threshold for each filter f, no gradient, 0 at first
+    B = sign(W - t_f)                  t_f: one threshold per filter f, no gradient, initially 0
     z = conv(sign(x), B),  y = BN(z)
 
-Gradients, straight through: dL/dW = dL/dB * 1[|W| <= 1] and dL/dx = dL/dsign(x) * 1[|x| <= 1]. Gradient descent moves W for
-fixed t. Before each epoch but the first, a search moves t for fixed W: it changes the signs of weights near their threshold,
-those that gradient descent has left undecided, many at a time. `el_larq.training.search_genetic` has the algorithm:
-individuals are threshold vectors, children take each threshold from either parent and mutate, and selection goes by the loss
-on a training batch plus a term for filters whose signs are out of balance. What is in use takes part, so a search never makes
-that sum worse.
+Gradients, straight through: dL/dW = dL/dB * 1[|W| <= 1] and dL/dx = dL/dsign(x) * 1[|x| <= 1]. Gradient descent updates W with t
+fixed. Before each epoch except the first, a search updates t in up to four layers with W fixed: it changes the signs of weights
+near the threshold, those that gradient descent has left undecided, many at a time. `el_larq.training.search_genetic` has the
+algorithm: individuals are threshold vectors, children take each threshold from either parent and mutate, and selection minimizes
+the loss on a training batch plus a penalty for filters with unbalanced signs. The thresholds in use take part, so a search never
+increases that sum.
 
-Reference: the idea is that of Liu et al., GBCNs: Genetic Binary Convolutional Networks for Enhancing the Performance of 1-bit
+Reference: the idea is from Liu et al., GBCNs: Genetic Binary Convolutional Networks for Enhancing the Performance of 1-bit
 DCNNs, arXiv 1911.11634, 2019, whose "balanced genetic algorithm" modifies the kernel's binarization to escape local minima.
 
-What is this project's: all of it but the idea. The paper's formulas and code were not available. What an individual is, the
-operators, the fitness, when the search runs, and the plain binary unit around it are ours, so no figure of that paper stands
-beside this method. Depthwise kernels have a threshold a channel.
+Everything except that idea is this project's. The paper's formulas and code were not available. The encoding of individuals, the
+operators, the fitness, when the search runs, and the plain binary unit around it are our own, so no figure from that paper is
+quoted for this method. Depthwise kernels have one threshold per channel.
 
 Options: `population` (at least 2) and `generations` (at least 1) set the cost of a search, population * (generations + 1)
-forward passes of one batch; `balance` (at least 0) weighs the balance of signs against the loss, 0 leaves it out.
+forward passes of one batch; `balance` (at least 0) weights the balance of signs against the loss, and 0 disables it.
 
-Deployed as the plain binary convolution: the thresholds are part of the packed kernel, one `LceBconv2d` a unit, and nothing
-is left real-valued.
+Deployment: the same as the plain binary convolution, one `LceBconv2d` per unit. The thresholds are part of the packed kernel, and
+nothing remains real-valued.
 """
 
 from typing import TYPE_CHECKING

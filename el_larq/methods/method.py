@@ -1,16 +1,16 @@
-"""What a method is: how one convolution is binarized, as data. Importing this module imports no TensorFlow.
+"""What a method is: how one convolution is binarized, as data. Importing this module does not import TensorFlow.
 
-A network asks a method for one `unit` per convolution that may be binarized; a unit is everything between two real-valued
+A network calls the method's `unit` once per convolution that may be binarized; a unit is everything between two real-valued
 tensors. Its stages, in the method's own `order`:
 
     conv        the convolution on binarized input with a binarized kernel
     norm        batch normalization
     link        real-valued features carried around the convolution, see `el_larq.links`
-    shortcut    the block's own residual, where the network hands one to this unit
-    activation  what follows, if anything
+    shortcut    the block's own residual, where the network passes one to this unit
+    activation  the activation function, if any
 
 Methods with further stages (a shift before the sign, a scale after the convolution) name them in `order` and supply the
-layer in `stages`; one that makes more of a convolution than `el_larq.methods.stages.convolve` does supplies "conv" itself.
+layer in `stages`. Methods that need a different convolution than `el_larq.methods.stages.convolve` supply "conv" themselves.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 PLACEMENTS = ("after_norm", "before_norm")
 
-# Keras' own 0.99 leaves moving statistics far behind in runs of a few hundred steps.
+# With Keras' default of 0.99, moving statistics lag far behind in runs of a few hundred steps.
 BN_MOMENTUM = 0.9
 
 
-# A stage is called with the tensor before the unit, the tensor so far, and the convolution. It also sees units whose
-# convolution is real-valued (`Conv.real`) or depthwise, and returns the tensor as it is where it has nothing to do.
+# A stage is called with the unit's input, the output of the previous stage, and the convolution. It is also called for units whose
+# convolution is real-valued (`Conv.real`) or depthwise, and returns the tensor unchanged where it does not apply.
 Stage = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
 
 
@@ -40,12 +40,12 @@ Stage = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
 class Method(Binarization):
     """A published way to binarize a convolution, or a baseline.
 
-    options: the method's own choices with their values, as `make` in its file took them (see `el_larq.methods.options`).
-    extra_cost: what a unit costs at inference beside its binary convolution and its link, in words. "" is nothing that does not
-        fold.
-    variant: the block variant of a network that the method needs; None is at home in the standard one.
+    options: the method's own options with their values, as passed to `make` in its file (see `el_larq.methods.options`).
+    extra_cost: what a unit costs at inference in addition to its binary convolution and its link, in words. "" means that
+        everything folds.
+    variant: the block variant of a network that the method needs; None is the standard block.
     search: "module:function" of ``(model, batches, seed, epoch) -> None``, which changes the model's variables before each
-        epoch but the first, and nothing else; a function of its arguments, so that a resumed run repeats it.
+        epoch except the first, and nothing else. It depends only on its arguments, so that a resumed run repeats it.
     """
 
     name: str
@@ -70,11 +70,15 @@ class Method(Binarization):
 
     @property
     def cost(self) -> str:
-        """What a unit costs at inference beside its convolution, its link included, in words. "" is nothing that does not fold."""
+        """What a unit costs at inference in addition to its convolution, link included, in words. "" means everything folds."""
         return "; ".join(filter(None, (self.extra_cost, self.link.cost and f"link: {self.link.cost}")))
 
     def with_link(self, link: Link) -> "Method":
-        """This method with another link. Refused where there is nothing for a link to go around."""
+        """This method with another link.
+
+        Raises:
+            UsageError: the method is real-valued, so a link has nothing to bypass.
+        """
         if link.name != "none" and not self.binary:
             raise UsageError(
                 f"method {self.name!r} binarizes nothing, so there is nothing for link {link.name!r} to carry around; "
@@ -83,7 +87,11 @@ class Method(Binarization):
         return replace(self, link=link)
 
     def with_placement(self, placement: str) -> "Method":
-        """This method with its link joined right after the normalization, or right before it."""
+        """This method with its link joined right after the normalization, or right before it.
+
+        Raises:
+            UsageError: an unknown placement, or no normalization after the convolution.
+        """
         if placement not in PLACEMENTS:
             raise unknown_name("placement", placement, PLACEMENTS)
         order = [stage for stage in self.order if stage != "link"]
@@ -94,7 +102,7 @@ class Method(Binarization):
 
     def unit(self, x: "tf.Tensor", conv: Conv, shortcut: "tf.Tensor | None" = None) -> "tf.Tensor":
         """The unit for one convolution: (N, H, W, C) to (N, ceil(H / strides), ceil(W / strides), filters)."""
-        from el_larq.layers import normalize  # here, because these import TensorFlow
+        from el_larq.layers import normalize  # imported here because it imports TensorFlow
         from el_larq.methods import stages
 
         if shortcut is not None:

@@ -1,7 +1,7 @@
-"""A method's own options: what its file's ``make`` takes, by keyword. Imports no TensorFlow.
+"""A method's own options: the keyword arguments of ``make`` in its file. Does not import TensorFlow.
 
-``make``'s signature is their only description: a name, a default, and an annotation that is bool, int, float or a Literal of
-the words that are allowed. ``make()`` is the method as it is by default, and checks ranges itself.
+The signature of ``make`` is their only description: a name, a default, and an annotation that is bool, int, float or a Literal of
+the allowed words. ``make()`` returns the method with its defaults and checks ranges itself.
 """
 
 import inspect
@@ -13,7 +13,7 @@ from el_larq.errors import UsageError, unknown_name
 
 
 def choices(make: Callable[..., Any]) -> dict[str, str]:
-    """Each option with what it takes and its default, in words: {"k": "off, 1x1, 3x3 or all; default off"}."""
+    """Each option with its allowed values and default, in words: {"k": "off, 1x1, 3x3 or all; default off"}."""
     hints = typing.get_type_hints(make)
     return {
         name: f"{_describe(hints[name])}; default {_spell(parameter.default)}"
@@ -22,10 +22,10 @@ def choices(make: Callable[..., Any]) -> dict[str, str]:
 
 
 def parse(method: str, make: Callable[..., Any] | None, texts: Iterable[str]) -> dict[str, Any]:
-    """``["k=all"]`` to ``{"k": "all"}``, of the types that ``make`` asks for.
+    """``["k=all"]`` to ``{"k": "all"}``, converted to the types in the signature of ``make``.
 
     Raises:
-        UsageError: not NAME=VALUE, an option the method does not have, or a value of another type.
+        UsageError: not NAME=VALUE, an option the method does not have, or a value of the wrong type.
     """
     options = {}
     for text in texts:
@@ -41,7 +41,7 @@ def apply(method: str, make: Callable[..., Any] | None, options: Mapping[str, An
     """The method with these options.
 
     Raises:
-        UsageError: an option the method does not have, or a value it does not take.
+        UsageError: an option the method does not have, or an invalid value.
     """
     for name in options:
         _check_name(method, make, name)

@@ -1,4 +1,4 @@
-"""docs/methods: a page for each registered method, made of its module's docstring and of what the Method says. No TensorFlow.
+"""docs/methods: one page per registered method, generated from its module's docstring and its Method. Does not import TensorFlow.
 
 python -m el_larq.methods.pages docs/methods      what `make docs` runs
 """
@@ -72,7 +72,7 @@ def index() -> str:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write the pages and the list of them; remove pages of methods that are no more."""
+    """Write the pages and their index; remove pages of methods that no longer exist."""
     contents = {INDEX: index()} | {f"{name}.md": page(name) for name in METHODS}
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.md"):
@@ -101,7 +101,7 @@ def _facts(method: Method) -> list[tuple[str, str]]:
 
 
 def _figures(name: str) -> list[tuple[str, str, str]]:
-    """Networks with their published accuracy, or the table's words where there is no figure, and the source."""
+    """Networks with their published accuracy, or the table's wording where there is no figure, and the source."""
     figures = published.of_method(name)
     rows = [(network, f"{value:g}", source) for network, (value, source) in figures.items()]
     for network in published.COLUMNS:

@@ -1,36 +1,36 @@
-r"""Real-to-Binary: the output of each binary convolution, scaled by channel as its real-valued input asks for.
+r"""Real-to-Binary: the output of each binary convolution is scaled per channel, by factors computed from its real-valued input.
 
-Forward, of one convolution with input x of C_in channels:
+Forward, for one convolution with input x of C_in channels:
 
     v = BN(x)
     r = sigmoid(relu(m @ A) @ B)               m = mean of v over the image, (C_in,); A (C_in, C_in / 8), B (C_in / 8, C_out)
-    z = r * conv(sign(v), sign(W))             one factor in (0, 1) a channel and image
-    y = PReLU(z) + x                           slope by channel; the identity link, where the shapes agree
+    z = r * conv(sign(v), sign(W))             one factor in (0, 1) per channel and image
+    y = PReLU(z) + x                           one slope per channel; the identity link, where the shapes agree
 
-The block's own shortcut, where the network hands one to this unit (at a change of shape), is added as x is elsewhere.
+The block's own shortcut, where the network passes one to this unit (at a change of shape), is added in place of x.
 
-Gradient. Both signs have the slope 1 within one and 0 outside; everything else is differentiated as it is written, so v gets
-gradient through r as well, which no sign blocks. At a product of 0, which an even number of signs often has, Keras' PReLU passes
-no gradient on.
+Gradient. Both signs have the slope 1 on [-1, 1] and 0 elsewhere; everything else is differentiated exactly, so v also receives
+gradient through r, which no sign blocks. Where a product is 0, which is common for a sum of an even number of signs, Keras' PReLU
+has a gradient of 0.
 
 Reference: Martinez, Yang, Bulat, Tzimiropoulos: Training Binary Neural Networks with Real-to-Binary Convolutions, ICLR 2020,
-arXiv 2003.11535. The authors' repository holds no code; the details are those of Larq Zoo's.
+arXiv 2003.11535. The authors' repository contains no code; the details follow Larq Zoo.
 
-What was left open, and what was chosen:
+What the source leaves open, and the choices made here:
 
-- The published accuracy rests on training in stages with distillation: attention and logits of a real-valued teacher, binary
-  activations first, binary kernels last. That is a recipe's matter and not part of this method, which is the unit alone.
-- `reduction` = 8 (default); where C_in / 8 is less than one, one is taken. A and B start as He's normal distribution has it.
+- The published accuracy relies on training in stages with distillation: attention and logits of a real-valued teacher, binary
+  activations first, binary kernels last. That is up to the recipe and not part of this method, which is the unit alone.
+- `reduction` = 8 (default); where C_in / 8 is less than one, one is used. A and B are initialized with He's normal distribution.
 - The slope of the PReLU starts at 0.25; Larq Zoo starts it at 0, which is ReLU.
 - Kernels are clipped to [-1, 1] after each step.
-- A convolution that stays real-valued is not scaled. A depthwise one is, like any other.
-- There is no normalization behind the convolution, in front of which a link could be placed.
+- A convolution that stays real-valued is not scaled. A depthwise binary one is.
+- There is no normalization after the convolution, so the link cannot be placed before one.
 
-Deployment: no multiplier is left to `LceBconv2d`, since r depends on the image. r takes an AVERAGE_POOL_2D, two FULLY_CONNECTED,
-a LOGISTIC and a MUL of the whole output; behind it stand a PRELU and the link's ADD. Of the normalization, whose values are both
-signed and averaged, the step `fold` leaves an ADD where its scales are positive and find a place elsewhere. A converted ResNet18
-has 16 `LceBconv2d`, 16 MUL (r), 32 ADD (16 shifts before signs, 16 shortcuts), 16 PRELU, 16 LOGISTIC and 32 FULLY_CONNECTED
-beside the classifier.
+Deployment: `LceBconv2d` has no multiplier, since r depends on the image. r takes an AVERAGE_POOL_2D, two FULLY_CONNECTED,
+a LOGISTIC and a MUL of the whole output; a PRELU and the link's ADD follow. The values of the normalization are both binarized
+and averaged: the step `fold` reduces it to an ADD where its scales are positive and can be moved elsewhere. A converted ResNet18
+has 16 `LceBconv2d`, 16 MUL (r), 32 ADD (16 shifts before signs, 16 shortcuts), 16 PRELU, 16 LOGISTIC and 32 FULLY_CONNECTED,
+not counting the classifier.
 """
 
 from typing import TYPE_CHECKING, Any

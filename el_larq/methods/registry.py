@@ -1,4 +1,4 @@
-"""Every method by name. Adding one takes its file and one line here."""
+"""All methods by name. To add one, write its file and add one line here."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -55,7 +55,7 @@ def list_methods() -> list[str]:
 
 
 def get_maker(name: str) -> Callable[..., Method] | None:
-    """``make`` of the method's file, which takes its options; None where it has none."""
+    """``make`` in the method's file, whose arguments are its options; None for a method without options."""
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)
     return getattr(MODULES[name], "make", None)
@@ -67,8 +67,8 @@ def parse_options(name: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def get_method(name: str, link: str | None = None, chosen: Mapping[str, Any] | None = None) -> Method:
-    """The method of that name, with its own link or the one named, and with options of its own."""
+    """The method of that name, with its own link or the given one. ``chosen`` holds values of the method's own options."""
     maker = get_maker(name)
     method = options.apply(name, maker, chosen) if chosen else METHODS[name]
-    # Its own link by name stays as its options made it.
+    # If the given link is the method's own, keep it as the method's options configured it.
     return method if link in (None, method.link.name) else method.with_link(get_link(link))

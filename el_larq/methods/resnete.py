@@ -1,26 +1,26 @@
-r"""BinaryE, as ResNetE and BinaryDenseNet have it: plain signs whose gradients are clipped later, and a shortcut a convolution.
+r"""BinaryE, as in ResNetE and BinaryDenseNet: plain signs with a wider gradient window, and one shortcut per convolution.
 
-Forward, of one convolution with input x:
+Forward, for one convolution with input x:
 
     z = conv(sign(x), sign(W))
     y = BN(z) + x               the identity link, where the shapes agree
 
-Gradient. Both signs have the slope 1 where their argument is at most `clip` in magnitude, 1.3 by default, and 0 outside.
+Gradient. Both signs have the slope 1 where the magnitude of their argument is at most `clip`, 1.3 by default, and 0 elsewhere.
 
-Its authors hold that scaling factors and custom gradients matter little, but shortcuts, and a real-valued convolution where the
-shape changes, do: networks take the latter with ``downsample="real"``, their default.
+The authors conclude that scaling factors and custom gradients matter little, but that shortcuts do, and so does a real-valued
+convolution where the shape changes: networks have the latter with ``downsample="real"``, their default.
 
 Reference: Bethge, Yang, Bornstein, Meinel: Back to Simplicity, 2019, arXiv 1906.08637, and the authors' framework BMXNet.
 
-What was left open, and what was chosen:
+What the source leaves open, and the choices made here:
 
 - `clip` = 1.3 (default) is the value of the authors' extended runs; their framework's default is 1. Latent kernels are clipped to
-  [-clip, clip] after each step, so that none comes to rest where its gradient is zero.
-- BMXNet pads with -1 and counts the equal bits of a window, (z + n) / 2; a normalization follows, which makes it the same as z.
-  Here the padding is +1: LCE knows no other binary value.
-- Normalization of the input image and around the stem is a network's matter, not the method's.
+  [-clip, clip] after each step, so that no weight gets stuck where its gradient is zero.
+- BMXNet pads with -1 and counts the equal bits of a window, (z + n) / 2; the normalization that follows makes this equivalent to z.
+  Here the padding is +1, the only binary padding value that LCE supports.
+- Normalization of the input image and around the stem is up to the network, not the method.
 
-Deployment: the normalization is the multiplier and bias of `LceBconv2d`, the link an ADD. Nothing else is left: a converted
+Deployment: the normalization becomes the multiplier and bias of `LceBconv2d`, the link an ADD. Nothing else remains: a converted
 ResNet18 has 16 `LceBconv2d` and 16 ADD.
 """
 

@@ -1,4 +1,4 @@
-"""The stages that most methods share, as Keras layers."""
+"""Stages shared by most methods, as Keras layers."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 
 
 def convolve(method: Binarization, x: "tf.Tensor", conv: Conv) -> "tf.Tensor":
-    """The convolution, without bias: a norm follows. 3x3 pads with +1, which stays a binary value and lets LCE fuse.
+    """The convolution, without bias, since a normalization follows.
 
-    Groups are convolutions of their own, side by side: LCE's default kernel knows no grouped ones.
+    Binary kernels larger than 1x1 pad with +1, which is a binary value and lets LCE fuse the padding. Groups are separate
+    convolutions in parallel: LCE's default kernel does not support grouped convolutions.
     """
     return by_group(conv, x, lambda group: make_convolution(method, conv, group))(x)
 
 
 def by_group(conv: Conv, x: "tf.Tensor", make: Callable[[int | None], keras.layers.Layer]) -> Callable[["tf.Tensor"], "tf.Tensor"]:
-    """The convolution as a function, which convolves with the same kernels each time it is called.
+    """The convolution as a function, which uses the same kernels each time it is called.
 
-    make: gives the layer of a group, counted from 1; of a convolution without groups, that of None.
+    make: returns the layer of a group, counted from 1. It is called with None for a convolution without groups.
+
+    Raises:
+        UsageError: the number of channels or filters is not a multiple of the number of groups.
     """
     if conv.groups == 1:
         return make(None)
@@ -82,7 +86,7 @@ def activate(x: "tf.Tensor", activation: str | None, name: str) -> "tf.Tensor":
 
 
 def prelu(x: "tf.Tensor", name: str, slope: float) -> "tf.Tensor":
-    """A PReLU with one trained slope a channel, which starts at ``slope``."""
+    """A PReLU with one trained slope per channel, initially ``slope``."""
     start: Any = keras.initializers.Constant(slope)  # pyright: ignore[reportArgumentType]
     return keras.layers.PReLU(start, shared_axes=[1, 2], name=f"{name}_prelu")(x)
 

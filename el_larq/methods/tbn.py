@@ -8,31 +8,31 @@ With x the normalized input of the convolution, D its threshold and T its ternar
     Wb = alpha * sign(W),  alpha = mean|W| per filter  sign(0) = +1
     y = conv(T(x), Wb) = (conv(sign(x - D), Wb) + conv(sign(x + D), Wb)) / 2
 
-The second form holds exactly, borders included: padding with +1 pads both signs, so it pads T with +1. Gradient, with D and
+The second form is exact, also at the borders: padding both signs with +1 pads T with +1. Gradient, with D and
 alpha as constants:
 
-    dL/dx = dL/dT * 1[|x| <= 1]                        of T as a whole; the two signs inside clip nothing
+    dL/dx = dL/dT * 1[|x| <= 1]                        of T as a whole; the two signs themselves do not clip
     dL/dW = dL/dWb                                     the identity
 
 Reference: Wan, Shen, Liu, Zhu, Qin, Shao, Shen: TBN: Convolutional Neural Network with Ternary Inputs and Binary Weights, ECCV
-2018, and the authors' repository, dnvtmf/TBN. Published ImageNet top-1, as the Elastic-Link poster quotes them: ResNet18 55.6,
-ResNet34 58.2. These are networks of 1-bit weights and ternary activations, log2(3) = 1.58 bits: not as cheap as 1/1.
+2018, and the authors' repository, dnvtmf/TBN. Published ImageNet top-1, as quoted by the Elastic-Link poster: ResNet18 55.6,
+ResNet34 58.2. These networks have 1-bit weights and ternary activations, log2(3) = 1.58 bits, so they cost more than 1/1 networks.
 
-What differs or is left open, and what is chosen here:
+Differences from the source, what it leaves open, and the choices made here:
 
-- `delta`: 0.5 (default) is the repository's; the paper's is recalled as 0.4 and was not read again.
-- At inference mean|x| is a moving average, as in the repository. It moves with momentum 0.9, as normalizations do here, and
+- `delta`: 0.5 (default) is the repository's value; the paper's is 0.4 from memory, not checked.
+- At inference mean|x| is a moving average, as in the repository. Its momentum is 0.9, as for normalizations here, and it
   starts at the value of a normal distribution.
-- A value of exactly -D becomes 0 here and -1 there: that is what the mean of two signs gives where sign(0) = +1.
+- A value of exactly -D becomes 0 here and -1 in the repository: that is the mean of two signs where sign(0) = +1.
 - Ternary values are not scaled. The repository's default is a later version, which scales the product by 2D with another
-  gradient; its figures are not this method's.
-- Latent weights are clipped to [-1, 1]. The identity gradient does not need it; the repository decays weights instead, which
-  recipes here do on real-valued kernels only, and either keeps weights near enough to zero to change their sign.
+  gradient; its figures do not apply to this method.
+- Latent weights are clipped to [-1, 1]. The identity gradient does not need it; the repository uses weight decay instead, which
+  recipes here apply to real-valued kernels only. Both keep weights close enough to zero to change their sign.
 - The order is normalization, ternarization, convolution, with no activation and no link: the block's shortcut is the only one.
 
-Deployment: two LceBconv2d a convolution, which share one packed kernel in the .tflite. Real-valued work beside them: a shift and
-a packing for each of the two signs, and the sum of the two products. With `fold` the normalization is part of the two shifts,
-where its scales are positive, and the half is part of the convolutions.
+Deployment: two LceBconv2d per convolution, which share one packed kernel in the .tflite. The remaining real-valued work is a shift
+and a packing for each of the two signs, and the sum of the two products. With `fold` the normalization is part of the two shifts,
+where its scales are positive, and the factor 1/2 is part of the convolutions.
 """
 
 from functools import partial

@@ -1,40 +1,41 @@
-r"""XNOR-Net: kernels scaled by their mean magnitude and, where wanted, activations by theirs.
+r"""XNOR-Net: kernels scaled by their mean magnitude and, optionally, activations scaled by theirs.
 
-Forward, of one convolution with input x, normalized first:
+Forward, for one convolution with input x, which is normalized first:
 
     v = BN(x)
     z = conv(sign(v), alpha * sign(W))       alpha = mean|W| per filter
-    y = K * z                                where option `k` asks for it, else y = z
+    y = K * z                                where option `k` enables it, else y = z
 
-K is, at each position, the mean of |v| over the channels and the window that the kernel sees: A = mean over channels of |v|,
-then K = A convolved with a box of the kernel's size whose cells sum to one. For a 1x1 convolution it is A itself.
+K is, at each position, the mean of |v| over the channels and the kernel's window: A = mean over channels of |v|,
+then K = A convolved with a box filter of the kernel's size whose values sum to one. For a 1x1 convolution K = A.
 
-Gradient. The input's sign has the slope 1 where |v| <= 1, else 0. K is differentiated as it is written. A kernel's gradient has
+Gradient. The input's sign has the slope 1 where |v| <= 1, else 0. K is differentiated exactly. The gradient of a kernel has
 three forms (option `gradient`), with g = dL/d(alpha * sign(W)), n weights in a filter, c_i = 1 where |W_i| <= 1, else 0:
 
-    derived    (1 / n) * sign(W_i) * sum_j g_j * sign(W_j) + alpha * c_i * g_i
+    derived    (1 / n) * sign(W_i) * sum_j g_j * sign(W_j) + alpha * c_i * g_i      the first factor sign(W_i) is 0 at W_i = 0
     released   (alpha * c_i + 1 / n) * (1 - 1 / C_in) * g_i
     detached   alpha * c_i * g_i
 
 Reference: Rastegari, Ordonez, Redmon, Farhadi: XNOR-Net, ECCV 2016, arXiv 1603.05279, and the released code.
 
-What was left open, and what was chosen:
+What the source leaves open, and the choices made here:
 
-- `k` = off (default), 1x1, 3x3 (all kernels larger than 1x1) or all. The released AlexNet has none of it, so it is off.
-  Elastic-Link's authors ask where it helps; their result is not available.
-- K of a depthwise convolution is the box filter of each channel's own |v|, since that is all its filter sees. With groups there
-  is one K a group. A convolution that stays real-valued has no K, since it needs none.
-- Around A stand zeros, as in the formula; the binary convolution itself is padded with +1, which stays a binary value.
-- `gradient` = derived (default), since it is the gradient of what is computed. The released form keeps one term of the sum; its
-  factor of the input channels comes from subtracting their mean from the kernel at each step, which is left out here, and the
-  factor is dropped where there is one input channel. The code's further factor n for SGD is left to the learning rate.
-- The normalization has scale and shift; the released AlexNet's has neither, and an epsilon of 1e-4 instead of 1e-5.
-- No activation function stands behind the convolution, and the link is none: the block's own shortcut is the network's.
+- `k` = off (default), 1x1, 3x3 (all kernels larger than 1x1) or all. The released AlexNet does not use K, so it is off.
+  Elastic-Link's authors study where K helps; their result is not available.
+- For a depthwise convolution, K is the box filter of each channel's own |v|, since that is all its filter sees. With groups there
+  is one K per group. A convolution that stays real-valued has no K, since it needs none.
+- A is padded with zeros, as in the formula; the binary convolution itself is padded with +1, which is a binary value.
+- `gradient` = derived (default), since it is the gradient of what is computed. The released form keeps one term of the sum. Its
+  factor of C_in exists because the code subtracts the mean over the input channels from the kernel at each step. That subtraction
+  is omitted here, and the factor is dropped where there is one input channel. The code's additional factor n for SGD is left to
+  the learning rate.
+- The normalization has scale and shift; the released AlexNet's has neither, and uses an epsilon of 1e-4 instead of 1e-5.
+- No activation function follows the convolution, and there is no link: the only shortcut is the block's own.
 
-Deployment: alpha is the multiplier of `LceBconv2d`. The normalization before the sign becomes one ADD, provided that all its
-scales are positive, else a MUL and an ADD; right behind another binary convolution, without K and link, it becomes part of that.
-A converted ResNet18 has 16 `LceBconv2d` and 16 ADD, 8 of which are the blocks' shortcuts, and no MUL. With K, which needs the
-magnitudes too, each normalization is a MUL and an ADD; K itself takes ABS, MEAN (not for depthwise), for kernels larger than 1x1
+Deployment: alpha is the multiplier of `LceBconv2d`. The normalization before the sign becomes one ADD if all its
+scales are positive, else a MUL and an ADD; directly after another binary convolution, without K and link, it is folded into that.
+A converted ResNet18 has 16 `LceBconv2d` and 16 ADD, 8 of which are the blocks' shortcuts, and no MUL. With K, which also needs the
+magnitudes, each normalization is a MUL and an ADD. K itself takes ABS, MEAN (not for depthwise), for kernels larger than 1x1
 PAD and AVERAGE_POOL_2D, and a MUL of the whole output.
 """
 

@@ -1,38 +1,38 @@
-r"""XNOR-Net++: one learned scale of the output in place of XNOR-Net's two computed ones.
+r"""XNOR-Net++: one learned scale of the output in place of the two scales that XNOR-Net computes.
 
-Forward, of one convolution with input x, normalized first as in XNOR-Net:
+Forward, for one convolution with input x, which is normalized first, as in XNOR-Net:
 
     z = conv(sign(BN(x)), sign(W))
     y = Gamma * z
 
-Gamma is learned, the same for every image, and of one of four shapes (option `shape`), C, H, W those of the output:
+Gamma is learned and the same for every image. It has one of four shapes (option `shape`), with C, H, W those of the output:
 
     c          alpha[c]                         learned values: C
     chw        Gamma[h, w, c] itself            C * H * W
     c_hw       alpha[c] * beta[h, w]            C + H * W
     c_h_w      alpha[c] * beta[h] * delta[w]    C + H + W, the default
 
-Gradient. Both signs have the slope 1 within one and 0 outside. z gets Gamma * dL/dy. With G = sum over images of z * dL/dy, a
-factor of Gamma gets the sum, over the axes that it does not have, of G times the other factors.
+Gradient. Both signs have the slope 1 on [-1, 1] and 0 elsewhere. dL/dz = Gamma * dL/dy. With G = sum over images of z * dL/dy, the
+gradient of a factor of Gamma is G times the other factors, summed over the axes that the factor does not have.
 
 Reference: Bulat, Tzimiropoulos: XNOR-Net++, BMVC 2019, arXiv 1909.13863.
 
-What was left open, and what was chosen:
+What the source leaves open, and the choices made here:
 
-- The shapes go by what they are, since sources number them differently. The paper's best is, as far as known here, c_h_w.
+- The shapes are named after their factors, since sources number them differently. To our knowledge the paper's best is c_h_w.
 - All factors start at one.
-- Where the normalization stands was not available. Behind the convolution it would divide alpha out again; so it stands where
-  XNOR-Net, whose factors Gamma replaces, has it: before the sign.
-- A convolution that stays real-valued has no Gamma: its kernel has a scale already. A depthwise one has it as any other.
-- No activation function, and no link: the block's own shortcut is the network's.
-- All shapes but c need a fixed size of the image, in training already.
+- The position of the normalization was not available. After the convolution it would cancel alpha, so it is before the sign, as in
+  XNOR-Net, whose scales Gamma replaces.
+- A convolution that stays real-valued has no Gamma: its kernel already has a scale. A depthwise binary one has Gamma.
+- There is no activation function and no link: the only shortcut is the block's own.
+- All shapes except c need a fixed image size, during training too.
 
 Deployment: alpha is the multiplier of `LceBconv2d`, so shape c costs nothing. Each of the others leaves one MUL on the whole
-output: c_hw and c_h_w by H * W constants, chw by C * H * W, which at 56x56 with 64 channels are 0.8 MB a layer, more than the
-binary kernel's 4.6 kB. The MUL is done on a view of positions by channels: right behind a binary convolution, LCE's converter
-takes a factor of several dimensions for one by channel and makes a file that does not load. The normalization before the sign
-becomes one ADD where all its scales are positive, else a MUL and an ADD. A converted ResNet18 has, with the default shape, 16
-`LceBconv2d`, 16 MUL by position and 24 ADD, 8 of which are the blocks' shortcuts.
+output: c_hw and c_h_w by H * W constants, chw by C * H * W, which at 56x56 with 64 channels are 0.8 MB per layer, more than the
+binary kernel's 4.6 kB. The MUL is applied to a view of shape (positions, channels): directly after a binary convolution, LCE's
+converter mistakes a factor of several dimensions for a per-channel one and writes a file that does not load. The normalization
+before the sign becomes one ADD where all its scales are positive, else a MUL and an ADD. A converted ResNet18 with the default
+shape has 16 `LceBconv2d`, 16 MUL by position and 24 ADD, 8 of which are the blocks' shortcuts.
 """
 
 from typing import TYPE_CHECKING, Literal
