@@ -1,1 +1,1 @@
-"""Training: recipes, the run folder, and the loop's callbacks."""
+"""Training: recipes, the run folder, the training loop and the state it can be resumed from."""

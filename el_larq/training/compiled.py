@@ -1,7 +1,8 @@
-"""A network of one's own that its builder compiled: its optimizer and its loss train it, as they are.
+"""User networks that their builder has compiled: they are trained with their own optimizer and loss, unchanged.
 
-So Larq's Bop trains binary kernels without latent weights. Of the recipe, epochs and batch size remain; where ``compile`` names no
-loss, the recipe's loss. What this project's loop could not do as `Model.fit` does is refused by name.
+This allows Larq's Bop, for example, which trains binary kernels without latent weights. Of the recipe, only epochs and batch size
+apply, and its loss where ``compile`` was given none. Whatever this project's loop cannot do the way `Model.fit` does is refused,
+and the error names it.
 """
 
 from typing import Any
@@ -18,11 +19,11 @@ _STEPS = ("train_step", "test_step", "make_train_function", "make_test_function"
 
 
 def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> dict[str, str]:
-    """Make a compiled model ready for the loop; returns the names of its optimizer and loss.
+    """Prepare a compiled model for the training loop and return the names of its optimizer and loss.
 
     Raises:
-        UsageError: it is compiled with something that cannot be honoured.
-        ElLarqError: its optimizer or its loss does not work for these outputs and integer labels.
+        UsageError: the model is compiled with something that the loop does not support.
+        ElLarqError: its optimizer or its loss does not work with these outputs and integer labels.
     """
     asked = compile_arguments(model)
     for what in _refused(model, asked):
@@ -46,7 +47,7 @@ def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> 
     own_loss: Any = model.compiled_loss
     try:
         own_loss(tf.zeros([1], tf.int64), tf.fill([1, num_classes], 1.0 / num_classes))
-    except Exception as error:  # whatever a loss raises
+    except Exception as error:  # a loss may raise anything
         raise ElLarqError(
             f"{network}: its loss {named['loss']} does not take integer labels of {num_classes} classes: {summarize(error)}; "
             "use SparseCategoricalCrossentropy"
@@ -56,7 +57,7 @@ def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> 
 
 
 def summary(network: str, named: dict[str, str]) -> str:
-    """One line on what trains it."""
+    """One line that says which optimizer and loss train the network."""
     return (
         f"{network} comes compiled: optimizer {named['optimizer']}, loss {named['loss']}; "
         "the recipe's learning rate, schedule, weight decay and label smoothing do not apply"
@@ -78,7 +79,7 @@ def _refused(model: keras.Model, asked: dict[str, Any]) -> list[str]:
 
 
 def _flat(given: Any) -> list[Any]:
-    """What compile takes as one, a list or a dict by output, as a list."""
+    """A flat list of what `compile` accepts as a single object, a list, or a dict by output."""
     if given is None or given == {} or given == []:
         return []
     if isinstance(given, dict):

@@ -1,8 +1,8 @@
-"""What was asked of a training, as it lies in a run folder's config.json. Imports no TensorFlow.
+"""The configuration of a training, as stored in a run folder's config.json. Does not import TensorFlow.
 
-Schema 1 had ``facts``, always empty, and not the fields that have defaults; its runs keep no state, so that they are read and
-reported, but not resumed. Runs of schema 2 validated on the test split and had binary depthwise convolutions in MobileNet unless
-they said otherwise; they go on so.
+Schema 1 had a field ``facts``, always empty, and lacked the fields that now have defaults; its runs keep no state, so they can be
+read and reported but not resumed. Runs of schema 2 validated on the test split and used binary depthwise convolutions in MobileNet
+unless configured otherwise; when resumed, they continue to do so.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -17,23 +17,23 @@ from el_larq.files import parse_json
 SCHEMA = 3
 
 FIRST_RESUMABLE = 2
-"""The first schema whose runs keep a state."""
+"""The first schema whose runs save a state to resume from."""
 
 _REAL_DEPTHWISE = 3
-"""The first schema whose MobileNets have real-valued depthwise convolutions where nothing is said."""
+"""The first schema whose MobileNets have real-valued depthwise convolutions by default."""
 
 CONFIG, RESULT, FAILURE = "config.json", "result.json", "failure.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything that decides what a training computes.
+    """Everything that determines what a training computes.
 
-    dataset_fingerprint: see `el_larq.data.dataset.Dataset.fingerprint`; None where it is not known.
-    init_from: the model it started from, see `el_larq.training.initialize.Initialized.to_dict`.
-    validation: what chooses the best epoch, see `el_larq.data.validation`.
-    compiled: names of optimizer and loss of a network of one's own that came compiled, see `el_larq.training.compiled`.
-    changes: what was changed on the way: {"step", "learning_rate"} from that step on.
+    dataset_fingerprint: see `el_larq.data.dataset.Dataset.fingerprint`; None if unknown.
+    init_from: the model that the weights were initialized from, see `el_larq.training.initialize.Initialized.to_dict`.
+    validation: what the best epoch is chosen by, see `el_larq.data.validation`.
+    compiled: names of the optimizer and loss of a user network that comes compiled, see `el_larq.training.compiled`.
+    changes: changes made on resume, each {"step", "learning_rate"}: the learning rate from that step on.
     """
 
     network: str
@@ -84,10 +84,10 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The config of a run folder, of this schema or an older one.
+    """Read the config of a run folder, of this schema or an older one.
 
     Raises:
-        ElLarqError: no run folder, a damaged config, one of a newer schema, or a folder that holds a link or a pipe.
+        ElLarqError: the folder is not a run folder or contains a link or a pipe, or the config is damaged or of a newer schema.
     """
     if not folder.is_dir():
         raise ElLarqError(f"there is no run folder {folder}")
@@ -115,7 +115,7 @@ def read_config(folder: Path) -> TrainConfig:
 
 
 def check_not_newer(config: dict[str, Any], folder: Path) -> None:
-    """Refuse a run of a schema that is newer than this program."""
+    """Raise ElLarqError if the run's schema is newer than this program supports."""
     schema = config.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise ElLarqError(
@@ -124,7 +124,7 @@ def check_not_newer(config: dict[str, Any], folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of the run folder that holds one JSON object."""
+    """Read a file of the run folder that contains one JSON object."""
     try:
         content = parse_json(own_folders.read(path))
     except ValueError as error:
@@ -135,7 +135,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """The result of a finished run."""
+    """Read the result of a finished run."""
     result = read_json(folder / RESULT)
     if not all(isinstance(result.get(name), (int, float)) for name in ("accuracy", "seconds")):
         raise damaged(folder / RESULT)
@@ -147,5 +147,5 @@ def damaged(path: Path) -> ElLarqError:
 
 
 def is_finished(folder: Path) -> bool:
-    """A result is written last, when the models are there."""
+    """Whether the run is finished: the result is written last, after the model files."""
     return (folder / RESULT).exists()

@@ -1,4 +1,4 @@
-"""Options beside --resume: a run has them all already. Imports no TensorFlow."""
+"""Checks of the options given together with --resume against the run's config. Does not import TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def _gamma(config: TrainConfig) -> Any:
 
 
 def _complete(dataset: str) -> str:
-    """A data set's name as a run has it."""
+    """A data set's name as a run's config stores it."""
     name = parse_name(dataset)
     if name.kind != "tfds":
         return str(name)
@@ -43,14 +43,14 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
 
 _OF_NETWORK = ("stem", "downsample", "depthwise", "channels_per_group", "variant")
 _FREE = ("resume", "as_json", "verbose", "learning_rate", "checkpoint_every", "modules", "trust")
-"""learning_rate: `el_larq.training.train.resume` judges it."""
+"""Options that are not compared with the config. learning_rate is checked by `el_larq.training.train.resume`."""
 
 
 def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str, Any]) -> None:
-    """Raise UsageError if an option that was given beside --resume is not what the run was begun with.
+    """Raise UsageError if an option given together with --resume differs from what the run was started with.
 
     Arguments:
-        given: options by their parameters' names, those only that were given.
+        given: the options that were given on the command line, by parameter name.
     """
     for name, value in given.items():
         if name in _FREE:
@@ -67,7 +67,7 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
             value, has = with_options(value, given.get("data_dir"), given.get("augment")), config.dataset
             same = value == has or _complete(value) == has
         elif name in ("data_dir", "augment") and "dataset" in given:
-            continue  # a part of its name
+            continue  # part of the data set's name
         elif name in _KNOWN or name in _OF_NETWORK:
             has = _KNOWN[name](config) if name in _KNOWN else config.network_options.get(name)
             same = value == has

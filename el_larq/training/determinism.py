@@ -1,14 +1,15 @@
-"""What makes one seed give one result on one machine, beyond `tf.config.experimental.enable_op_determinism`.
+"""What it takes for one seed to give one result on one machine, beyond `tf.config.experimental.enable_op_determinism`.
 
-TensorFlow's AddN adds into the buffer of whichever input nobody else needs any more, and that input comes first in the sum. Which
-it is depends on which operators have finished, so on how busy the machine is; and a sum of three or more floats depends on the
-order. Two sources put such AddN into a training step, neither of which `enable_op_determinism` covers:
+TensorFlow's AddN accumulates into the buffer of an input that no other operator still needs, and starts the sum with that input.
+Which input that is depends on which operators have finished, and so on the load of the machine; and a floating-point sum of three
+or more terms depends on their order. Such AddN operators enter a training step in two ways, neither of which
+`enable_op_determinism` covers:
 
-- a gradient that comes from three or more places (a tensor read by a convolution, a link and a shortcut) is summed by one AddN;
-- Grappler's arithmetic optimization merges chains of additions (an output, its link and its shortcut) into one.
+- a gradient with three or more contributions (a tensor read by a convolution, a link and a shortcut) is summed by one AddN;
+- Grappler's arithmetic optimization merges chains of additions (an output, its link and its shortcut) into one AddN.
 
-Here gradients are summed two at a time, in the order the tape has them, and that optimization is off. Both hold for the rest of
-the process. Nothing else was found to differ between busy and idle machines: docs/training.md has the measurement.
+Here gradients are summed two at a time, in the tape's order, and that optimization is disabled. Both settings apply for the rest
+of the process. No other difference between busy and idle machines was found: docs/training.md has the measurement.
 """
 
 from collections.abc import Sequence
@@ -18,14 +19,14 @@ import tensorflow as tf
 
 
 def make_deterministic() -> None:
-    """Make training steps that are traced from here on functions of their inputs alone."""
+    """Make training steps that are traced from now on depend on their inputs alone."""
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     _sum_gradients_in_order()
 
 
 def _sum_gradients_in_order() -> None:
-    # There is no public way to say how a tape sums gradients.
+    # There is no public interface for how a tape sums gradients.
     from tensorflow.python import pywrap_tfe
     from tensorflow.python.eager import backprop
 

@@ -1,7 +1,7 @@
-"""`--init-from`: a network starts from the weights of another model, layer by layer.
+"""`--init-from`: a network's layers are initialized with the weights of another model.
 
-A layer takes the weights of the layer of the same name, where their number and shapes agree; every other one keeps its own
-start. So a classifier of other classes takes everything but its last layer.
+A layer takes the weights of the layer with the same name if their number and shapes agree; all others keep their own
+initialization. A classifier with a different number of classes thus takes everything but its last layer.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class Initialized:
-    """taken: names of layers whose weights were copied. fresh: of those that have weights and were not, each with the reason."""
+    """taken: names of the layers whose weights were copied. fresh: the other layers with weights, as pairs of name and reason."""
 
     source: str
     taken: tuple[str, ...]
@@ -42,10 +42,10 @@ class Initialized:
 
 
 def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> Initialized:
-    """Copy into ``model`` what fits of the model in a file (.h5, .keras or SavedModel); ``trust`` as in `load_model`.
+    """Copy the weights that fit from a model file (.h5, .keras or SavedModel) into ``model``; ``trust`` as in `load_model`.
 
     Raises:
-        ElLarqError: the file cannot be loaded, or nothing in it fits.
+        ElLarqError: the file cannot be loaded, or none of its layers fits.
     """
     weights = _weights(load_model(source, trust))
     taken, fresh = [], []
@@ -68,10 +68,10 @@ def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> I
 
 
 def prepared_alike(data: Dataset, source: str | Path) -> Dataset:
-    """The data set scaled as the model's card says, so that its first layers see what they were trained on.
+    """The data set with the scaling of the model's card, so that the copied layers see inputs like those they were trained on.
 
-    Only mean, standard deviation and the order of channels change, and only where the channels are as many; embedded sets stay
-    as they are.
+    Only mean, standard deviation and channel order change, and only if the number of channels is the same; data sets that are
+    decoded in memory (the embedded ones) are returned unchanged.
     """
     path = Path(source)
     if isinstance(data, InMemory) or not path.exists():
@@ -84,7 +84,7 @@ def prepared_alike(data: Dataset, source: str | Path) -> Dataset:
 
 
 def _layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
-    """Layers with weights by name, those of models inside the model as "inner/name". Quantizers belong to their layers."""
+    """Layers with weights by name; those of nested models are "inner/name". Quantizers' weights count as their layer's."""
     found = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):

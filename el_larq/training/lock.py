@@ -1,4 +1,4 @@
-"""A run folder belongs to one process. The lock is the operating system's, so it ends with the process, however that ends."""
+"""A run folder is locked by one process. The operating system holds the lock, so it is released however that process ends."""
 
 import contextlib
 import errno
@@ -16,11 +16,11 @@ _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 def _lock(file: IO[Any]) -> None:
-    """Raises OSError at once if another process, or another open file of this one, holds the lock."""
+    """Raise OSError at once if another process, or another open file of this process, holds the lock."""
     if sys.platform == "win32":
         import msvcrt
 
-        file.seek(1 << 30)  # a byte beyond the text, which others may read
+        file.seek(1 << 30)  # a byte beyond the text, which other processes may read
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
@@ -32,8 +32,8 @@ class Lock:
     """The lock on a folder, held until `release` or the end of the process.
 
     Raises:
-        ElLarqError: another process holds it, the file system has no locks, or the lock's file is a link.
-        OSError: the lock's file cannot be written.
+        ElLarqError: another process holds it, the file system does not support locks, or the lock file is a link.
+        OSError: the lock file cannot be opened.
     """
 
     def __init__(self, folder: Path):
@@ -49,7 +49,7 @@ class Lock:
                 who = f"process {holder}" if holder.isdigit() else "another process"
                 raise ElLarqError(f"{folder} is in use by {who}; wait until that ends, or stop it") from error
             raise ElLarqError(f"cannot lock {path}: {error.strerror}; put the run on a file system that has locks") from error
-        # Who holds it is for people only: a number alone would outlive its process. A full disk must not matter.
+        # The process number is only for messages: it would outlive its process, so it cannot be the lock. A full disk is harmless.
         with contextlib.suppress(OSError):
             self._file.truncate(0)
             self._file.write(f"{os.getpid()}\n".encode())

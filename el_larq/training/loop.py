@@ -1,9 +1,9 @@
-"""The loop over steps: a function of the state it starts from, whatever happened before that was saved.
+"""The training loop. Its result depends only on the state it starts from, not on what happened before that state was saved.
 
-At each moment between two steps the training is its variables (model, optimizer, metrics, random generators), the number of
-steps done and the records of the epochs done. Batches follow from the step (`el_larq.data.dataset.Dataset.training_batches`).
-At the end of an epoch its record is made and weights are kept; then a state is saved. A search, where the method has one, runs
-right before the first step of an epoch, behind that state.
+Between two steps, a training consists of its variables (model, optimizer, metrics, random generators), the number of completed
+steps and the records of the completed epochs. Batches follow from the step (`el_larq.data.dataset.Dataset.training_batches`).
+At the end of an epoch, its record and the weights are written, then a state is saved. A search, if the method has one, runs
+right before the first step of an epoch, after that state was saved.
 """
 
 import contextlib
@@ -33,10 +33,10 @@ from el_larq.training.tensorboard import TensorBoard
 EVALUATION_BATCH = 256
 SEARCH_BATCHES = 4
 
-# Saving may cost this share of the time at most, beside the states at the ends of epochs.
+# Saving states between the ends of epochs may take at most this share of the time.
 _SHARE = 0.05
 
-# Room in a state for what is no array: names, and a line an epoch.
+# Space in a state for everything that is not an array: names, and one record per epoch.
 _HEADER = 1 << 26
 
 
@@ -45,12 +45,12 @@ class _StoppedError(Exception):
 
 
 class Loop:
-    """Trains a compiled model from the state it was given to the end.
+    """Trains a compiled model from its current state, or a restored one, to the end.
 
     Arguments:
         search: "module:function", see `el_larq.methods.method.Method.search`.
-        every_seconds: a state is saved about this often, and at each epoch's end.
-        every_steps: in addition, whenever the step is a multiple of it.
+        every_seconds: a state is saved about this often, and at the end of each epoch.
+        every_steps: a state is also saved whenever the step is a multiple of this number.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Loop:
         self.step = 0
         self.records: list[dict[str, Any]] = []
         self.seconds = self.epoch_seconds = 0.0
-        """Of the whole training and of this epoch, before this process."""
+        """Seconds spent by earlier processes on the whole training and on the current epoch."""
         self._began = self._epoch_began = self._saved_at = time.monotonic()
         self._save_cost = 0.0
         self._variables = _variables(model, data)
@@ -98,23 +98,23 @@ class Loop:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training, those of earlier processes too."""
+        """Seconds of training, including those of earlier processes."""
         return self.seconds + time.monotonic() - self._began
 
     def _sizes(self) -> dict[str, Any]:
         return {"steps_per_epoch": self.steps_per_epoch, "training_images": self.data.train_size}
 
     def load(self, notify: Callable[[str], None]) -> State | None:
-        """The run's newest state that is whole; see `States.load`."""
+        """Load the run's newest undamaged state; see `States.load`."""
         size = sum((variable.shape.num_elements() or 0) * variable.dtype.size for variable in self._variables.values())
         return self.states.load(notify, size + _HEADER)
 
     def restore(self, state: State) -> None:
-        """Go on from a state of the same training.
+        """Continue from a state of the same training.
 
         Raises:
-            ElLarqError: the data or the network are not those of the state.
-            KeyError, TypeError, ValueError, AttributeError: it is no state of a training.
+            ElLarqError: the data or the network differ from those of the state.
+            KeyError, TypeError, ValueError, AttributeError: it is not the state of a training.
         """
         for name, value in self._sizes().items():
             if state.facts[name] != value:
@@ -128,7 +128,7 @@ class Loop:
             raise ElLarqError(f"{self.run.folder} cannot go on: the network or the optimizer is not the one it was begun with")
         step, records = state.step, list(state.facts["records"])
         seconds, epoch_seconds = float(state.facts["seconds"]), float(state.facts["epoch_seconds"])
-        # At an epoch's end a state may be of before its record, and of after it.
+        # At the end of an epoch, a state may have been saved before or after the epoch's record was added.
         if not 0 <= step <= self.total or len(records) not in (step // self.steps_per_epoch, (step - 1) // self.steps_per_epoch):
             raise ValueError("no step of this training")
         needed = ("epoch", *(("val_accuracy",) if self.data.validation_size else ()))
@@ -139,7 +139,7 @@ class Loop:
         self.step, self.records, self.seconds, self.epoch_seconds = step, records, seconds, epoch_seconds
 
     def save(self) -> None:
-        """Save the state, unless it is no good: what is no number would be found again after every resume."""
+        """Save the state. Raises ElLarqError if a variable is NaN or Inf, which every resume would restore, or if writing fails."""
         begin = time.monotonic()
         state = self.state()
         if not state.is_finite:
@@ -158,11 +158,11 @@ class Loop:
     # --- Steps ------------------------------------------------------------------------------------------------------------
 
     def train(self) -> dict[str, float]:
-        """Train to the end; returns loss and metrics on the test split, of the model as it then is.
+        """Train to the end and return the final model's loss and metrics on the test split.
 
         Raises:
-            Interrupted: somebody asked to stop; the state is saved.
-            ElLarqError: a loss is not finite, or the run folder cannot be written.
+            Interrupted: a stop was requested; the state is saved.
+            ElLarqError: a loss or the state is not finite, or the run folder cannot be written.
         """
         make_deterministic()
         with self.writing():
@@ -172,7 +172,7 @@ class Loop:
         self._began = self._epoch_began = self._saved_at = time.monotonic()
         try:
             if not self.states.paths():
-                self.save()  # there is always one to go back to
+                self.save()  # so that there is always a state to resume from
             with self.data.reading():
                 self._train()
                 tested = self._evaluate(self.data.test_batches(EVALUATION_BATCH))
@@ -213,11 +213,11 @@ class Loop:
             self.search(self.model, batches, self.seed, epoch)
 
     def _end_epoch(self, validation: Any) -> None:
-        """Validate where there is something for it, keep the weights and a record of the epoch, then save the state."""
+        """Validate if there is a validation split, write the weights and the epoch's record, then save the state."""
         trained = {metric.name: float(metric.result()) for metric in self.model.metrics}
         found = {} if validation is None else self._evaluate(validation)
         validated = {f"val_{name}": value for name, value in found.items()}
-        # A step's loss is that before its update: what the last one broke shows in the validation only.
+        # A step's loss is computed before its update: damage done by the epoch's last update shows only in the validation.
         self._check("validation loss", validated.get("val_loss", 0.0))
         rate = learning_rate(self.model.optimizer, self.step - 1)
         record = {
@@ -243,7 +243,7 @@ class Loop:
             self._interrupt()
 
     def _evaluate(self, batches: Any) -> dict[str, float]:
-        """Loss and metrics on a split. The metrics' own state stays that of the epoch, for a state saved meanwhile."""
+        """Loss and metrics on a split. The metrics' variables are restored to the epoch's, as a state saved here must have them."""
         stop = self.stop
 
         class Watch(keras.callbacks.Callback):
@@ -298,7 +298,7 @@ class Loop:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """What cannot be written ends the run with the cause, and with how to go on when that is mended."""
+        """Turn a failure to write into an ElLarqError that states the cause and how to resume once it is fixed."""
         try:
             yield
         except (ElLarqError, OSError, RuntimeError) as error:  # HDF5 raises RuntimeErrors on a full disk
@@ -309,9 +309,9 @@ class Loop:
 
 
 def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
-    """All that a step changes, by a name that is unique and the same in every process."""
+    """Every variable that a step changes, by a name that is unique and the same in every process."""
     slots = optimizer_variables(model)
-    # Keras makes the metrics at the first step; their variables are wanted before it.
+    # Keras creates the metrics at the first step; their variables are needed before it.
     logits, labels = tf.zeros([1, data.num_classes]), tf.zeros([1], tf.int64)
     if not model.compiled_loss.built:
         model.compiled_loss.build(logits)
@@ -323,5 +323,5 @@ def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
         "metrics": [variable for metric in model.metrics for variable in metric.variables],
         "random": [state for layer in leaf_layers(model) if (state := random_state(layer)) is not None],
     }
-    # Not by Keras' names, which count the layers that a process has made.
+    # Keras' own names depend on how many layers the process has created.
     return {f"{group}/{index}": variable for group, variables in groups.items() for index, variable in enumerate(variables)}

@@ -1,4 +1,4 @@
-"""The model files of a run, with the card in them."""
+"""The model files of a run, which contain the model card."""
 
 import warnings
 from pathlib import Path
@@ -27,12 +27,12 @@ def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:
 
 
 def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
-    """model.h5 and model.keras, each with the card in it, without loss and optimizer."""
+    """Write model.h5 and model.keras, both with the card and without loss and optimizer."""
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     for suffix in (".h5", ".keras"):
         with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings(), without_warnings():
             # Keras recommends its newer format over .h5; both are written.
             warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
-            # Only .h5 takes the argument; without it Keras warns that there is no optimizer to save.
+            # Only .h5 accepts the argument; without it Keras warns that there is no optimizer to save.
             bare.save(temporary, **({"include_optimizer": False} if suffix == ".h5" else {}))
             card.attach(temporary, model_card)

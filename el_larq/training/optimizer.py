@@ -1,4 +1,4 @@
-"""Optimizer, schedule and loss of a recipe; and what any optimizer of Keras or Larq consists of."""
+"""Optimizer, schedule and loss of a recipe; and the variables and learning rate of any Keras or Larq optimizer."""
 
 import warnings
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from el_larq.training.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
-    """Adam with the recipe's schedule over ``steps`` steps, and decay on the real-valued kernels of ``model``."""
+    """Adam with the recipe's schedule over ``steps`` steps, and weight decay on the real-valued kernels of ``model``."""
     warmup = round(recipe.warmup * steps)
     schedule: Any = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate if warmup == 0 else 0.0,
@@ -30,7 +30,7 @@ def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.opti
 
 
 def decayed_kernels(model: keras.Model) -> list[tf.Variable]:
-    """Kernels that weight decay acts on: real-valued ones of convolutions and dense layers."""
+    """The kernels that weight decay applies to: the real-valued ones of convolutions and dense layers."""
     kernels = []
     for layer in leaf_layers(model):
         if kernel_bits(layer) == 32:
@@ -39,7 +39,7 @@ def decayed_kernels(model: keras.Model) -> list[tf.Variable]:
 
 
 def make_loss(recipe: Recipe, num_classes: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Cross-entropy of logits (N, num_classes) with integer labels (N,), smoothed as the recipe says."""
+    """Cross-entropy of logits (N, num_classes) with integer labels (N,), with the recipe's label smoothing."""
 
     def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         targets = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), num_classes)
@@ -49,12 +49,12 @@ def make_loss(recipe: Recipe, num_classes: int) -> Callable[[tf.Tensor, tf.Tenso
 
 
 def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
-    """All that the model's optimizer changes beside the weights, made now if need be, in an order that is always the same.
+    """All variables of the model's optimizer other than the weights, created now if necessary, always in the same order.
 
-    Keras' optimizers, its legacy ones and Larq's `CaseOptimizer`, which hands each weight to one of several.
+    Supports Keras' optimizers, its legacy ones and Larq's `CaseOptimizer`, which assigns each weight to one of several.
 
     Raises:
-        ValueError, TypeError, AttributeError: none of these, or one that does not fit the model's weights.
+        ValueError, TypeError, AttributeError: the optimizer is none of these or does not fit the model's weights.
     """
     optimizer: Any = model.optimizer
     weights = list(model.trainable_variables)
@@ -62,7 +62,7 @@ def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
         return optimizer_state(optimizer, weights)
     if optimizer.var_opt_mapping is None:
         with warnings.catch_warnings():
-            # Of weights that no optimizer takes, with all their values; a CaseOptimizer without a default says so by design.
+            # Without a default, a CaseOptimizer warns of the weights that no optimizer takes, by design, and prints their values.
             warnings.simplefilter("ignore", UserWarning)
             optimizer._compute_var_opt_mapping([(None, weight) for weight in weights])
     parts = [[] for _ in optimizer.optimizers]
@@ -73,7 +73,7 @@ def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
 
 
 def learning_rate(optimizer: Any, step: int) -> float | None:
-    """That of a step, of the default one of a `CaseOptimizer`; None of an optimizer that has none."""
+    """The learning rate at a step, for a `CaseOptimizer` that of its default; None if the optimizer has none."""
     if hasattr(optimizer, "pred_opt_pairs"):
         optimizer = optimizer.default
     rate = rate_or_schedule(optimizer)

@@ -1,4 +1,4 @@
-"""A bar over all steps with the time left, on a terminal only."""
+"""A progress bar over all steps with the remaining time, shown on a terminal only."""
 
 from collections.abc import Mapping
 
@@ -37,6 +37,6 @@ class LiveProgress:
         self._validation = f"  validation {accuracy:.3f}"
 
     def close(self) -> None:
-        """Give the terminal back."""
-        if not self._bar.disable:  # elsewhere rich prints an empty line
+        """Stop drawing and restore the terminal."""
+        if not self._bar.disable:  # without a terminal, rich would print an empty line
             self._bar.stop()

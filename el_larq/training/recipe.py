@@ -1,4 +1,4 @@
-"""Recipes: how a network is trained, as data. Imports no TensorFlow."""
+"""Recipes: how a network is trained, as data. Does not import TensorFlow."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +11,10 @@ class Recipe:
     """One stage of training with Adam, linear warm-up and cosine decay to zero.
 
     Arguments:
-        learning_rate: peak, reached after ``warmup`` (a share of all steps, 0 to 1).
-        weight_decay: decoupled, per step and scaled by the learning rate; on real-valued kernels only. A binary kernel
-            has only signs, and gamma and batch normalization are scales: decay would change what they mean.
-        label_smoothing: share of each label spread evenly over all classes, 0 to 1.
+        learning_rate: the peak, reached after ``warmup`` (a fraction of all steps, 0 to 1).
+        weight_decay: decoupled, applied per step and scaled by the learning rate; on real-valued kernels only. Of a binary
+            kernel only the signs count, and gamma and batch normalization are scales: decay would change what they mean.
+        label_smoothing: the fraction of each label's weight that is distributed evenly over all classes, 0 to 1.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Recipe:
     label_smoothing: float = 0.1
 
     def with_changes(self, **changes: Any) -> "Recipe":
-        """This recipe with the given fields; None leaves one as it is. Values out of range raise UsageError."""
+        """This recipe with the given fields replaced; None keeps a field. Raises UsageError for values out of range."""
         recipe = replace(self, **{name: value for name, value in changes.items() if value is not None})
         if recipe.epochs < 1:
             raise UsageError(f"epochs must be at least 1; got {recipe.epochs}")

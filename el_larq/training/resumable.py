@@ -1,4 +1,4 @@
-"""What can be said of going on with a run before TensorFlow starts."""
+"""What can be checked about resuming a run before TensorFlow is imported."""
 
 import contextlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from el_larq.training.state import States
 
 
 def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | None = None) -> None:
-    """Refuse what cannot be resumed, before TensorFlow starts. Raises as `resume` does."""
+    """Raise if a run cannot be resumed, without importing TensorFlow. The errors are those of `resume`."""
     if config.schema < FIRST_RESUMABLE:
         raise ElLarqError(
             f"{folder} was made by an older el-larq (schema {config.schema}) that kept no state to go on from; train it again"
@@ -27,9 +27,9 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a process left that was killed between its result and its end."""
+    """Remove what is left of a process that was killed after it wrote the result and before it exited."""
     if any(folder.glob("checkpoints/*.ckpt")) or any(folder.rglob(".*.part.*")):
-        with contextlib.suppress(ElLarqError), open_run(folder) as run:  # it is finished: nothing depends on this
+        with contextlib.suppress(ElLarqError), open_run(folder) as run:  # the run is finished: a failure here does no harm
             States(run.checkpoints).remove()
 
 

@@ -1,18 +1,18 @@
-"""The run folder: everything about one training, in files that other programs read.
+"""The run folder: everything about one training, in files that other programs can read.
 
-config.json       what was asked for, complete: enough to train the same again
-environment.json  versions and machine; where the run was resumed, and what was different there
-metrics.jsonl     one line an epoch
+config.json       the complete configuration: enough to repeat the training
+environment.json  versions and machine; at which steps the run was resumed, and what was different then
+metrics.jsonl     one line per epoch
 tensorboard/      the same for TensorBoard
-checkpoints/      best.weights.h5 (by validation accuracy) and last.weights.h5; while it trains, the states it can be resumed from
-model.h5, model.keras, result.json   when the training is done
-failure.json      where the loss was no number
-network.py        a network of one's own, as it was
-.lock             held by the process that writes here
+checkpoints/      best.weights.h5 (by validation accuracy) and last.weights.h5; during training, the states it can be resumed from
+model.h5, model.keras, result.json   written when the training is finished
+failure.json      written if the loss or the state was not finite
+network.py        a copy of the user's own network
+.lock             locked by the process that writes to the folder
 
-The folder appears with its config in it or not at all. From then on it can be resumed after any kind of end: a state
-(`el_larq.training.state`) holds what the training is a function of, and all other files are written before the state that comes
-after them, or can be written again from it.
+The folder is created together with its config or not at all. From then on the run can be resumed, however it was ended: a state
+(`el_larq.training.state`) holds everything that the rest of the training depends on, and all other files are either written before
+the next state or can be rewritten from it.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _PACKAGES = ("el-larq", "tensorflow", "tf-keras", "larq", "larq-compute-engine",
 
 
 class Run:
-    """A run folder that this process writes; a context that holds the folder's lock."""
+    """A run folder that this process writes; a context manager that releases the folder's lock at its end."""
 
     def __init__(self, folder: Path, config: TrainConfig, lock: Lock):
         self.folder, self.config, self._lock = folder, config, lock
@@ -56,11 +56,11 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command that goes on with this run."""
+        """The command that resumes this run."""
         return resume_command(self.folder)
 
     def change(self, config: TrainConfig) -> None:
-        """Write another config over the run's."""
+        """Replace the run's config."""
         write_json(self.folder / CONFIG, asdict(config))
         self.config = config
 
@@ -76,23 +76,23 @@ def resume_command(folder: Path) -> str:
 
 
 def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None = None) -> Run:
-    """A new run folder with ``files`` in it.
+    """Create a run folder with ``files`` in it.
 
-    It is made beside its place and renamed, so that no moment leaves a folder without a config.
+    It is created under a temporary name next to ``folder`` and then renamed, so that there is never a folder without a config.
 
     Raises:
-        ElLarqError: the folder holds files, is in use, or cannot be written.
+        ElLarqError: the folder already contains files, is in use, or cannot be written.
     """
     files = files or {}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        place = Path(os.path.realpath(folder))  # a link to a folder stays
+        place = Path(os.path.realpath(folder))  # a link to a folder is kept
         if _is_taken(place):
             raise ElLarqError(f"{folder} already holds files; choose another folder with -o, or remove it")
         try:
             lock = _create_beside(place, config, files)
         except OSError:
-            # Another process took the place meanwhile, or the folder is there and may be written, but not replaced (a mount).
+            # Another process created it meanwhile, or the folder exists and can be written to, but not replaced (a mount point).
             if not place.is_dir() or _is_taken(place):
                 raise
             lock = _fill(place, config, files)
@@ -102,7 +102,7 @@ def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None 
 
 
 def _is_taken(folder: Path) -> bool:
-    """Whether a new run would disturb something: what a killed one left before it had a config does not count."""
+    """Whether something other than the remains of a run that was killed before it had a config is at ``folder``."""
     if not folder.exists():
         return False
     if not folder.is_dir():
@@ -111,7 +111,7 @@ def _is_taken(folder: Path) -> bool:
 
 
 def _is_temporary(name: str) -> bool:
-    """A name of `el_larq.files.beside`, or of a folder in the making."""
+    """Whether it is a temporary name, from `el_larq.files.beside` or of a folder being created."""
     return name.startswith(".") and ".part." in name
 
 
@@ -124,7 +124,7 @@ def _create_beside(place: Path, config: TrainConfig, files: Mapping[str, bytes])
         lock = _fill(temporary, config, files)
         if place.is_dir():
             for entry in place.iterdir():
-                entry.unlink()  # what a killed process left: see `_is_taken`
+                entry.unlink()  # left by a killed process, see `_is_taken`
         os.rename(temporary, place)
     except BaseException:
         if lock is not None:
@@ -149,7 +149,7 @@ def _fill(folder: Path, config: TrainConfig, files: Mapping[str, bytes]) -> Lock
 
 
 def _remove_abandoned(place: Path) -> None:
-    """Folders in the making whose process was killed: nobody holds their locks."""
+    """Remove the temporary folders of killed processes, recognized by the lock that no process holds."""
     for entry in place.parent.glob(f".*.part.{glob.escape(place.name)}"):
         if entry.is_dir() and not entry.is_symlink():
             with contextlib.suppress(OSError, ElLarqError):
@@ -159,12 +159,12 @@ def _remove_abandoned(place: Path) -> None:
 
 
 def open_run(folder: Path) -> Run:
-    """A run folder to go on with: locked, and rid of the half-written files of a killed process.
+    """Lock a run folder in order to resume it, and remove the partly written files of a killed process.
 
     Raises:
-        ElLarqError: no run folder, a damaged one, or one that is in use or cannot be written.
+        ElLarqError: it is not a run folder, is damaged or in use, or cannot be written.
     """
-    read_config(folder)  # no lock file appears in a folder that is none of ours
+    read_config(folder)  # before the lock, so that no lock file is created in a folder that is not a run folder
     lock = None
     try:
         lock = Lock(folder)
@@ -184,7 +184,7 @@ def open_run(folder: Path) -> Run:
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, or with -2, -3 ... behind it when that is taken."""
+    """``parent/name``, or that name with the suffix -2, -3, ... if it is taken."""
     folder, number = parent / name, 1
     while folder.exists() and _is_taken(folder):
         number += 1
@@ -193,7 +193,7 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, for a reader who wants to know why two runs differ."""
+    """Versions and machine, to help find out why two runs differ."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -211,12 +211,12 @@ def environment() -> dict[str, Any]:
 
 
 def record_resume(run: Run, step: int) -> list[str]:
-    """Write into environment.json that the run went on at ``step``; returns what is different here from where it began."""
+    """Record in environment.json that the run was resumed at ``step``; returns how the environment differs from the first one."""
     path = run.folder / "environment.json"
     try:
         first = read_json(path)
     except ElLarqError:
-        first = {}  # nothing is computed from it
+        first = {}  # the training does not depend on this file
     here = environment()
     then = first.get("packages") if isinstance(first.get("packages"), dict) else {}
     pairs = [(name, then.get(name), version) for name, version in here["packages"].items() if name in then]
@@ -229,5 +229,5 @@ def record_resume(run: Run, step: int) -> list[str]:
 
 
 def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    """metrics.jsonl, whole: a reader finds no half line."""
+    """Replace metrics.jsonl as a whole, so that a reader never finds a partial line."""
     write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())

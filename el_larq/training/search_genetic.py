@@ -1,18 +1,18 @@
-r"""The search of the method `genetic`: a population of threshold vectors that compete on training batches.
+r"""The search of the method `genetic`: a genetic algorithm over vectors of thresholds, evaluated on training batches.
 
-An individual is a vector t of thresholds, one for each filter of up to LAYERS layers, drawn anew in each call. Its fitness,
-to be minimized, is
+An individual is a vector t of thresholds, one per filter of up to LAYERS layers, which each call selects at random. Its
+fitness, which is minimized, is
 
     loss on the training batches + balance * mean over the filters of (mean of the filter's signs)^2
 
-The population starts as the thresholds in use, the balanced ones (each filter's median, within the limit), and mutants of
-those in use. In each generation as many children are made as there are individuals. Both parents of a child win a tournament
-of two; each of its thresholds comes from either parent evenly; and each mutates with probability MUTATED by
+The initial population is the current thresholds, the balanced ones (each filter's median, clipped to the limit), and mutants of
+the current ones. Each generation produces as many children as there are individuals. Each parent is the winner of a tournament
+of two; each threshold of a child comes from either parent with equal probability; and each mutates with probability MUTATED by
 
     t_f += SPREAD * std(W_f) * N(0, 1),     |t_f| <= LIMIT * std(W_f)
 
-The fitter half of parents and children together goes on. The fittest at the end is put to use: it is never less fit than what
-was in use before, for that one takes part.
+The fitter half of parents and children survives. The fittest individual at the end becomes the new thresholds: it is never less
+fit than the previous ones, because these are part of the population.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ from el_larq.keras_internals import leaf_layers
 from el_larq.quantizers import GeneticSign, PerChannel
 from el_larq.training.search_loss import generator, training_loss
 
-# Few signs change at once, and a filter of normally distributed weights keeps a sixth of either sign.
+# Few signs change at once, and a filter with normally distributed weights keeps at least a sixth of its weights at either sign.
 MUTATED, SPREAD, LIMIT = 0.25, 0.2, 1.0
 LAYERS = 4
 BATCHES = 1
@@ -35,7 +35,7 @@ _PURPOSE = 55
 
 @dataclass(frozen=True)
 class Gene:
-    """One layer's part of an individual: its quantizer, and its latent weights (weights of a filter, filters)."""
+    """One layer's part of an individual: its quantizer, and its latent weights of shape (weights per filter, filters)."""
 
     quantizer: GeneticSign
     weights: np.ndarray
@@ -49,15 +49,15 @@ class Gene:
         return limit(np.median(self.weights, axis=0), self.deviation)
 
     def imbalance(self, thresholds: np.ndarray) -> np.ndarray:
-        """Each filter's squared mean of signs: 0 with as many of one sign as of the other, 1 with one sign only."""
+        """Each filter's squared mean sign: 0 with equally many of both signs, 1 with one sign only."""
         return np.where(self.weights >= thresholds, 1.0, -1.0).mean(axis=0) ** 2
 
 
 def search(model: keras.Model, batches: Iterable[Any], seed: int, epoch: int) -> None:
     """Find better thresholds for some kernels of a model.
 
-    Changes the variables of its `GeneticSign` quantizers, as a function of all variables, batches, seed and epoch. Costs
-    population * (generations + 1) forward passes.
+    Changes the variables of its `GeneticSign` quantizers; the result is a function of all variables, batches, seed and epoch.
+    Costs population * (generations + 1) forward passes.
     """
     genes = find_genes(model)
     if not genes:
@@ -89,7 +89,7 @@ def search(model: keras.Model, batches: Iterable[Any], seed: int, epoch: int) ->
 def evolve(
     population: list[np.ndarray], fitness: Any, deviation: np.ndarray, generations: int, random: np.random.Generator
 ) -> np.ndarray:
-    """The fittest individual after so many generations; of equally fit ones the older."""
+    """The fittest individual after the given number of generations; among equally fit ones, the oldest."""
     size = len(population)
     ranked = sorted(((fitness(individual), number) for number, individual in enumerate(population)), key=lambda entry: entry)
     everyone = list(population)
@@ -114,7 +114,7 @@ def limit(thresholds: np.ndarray, deviation: np.ndarray) -> np.ndarray:
 
 
 def find_genes(model: keras.Model) -> list[Gene]:
-    """Every kernel of a model with a threshold a filter, in the order of its layers."""
+    """Every kernel of a model that has one threshold per filter, in the order of the layers."""
     genes = []
     for layer in leaf_layers(model):
         for name in ("kernel", "depthwise"):

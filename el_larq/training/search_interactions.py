@@ -1,21 +1,21 @@
 r"""The search of the method `cibcnn`: a policy gradient over the edges between channels.
 
-For one layer with C channels a policy with the logits u (C,) of targets, v (C,) of sources and w (C, 3) of strengths draws a
+For a layer with C channels, a policy with logits u (C,) for targets, v (C,) for sources and w (C, 3) for strengths draws a
 change of the graph:
 
     target c       with probability softmax(u)_c
-    strength s     with probability softmax(w_c)_s, of -1, 0, 1; 0, which removes the edge into c, only where there is one
+    strength s     with probability softmax(w_c)_s, of -1, 0, 1; 0, which removes the edge into c, only if there is one
     source c'      with probability softmax(v)_c', of all channels but c; not drawn for s = 0
 
-With probability EPSILON each of them is drawn evenly instead. A proposal is K = max(1, C / CHANNELS) changes, one after another.
-Its reward r is 1 where the loss on the training batches falls by more than TOLERANCE, -1 where it rises by more, else 0. A
-proposal with r = 1 stays, any other is undone. Every change k then moves the logits it was drawn from (REINFORCE), after all
-logits have faded towards an even policy, which keeps a few early rewards from deciding everything:
+With probability EPSILON, each of them is drawn uniformly instead. A proposal is a sequence of K = max(1, C // CHANNELS) changes.
+Its reward r is 1 if the loss on the training batches falls by more than TOLERANCE, -1 if it rises by more than that or is NaN,
+and 0 otherwise. A proposal with r = 1 is kept, any other is undone. Every change k then moves the logits it was drawn from
+(REINFORCE), after all logits have decayed towards a uniform policy, so that a few early rewards do not decide everything:
 
     logits *= FADING,   logits += RATE * DISCOUNT**(K - 1 - k) * r * d log p / d logits,   d log p_i / d logits = onehot_i - p
 
-with p the softmax over what could be drawn. Where there would be an edge too many, the one into the linked channel with the
-lowest u goes.
+where p is the softmax over what could be drawn. If a new edge would exceed the maximum, the edge into the linked channel with
+the lowest u is removed.
 """
 
 from collections.abc import Iterable
@@ -31,12 +31,13 @@ from el_larq.training.search_loss import generator, training_loss
 
 STRENGTHS = (-1, 0, 1)
 
-# Those of the released code: exploration, discount, and the loss change that counts.
+# As in the released code: exploration, discount, and the smallest change of the loss that counts.
 EPSILON, DISCOUNT, TOLERANCE = 0.05, 0.99, 3e-3
-# Ours. The released agent is a network that takes steps of 2e-5; these are bare logits, of which a search draws few.
+# Chosen by this project. The released agent is a network with a learning rate of 2e-5; here the logits are the parameters, and
+# a search draws only a few of them.
 RATE = 0.5
 FADING = 0.9
-# One edge of a wide layer hardly moves the loss: one change for so many channels is judged at once.
+# A single edge of a wide layer hardly changes the loss, so a proposal has one change per this many channels.
 CHANNELS = 16
 BATCHES = 1
 _PURPOSE = 54
@@ -44,7 +45,7 @@ _PURPOSE = 54
 
 @dataclass
 class Edges:
-    """A layer's graph: into channel c from source[c] with strength[c]; 0 is no edge."""
+    """A layer's graph: the edge into channel c comes from source[c] with strength[c]; strength 0 means no edge."""
 
     source: np.ndarray
     strength: np.ndarray
@@ -58,7 +59,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Draw:
-    """One choice of a change: from which logits (their name and row), with which probabilities, and what was drawn."""
+    """One random choice in a change: the logits (name and row), the probabilities, and the index that was drawn."""
 
     logits: tuple[str, int | None]
     probabilities: np.ndarray
@@ -70,10 +71,10 @@ Policy = dict[str, np.ndarray]
 
 
 def search(model: keras.Model, batches: Iterable[Any], seed: int, epoch: int) -> None:
-    """Try some changes of the interactions in a model and keep those that lower its loss.
+    """Try changes of the interactions in a model and keep those that lower its loss.
 
-    Changes the variables of its `InteractedBitcount` layers, as a function of all variables, batches, seed and epoch. Costs as
-    many forward passes as the layers say in ``proposals``, and one.
+    Changes the variables of its `InteractedBitcount` layers; the result is a function of all variables, batches, seed and epoch.
+    Costs one forward pass more than the largest ``proposals`` of the layers.
     """
     layers = [layer for layer in leaf_layers(model) if isinstance(layer, InteractedBitcount) and layer.channels > 1]
     if not layers:
@@ -98,14 +99,14 @@ def search(model: keras.Model, batches: Iterable[Any], seed: int, epoch: int) ->
 
 
 def reward(before: float, after: float) -> int:
-    """1 where the loss fell, -1 where it rose or is no number, 0 where it stayed within TOLERANCE."""
+    """1 if the loss fell by more than TOLERANCE, -1 if it rose by more than that or is NaN, otherwise 0."""
     if not abs(after - before) <= TOLERANCE:
         return 1 if after < before else -1
     return 0
 
 
 def propose(policy: Policy, edges: Edges, max_edges: int, random: np.random.Generator) -> tuple[Edges, list[list[Draw]]]:
-    """One proposal drawn from the policy: the graph after it, and the draws of each of its changes."""
+    """One proposal drawn from the policy: the resulting graph, and the draws of each change."""
     edges, draws = edges.copy(), []
     if max_edges < 1:
         return edges, draws
@@ -145,7 +146,7 @@ def _logits(policy: Policy, where: tuple[str, int | None]) -> np.ndarray:
 
 
 def reinforce(policy: Policy, draws: list[list[Draw]], earned: int) -> None:
-    """Move the logits towards what was drawn, or away from it, in place."""
+    """Decay the logits, then move them towards or away from what was drawn, in place."""
     for logits in policy.values():
         logits *= FADING
     for number, change in enumerate(draws):

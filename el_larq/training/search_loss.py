@@ -1,4 +1,4 @@
-"""What a search between epochs minimizes: a model's loss on a few training batches, as its variables stand at each call."""
+"""What a search between epochs minimizes: a model's loss on a few training batches, with its variables at the time of each call."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ from el_larq.keras_internals import leaf_layers
 
 @contextmanager
 def training_loss(model: keras.Model, batches: Iterable[Any], count: int) -> Iterator[Callable[[], float]]:
-    """A function that gives the mean loss over the first ``count`` batches of (images, labels), for the variables as they are.
+    """Yield a function that returns the mean loss over the first ``count`` batches of (images, labels) for the current variables.
 
-    Batch normalization takes each batch's own statistics, as the training steps that follow do: moving ones would belong to the
-    model before a change. Dropout is off, so that two calls compare the same model. Both leave no trace: what a forward pass
-    moves has its old value again at the end. The loss is the compiled one; else cross-entropy of logits with integer labels.
+    Batch normalization uses each batch's own statistics, as the following training steps do: moving averages would belong to the
+    model before a change. Dropout is off, so that two calls compare the same model. At the end, dropout rates and moving averages
+    have their old values again. The loss is the compiled one, or cross-entropy of logits with integer labels if there is none.
     """
     data = [(batch[0], batch[1]) for batch in islice(batches, count)]
     compute = _trace(model)
@@ -46,12 +46,12 @@ def training_loss(model: keras.Model, batches: Iterable[Any], count: int) -> Ite
             variable.assign(value)
 
 
-# By model, what was traced and the training step it goes with. Tracing takes longer than a search of a small network.
+# The training step and the traced loss that goes with it, by model. Tracing takes longer than the search in a small network.
 _TRACES: WeakKeyDictionary[keras.Model, tuple[Any, Any]] = WeakKeyDictionary()
 
 
 def _trace(model: keras.Model) -> Any:
-    """The loss as one graph, kept as long as Keras keeps that of the training step: both see the model as it was compiled."""
+    """The loss as a graph, kept as long as Keras keeps the graph of the training step: both are of the model as it was compiled."""
     step = getattr(model, "train_function", None)
     if model in _TRACES and _TRACES[model][0] is step:
         return _TRACES[model][1]
@@ -74,5 +74,5 @@ def _resolve_loss(model: keras.Model) -> Callable[[Any, Any], Any]:
 
 
 def generator(seed: int, epoch: int, purpose: int) -> np.random.Generator:
-    """The random numbers of one search: a function of the run's seed, the epoch and which search it is."""
+    """The random generator of one search: a function of the run's seed, the epoch and the kind of search (``purpose``)."""
     return np.random.default_rng([seed % 2**32, epoch, purpose])

@@ -1,9 +1,9 @@
-"""The state of a training: all that its rest is a function of, in one file with a checksum.
+"""The state of a training: everything that the rest of the training depends on, in one file with a checksum.
 
     magic line | length of the header, 8 bytes little-endian | header, JSON | each array's bytes, C order | SHA-256 of all before
 
-The header names the step, facts (JSON), and name, type and shape of each array. A file appears whole or not at all, and the one
-before it stays until then and beyond, in case the newer one is damaged later.
+The header contains the step, facts (JSON), and the name, type and shape of each array. A file is written completely or not at all.
+The previous one is kept as well, in case the newer one is damaged later.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class State:
-    """step: steps done. facts: what is no array. arrays: values of variables by name."""
+    """step: number of completed steps. facts: everything that is not an array. arrays: values of the variables by name."""
 
     step: int
     facts: dict[str, Any]
@@ -46,11 +46,11 @@ class State:
 
 
 class DamagedError(ElLarqError):
-    """A state that is not what was written."""
+    """A state file that cannot be read or whose content is not what was written."""
 
 
 def write_state(path: Path, state: State) -> None:
-    """Raises ElLarqError if the file cannot be written."""
+    """Write a state. Raises ElLarqError if the file cannot be written."""
     described = [[name, array.dtype.name, list(array.shape)] for name, array in state.arrays.items()]
     header = json.dumps({"step": state.step, "facts": state.facts, "arrays": described}).encode()
     digest = hashlib.sha256()
@@ -64,7 +64,7 @@ def write_state(path: Path, state: State) -> None:
 
 
 def read_state(path: Path, limit: int | None = None) -> State:
-    """A state of at most ``limit`` bytes. Raises DamagedError if the file cannot be read or is not what was written."""
+    """Read a state. Raises DamagedError if the file cannot be read, is larger than ``limit`` bytes or is not what was written."""
     try:
         with own_folders.open_file(path) as file:
             if limit is not None and (size := os.fstat(file.fileno()).st_size) > limit:
@@ -78,7 +78,7 @@ def read_state(path: Path, limit: int | None = None) -> State:
     body = memoryview(content)[:-_DIGEST]
     if hashlib.sha256(body).digest() != content[-_DIGEST:]:
         raise DamagedError(f"{path} is damaged: its checksum is wrong")
-    # A checksum keeps damage out and no stranger, who can compute one.
+    # The checksum detects damage but not manipulation, since anyone can compute it.
     try:
         return _parse(content, start)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
@@ -98,7 +98,7 @@ def _parse(content: bytes, start: int) -> State:
 
 
 class States:
-    """The states of a run, the newest and the one before it, in its folder of checkpoints."""
+    """The states in a run's checkpoints folder: the newest and the one before it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -107,19 +107,19 @@ class States:
         return self.folder / f"state-{step:09d}.ckpt"
 
     def paths(self) -> list[Path]:
-        """The newest first. Names go by the step: a clock may jump."""
+        """The state files, newest first, by the step in their names: a clock may jump."""
         found = {step: path for path in self.folder.glob("state-*.ckpt") if (step := _step(path)) is not None}
         return [found[step] for step in sorted(found, reverse=True)]
 
     def kept_step(self) -> int | None:
-        """The newest state's step."""
+        """The step of the newest state; None if there is no state."""
         return next(map(_step, self.paths()), None)
 
     def save(self, state: State) -> None:
-        """Keep a state, and the one before it.
+        """Save a state, and keep the one before it.
 
         Raises:
-            ElLarqError: it cannot be written; the states before it are still there.
+            ElLarqError: it cannot be written; the earlier states are still there.
         """
         if not self.folder.is_dir():
             raise ElLarqError(f"cannot write {self.folder}: the run folder is gone; was it removed or unmounted meanwhile?")
@@ -130,7 +130,7 @@ class States:
                 old.unlink()
 
     def load(self, notify: Callable[[str], None], limit: int | None = None) -> State | None:
-        """The newest state that is whole. Damaged ones are removed and named, one line each; None where nothing is left."""
+        """Load the newest undamaged state, or None. Damaged ones are removed and reported, one line each."""
         for path in self.paths():
             try:
                 return read_state(path, limit)
@@ -152,14 +152,14 @@ def _step(path: Path) -> int | None:
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Raise before a write that the disk has no room for: HDF5 does not end well on a full one."""
+    """Raise ElLarqError if the disk has no room for ``size`` bytes: HDF5 does not fail cleanly on a full disk."""
     free = shutil.disk_usage(folder).free
     if free < size + 65_536:
         raise ElLarqError(f"cannot write to {folder}: No space left on device ({free:,} bytes free, {size:,} needed)")
 
 
 def sync(folder: Path) -> None:
-    """Make a rename last over a loss of power, where a folder can be synchronized."""
+    """Make a rename survive a loss of power, on systems where a folder can be synchronized."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

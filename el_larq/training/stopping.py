@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP while a training runs: a request to stop after the step, so that nothing done is lost."""
+"""Ctrl-C, SIGTERM and SIGHUP during a training request a stop after the current step, so that no work is lost."""
 
 import contextlib
 import signal
@@ -8,22 +8,22 @@ from types import FrameType
 
 
 class Stop:
-    """Whether somebody asked to stop."""
+    """Whether a stop was requested."""
 
     def __init__(self) -> None:
         self.asked = False
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training that was asked to stop has saved its state; the message says how to go on."""
+    """A training was stopped on request and has saved its state; the message says how to resume it."""
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Turn the first signal into a request; a second one interrupts at once, and the last state on disk is what stays.
+    """Turn the first signal into a stop request; a second one interrupts at once, which leaves the last state on disk.
 
-    Signals that are ignored stay ignored (nohup, background jobs). Outside the main thread, where Python allows no handlers,
-    nothing changes.
+    Signals that are ignored stay ignored (nohup, background jobs). Outside the main thread, where Python does not allow signal
+    handlers, nothing changes.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""metrics.jsonl for TensorBoard. The folder is written from the lines, so a resumed run has each epoch once."""
+"""metrics.jsonl for TensorBoard. The folder is rewritten from these records, so a resumed run contains each epoch once."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ _TAGS = {"train": ("loss", "accuracy", "learning_rate"), "validation": ("val_los
 
 
 class TensorBoard:
-    """Two curves, train and validation, over the epochs from 0 on, under the names that Keras gives them.
+    """Writes two TensorBoard runs, train and validation, with epochs counted from 0 and under the names that Keras uses.
 
     Raises:
         ElLarqError: the folder cannot be written, or is a link.

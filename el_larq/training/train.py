@@ -1,4 +1,4 @@
-"""Training a network with a method on a data set: from names to a run folder with a model in it, at once or in pieces."""
+"""Training of a network with a method on a data set: from names to a run folder that contains a model, with resume."""
 
 import contextlib
 from collections.abc import Callable
@@ -41,10 +41,10 @@ from el_larq.training.stopping import stoppable
 CHECKPOINT_SECONDS = 60.0
 
 OWN = "own"
-"""Stands for method and link where a user's own network chooses them itself."""
+"""The value of method and link in the config if a user network chooses them itself."""
 
 OWN_SOURCE = "network.py"
-"""The copy of a user's own network in the run folder."""
+"""The copy of a user network's file in the run folder."""
 
 Notify = Callable[[str], None]
 
@@ -55,7 +55,7 @@ def _silent(_line: str) -> None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: its folder, the model, and the accuracy of that model on the test split."""
+    """A finished run: its folder, the model, that model's accuracy on the test split, and the seconds the training took."""
 
     folder: Path
     model: keras.Model
@@ -94,35 +94,35 @@ def train(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
 ) -> Trained:
-    """Train and leave everything in a run folder (see `el_larq.training.run`).
+    """Train a network and write everything into a run folder (see `el_larq.training.run`).
 
-    The model saved is that of the last epoch, and the test split is used once, for that model. The best epoch's weights, chosen by
-    the validation split, are kept as a checkpoint.
+    The saved model is that of the last epoch, and the test split is used once, for that model. The weights of the best epoch,
+    chosen by the validation split, are kept as a checkpoint.
 
     Arguments:
-        network, method, link, dataset, recipe: names from the registries; a network may also be one's own, as
-            "my_network.py:build" (see `el_larq.models.own`). method None is "el", or nothing for a network that takes none.
-        epochs, batch_size, learning_rate: changes to the recipe. A network of one's own that comes compiled keeps its optimizer
-            and loss (see `el_larq.training.compiled`), and takes no learning rate here.
+        network, method, link, dataset, recipe: names from the registries; a network may also be the user's own, given as
+            "my_network.py:build" (see `el_larq.models.own`). method None means "el", or no method for a network that takes none.
+        epochs, batch_size, learning_rate: changes to the recipe. A user network that comes compiled keeps its optimizer and loss
+            (see `el_larq.training.compiled`), and learning_rate is then an error.
         width, placement, link_options, method_options, network_options: see `el_larq.models.build.build`.
-        seed: of initialization, shuffling and augmentation. Two runs with one seed on one machine end with equal
-            weights, interrupted or not; for that, TensorFlow is set to deterministic operations for the rest of the process.
-        init_from: a model to start from, where its layers fit (see `el_larq.training.initialize`); data of one's own are
-            then scaled as its card says.
-        trust: load that model with whatever code is in it (docs/safety.md).
-        strict: an image that cannot be read ends the training; otherwise it is named, left out and counted.
-        validation: the share of the training images that is held out for validation, 0 to below 1; 0 validates nothing. None
-            takes the data set's own validation split, and 0.1 where it has none.
-        out: the run folder; None makes runs/NETWORK-METHOD-DATASET-sSEED.
-        console: where a progress bar goes if it is a terminal.
-        notify: called with a line when the training starts, and with what else a user should know.
-        checkpoint_seconds, checkpoint_steps: a state to resume from is saved about this often, beside those at the ends of
-            epochs; where saving takes long, less often, so that it costs at most a twentieth of the time.
+        seed: of initialization, shuffling and augmentation. Two runs with the same seed on the same machine end with the same
+            weights, interrupted or not; for this, TensorFlow uses deterministic operations for the rest of the process.
+        init_from: a model whose weights initialize the layers that they fit (see `el_larq.training.initialize`); images read from
+            files are then scaled as its card says.
+        trust: load that model including any code in it (docs/safety.md).
+        strict: an image that cannot be read ends the training; otherwise it is reported, left out and counted.
+        validation: the fraction of the training images to hold out for validation, 0 to below 1; 0 disables validation. None
+            uses the data set's own validation split, or 0.1 if it has none.
+        out: the run folder; None creates runs/NETWORK-METHOD-DATASET-sSEED.
+        console: where to draw a progress bar, if it is a terminal.
+        notify: called with one line when the training starts, and with anything else a user should know.
+        checkpoint_seconds, checkpoint_steps: a state to resume from is saved about this often, in addition to those at the ends
+            of epochs. If saving is slow, checkpoint_seconds is extended so that saving takes at most a twentieth of the time.
 
     Raises:
         UsageError: an unknown name or a value out of range.
         ElLarqError: the folder cannot be written, or the loss is not finite.
-        Interrupted: Ctrl-C, SIGTERM or SIGHUP; a KeyboardInterrupt. The state is saved, `notify` was told how to go on.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; a KeyboardInterrupt. The state is saved, and `notify` was called with how to resume.
     """
     settings = (get_recipe(recipe) if isinstance(recipe, str) else recipe).with_changes(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
@@ -146,7 +146,7 @@ def train(
             raise UsageError(f"{network} comes compiled, and --learning-rate does not apply; set it in {own.path.name}")
         named = take(model, settings, data.num_classes, network)
     started = initialize(model, init_from, trust) if init_from is not None else None
-    # Raises for a batch that is too large, before there is a folder.
+    # Raises an error for a batch size that is too large, before the folder is created.
     data.training_batches(settings.batch_size, settings.epochs, seed)
     config = TrainConfig(
         network=network,
@@ -172,7 +172,7 @@ def train(
     name = f"{own.path.stem if own else network}-{config.method}-{data.slug}-s{seed}"
     folder = Path(out) if out is not None else free_folder(Path("runs"), name)
     check_folder(folder, inputs=(*folders(data.name), *filter(None, (init_from,))))
-    # A network of one's own decides what was computed.
+    # A user network determines what is computed, so its source belongs to the run.
     files = {OWN_SOURCE: read_bytes(own.path)} if own is not None else {}
     with run_folder.create(folder, config, files) as run:
         notify(
@@ -205,19 +205,19 @@ def resume(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
 ) -> Trained:
-    """Go on with a run that was stopped or killed; it ends as if it had not been. A finished one is returned as it is.
+    """Resume a run that was stopped or killed; the result is the same as without the interruption. A finished run is returned.
 
     Arguments:
         folder: the run folder.
-        dataset: needed where the run was given a Dataset that has no name of its own.
-        learning_rate: another peak from here on, for a run that ended because its loss was not finite; else refused.
-        trust: of the model it started from, which is read again where no state was left; the run itself does not remember it.
+        dataset: required if the run was given a Dataset that `load_dataset` cannot load by name.
+        learning_rate: a new peak from here on, for a run that ended because its loss was not finite; otherwise an error.
+        trust: for the model of ``init_from``, which is read again if no state is left; the run does not store it.
         console, notify, checkpoint_seconds, checkpoint_steps: see `train`.
 
     Raises:
-        UsageError: a learning rate for a run that has not failed.
-        ElLarqError: no run folder, a damaged one, one of an older or a newer schema; it is in use, or cannot be written; its
-            data or its network have changed.
+        UsageError: a new learning rate for a run that has not failed, or for a network that comes compiled.
+        ElLarqError: the folder is not a run folder, is damaged, of a newer schema or of one too old to resume, in use or not
+            writable; its loss was not finite and no learning rate is given; or its data or network have changed.
         Interrupted: see `train`.
     """
     folder = Path(folder)
@@ -240,7 +240,7 @@ def resume(
         if data is None:
             data = load_dataset(config.dataset, config.image_size, strict=config.strict, notify=notify)
         if config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
-            # What it was measured on, or taken from, may have gone.
+            # The images it was measured on, or the model it was taken from, may no longer exist.
             try:
                 data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
             except (TypeError, ValueError) as error:
@@ -258,7 +258,7 @@ def resume(
 
 
 def _resolve(method: str, link: str | None, placement: str | None, link_options: Any, method_options: Any) -> Method:
-    """As `resolve_method`; a link that is the method's own is left to it, so that a name tells all there is to know."""
+    """As `resolve_method`, but a link that is the method's own is not passed on, so that it does not count as an override."""
     own_link = get_method(method, chosen=method_options).link.name
     return resolve_method(method, None if link == own_link else link, placement, link_options, method_options)
 
@@ -266,10 +266,10 @@ def _resolve(method: str, link: str | None, placement: str | None, link_options:
 def _begin(
     network: str, own: Own | None, method: Method | None, data: Dataset, width: float, options: dict[str, Any], seed: int
 ) -> keras.Model:
-    """The model with its random start, a function of the arguments."""
+    """Build the model with its random initialization, which is a function of the arguments."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    # Layers that draw numbers then keep a state that can be saved.
+    # Layers that draw random numbers then have a state that can be saved.
     keras.backend.experimental.enable_tf_random_generator()
     return _build(network, own, method, data, width, options)
 
@@ -286,7 +286,7 @@ def _finish(
     resumed: bool,
     trust: bool = False,
 ) -> Trained:
-    """Train from the run's last state, or from the start, to the end, and write what a finished run leaves."""
+    """Train from the run's last state, or from the start, to the end, and write the files of a finished run."""
     steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
     if run.config.compiled is None:
         model.compile(
@@ -314,7 +314,7 @@ def _finish(
                 try:
                     loop.restore(state)
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise damaged(loop.states.paths()[0]) from error  # damaged ones before it are gone
+                    raise damaged(loop.states.paths()[0]) from error  # load() removed newer, damaged ones
             elif run.config.init_from is not None:
                 source = run.config.init_from.get("source")
                 if not isinstance(source, str):
@@ -337,12 +337,12 @@ def _finish(
 
 
 def _validated(config: TrainConfig, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What validation says of the last epoch and of the best one, the first of equals; nothing where there was none."""
+    """Validation accuracy of the last epoch and of the best one (the first of equals); empty without validation."""
     if "val_accuracy" not in records[-1]:
         return {}
     best = max(records, key=lambda record: record["val_accuracy"])
     if config.validation == TEST:
-        return {"best_accuracy": best["val_accuracy"]}  # of the test split, as older runs have it
+        return {"best_accuracy": best["val_accuracy"]}  # on the test split, as in older runs
     return {
         "validation_accuracy": records[-1]["val_accuracy"],
         "best_validation_accuracy": best["val_accuracy"],
@@ -357,12 +357,12 @@ def _finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained:
     tidy(folder)
     notify(f"{folder} is finished")
     if is_own(config.network) and (folder / OWN_SOURCE).is_file():
-        _own_of(folder, config)  # its layers are registered
+        _own_of(folder, config)  # registers its layers
     return Trained(folder, load_model(folder / "model.h5"), float(result["accuracy"]), float(result["seconds"]))
 
 
 def _lower(run: Run, learning_rate: float) -> None:
-    """Go on with another learning rate where the loss was no number."""
+    """Set another learning rate for a run whose loss was not finite."""
     if learning_rate != run.config.recipe["learning_rate"]:
         recipe = recipe_of(run.config, run.folder).with_changes(learning_rate=learning_rate)
         change = {"step": read_json(run.folder / FAILURE).get("kept_step"), "learning_rate": learning_rate}
@@ -371,7 +371,7 @@ def _lower(run: Run, learning_rate: float) -> None:
 
 
 def _own_of(folder: Path, config: TrainConfig) -> Own:
-    """The network of one's own that a run was begun with: the file itself while it is unchanged, else the run's copy."""
+    """The user network that a run was started with: the original file if it is unchanged, otherwise the run's copy."""
     file, _, function = config.network.rpartition(":")
     copy = folder / OWN_SOURCE
     unchanged = Path(file).is_file() and copy.is_file() and Path(file).read_bytes() == copy.read_bytes()
