@@ -1,4 +1,4 @@
-"""XNOR-Net's scale of activations."""
+"""XNOR-Net's scale of the activations."""
 
 from typing import Any
 
@@ -8,27 +8,28 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class ActivationScale(keras.layers.Layer):
-    r"""Multiplies a binary convolution's output by K, the mean magnitude of what each position was computed from.
+    r"""Multiplies a binary convolution's output by K, the mean magnitude of the inputs of each output position.
 
-    Called on two tensors, ``ActivationScale(3)([x, z])``: x (N, H, W, C_in), whose signs were convolved, and the convolution's
+    Called on two tensors, ``ActivationScale(3)([x, z])``: x (N, H, W, C_in), the convolution's input before binarization, and its
     output z (N, H', W', C_out).
 
         A = mean over the channels of |x|                                       (N, H, W, 1)
-        K = A convolved with a box of kernel_size**2 cells of 1 / kernel_size**2, strides and padding "same" of the convolution
+        K = A convolved with a box filter of kernel_size**2 values 1 / kernel_size**2, with padding "same" and the
+            convolution's strides
         y = K * z
 
-    Around A stand zeros, which count in the mean. With groups, A is taken over the channels of each group, and K has one channel a
-    group, for the outputs that group makes; a depthwise convolution has as many groups as channels, and K is the box filter of |x|
-    itself.
+    A is padded with zeros, which count in the mean. With groups, A is the mean over the channels of each group, and K has one
+    channel per group, which multiplies the outputs of that group. A depthwise convolution has as many groups as channels, and K is
+    the box filter of |x| itself.
 
-    Gradients: dL/dz = K * dL/dy; K hands its own, the sum of z * dL/dy over the channels that it multiplies, back through the box
-    filter and the mean to x, with the slope sign(x) of |x| (0 at 0).
+    Gradients: dL/dz = K * dL/dy. The gradient of K, the sum of z * dL/dy over the channels that K multiplies, is propagated through
+    the box filter and the mean to x, with the slope sign(x) of |x| (0 at 0).
 
     Arguments:
-        kernel_size, strides, groups: the convolution's.
+        kernel_size, strides, groups: those of the convolution.
 
     Raises:
-        ValueError: H or W is not static, or channels do not go into groups.
+        ValueError: height, width or channels of x or z are not static, or the channels are not a multiple of groups.
 
     Reference: Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net", ECCV 2016, arXiv 1603.05279.
     """
@@ -51,7 +52,7 @@ class ActivationScale(keras.layers.Layer):
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         x, z = inputs
         scale = self._channel_means(tf.abs(x))
-        # As pooling, not as a convolution: the box would be one more kernel, the same in every layer.
+        # Pooling instead of a convolution, which would store the same box kernel in every layer.
         if any(before or after for before, after in self._padding):
             scale = tf.pad(scale, [(0, 0), *self._padding, (0, 0)])
         if self.kernel_size > 1 or self.strides > 1:

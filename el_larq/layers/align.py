@@ -1,19 +1,19 @@
-"""Aligning a feature map to the shape of a convolution's output: what makes an Elastic-Link elastic.
+"""Aligns a feature map with the shape of a convolution's output, as an Elastic-Link does.
 
-With x of shape (N, H, W, C_in) and a wanted output (N, H', W', C_out), c_j the j-th channel of x:
+With x of shape (N, H, W, C_in), x_j its j-th channel, and y the output of shape (N, H', W', C_out):
 
-    space     average pooling by the stride: window = stride, padding "same" (cells outside x do not count)
+    space     average pooling by the stride: window = stride, padding "same" (positions outside x do not count)
     channels  C_in = C_out   y_c = x_c
               C_in > C_out   squeeze: y_c = sum_j x_{j * C_out + c}, over the groups of C_out consecutive channels;
-                             channels past the last one count as zero
+                             missing channels of the last group count as zero
               C_in < C_out   expand: y_c = x_{c mod C_in}
 
-Squeeze and expand are adjoint to each other, so the gradient of either is the other one's forward pass:
+Squeeze and expand are adjoint to each other, so the gradient of each is the forward pass of the other:
 
     dL/dx_i = dL/dy_{i mod C_out}  (squeeze),     dL/dx_i = sum over the copies of i of dL/dy  (expand).
 
-Source: the authors' description of squeeze (non-overlapping groups, summed) and expand (channels copied); the stride and
-channel counts that do not divide are this project's choice.
+Source: the authors' description of squeeze (non-overlapping groups, summed) and expand (channels copied). How strides and
+channel counts that do not divide evenly are handled is this project's choice.
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ import tensorflow as tf
 
 
 def infer_stride(before: int, after: int) -> int:
-    """The smallest stride s with ceil(before / s) = after, as a convolution with "same" padding would have it.
+    """The smallest stride s with ceil(before / s) = after, the output size of a convolution with padding "same".
 
     Raises:
-        ValueError: no stride maps the one size to the other.
+        ValueError: no stride maps one size to the other.
     """
     for stride in range(1, before + 1):
         if -(-before // stride) == after:
@@ -45,7 +45,7 @@ def align_channels(x: tf.Tensor, channels: int) -> tf.Tensor:
     c_in: Any = x.shape[-1]
     if c_in == channels:
         return x
-    # Not slices: their gradient takes ten times as long (benchmarks/align_ops.py).
+    # Split instead of slices, whose gradient takes ten times as long (benchmarks/align_ops.py).
     if c_in > channels:
         groups = -(-c_in // channels)
         missing = groups * channels - c_in

@@ -1,4 +1,4 @@
-"""A learned shift by channel."""
+"""A learned shift per channel."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class ChannelShift(keras.layers.Layer):
-    """y = x + b, with one learned b a channel, started at zero. In front of a sign it is ReActNet's RSign: the threshold is -b.
+    """y = x + b, with one learned b per channel, initially zero. Before a sign it is ReActNet's RSign, with the threshold -b.
 
     x and y are (N, ..., C). Gradients: dL/dx = dL/dy; dL/db = the sum of dL/dy over all axes but the last. b takes no weight
     decay.

@@ -9,7 +9,7 @@ from el_larq.layers.align import align_channels, align_space, infer_stride
 
 
 def gamma_start(c_in: int, c_out: int) -> float:
-    """Where gamma starts unless it is told: at 1, or where channels are squeezed at C_out / C_in, which makes the sum a mean."""
+    """Default initial value of gamma: 1, or C_out / C_in where channels are squeezed, which makes the sum a mean."""
     return min(1.0, c_out / c_in)
 
 
@@ -17,26 +17,26 @@ def gamma_start(c_in: int, c_out: int) -> float:
 class ElasticLink(keras.layers.Layer):
     r"""Adds the real-valued input of a binary convolution, aligned and weighted, to that convolution's output.
 
-    Called on two tensors, ``ElasticLink()([x, z])``: ``x`` of shape (N, H, W, C_in) from before binarization and ``z`` of
-    shape (N, H', W', C_out), the convolution's output (after or before its normalization: that is the caller's choice).
+    Called on two tensors, ``ElasticLink()([x, z])``: ``x`` of shape (N, H, W, C_in), before binarization, and ``z`` of
+    shape (N, H', W', C_out), the convolution's output (before or after its normalization, as the caller chooses).
 
         y = z + gamma * align(x)
 
-    with ``align`` as `el_larq.layers.align` defines it. Gradients: dL/dz = dL/dy; dL/dx = gamma * align^T(dL/dy), which the
-    sign function does not touch; dL/dgamma = sum(dL/dy * align(x)), over all axes, or over all but the last with
+    with ``align`` as defined in `el_larq.layers.align`. Gradients: dL/dz = dL/dy; dL/dx = gamma * align^T(dL/dy), which does
+    not pass through the sign; dL/dgamma = sum(dL/dy * align(x)), over all axes, or over all but the last with
     ``per_channel``.
 
     Arguments:
-        per_channel: one gamma for each of the C_out channels instead of one for the link. The source speaks of one
+        per_channel: one gamma per output channel (C_out values) instead of one for the link. The source describes one
             learnable parameter; a vector is an option of this project.
-        gamma_initializer: start of gamma. None starts at min(1, C_out / C_in): a squeeze then is a mean, which keeps its
-            variance from growing with the number of groups. The source does not give the start.
+        gamma_initializer: initializer of gamma. None starts at min(1, C_out / C_in), which makes a squeeze a mean, so that its
+            variance does not grow with the number of groups. The source does not give the initial value.
         strides: the convolution's strides, an integer or a pair. None infers them from the static shapes.
 
-    gamma takes no weight decay (``el_larq.training`` leaves it out).
+    gamma takes no weight decay (``el_larq.training`` excludes it).
 
     Raises:
-        ValueError: the shapes cannot be aligned, or strides are not given and H or W is not static.
+        ValueError: the shapes cannot be aligned, strides are below 1, or strides are not given and H or W is not static.
 
     Reference: Hu, Wu, Tan, Lu, Zeng, Wu, "Elastic-Link for Binarized Neural Networks", AAAI 2022, arXiv 2112.10149.
     """
@@ -88,7 +88,7 @@ class ElasticLink(keras.layers.Layer):
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         x, z = inputs
         x = align_space(x, self._strides)
-        # gamma goes onto the narrower tensor where it may: before a scalar expand, after a squeeze.
+        # Where possible, gamma multiplies the tensor with fewer channels: before an expand with a scalar gamma, after a squeeze.
         if self.per_channel or x.shape[-1] >= self.channels:
             return z + self.gamma * align_channels(x, self.channels)
         return z + align_channels(self.gamma * x, self.channels)

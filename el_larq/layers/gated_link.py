@@ -12,7 +12,7 @@ SMALLEST_GATE = 0.01
 
 @keras.utils.register_keras_serializable("el_larq")
 class AtLeast(keras.constraints.Constraint):
-    """w to max(w, minimum)."""
+    """Constrains w to max(w, minimum)."""
 
     def __init__(self, minimum: float):
         self.minimum = minimum
@@ -26,9 +26,9 @@ class AtLeast(keras.constraints.Constraint):
 
 @keras.utils.register_keras_serializable("el_larq")
 class GatedLink(keras.layers.Layer):
-    r"""Adds the real-valued input of a binary convolution, weighted by a gate a channel, to that convolution's output.
+    r"""Adds the real-valued input of a binary convolution, weighted by one gate per channel, to that convolution's output.
 
-    Called on two tensors, ``GatedLink()([x, z])``: ``x`` of shape (N, H, W, C) from before binarization and ``z`` of shape
+    Called on two tensors, ``GatedLink()([x, z])``: ``x`` of shape (N, H, W, C), before binarization, and ``z`` of shape
     (N, H', W', C), the convolution's output. With g of shape (C,), and pool the average pooling by the stride (window = stride,
     padding "same"):
 
@@ -37,12 +37,12 @@ class GatedLink(keras.layers.Layer):
     Gradients: dL/dz = dL/dy; dL/dx = pool^T(g * dL/dy); dL/dg_c = sum over N, H', W' of dL/dy_c * pool(x)_c.
 
     Arguments:
-        gate_initializer: start of g. 1 makes it the identity link, 0 no link.
-        positive: keep g at `SMALLEST_GATE` or above after each step. A binary convolution sees only the sign of what it reads, so
-            positive gates can be moved out of the way when the model is converted; others stay multiplications, as correct.
+        gate_initializer: initializer of g, or its initial value. 1 is the identity link, 0 is no link.
+        positive: keep g at `SMALLEST_GATE` or above after each step. A binary convolution depends only on the sign of its input, so
+            conversion can move positive gates elsewhere; other gates stay multiplications, with the same result.
         strides: the convolution's strides, an integer or a pair. None infers them from the static shapes.
 
-    g takes no weight decay (``el_larq.training`` leaves it out).
+    g takes no weight decay (``el_larq.training`` excludes it).
 
     Raises:
         ValueError: x and z differ in channels or cannot be aligned, or strides are not given and H or W is not static.

@@ -1,4 +1,4 @@
-"""Bit counts that correct one another, for the method `cibcnn`."""
+"""Corrections between the bit counts of channels, for the method `cibcnn`."""
 
 import math
 from typing import Any
@@ -9,10 +9,10 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class InteractedBitcount(keras.layers.Layer):
-    r"""Corrects some channels of a binary convolution's output by a small integer that other channels decide.
+    r"""Corrects some channels of a binary convolution's output by a small integer computed from other channels.
 
     z of shape (N, H, W, C) holds sums of ``fan_in`` products of signs: integers between -fan_in and fan_in. Channel c has at most
-    one incoming edge, from channel source[c], of strength s_c in {-1, 0, 1}; 0 is no edge. At each position
+    one incoming edge, from channel source[c], of strength s_c in {-1, 0, 1}; 0 means no edge. At each position
 
         y_c = z_c + s_c * step * U(z_source[c])
 
@@ -20,18 +20,18 @@ class InteractedBitcount(keras.layers.Layer):
 
         t = floor(threshold * sqrt(fan_in)),  T = t + 1/2,  step = max(1, floor(T / 2 + 1/2))
 
-    T lies halfway between integers, so y is an integer again, and U is computed as clip(v, -t - 1, t + 1) - clip(v, -t, t), which
-    is the same on integers and continuous: nothing flips by rounding.
+    y is again an integer. T lies halfway between integers, and U is computed as clip(v, -t - 1, t + 1) - clip(v, -t, t), which
+    is the same on integers and continuous, so rounding errors do not flip it.
 
-    Gradient: dL/dz = dL/dy, the correction counts as a constant; none for sources and strengths. Those are found by
-    `el_larq.training.search_interactions`, whose policy is kept here too: ``target_logits`` (C,), ``source_logits`` (C,) and
-    ``strength_logits`` (C, 3), of strengths -1, 0, 1. All are non-trainable variables; without edges y = z.
+    Gradient: dL/dz = dL/dy, with the correction as a constant; none for sources and strengths. Those are found by
+    `el_larq.training.search_interactions`, whose policy is stored here too: ``target_logits`` (C,), ``source_logits`` (C,) and
+    ``strength_logits`` (C, 3), for the strengths -1, 0, 1. All are non-trainable variables; without edges y = z.
 
     Arguments:
-        fan_in: products in each sum: k * k * C_in of the convolution.
+        fan_in: number of products in each sum: k * k * C_in of the convolution, divided by its number of groups.
         threshold: in units of sqrt(fan_in), the standard deviation of a sum of random signs.
-        max_edges: edges the search may have in this layer at once.
-        proposals: changes of the model's graph that one call of the search tries.
+        max_edges: maximum number of edges in this layer at once.
+        proposals: number of proposals that one call of the search tries in the whole model (the largest of all layers counts).
 
     Raises:
         ValueError: the input is not (N, H, W, C) with known C.

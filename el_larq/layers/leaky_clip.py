@@ -1,4 +1,4 @@
-"""A clip that still lets a little through."""
+"""A clip with a small slope outside its range."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class LeakyClip(keras.layers.Layer):
-    """y = slope * x + (1 - slope) * clip(x, -1, 1), for each element: the identity within one, a line of that slope outside.
+    """y = slope * x + (1 - slope) * clip(x, -1, 1), for each element: the identity on [-1, 1], a line of that slope outside.
 
-    Gradient: dL/dx = dL/dy within one, slope * dL/dy outside. Source: Bi-Real Net's repository, with a slope of 0.1, where a binary
-    convolution would have its sign.
+    Gradient: dL/dx = dL/dy on [-1, 1], slope * dL/dy outside. Source: Bi-Real Net's repository, which uses a slope of 0.1
+    before a real-valued convolution, where a binary one has its sign.
     """
 
     def __init__(self, slope: float = 0.1, **kwargs: Any):

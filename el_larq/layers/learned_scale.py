@@ -1,4 +1,4 @@
-"""XNOR-Net++'s scale of outputs."""
+"""XNOR-Net++'s scale of the outputs."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ class LearnedScale(keras.layers.Layer):
         "c_hw"     alpha[c] * beta[h, w]            C + H * W
         "c_h_w"    alpha[c] * beta[h] * delta[w]    C + H + W
 
-    All start at one and take no weight decay. Gradients: dL/dz = Gamma * dL/dy; with G = sum over images of z * dL/dy, that of
-    Gamma, a factor's is the sum over the axes that it does not have of G times the other factors.
+    All factors start at one and take no weight decay. Gradients: dL/dz = Gamma * dL/dy. With G = dL/dGamma = sum over images of
+    z * dL/dy, the gradient of a factor is G times the other factors, summed over the axes that the factor does not have.
 
     Arguments:
         shape: one of the four.
 
     Raises:
-        ValueError: H or W is not static, and the shape has them.
+        ValueError: another shape, or H or W is not static and the shape depends on them.
 
     Reference: Bulat, Tzimiropoulos, "XNOR-Net++: Improved Binary Neural Networks", BMVC 2019, arXiv 1909.13863.
     """
@@ -55,15 +55,15 @@ class LearnedScale(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if self.shape == "chw":
             return self._by_position(inputs, self.scale)
-        # First by channel, which becomes part of the convolution before.
+        # The scale per channel comes first, since it folds into the preceding convolution.
         y: Any = inputs * self.scale_c
         if self.shape == "c_hw":
             return self._by_position(y, self.scale_hw)
         return y if self.shape == "c" else self._by_position(y, self.scale_h[:, None] * self.scale_w)
 
     def _by_position(self, x: tf.Tensor, scale: Any) -> tf.Tensor:
-        # On a view of positions: LCE's converter would take a factor of more than one dimension right behind a binary
-        # convolution for one by channel, and make a file that does not load.
+        # On a view of shape (positions, channels): directly after a binary convolution, LCE's converter would mistake a factor of
+        # more than one dimension for a per-channel one, and write a file that does not load.
         height, width = self._positions
         channels = x.shape[-1]
         if height * width == 1:

@@ -1,4 +1,4 @@
-"""Convolutions that are sums of binary convolutions: several bases of the kernel, several shifts of the input."""
+"""Convolutions as sums of binary convolutions: several bases of the kernel, several shifts of the input."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from el_larq.quantizers.binary_bases import BinaryBases, HalfSign
 
 
 class _MultiBase(keras.layers.Layer):
-    """What the two layers below share; stands before a Keras convolution.
+    """Base of the two layers below; comes before a Keras convolution in their list of base classes.
 
-    products, kernels: binary convolutions of one call, and binary kernels, as `el_larq.counting.counts` reads them.
+    products, kernels: number of binary convolutions per call, and of binary kernels, as read by `el_larq.counting.counts`.
     """
 
     padding: str
@@ -30,7 +30,7 @@ class _MultiBase(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        # Thresholds 1/2 - v evenly between -1 and 1: of one, at zero; of three, at -1/2, 0 and 1/2.
+        # Thresholds 1/2 - v evenly spaced between -1 and 1: a single one at zero, three at -1/2, 0 and 1/2.
         starts = 1.5 - 2 * np.arange(1, self.shifts + 1) / (self.shifts + 1)
         constant: Any = keras.initializers.Constant
         self.shift = self.add_weight(name="shift", shape=(self.shifts,), initializer=constant(starts.tolist()))
@@ -46,9 +46,9 @@ class _MultiBase(keras.layers.Layer):
         for n in range(self.shifts):
             signs = self._pad(self.input_quantizer(inputs + self.shift[n]))
             for kernel in kernels:
-                # Right behind the product, which takes a factor of any sign for nothing, and not in the kernel or behind the sum.
+                # beta multiplies each product, where a factor of any sign folds at no cost, not the kernel or the sum.
                 product = self.beta[n] * self._convolve(signs, kernel)
-                # Not add_n: sums of two are what conversion moves shifts and scales through.
+                # Not add_n: conversion moves shifts and scales only through sums of two tensors.
                 total = product if total is None else total + product
         return total
 
@@ -59,7 +59,7 @@ class _MultiBase(keras.layers.Layer):
         raise NotImplementedError
 
     def _pad(self, x: tf.Tensor) -> tf.Tensor:
-        """As "same" does, with pad_values."""
+        """Pad with pad_values, with the sizes of padding "same"."""
         if self.padding != "same":
             return x
         shape: Any = x.shape if None not in x.shape[1:3] else tf.shape(x)
@@ -76,22 +76,22 @@ class _MultiBase(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("el_larq")
 class MultiBaseConv2D(_MultiBase, keras.layers.Conv2D):
-    r"""ABC-Net's convolution: a real-valued one approximated by M x N binary ones, of one latent kernel.
+    r"""ABC-Net's convolution: a real-valued convolution approximated by M x N binary ones, with one latent kernel.
 
         A_n = h(x + v_n)                                n = 1 .. N, `HalfSign`: the sign of x + v_n - 1/2
         y = sum_n beta_n sum_m conv(A_n, alpha_m B_m)   m = 1 .. M, `BinaryBases`
 
-    v (N,) and beta (N,) are trained. Gradients are the chain rule's, with those of the two quantizers:
+    v (N,) and beta (N,) are trained. Gradients follow from the chain rule, with those of the two quantizers:
 
         dL/dx = sum_n g_n * 1[0 <= x + v_n <= 1]        g_n = dL/dA_n
         dL/dv_n = sum of g_n * 1[0 <= x + v_n <= 1]     over images, pixels and channels
         dL/dbeta_n = sum of dL/dy * sum_m conv(A_n, alpha_m B_m)
 
-    Thresholds 1/2 - v_n start evenly between -1 and 1, beta at 1 / N.
+    The thresholds 1/2 - v_n start evenly spaced between -1 and 1, beta at 1 / N.
 
     Arguments: those of Keras' Conv2D (channels last, no bias), and
         bases, shifts: M and N.
-        pad_values: what padding "same" pads the signs with.
+        pad_values: the value with which padding "same" pads the signs.
     """
 
     def _latent(self) -> tf.Tensor:
@@ -103,7 +103,7 @@ class MultiBaseConv2D(_MultiBase, keras.layers.Conv2D):
 
 @keras.utils.register_keras_serializable("el_larq")
 class MultiBaseDepthwiseConv2D(_MultiBase, keras.layers.DepthwiseConv2D):
-    """`MultiBaseConv2D` with a kernel a channel. Bases and their alpha are those of the whole kernel there too."""
+    """`MultiBaseConv2D` with one kernel per channel. The bases and their alpha are those of the whole kernel here too."""
 
     def _latent(self) -> tf.Tensor:
         return self.depthwise_kernel

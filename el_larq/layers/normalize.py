@@ -1,4 +1,4 @@
-"""Batch normalization as every network and method of this project uses it."""
+"""Batch normalization as used by every network and method of this project."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 EPSILON = 1e-5
-"""PyTorch's; Keras' own is 1e-3."""
+"""PyTorch's default; Keras' default is 1e-3."""
 
 
 def normalize(x: "tf.Tensor", name: str, momentum: float, **options: Any) -> "tf.Tensor":
-    """Batch normalization of the channels of x (N, ..., C); ``name`` is the layer's. ``options`` are Keras' arguments."""
+    """Batch normalization of the channels of x (N, ..., C). ``name`` is the layer's name, ``options`` are Keras' arguments."""
     return keras.layers.BatchNormalization(momentum=momentum, epsilon=EPSILON, name=name, **options)(x)

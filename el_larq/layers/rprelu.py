@@ -8,16 +8,16 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class RPReLU(keras.layers.Layer):
-    """A PReLU whose turning point moves: y = f(x + b) + c, where f(t) = t for t > 0 and a * t elsewhere.
+    """A PReLU with a learned turning point: y = f(x + b) + c, where f(t) = t for t > 0 and a * t elsewhere.
 
-    a, b and c are learned, one of each a channel; x and y are (N, H, W, C). With t = x + b and g = dL/dy, and sums over all
-    axes but the last:
+    a, b and c are learned, one of each per channel; x and y are (N, H, W, C). With t = x + b and g = dL/dy, and sums over all
+    axes except the last:
 
-        dL/dx = g * (1 if t > 0 else a)      dL/da = sum(g * min(t, 0))
-        dL/db = sum(dL/dx)                   dL/dc = sum(g)
+        dL/dx = g * (1 where t > 0, a where t < 0, 0 at t = 0)      dL/da = sum(g * min(t, 0))
+        dL/db = sum(dL/dx)                                          dL/dc = sum(g)
 
     Arguments:
-        slope: where a starts. The default is 0.25, PyTorch's, with which the authors trained; b and c start at zero.
+        slope: initial value of a. The default, 0.25, is PyTorch's, with which the authors trained; b and c start at zero.
 
     None of the three takes weight decay.
 
@@ -38,7 +38,7 @@ class RPReLU(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         t = inputs + self.shift_in
-        # As Keras spells a PReLU, with a slope of one rank less than the input: LCE's converter makes one PRELU of it.
+        # The form of Keras' PReLU, with a slope of one dimension less than the input: LCE's converter turns it into a single PRELU.
         slope = tf.reshape(self.slope, [1] * (len(inputs.shape) - 2) + [-1])
         return tf.nn.relu(t) + -slope * tf.nn.relu(-t) + self.shift_out
 

@@ -1,4 +1,4 @@
-"""Channels in groups."""
+"""Splitting channels into groups."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class SplitChannels(keras.layers.Layer):
-    """(..., C) to ``groups`` tensors (..., C / groups) of consecutive channels. The gradient is their concatenation.
+    """(..., C) to ``groups`` tensors (..., C / groups) of consecutive channels. The gradient concatenates theirs.
 
     Raises:
-        ValueError: C is no multiple of groups.
+        ValueError: C is not a multiple of groups.
     """
 
     def __init__(self, groups: int, **kwargs: Any):

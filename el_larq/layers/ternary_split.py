@@ -1,31 +1,31 @@
-"""Ternary activations as two tensors whose signs they are the mean of."""
+"""Ternary activations as the mean of the signs of two tensors."""
 
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
-# The mean of |x| where x is normally distributed with variance 1.
+# The mean of |x| for a normal distribution with mean 0 and variance 1.
 _NORMAL_MAGNITUDE = (2 / 3.141592653589793) ** 0.5
 
 
 @keras.utils.register_keras_serializable("el_larq")
 class TernarySplit(keras.layers.Layer):
-    r"""x to the pair (x - D, x + D), the mean of whose signs is x ternarized at the threshold D:
+    r"""Maps x to the pair (x - D, x + D). The mean of their signs is x ternarized at the threshold D:
 
         T(x) = (sign(x - D) + sign(x + D)) / 2  =  +1 where x >= D,  -1 where x < -D,  0 between        D = delta * mean|x|
 
-    In training the mean is the batch's, over all its values; at inference it is a moving average of those, a weight. D is a
-    constant to the gradient, which is that of T as a whole,
+    In training, mean|x| is taken over all values of the batch; at inference it is a moving average of these, stored as a weight.
+    The gradient treats D as a constant and is that of T as a whole,
 
         dL/dx = (dL/d(x - D) + dL/d(x + D)) * 1[|x| <= 1]
 
-    so the two signs behind must pass theirs unclipped: `larq.quantizers.SteSign(clip_value=None)`.
+    so the two signs that follow must pass their gradients unclipped: `larq.quantizers.SteSign(clip_value=None)`.
 
     Arguments:
-        delta: the threshold as a share of mean|x|, positive.
-        momentum: of the moving average, as in batch normalization. It starts at sqrt(2 / pi), which is mean|x| of a normal
-            distribution of variance 1, since a batch normalization comes before.
+        delta: the threshold as a fraction of mean|x|, positive.
+        momentum: momentum of the moving average, as in batch normalization. The average starts at sqrt(2 / pi), which is mean|x|
+            of a normal distribution of variance 1, since batch normalization precedes this layer.
 
     Input (N, ...), output a list of two tensors of that shape.
     """
