@@ -1,1 +1,1 @@
-"""Links: what carries real-valued features around a binary convolution. One link per file; importing them imports no TensorFlow."""
+"""Links carry real-valued features around a binary convolution. One per file; importing them does not import TensorFlow."""

@@ -8,9 +8,9 @@ from el_larq.links.link import Link
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Where a block has a shortcut as well, links of gamma 1 would carry the same features a second time, so that they double with
-# every block; without one they are all that gets through, and less than 1 fades out over the depth. docs/measurements.md has
-# what was tried.
+# Where a block also has a shortcut, a link with gamma 1 would carry the same features a second time, so that they double with
+# every block. Without a shortcut the link is the only path, and with gamma below 1 the features fade with depth. The values tried
+# are in docs/measurements.md.
 BESIDE_SHORTCUT = 0.5
 
 

@@ -1,7 +1,7 @@
 """The gated link of BBG: y = z + g * pool(x), one learned gate per channel; see `el_larq.layers.gated_link`.
 
-Where the number of channels changes, y = z: those features go through the network's own shortcut, whose normalization is a gate
-already.
+Where the number of channels changes, y = z: the features pass through the network's own shortcut, whose normalization already
+acts as a gate.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What a link is, as data. Importing this module imports no TensorFlow."""
+"""What a link is, as data. Importing this module does not import TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,12 +15,12 @@ Join = Callable[..., "tf.Tensor"]
 
 @dataclass(frozen=True)
 class Link:
-    """What carries real-valued features around a binary convolution, with the options of its layer.
+    """A link carries real-valued features around a binary convolution. It includes the options of its layer.
 
     join: adds the input's features to the convolution's output; see `Join`.
-    residual: the link alone is the residual of each convolution (Bi-Real: one shortcut per convolution), so a block of
+    residual: the link alone is the residual of each convolution (as in Bi-Real Net: one shortcut per convolution), so a block of
         convolutions that keep their shape needs no shortcut of its own.
-    cost: what it costs at inference after folding, in words. "" means nothing.
+    cost: what the link costs at inference after folding, in words. "" means nothing.
     """
 
     name: str
@@ -34,5 +34,5 @@ class Link:
         return replace(self, options={**self.options, **options})
 
     def attach(self, x: "tf.Tensor", z: "tf.Tensor", conv: Conv) -> "tf.Tensor":
-        """The output z of a convolution (or of its normalization) with the features of its input x added."""
+        """Add the features of a convolution's input x to its output z (before or after normalization)."""
         return self.join(x, z, conv, **self.options)

@@ -1,4 +1,4 @@
-"""No link: the convolution's output as it is."""
+"""No link: the convolution's output unchanged."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Every link by name. Adding one takes its file and one line here. Imports no TensorFlow."""
+"""All links by name. To add one, write its file and add one line here. Does not import TensorFlow."""
 
 from el_larq.errors import unknown_name
 from el_larq.links import elastic, gated, identity, none
