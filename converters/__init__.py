@@ -1,1 +1,1 @@
-"""The conversion pipeline, one step a file. Installed as el_larq.converters."""
+"""The conversion pipeline, one step per file. Installed as el_larq.converters."""

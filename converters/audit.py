@@ -1,6 +1,6 @@
-"""Step `audit`: what the flatbuffer really holds, against what the model meant. Named rules over one table.
+"""Step `audit`: compares the flatbuffer with what the model was meant to become, by named rules over one table.
 
-A rule is a function from the `Subject` to findings; each has a reason and a remedy, and can be allowed by name.
+A rule is a function from the `Subject` to findings. Each finding has a reason and a remedy; each rule can be allowed by name.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from el_larq.tflite.reader import Graph, Operator, parse
 
 @dataclass(frozen=True)
 class Row:
-    """One convolution (or dense layer) of the flatbuffer. Bits are those of its kernel and of its input."""
+    """One convolution (or dense layer) of the flatbuffer, with the bit widths of its kernel and its input."""
 
     index: int
     operator: str
@@ -36,10 +36,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Subject:
-    """What rules look at: the graph, its convolutions, and what the model means its own to be.
+    """The input of the rules: the graph, its convolutions, and the quantized kernels of the model.
 
-    weights: how many the model's convolutions have together.
-    became: by id of a convolution of the model, the LceBconv2d it became.
+    weights: total number of weights in the model's convolutions, including quantized kernels that the graph does not show as one.
+    became: maps the id of a convolution of the model to the LceBconv2d that it was converted to.
     """
 
     graph: Graph
@@ -52,11 +52,11 @@ class Subject:
         return self.became.get(id(meant.convolution))
 
     def missing(self, sort: str) -> Iterator[Meant]:
-        """Those of a sort that became no LceBconv2d."""
+        """The quantized kernels of a sort that were not converted to an LceBconv2d."""
         return (meant for meant in self.meant if meant.sort == sort and self.operator(meant) is None)
 
     def left_real(self, meant: Meant, reason: str, remedy: str) -> tuple[str, str, str]:
-        """A finding about one that runs in real numbers."""
+        """Subject, reason and remedy for a layer that runs as a real-valued operator."""
         kind = "" if meant.convolution is None else REAL_OPERATORS.get(meant.convolution.kind, "")
         became = kind if any(row.operator == kind for row in self.rows) else "a real-valued operator"
         return meant.layer, f"runs as {became}, since {reason}", remedy
@@ -64,11 +64,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the rules found.
+    """The result of all rules.
 
-    binary, meant_binary: of how many convolutions that were meant to be binary how many are LceBconv2d.
-    low_bit: how many were quantized to other values than -1 and +1.
-    evidence: what said so: quantizers of the model's "layers", the frozen "graph" where no layer has one, or "layers and graph".
+    binary, meant_binary: number of LceBconv2d among the convolutions that were meant to be binary, and the number of the latter.
+    low_bit: number of convolutions quantized to values other than -1 and +1.
+    evidence: source of what was meant: quantizers of the model's "layers", the frozen "graph" where no layer has one, or
+        "layers and graph".
     """
 
     rows: tuple[Row, ...]
@@ -111,10 +112,10 @@ def audit(job: Job) -> Job:
 def audit_model(
     convolutions: Sequence[Convolution], graph: Graph, allow: Iterable[str] = (), intents: Iterable[Intent] = ()
 ) -> Audit:
-    """Every rule on a model's convolutions and its flatbuffer. Findings of allowed rules stay, marked.
+    """Apply every rule to a model's convolutions and its flatbuffer. Findings of allowed rules are kept and marked as allowed.
 
     Arguments:
-        intents: what the model's layers declare; without them, the graph says what was meant to be binary.
+        intents: what the model's layers declare; without them, what was meant to be binary is inferred from the graph.
     """
     allow = set(allow)
     for name in allow - set(ALL_RULES):
@@ -160,7 +161,7 @@ def _not_binary(subject: Subject) -> Found:
 
 
 def _no_operator(subject: Subject) -> Found:
-    """LCE has a binary operator for each layer that was meant to be binary."""
+    """LCE has a binary operator for every layer that was meant to be binary."""
     for meant in subject.missing("binary"):
         why = no_operator(meant)
         if why is not None:
@@ -168,14 +169,14 @@ def _no_operator(subject: Subject) -> Found:
 
 
 def _binary_depthwise(subject: Subject) -> Found:
-    """A depthwise convolution that was meant to be binary runs as a real-valued one, at more than its cost."""
+    """A depthwise convolution that was meant to be binary runs as a real-valued one and costs more than one."""
     for meant in subject.missing("binary"):
         if is_depthwise(meant):
             yield subject.left_real(meant, *why_depthwise(meant))
 
 
 def _low_bit(subject: Subject) -> Found:
-    """No kernel or input is quantized to other values than signs, which LCE does not compute with."""
+    """No kernel or input is quantized to values other than signs: LCE computes with signs only."""
     for meant in subject.meant:
         if meant.sort != "low-bit":
             continue
@@ -187,7 +188,7 @@ def _low_bit(subject: Subject) -> Found:
 
 
 def _real_input(subject: Subject) -> Found:
-    """A quantized kernel on a real-valued input runs as a real-valued operator."""
+    """A convolution with a quantized kernel and a real-valued input runs as a real-valued operator."""
     for meant in subject.missing("real-input"):
         yield subject.left_real(meant, *why_real_input(meant))
 
@@ -204,7 +205,7 @@ Rule = Callable[[Subject], Found]
 
 
 def _size(subject: Subject) -> Found:
-    """The constants take what the model's weights take at their bits."""
+    """The constants are no larger than the model's weights at their bit widths, within a tolerance."""
     kernels = [meant.convolution.kernel for meant in subject.meant if meant.sort == "binary" and meant.convolution is not None]
     binary = sum(kernel.size / 8 for kernel in kernels)
     channels = sum(kernel.shape[-1] for kernel in kernels)
@@ -226,10 +227,10 @@ RULES: dict[str, Rule] = {
 WARNINGS: dict[str, Rule] = {"real-input": _real_input, "size": _size}
 ALL_RULES = (*RULES, *WARNINGS, *GRAPH_RULES)
 
-# Constants that are no weights: normalizations, shapes, the gains of links; and what small models have of them.
+# Allowance for constants that are not weights: normalizations, shapes, gains of links. The second is for small models.
 _SIZE_FACTOR, _SIZE_SLACK = 1.1, 65536
 
 
 def operator_counts(graph: Graph) -> dict[str, int]:
-    """How often each operator occurs, most frequent first."""
+    """The number of occurrences of each operator, most frequent first."""
     return dict(Counter(operator.name for operator in graph.operators).most_common())

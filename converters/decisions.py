@@ -1,7 +1,7 @@
 """Top-1: whether a .tflite and its model choose the same class, at every output that looks like logits.
 
-Classes whose logits differ by rounding only are tied, and either is right. That is common in small binary networks, where few
-inputs and signs make equal sums.
+Classes whose logits differ only by rounding are tied, and either is accepted. Ties are common in small binary networks, where
+sums over few inputs and signs are often equal.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 TIE_TOLERANCE = 1e-4
-"""Of an image's largest logit: how far behind its best class another one may be to be tied with it."""
+"""Largest difference to the logit of the best class for a class to count as tied, as a share of the image's largest |logit|."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The output of those that look like logits at which the two agree least.
+    """Agreement of the .tflite and the model at one output that looks like logits.
 
-    output: its number. share: of the images on which they agree. classes: how many classes the model chose.
+    output: its index. share: share of the images on which they agree. classes: number of different classes the model chose.
     """
 
     output: int
@@ -26,9 +26,9 @@ class Agreement:
 
 
 class Decisions:
-    """Of a batch, by output: what the model chose (N,), and whether the .tflite chose the same or a class tied with it.
+    """For a batch, by output: the model's classes (N,), and whether the .tflite chose the same class or one tied with it (N,).
 
-    An output looks like logits when it has two or more values for each image, in a vector.
+    An output looks like logits when it is a vector of two or more values per image.
     """
 
     def __init__(self, wanted: Sequence[np.ndarray], got: Sequence[np.ndarray]):
@@ -37,13 +37,13 @@ class Decisions:
 
 
 def _agree(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """Of logits (N, classes), for each image, bool (N,)."""
+    """Agreement for each image, bool (N,), from logits (N, classes)."""
     behind = wanted.max(-1) - np.take_along_axis(wanted, got.argmax(-1)[:, None], axis=-1)[:, 0]
     return behind <= TIE_TOLERANCE * np.abs(wanted).max(-1)
 
 
 def agreements(batches: Sequence[Decisions]) -> list[Agreement]:
-    """Of all batches together, an entry for each output that looks like logits, the least agreement first."""
+    """The agreement over all batches for each output that looks like logits, lowest first."""
     found = [
         Agreement(
             number,

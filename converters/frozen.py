@@ -1,4 +1,4 @@
-"""A model as a frozen TensorFlow graph: what the steps after `load` work on, whatever Keras made it from."""
+"""A model as a frozen TensorFlow graph: the steps after `load` work on it, however the Keras model was built."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ class FrozenModel:
     """An inference graph with one input (N, ...) and its weights as constants.
 
     input, outputs: tensors of the graph, the outputs in the model's order. operations: all of its nodes.
-    output_names: what Keras calls the outputs, each name once.
+    output_names: the unique names that Keras gives the outputs.
     """
 
     def __init__(self, model: keras.Model):
@@ -25,7 +25,7 @@ class FrozenModel:
 
     @classmethod
     def from_function(cls, function: Callable[[Any], Any], like: "FrozenModel") -> "FrozenModel":
-        """A function of an image batch, frozen with the name, the input and the names of the outputs of another model."""
+        """Freeze a function of an image batch, with the name, input and output names of another model."""
         frozen = cls.__new__(cls)
         frozen._freeze(function, like.input, like.name, like.output_names)
         return frozen
@@ -34,12 +34,12 @@ class FrozenModel:
         self.name, self.output_names = name, output_names
         self.input_shape: tuple[int, ...] = tuple(image.shape[1:])
         self._spec = tf.TensorSpec([None, *self.input_shape], image.dtype, name="image")
-        # Numbered outputs keep the model's order: TensorFlow sorts by name.
+        # TensorFlow sorts outputs by name; numbered names keep the model's order.
         traced = tf.function(
             lambda image: {output_key(i): y for i, y in enumerate(tf.nest.flatten(function(image)))},
             input_signature=[self._spec],
         )
-        with captured_stderr(), grouped_convolutions_traced():  # Grappler reports the devices it does not find
+        with captured_stderr(), grouped_convolutions_traced():  # Grappler prints which devices it did not find
             self._function = convert_variables_to_constants_v2(traced.get_concrete_function())
 
     @property
@@ -57,8 +57,8 @@ class FrozenModel:
     def fetch(self, tensors: list[Any], fed: Sequence[Any] = ()) -> Callable[..., list[np.ndarray]]:
         """A function from images (N, ...) to the values of the tensors.
 
-        It takes the values of the tensors in ``fed``, (N, ...), as further arguments: the graph then goes on from these instead
-        of computing them.
+        The values of the tensors in ``fed``, (N, ...), are its further arguments: the graph uses these values instead of computing
+        them.
         """
         pruned = self._function.prune([self.input, *fed], tensors)
 
@@ -69,10 +69,10 @@ class FrozenModel:
         return run
 
     def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
-        """Values of those tensors that do not depend on the input, None for those that do."""
+        """The values of the tensors that do not depend on the input, None for those that do."""
         known = [not self.depends(tensor) for tensor in tensors]
         fetched = [tensor for tensor, is_known in zip(tensors, known, strict=True) if is_known]
-        # With the input: in a graph that comes from a SavedModel constants may wait for it, without depending on its value.
+        # The input is passed because in a graph from a SavedModel constants may wait for it without depending on its value.
         zeros = tf.zeros([1, *self.input_shape], self._spec.dtype)
         values = iter(self._function.prune(self.input, fetched)(zeros) if fetched else [])
         return [next(values).numpy() if is_known else None for is_known in known]
@@ -82,9 +82,9 @@ class FrozenModel:
         return any(operation is self.input.op for operation in behind(tensor))
 
     def save(self, folder: str) -> None:
-        """A SavedModel with batch size 1, its outputs by `output_key`.
+        """Write a SavedModel with batch size 1 and outputs named by `output_key`.
 
-        It holds nothing but the function: saving Keras layers traces each of them anew.
+        It holds only the function: saving Keras layers would trace each of them again.
         """
         shape = tf.TensorSpec([1, *self.input_shape], self._spec.dtype, name="image")
         names = [output_key(i) for i in range(len(self.outputs))]
@@ -107,12 +107,12 @@ def _without_constant_folding() -> Iterator[None]:
 
 
 def output_key(number: int) -> str:
-    """The name that an output goes by inside TensorFlow and LCE's converter: sorting by it keeps the model's order."""
+    """The name of an output inside TensorFlow and LCE's converter; sorting by it keeps the model's order."""
     return f"output_{number:06}"
 
 
 def behind(tensor: Any) -> list[Any]:
-    """Every operation that a tensor depends on, its own included."""
+    """Every operation that a tensor depends on, including its own."""
     stack, seen = [tensor.op], {}
     while stack:
         operation = stack.pop()

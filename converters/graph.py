@@ -1,6 +1,6 @@
-"""The convolutions of a Keras model as TensorFlow sees them: which are binary, and where their signs are taken.
+"""The convolutions of a Keras model in its TensorFlow graph: which are binary, and which tensors their signs are taken of.
 
-Read from the frozen inference graph, so it holds for any model: nested, subclassed, or with the sign as a layer of its own.
+They are read from the frozen inference graph, which works for any model: nested, subclassed, or with the sign as a separate layer.
 """
 
 import functools
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel, behind
 
-# Which operands are the input and the kernel.
+# Positions of the input and the kernel among the operands.
 _OPERANDS = {
     "Conv2D": (0, 1),
     "DepthwiseConv2dNative": (0, 1),
@@ -21,13 +21,13 @@ _OPERANDS = {
     "Conv3D": (0, 1),
     "Conv3DBackpropInputV2": (2, 1),
 }
-# Others that sum products with weights; locally connected layers are made of them.
+# Other operations that sum products with weights; locally connected layers consist of them.
 _PRODUCTS = ("BatchMatMulV2", "SparseMatMul", "SparseTensorDenseMatMul", "Einsum")
 _PASS_THROUGH = ("Identity", "StopGradient", "Snapshot", "Reshape")
 _PADS = ("Pad", "PadV2", "MirrorPad")
 _SELECTS = ("Select", "SelectV2")
 
-# LCE's converter takes a kernel as binary when each output channel has one magnitude, to this tolerance.
+# LCE's converter treats a kernel as binary if each output channel has a single magnitude, within this tolerance.
 _SCALE_TOLERANCE = 0.005
 
 
@@ -36,10 +36,10 @@ class Convolution:
     """A convolution (or dense layer) of the frozen graph.
 
     layer: name of the Keras layer, nested names joined by "/".
-    kernel: its values as they multiply, (kh, kw, C_in / groups, C_out); (C_in, C_out) for a dense layer.
-    quantized: the kernel comes out of a sign or a comparison, so it was meant to be binary.
-    signs: the real-valued tensor whose signs are its input; None when the input is not binarized.
-    binarized: those signs, -1 and 1, in the shape of ``signs``.
+    kernel: the quantized values, (kh, kw, C_in / groups, C_out); (C_in, C_out) for a dense layer.
+    quantized: the kernel is computed by a sign or a select operation, as quantizers do.
+    signs: the real-valued tensor whose signs are the input; None if the input is not binarized.
+    binarized: these signs, -1 and 1, in the shape of ``signs``.
     """
 
     layer: str
@@ -49,39 +49,39 @@ class Convolution:
     signs: Any | None
     binarized: Any | None = None
     plain_sign: bool = False
-    """The input is tf.sign(x), which has zeros, and not Larq's sign."""
+    """The input is a sign operation: with ``signs`` None it is tf.sign(x), which is 0 at 0, and not Larq's sign."""
     pad_value: float | None = None
-    """What explicit padding before the convolution pads with; None without it."""
+    """The value of explicit constant padding before the convolution; None without it."""
     groups: int = 1
     first: bool = False
-    """No other convolution or dense layer comes before it."""
+    """No other convolution or dense layer precedes it."""
     one_dimensional: bool = False
-    """Its input gets an axis of one first, as in Conv1D. LCE does not see a sign through that, so that ``signs`` is None."""
+    """An axis of size 1 is added to its input, as in Conv1D. LCE recognizes no sign before that, so ``signs`` is None."""
     sign_input: bool = False
-    """Its input is a sign of any kind, seen by LCE or not."""
+    """Its input is a sign of any kind, whether LCE recognizes it or not."""
 
     @property
     def dead_filters(self) -> int:
-        """Filters of zeros."""
+        """The number of filters that consist of zeros."""
         return int(np.sum(~np.any(self.kernel.reshape(-1, self.kernel.shape[-1]), axis=0)))
 
     @property
     def binary_kernel(self) -> bool:
-        """Whether each output channel of the kernel has a single magnitude other than zero."""
+        """Whether each output channel of the kernel has a single nonzero magnitude."""
         magnitude = np.abs(self.kernel.reshape(-1, self.kernel.shape[-1]))
         scale = magnitude[:1]
         return bool(np.all(scale > 1e-7) and np.all(np.abs(magnitude - scale) <= _SCALE_TOLERANCE * np.maximum(scale, 1)))
 
     @property
     def meant_binary(self) -> bool:
-        """Quantized to two values, or holding them itself behind a sign, as kernels trained with Bop do."""
+        """Whether the kernel is quantized to two values, or stores two and is applied to signs, as kernels trained with Bop."""
         if self.kind in ("Conv2D", "MatMul") and self.signs is not None and self.binary_kernel:
             return True
         return self.quantized and not self._has_zeros
 
     @property
     def ternary(self) -> bool:
-        """Quantized to one magnitude a filter and zeros beside it."""
+        """Whether the kernel is quantized to zeros and one magnitude per filter."""
         if not self.quantized or not self._has_zeros:
             return False
         magnitude = np.abs(self.kernel.reshape(-1, self.kernel.shape[-1]))
@@ -96,22 +96,22 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Sign:
-    """Larq's sign of a tensor that depends on the image: ``real``, and ``signs`` of -1 and 1 in the same shape."""
+    """Larq's sign: ``real`` is a tensor that depends on the image, ``signs`` its signs, -1 and 1, in the same shape."""
 
     real: Any
     signs: Any
 
 
 def find_signs(model: FrozenModel) -> tuple[Sign, ...]:
-    """Every sign of a model, whatever reads it, in the order of its graph."""
+    """Every sign of a model, in graph order, whichever operation reads it."""
     found = [sign for operation in model.operations if operation.type == "Sign" for sign in [_sign(operation.outputs[0])]]
     return tuple(sign for sign in found if sign is not None and model.depends(sign.real))
 
 
 @functools.lru_cache(maxsize=4)
 def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
-    """Every convolution and dense layer of a model, in the order of its graph."""
-    # A quantizer may multiply matrices to make a kernel: what does not see the input is no layer.
+    """Every convolution and dense layer of a model, in graph order."""
+    # A quantizer may compute a kernel by matrix products; an operation that does not depend on the input is not a layer.
     operations = [operation for operation in model.operations if operation.type in _OPERANDS and _sees(model, operation)]
     products = {operation.name for operation in operations}
     kernels = model.constants([operation.inputs[_OPERANDS[operation.type][1]] for operation in operations])
@@ -150,7 +150,7 @@ def _sees(model: FrozenModel, operation: Any) -> bool:
 
 
 def _source(tensor: Any) -> Any:
-    """The tensor behind operations that change no value."""
+    """The tensor before any operations that do not change values."""
     while True:
         if tensor.op.type in _PASS_THROUGH:
             tensor = tensor.op.inputs[0]
@@ -166,7 +166,7 @@ def _unpadded(tensor: Any) -> Any:
 
 
 def _unshaped(tensor: Any) -> Any:
-    """The tensor behind padding and what only arranges values: the axis that Conv1D adds, the order that Tensordot takes."""
+    """The tensor before padding and operations that only rearrange values: Conv1D's added axis, Tensordot's transposition."""
     tensor = _unpadded(tensor)
     while tensor.op.type in ("ExpandDims", "Transpose"):
         tensor = _unpadded(tensor.op.inputs[0])
@@ -182,7 +182,7 @@ def _pad_value(model: FrozenModel, tensor: Any) -> float | None:
 
 
 def _sign(tensor: Any) -> Sign | None:
-    """Larq's sign, which is sign(sign(x) + c) with c between 0 and 1; None where the tensor is something else."""
+    """Larq's sign, which is sign(sign(x) + c) with 0 < c < 1; None if the tensor is anything else."""
     if tensor.op.type != "Sign":
         return None
     shifted = _source(tensor.op.inputs[0])
@@ -203,7 +203,7 @@ def layer_name(operation: str, root: str) -> str:
         parts = parts[1:]
     if root in parts[:-1]:
         parts = parts[parts.index(root) + 1 :]
-    # What is left ends with the operation, and in Larq's layers with the scope of its call.
+    # The last part is the operation; in Larq's layers, the one before it is the scope of the call.
     parts = parts[:-1]
     if len(parts) > 1 and parts[-1] in ("QuantConv2D", "QuantDepthwiseConv2D", "QuantDense", "separable_conv2d", "Tensordot"):
         parts = parts[:-1]

@@ -1,7 +1,7 @@
-"""What a model was meant to become: every kernel that it quantizes, by what its layer declares and what the graph shows.
+"""What a model was meant to become: every quantized kernel, from what its layer declares and what the graph shows.
 
-Layers know their quantizers, but not what runs. The frozen graph knows what runs, but not what a kernel was meant to be when its
-values do not show it. A layer's kernels are found in the graph by their values, since names do not tell.
+Layers declare their quantizers, but not what runs. The frozen graph shows what runs, but the values of a kernel do not always show
+what it was meant to be. A layer's kernels are found in the graph by their values, since names are not reliable.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,23 +15,23 @@ from el_larq.converters.graph import Convolution
 from el_larq.counting.kernels import declared_bits, quantized_kernels
 from el_larq.keras_internals import CONVOLUTION, leaf_layers
 
-# Layers whose kernels the graph shows as the operand of one operation.
+# Layers whose kernel is the operand of a single operation in the graph.
 _SHOWN = (CONVOLUTION, keras.layers.Dense)
 _PARTS = {"depthwise_kernel": "depthwise part", "pointwise_kernel": "pointwise part"}
 
-# Values that tell most kernels apart, and the share of equal values that makes two kernels the same: rounding to some levels may
-# differ in the last digit.
+# Number of values that distinguishes most kernels, and the share of equal values from which two kernels are taken as the same:
+# rounding to levels may differ in the last digit.
 _PREFIX, _SAME = 64, 0.99
 
 
 @dataclass(frozen=True)
 class Intent:
-    """What a layer declares of one of its kernels.
+    """What a layer declares about one of its kernels.
 
     kind: the layer's class. part: which of its kernels, as in `QuantizedKernel`.
-    kernel_quantizer, input_quantizer: their classes; None where there is none.
-    kernel_bits, input_bits: what they declare, None where they declare nothing.
-    kernels: the values that multiply. shown: the graph has an operation with such a kernel wherever the layer runs.
+    kernel_quantizer, input_quantizer: names of the quantizers; None if the input has none.
+    kernel_bits, input_bits: the bit widths that these declare; None if they declare none.
+    kernels: the quantized values. shown: wherever the layer runs, the graph has an operation with such a kernel.
     """
 
     layer: str
@@ -47,7 +47,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class Meant:
-    """A convolution or dense layer whose kernel is quantized: as the graph shows it, as its layer declares it, or both."""
+    """A convolution or dense layer whose kernel is quantized: as shown by the graph, as declared by its layer, or both."""
 
     convolution: Convolution | None
     intent: Intent | None
@@ -62,12 +62,12 @@ class Meant:
 
     @property
     def elsewhere(self) -> int:
-        """How many weights it has that no convolution of the graph holds."""
+        """The number of its weights that no convolution of the graph holds."""
         return 0 if self.convolution is not None or self.intent is None else sum(k.size for k in self.intent.kernels)
 
     @property
     def sort(self) -> Literal["binary", "low-bit", "real-input"]:
-        """Binary in kernel and input; of another few bits in one of them; or a quantized kernel on an input that is meant real."""
+        """Kernel and input are binary, one of them has more bits, or only the kernel is quantized by design."""
         convolution, intent = self.convolution, self.intent
         if intent is not None and intent.part == "pointwise_kernel":
             return "real-input"
@@ -81,7 +81,7 @@ class Meant:
 
 
 def read_intents(model: keras.Model) -> tuple[Intent, ...]:
-    """What each quantized kernel of a model is declared to be. Real-valued layers have none."""
+    """An entry for each quantized kernel of a model. Real-valued layers have none."""
     found = []
     for layer in leaf_layers(model):
         for kernel in quantized_kernels(layer):
@@ -102,9 +102,9 @@ def read_intents(model: keras.Model) -> tuple[Intent, ...]:
 
 
 def join(convolutions: Sequence[Convolution], intents: Iterable[Intent]) -> tuple[Meant, ...]:
-    """Every convolution of a graph with a quantized kernel, in order, then those of layers that the graph does not show as one.
+    """Every convolution of a graph that has a quantized kernel, in order, then the layers that the graph does not show as one.
 
-    A layer whose kernel the graph should show and does not have is not part of the model's inference.
+    A layer whose kernel should be in the graph and is not is not part of the model's inference; it is left out.
     """
     intents = [intent for intent in intents if intent.kernel_bits is None or intent.kernel_bits < 32]
     found, seen = [], set()
@@ -117,7 +117,7 @@ def join(convolutions: Sequence[Convolution], intents: Iterable[Intent]) -> tupl
 
 
 def evidence(meant: Iterable[Meant]) -> str:
-    """Whether the layers' quantizers or the graph alone said what was meant."""
+    """Whether what was meant comes from the layers' quantizers, from the graph alone, or from both."""
     sources = {"graph" if one.intent is None else "layers" for one in meant}
     return " and ".join(sorted(sources, reverse=True)) or "graph"
 
@@ -127,7 +127,7 @@ def _name(quantizer: object) -> str | None:
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two kernels hold the same values; an operation may have an axis of one more than its layer."""
+    """Whether two kernels hold the same values; an operation's kernel may have an additional axis of size 1."""
     if a.size != b.size:
         return False
     a, b = a.reshape(-1), b.reshape(-1)

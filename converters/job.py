@@ -1,4 +1,4 @@
-"""What travels through the conversion pipeline."""
+"""The data passed through the conversion pipeline."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked of a conversion.
+    """The options of a conversion.
 
     Arguments:
-        image_size: static input size for a model that leaves its own open.
-        verify_on: name of the data set to verify with; None takes the one named on the model's card, else random inputs.
-        verify_images: how many images to verify with.
-        modules: Python modules to import before loading, for layers of one's own.
+        image_size: static input size for a model without one.
+        verify_on: name of the data set to verify with; None uses the one named on the model's card, else random inputs.
+        verify_images: number of images to verify with.
+        modules: Python modules to import before loading, for custom layers.
         allow: names of audit rules that may fail.
-        trust: run whatever code the model's file holds, at whatever size.
-        stated: how images are prepared for the model, and its classes; goes onto the card.
-        by_layer: when verification fails, say how many signs depart at each binary convolution.
+        trust: run any code in the model's file, and do not limit its size.
+        stated: preprocessing of the images and class names; written to the card.
+        by_layer: if verification fails, report how many signs differ at each binary convolution.
     """
 
     image_size: int | None = None
@@ -41,7 +41,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Entry:
-    """One step's line in the report: what it did in a sentence, and the same as data."""
+    """One step's entry in the report: a summary in one sentence, and the details as data."""
 
     step: str
     summary: str
@@ -51,10 +51,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Job:
-    """The state of one conversion. Immutable: a step returns a changed copy.
+    """The state of a conversion. Immutable: each step returns a changed copy.
 
     loaded: the Keras model.
-    original: its inference graph, which the result is verified against; no step touches it.
+    original: its inference graph, which the result is verified against; never changed.
     model: the graph that the next step works on; rewriting steps replace it.
     tflite: the flatbuffer, once lowered.
     """
@@ -72,7 +72,7 @@ class Job:
     details: dict[str, Any] = field(default_factory=dict)
 
     def done(self, summary: str, details: dict[str, Any] | None = None, **changes: Any) -> "Job":
-        """The job after a step: what changed, and what the step has to say."""
+        """The job after a step, with its changes, summary and details."""
         return replace(self, summary=summary, details=details or {}, **changes)
 
     def need_model(self) -> "FrozenModel":

@@ -1,4 +1,4 @@
-"""Step `load`: the model from its file, with a static input, as a frozen graph."""
+"""Step `load`: reads the model, makes its input static, and freezes its graph."""
 
 import tf_keras as keras
 

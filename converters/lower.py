@@ -1,6 +1,6 @@
-"""Step `lower`: the Keras model through LCE's converter to a flatbuffer.
+"""Step `lower`: converts the model to a flatbuffer with LCE's converter.
 
-LCE's own `convert_keras_model` swallows its errors and falls back to another path that can return a float model, so the
+LCE's own `convert_keras_model` suppresses errors and falls back to another path that can return a float model, so the
 SavedModel is written here and `convert_saved_model` is called on it.
 """
 
@@ -23,12 +23,12 @@ def lower(job: Job) -> Job:
 
 
 def lower_model(model: FrozenModel) -> bytes:
-    """The flatbuffer, its outputs in the model's order and under the model's names: LCE's converter keeps neither."""
+    """The flatbuffer, with the model's output order and names, which LCE's converter does not keep."""
     names = {output_key(number): name for number, name in enumerate(model.output_names)}
     content = with_named_outputs(_convert(model), names)
     for output, tensor in zip(model.outputs, parse(content).outputs, strict=True):
         sizes = tuple(output.shape[1:])
-        # LCE leaves shapes of some operators out. Values are compared by `verify`.
+        # LCE omits the shapes of some operators. `verify` compares the values.
         if tensor.shape and not tensor.dynamic and None not in sizes and tensor.elements != prod(sizes):
             raise ElLarqError(
                 f"lower: LCE's converter makes {tensor.shape} of the output {tensor.name!r} of shape {sizes}; "

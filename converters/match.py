@@ -1,8 +1,8 @@
-"""Which LceBconv2d of a .tflite is which binary convolution of the model: by the bits of their kernels.
+"""Matches the LceBconv2d of a .tflite to the binary convolutions of the model by the bits of their kernels.
 
-Names do not tell: LCE cuts them, and names a packed result after the layer that reads it. Kernels of trained or randomly
-started networks are unique. LCE may invert whole filters (it does so for negative multipliers before a packed result), so
-filters are compared up to their sign.
+Names are not reliable: LCE truncates them, and names a packed result after the layer that reads it. Kernels of trained or
+randomly initialized networks are unique. LCE may invert whole filters (it does so for negative multipliers before a packed
+result), so filters are compared up to their sign.
 """
 
 from collections.abc import Iterable
@@ -22,19 +22,19 @@ REAL_OPERATORS = {
     "Conv3D": "CONV_3D",
     "Conv3DBackpropInputV2": "CONV_3D_TRANSPOSE",
 }
-"""What becomes of a real-valued operation of TensorFlow's."""
+"""The TFLite operator that a real-valued TensorFlow operation is converted to."""
 
-# Those whose kernels can be compared, and those of them with the output channels last.
+# Operators whose kernels can be compared, and those of them that have the output channels last.
 _KINDS = {operator: kind for kind, operator in REAL_OPERATORS.items() if operator not in TRANSPOSED}
 _CHANNELS_LAST = ("DEPTHWISE_CONV_2D", "CONV_3D")
 
-# Cosine between a filter and itself after scaling and rounding, to 8 bits too.
+# Minimum |cosine| between a filter and the same filter after scaling and rounding, also to 8 bits.
 _PARALLEL = 0.99
 
 
 @dataclass(frozen=True)
 class Match:
-    """A binary convolution of the model and its operator; ``differing`` kernel bits in which the two depart."""
+    """A binary convolution of the model and its operator; ``differing`` is the number of kernel bits that differ."""
 
     convolution: Convolution
     operator: Operator
@@ -42,7 +42,7 @@ class Match:
 
 
 def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
-    """Each LceBconv2d with the model's binary convolution that it resembles most, in the order of the operators."""
+    """Each LceBconv2d with the model's binary convolution whose kernel is nearest, in operator order."""
     open_ = [c for c in convolutions if c.kind in ("Conv2D", "MatMul") and c.meant_binary]
     matches = []
     for operator in graph.operators:
@@ -54,7 +54,7 @@ def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
             continue
         distances = [_distance(bits, c) for c in candidates]
         nearest = int(np.argmin(distances))
-        # Not list.remove: convolutions hold arrays, which do not compare to one truth value.
+        # Not list.remove: convolutions hold arrays, whose comparison has no single truth value.
         open_ = [c for c in open_ if c is not candidates[nearest]]
         matches.append(Match(candidates[nearest], operator, distances[nearest]))
     return matches
@@ -63,7 +63,7 @@ def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
 def real_layers(convolutions: Iterable[Convolution], graph: Graph) -> dict[int, str]:
     """Layer names of real-valued convolutions and dense layers, by operator index.
 
-    Batch normalization has been multiplied into their kernels, so filters are compared by direction.
+    Batch normalization has been folded into their kernels, so filters are compared by direction.
     """
     open_ = list(convolutions)
     names = {}
@@ -81,7 +81,7 @@ def real_layers(convolutions: Iterable[Convolution], graph: Graph) -> dict[int, 
 
 
 def _parallel(filters: np.ndarray, convolution: Convolution) -> bool:
-    """Whether each filter points along the model's, either way; filters of zeros fit any."""
+    """Whether each filter is parallel to the model's, with either sign; filters of zeros match any filter."""
     kernel = convolution.kernel.astype(np.float64)
     if convolution.kind == "DepthwiseConv2dNative":
         wanted = kernel.reshape(-1, kernel.shape[2] * kernel.shape[3]).T
@@ -95,7 +95,7 @@ def _parallel(filters: np.ndarray, convolution: Convolution) -> bool:
 
 
 def _as_convolution(convolution: Convolution) -> np.ndarray:
-    """The kernel as (kh, kw, C_in, C_out); `fold` makes 1x1 convolutions of binary dense layers."""
+    """The kernel as (kh, kw, C_in, C_out); `fold` turns binary dense layers into 1x1 convolutions."""
     kernel = convolution.kernel
     return kernel[None, None] if convolution.kind == "MatMul" else kernel
 

@@ -1,4 +1,4 @@
-"""The conversion: a list of named steps over one immutable `Job`."""
+"""The conversion: a list of named steps applied to an immutable `Job`."""
 
 import time
 from collections.abc import Callable
@@ -44,11 +44,11 @@ def convert(
 
     Arguments:
         source: a model file, a SavedModel folder, or a Keras model.
-        destination: the .tflite to write; None keeps it in the job that is returned, as ``tflite``.
+        destination: the .tflite to write; None only returns it, as ``tflite`` of the job.
         skip: names of steps to leave out.
-        card: what is known of a Keras model given as an object (a file has its own card).
-        notify: called after each step with its line of the report.
-        statements: how images are prepared for the model, and its classes, for the card: see `el_larq.data.stated`.
+        card: the card of a Keras model given as an object (a file has its own card).
+        notify: called after each step with its entry of the report.
+        statements: preprocessing of the images and class names, for the card: see `el_larq.data.stated`.
 
     Raises:
         UsageError, ElLarqError: one line with cause and remedy.

@@ -1,10 +1,10 @@
-"""Why LCE's converter left a convolution that a model quantizes real-valued, and what to do."""
+"""Why LCE's converter left a quantized convolution real-valued, and what to do about it: pairs of reason and remedy."""
 
 import numpy as np
 
 from el_larq.converters.intent import Intent, Meant
 
-# By the operation of TensorFlow: what LCE has no binary operator for, and what to use.
+# By TensorFlow operation: the layer for which LCE has no binary operator, and what to use instead.
 _OPERATIONS = {
     "Conv3D": ("Conv3D", "use QuantConv2D"),
     "Conv3DBackpropInputV2": ("Conv3DTranspose", "keep it real-valued"),
@@ -14,7 +14,7 @@ _OR_ALLOW = ", or allow it with --allow "
 
 
 def no_operator(meant: Meant) -> tuple[str, str] | None:
-    """The same where LCE has no binary operator for such layers at all; None where it has one, and for depthwise ones."""
+    """Reason and remedy for a kind of layer for which LCE has no binary operator; None if it has one, and for depthwise layers."""
     if is_depthwise(meant):
         return None
     what = _OPERATIONS.get(meant.convolution.kind) if meant.convolution is not None else None
@@ -36,7 +36,7 @@ def why_depthwise(_meant: Meant) -> tuple[str, str]:
 
 
 def why_not(meant: Meant) -> tuple[str, str]:
-    """Of a convolution or dense layer that is meant to be binary and that LCE has an operator for."""
+    """For a convolution or dense layer that is meant to be binary and for which LCE has an operator."""
     convolution, intent = meant.convolution, meant.intent
     assert convolution is not None
     input_quantizer = None if intent is None else intent.input_quantizer
@@ -73,7 +73,7 @@ def why_not(meant: Meant) -> tuple[str, str]:
 
 
 def why_low_bit(meant: Meant) -> tuple[str, str]:
-    """Of one whose kernel or input is quantized to other values than -1 and +1."""
+    """For a layer whose kernel or input is quantized to values other than -1 and +1."""
     intent = meant.intent
     if intent is None:
         what, argument = "its kernel holds zeros beside one magnitude", "kernel_quantizer"
@@ -85,7 +85,7 @@ def why_low_bit(meant: Meant) -> tuple[str, str]:
 
 
 def why_real_input(meant: Meant) -> tuple[str, str]:
-    """Of one that has a quantized kernel on an input that is not quantized, by design."""
+    """For a layer with a quantized kernel whose input is real-valued by design."""
     if meant.intent is not None and meant.intent.part == "pointwise_kernel":
         what = "it reads the real-valued sums of the depthwise part"
     else:

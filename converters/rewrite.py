@@ -1,4 +1,4 @@
-"""Changing a flatbuffer without changing what it computes: its outputs' order and names, more outputs, more metadata."""
+"""Edits a flatbuffer without changing what it computes: order and names of outputs, additional outputs, metadata."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from el_larq.errors import ElLarqError
 from el_larq.tflite.reader import IDENTIFIER
 
 
-def _unpack(content: bytes) -> Any:  # the schema's classes have no types
+def _unpack(content: bytes) -> Any:  # the schema's classes are untyped
     from larq_compute_engine.mlir.python import tflite_schema
 
     return tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAsModel(content, 0))
@@ -22,22 +22,22 @@ def _pack(model: Any) -> bytes:
 
 
 def with_outputs(content: bytes, tensors: list[int]) -> bytes:
-    """The flatbuffer with tensors, by index, as further outputs behind its own."""
+    """The flatbuffer with additional outputs, given by tensor index, after its own."""
     model = _unpack(content)
     graph = model.subgraphs[0]
     graph.outputs = np.concatenate([np.asarray(graph.outputs, np.int32), np.asarray(tensors, np.int32)])
-    model.signatureDefs = None  # they list the outputs too, and nothing here needs them
+    model.signatureDefs = None  # they list the outputs too, and are not needed here
     return _pack(model)
 
 
 def with_named_outputs(content: bytes, names: dict[str, str]) -> bytes:
-    """The flatbuffer with its outputs in the order of ``names``, which maps the signature's names to those they get.
+    """The flatbuffer with its outputs in the order of ``names``, which maps the signature's names to new ones.
 
-    The signature alone tells outputs apart: in the graph they stand in any order, and the same tensor may be there twice. It gets
-    the new names, and each tensor the first of its own; an input that is also an output keeps its name.
+    Only the signature identifies outputs: in the graph their order is arbitrary, and a tensor may occur twice. The signature gets
+    the new names, and each tensor the first of its new names; an input that is also an output keeps its name.
 
     Raises:
-        ElLarqError: the signature lists other outputs.
+        ElLarqError: the signature does not list exactly the outputs in ``names``.
     """
     model = _unpack(content)
     graph = model.subgraphs[0]
@@ -59,7 +59,7 @@ def with_named_outputs(content: bytes, names: dict[str, str]) -> bytes:
 
 
 def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
-    """The flatbuffer with a named metadata buffer; one of that name is replaced."""
+    """The flatbuffer with a named metadata buffer, which replaces any existing one of that name."""
     from larq_compute_engine.mlir.python import tflite_schema
 
     model = _unpack(content)

@@ -1,7 +1,7 @@
-"""What can be wrong with any .tflite for Larq Compute Engine, seen from the flatbuffer alone. Imports no TensorFlow.
+"""Rules for any .tflite for Larq Compute Engine, checked on the flatbuffer alone. Does not import TensorFlow.
 
-Each rule is a function from a graph to what it found. An error keeps a model from working as meant; a warning costs time or memory;
-a note is worth knowing on some device.
+Each rule is a function from a graph to its findings. An error prevents the model from working as intended; a warning costs time or
+memory; a note matters on some devices.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ _SAME = 0  # LCE's code for padding "same"
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found. severity: "error", "warning" or "note"."""
+    """A finding of a rule. severity: "error", "warning" or "note"."""
 
     rule: str
     severity: str
@@ -35,7 +35,7 @@ _NAMED = 3
 
 
 def summarized(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding for each rule and reason: where it is repeated layer by layer, with the first few subjects and their count."""
+    """One finding for each rule, reason and remedy; repeated ones name the first few subjects and their number."""
     groups: dict[Finding, list[str]] = {}
     for finding in findings:
         groups.setdefault(replace(finding, subject=""), []).append(finding.subject)
@@ -53,7 +53,7 @@ Found = Iterable[tuple[str, str, str]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A named rule over the flatbuffer."""
+    """A rule applied to the flatbuffer."""
 
     severity: str
     summary: str
@@ -61,10 +61,10 @@ class Rule:
 
 
 def check_graph(graph: Graph, source: str = "the .tflite") -> list[Finding]:
-    """Every finding of every rule, errors first.
+    """The findings of all rules, errors first.
 
     Raises:
-        ElLarqError: operators without the tensors or options that their kind has, as in a damaged file.
+        ElLarqError: an operator lacks tensors or options that its kind requires, as in a damaged file.
     """
     try:
         findings = [Finding(name, rule.severity, *found) for name, rule in GRAPH_RULES.items() for found in rule.check(graph)]
@@ -95,7 +95,7 @@ def _dynamic_shape(graph: Graph) -> Found:
 
 
 def _stride_over_kernel(graph: Graph) -> Found:
-    """XNNPACK, TFLite's default for real-valued convolutions, is wrong where "same" would pad by less than nothing."""
+    """XNNPACK, TFLite's default for real-valued convolutions, is wrong where "same" would need negative padding."""
     for operator in graph.operators:
         if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D") or operator.options["padding"] != "same":
             continue
@@ -156,7 +156,7 @@ def _norm_left(graph: Graph) -> Found:
 
 
 def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
-    """Whether one of them is a constant with one value a channel; a scale by position is no normalization."""
+    """Whether one of the tensors is a constant with one value per channel; a scale by position is not a normalization."""
     constants = [tensor for tensor in tensors if tensor is not None and tensor.constant and tensor.elements > 1]
     return any(tensor.shape[-1] == tensor.elements for tensor in constants)
 

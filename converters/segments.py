@@ -1,13 +1,13 @@
-"""A model and its .tflite from sign to sign, so that a flipped sign does not hide what comes after it.
+"""Compares a model with its .tflite from sign to sign, so that a flipped sign does not hide later differences.
 
-A binary network is a chain of real-valued segments with signs between them. A sign that flips by rounding changes every value
-behind it, so comparing those values says nothing. Therefore the model's graph is given the flatbuffer's own signs in place of those
-it would compute: each segment starts from the same bits in both, and has to end in the same real values and, up to rounding, in the
+A binary network is a chain of real-valued segments with signs between them. A sign that flips by rounding changes every later
+value, so comparing those values is meaningless. Therefore the model's graph is fed the flatbuffer's signs in place of those it
+would compute: each segment starts from the same bits in both, and must end in the same real values and, up to rounding, in the
 same signs. By induction along the graph, a flatbuffer that passes computes what the model computes.
 
-This holds whichever packed tensor stands in for which sign: everything that is given to the model is compared with what it would
-compute, so a wrong choice can only fail. Where a kernel is used several times and does not tell which use is which, the nearest is
-taken.
+This holds whichever packed tensor is substituted for which sign: every value fed to the model is compared with the one it would
+compute, so a wrong choice can only cause a failure. If a kernel is used several times, its uses cannot be distinguished, and the
+packed tensor or sign with the fewest differences is chosen.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,10 +27,10 @@ from el_larq.tflite.operators import input_channels, unpack_signs
 
 @dataclass
 class LayerSigns:
-    """Signs at the input of one binary convolution: how many were compared, how many flipped, and the worst flip.
+    """Signs at the input of one binary convolution: the number compared, the number flipped, and the worst flip.
 
-    worst: largest |value| / RMS of a flip. The values were computed from the flatbuffer's signs further up, so a layer with more
-    than rounding flips shows a fault between those and its input.
+    worst: largest |value| / RMS of a flip. The values are computed from the flatbuffer's preceding signs, so flips beyond rounding
+    indicate a fault between those signs and this layer's input.
     """
 
     layer: str
@@ -41,7 +41,7 @@ class LayerSigns:
 
 @dataclass(frozen=True)
 class Flip:
-    """The worst flip in one image: at the input of which layer, and its |value| / RMS of that input."""
+    """The worst flip in one image: the layer at whose input it is, and its |value| / RMS of that input."""
 
     layer: str
     worst: float
@@ -49,10 +49,10 @@ class Flip:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a batch of N images gave. Outputs are (N, ...), in the model's order.
+    """The results of a batch of N images. Outputs are (N, ...), in the model's order.
 
-    alone: outputs of the model left to itself. given: of the model with the flatbuffer's signs. computed: of the flatbuffer.
-    flips: by image, the worst flip; None where no sign flipped.
+    alone: outputs of the model with its own signs. given: of the model with the flatbuffer's signs. computed: of the flatbuffer.
+    flips: the worst flip of each image; None if no sign flipped.
     """
 
     alone: list[np.ndarray]
@@ -63,7 +63,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A sign of the model and the packed tensor that may hold it, by position, and its channels."""
+    """A sign of the model, a packed tensor that may hold it (both by position), and the number of channels."""
 
     sign: int
     packed: int
@@ -71,10 +71,10 @@ class _Pair:
 
 
 class Segments:
-    """A model beside a flatbuffer whose packed tensors have become outputs.
+    """A model and its flatbuffer, whose packed tensors have been made outputs.
 
-    layers: what was found so far at the input of each binary convolution, in order of execution; behind these, at signs that no
-    binary convolution reads.
+    layers: the results so far at the input of each binary convolution, in order of execution, then at signs that no binary
+    convolution reads.
     """
 
     def __init__(self, model: FrozenModel, content: bytes, matches: Iterable[Match]):
@@ -86,7 +86,7 @@ class Segments:
         self._signs = [sign for sign in find_signs(model) if sign.real.shape[1:].is_fully_defined()]
         self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in packed])) if self._signs else self._plain
         self._shapes = [tensor.shape for tensor in packed]
-        # Several signs may be of one tensor.
+        # Several signs may be taken of the same tensor.
         self._reals = {sign.real.name: sign.real for sign in self._signs}
         self._functions: dict[tuple[int, ...], Callable[..., list[np.ndarray]]] = {}
         self._choices: list[list[_Pair]] = []
@@ -110,7 +110,7 @@ class Segments:
                 self._add(m.convolution.layer, pairs)
 
     def _choose_by_shape(self) -> None:
-        """Signs that no binary convolution of the flatbuffer reads: those of other layers."""
+        """Add the signs that no binary convolution of the flatbuffer reads: those of other layers."""
         chosen = {pair.sign for pairs in self._choices for pair in pairs}
         reals = {self._signs[index].real.name for index in chosen}
         for index, sign in enumerate(self._signs):
@@ -133,7 +133,7 @@ class Segments:
         """Compare on images (N, H, W, C).
 
         Raises:
-            ElLarqError: the flatbuffer's outputs have other shapes, or other values once its signs are read out.
+            ElLarqError: the flatbuffer's outputs have different shapes than the model's, or change when its signs are read out.
         """
         outputs = len(self._model.outputs)
         values = self._interpreter.run(images)
@@ -142,7 +142,7 @@ class Segments:
         computed = [_shaped(got, wanted) for got, wanted in zip(values[:outputs], alone, strict=True)]
         self._check_unchanged(images, computed)
         given, chosen = alone, self._nearest(packed, reals)
-        # A choice that was misled by flips further up is made again without these, until it stays.
+        # Earlier flips may cause a wrong choice, so it is repeated without them until it no longer changes.
         tried: list[list[_Pair]] = []
         while chosen and chosen not in tried:
             given, reals = self._run(images, self._fed(chosen, packed), True)
@@ -153,7 +153,7 @@ class Segments:
         return Compared(alone, given, computed, flips)
 
     def _check_unchanged(self, images: np.ndarray, computed: list[np.ndarray]) -> None:
-        """Bit by bit, on the first image of all: the file has no further outputs."""
+        """Compare bit by bit, on the very first image only, with the original file, which lacks the additional outputs."""
         if self._plain is None:
             return
         values = self._plain.run(images[:1])
@@ -164,7 +164,7 @@ class Segments:
     def _run(
         self, images: np.ndarray, fed: dict[int, np.ndarray], with_reals: bool
     ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        """The model's outputs, given some of its signs, and by name the tensors that signs are taken of."""
+        """The model's outputs, with some of its signs fed, and the tensors that signs are taken of, by name."""
         wanted = self._reals if with_reals else {}
         key = (with_reals, *fed)
         if key not in self._functions:
@@ -184,14 +184,14 @@ class Segments:
         return self._negative(pair, packed) != (reals[self._signs[pair.sign].real.name] < 0)
 
     def _nearest(self, packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> list[_Pair]:
-        """Of each choice, the pair with the fewest differing signs."""
+        """For each choice, the pair with the fewest differing signs."""
         return [
             pairs[0] if len(pairs) == 1 else min(pairs, key=lambda pair: int(self._departs(pair, packed, reals).sum()))
             for pairs in self._choices
         ]
 
     def _fed(self, chosen: list[_Pair], packed: list[np.ndarray]) -> dict[int, np.ndarray]:
-        """-1 and 1 for each sign that has a packed tensor, its own or that of another sign of the same tensor."""
+        """Values -1 and 1 for each sign with a packed tensor, its own or that of another sign of the same tensor."""
         own, shared = {pair.sign: pair for pair in chosen}, {self._signs[pair.sign].real.name: pair for pair in chosen}
         found = {index: own.get(index) or shared.get(sign.real.name) for index, sign in enumerate(self._signs)}
         values = {pair: np.where(self._negative(pair, packed), np.float32(-1), np.float32(1)) for pair in found.values() if pair}
@@ -211,7 +211,7 @@ class Segments:
 
 
 def _shaped(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """An output in the model's shape: flatbuffers may leave out dimensions of one."""
+    """An output in the model's shape: flatbuffers may omit dimensions of size 1."""
     if got.size != wanted.size:
         shapes = f"{list(got.shape)} for {len(wanted)} images, the model's {list(wanted.shape)}"
         raise ElLarqError(f"verify: an output of the .tflite has shape {shapes}")
@@ -219,12 +219,12 @@ def _shaped(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _distance(x: np.ndarray, departs: np.ndarray) -> float:
-    """The largest |x| of a flip as a share of the RMS of x; infinite where x is not finite, which is no matter of rounding."""
+    """The largest |x| of a flip as a share of the RMS of x; infinite where x is not finite, which rounding does not excuse."""
     rms = np.sqrt(np.mean(np.square(x, dtype=np.float64)))
     return float(np.abs(x[departs]).max() / (rms or 1.0)) if np.isfinite(rms) else np.inf
 
 
 def _key(convolution: Convolution) -> bytes:
-    """The same for kernels that `match` cannot tell apart: of the same signs, up to those of whole filters."""
+    """A key that is equal for kernels that `match` cannot distinguish: the same signs, up to inverted filters."""
     negative = convolution.kernel < 0
     return repr(negative.shape).encode() + np.packbits(negative ^ negative[(0,) * (negative.ndim - 1)]).tobytes()

@@ -1,4 +1,4 @@
-"""The names of the conversion's steps, in order. Imports no TensorFlow: the command line offers them."""
+"""The names of the conversion's steps, in order. Does not import TensorFlow, since the command line lists them."""
 
 from el_larq.errors import UsageError, unknown_name
 

@@ -1,15 +1,16 @@
-"""Step `verify`: the .tflite computes what the model computes, on real images where there are some.
+"""Step `verify`: checks that the .tflite computes what the model computes, on real images if available.
 
-Two correct implementations of a BNN cannot agree to the last digit: a value within rounding of zero may take the other sign,
-and one flipped bit moves an output by a hundredth. So the model goes on from the flatbuffer's own signs at every sign
-(`segments.py`), and what is compared follows from the same bits:
+Two correct implementations of a BNN cannot agree to the last digit: a value within rounding of zero may get the other sign,
+and one flipped bit changes an output by about 1 %. So the model is fed the flatbuffer's signs at every sign (`segments.py`), and
+the compared values follow from the same bits:
 
 1. kernels      every packed kernel equals the model's signs
-2. outputs      those of every image agree to OUTPUT_TOLERANCE of the largest output
-3. flips        at the input of every binary convolution, a sign differs only where the value is at most FLIP_TOLERANCE of that
-                tensor's root mean square: each flip is one of rounding, none follows from another
-4. decisions    top-1 of the model left to itself agrees, at each output that looks like logits, for at least TOP1_AGREEMENT of
-                the images, of fewer than a hundred for all but one; of classes tied within rounding, either is right
+2. outputs      the outputs of every image agree within OUTPUT_TOLERANCE of the largest output
+3. flips        at the input of every binary convolution, and at every other sign that the flatbuffer packs, a sign differs only
+                where the value is at most FLIP_TOLERANCE of that tensor's root mean square: each flip is due to rounding, none
+                is a consequence of another
+4. decisions    top-1 of the model with its own signs agrees, at each output that looks like logits, for at least TOP1_AGREEMENT
+                of the images (of fewer than 100 images, all but one); either of two classes tied within rounding is accepted
 """
 
 import math
@@ -35,21 +36,21 @@ OUTPUT_TOLERANCE = 1e-3
 FLIP_TOLERANCE = 2e-5
 TOP1_AGREEMENT = 0.99
 
-# Values that are held in memory at once while the tensors of a batch are compared.
+# Maximum number of values held in memory while the tensors of a batch are compared.
 _BATCH_VALUES = 2**26
-# Values of all images together: of very large ones, fewer are compared than were asked for.
+# Maximum number of values in all images together: fewer very large images are compared than requested.
 _ALL_VALUES = 2**28
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What the comparison found. Differences are shares of the largest output of the model over all images.
+    """The result of the comparison. Differences are shares of the model's largest output over all images.
 
-    max_difference: over all images, from the same signs.
-    max_difference_flipped: over images with flips, of the model left to itself, where flips follow from one another.
+    max_difference: maximum over all images, from the same signs.
+    max_difference_flipped: maximum over images with flips, for the model with its own signs, where flips cause further flips.
     worst_flip: the largest |value| / RMS of a flip.
-    top1_agreement: of the output that agrees least, of those that look like logits: ``top1_outputs`` of them.
-    classes: how many classes the model predicted there; 0 where no output looks like logits.
+    top1_agreement: lowest agreement among the ``top1_outputs`` outputs that look like logits.
+    classes: number of different classes the model predicted at that output; 0 if no output looks like logits.
     """
 
     images: int
@@ -91,7 +92,7 @@ def _by_layer(job: Job, result: Verification) -> str:
 
 
 def verification_images(job: Job) -> tuple[np.ndarray, str, str]:
-    """Test images of the data set asked for, or of the card's; else random ones, said so. And a note for the summary."""
+    """Test images of the requested data set or of the card's, else random images; the name of the data; a note for the summary."""
     shape = job.need_original().input_shape
     count = job.options.verify_images
     count = max(1, min(count, _ALL_VALUES // max(1, math.prod(shape))))
@@ -107,25 +108,25 @@ def verification_images(job: Job) -> tuple[np.ndarray, str, str]:
 
 
 def _dataset(job: Job) -> tuple[str | None, str]:
-    """The data set asked for, or the card's where it is here and may be read; and a note where it may not."""
+    """The requested data set, or the card's if it is available and may be read; and a note if it may not."""
     if job.options.verify_on is not None:
         return job.options.verify_on, ""
     name = card.dataset(job.card)
     if name is None:
         return None, ""
     try:
-        # A card that comes with a model as an object is the caller's own.
+        # The card of a model given as an object comes from the caller.
         folder = None if job.source is None else foreign_folder(name, job.source)
         if folder is not None:
             return None, f"; the folder on its card is read only for a model in a run of yours, or with --verify-on {name!r}"
         check_dataset(name)
-    except ElLarqError:  # models are converted on machines that do not have what they were trained on
+    except ElLarqError:  # models may be converted on machines without their training data
         return None, ""
     return name, ""
 
 
 def _preprocessing(job: Job, shape: tuple[int, ...]) -> Preprocessing | None:
-    """The card's, where it fits the model."""
+    """The card's preprocessing, if it matches the model's input shape."""
     found = card.preprocessing(job.card, "verify")
     return found if found is not None and found.input_shape == shape else None
 
@@ -149,10 +150,10 @@ def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: s
 
 
 class _Batch:
-    """What `_judge` needs of a batch; its outputs themselves may be large.
+    """The figures of a batch that `_judge` needs, since the outputs may be too large to keep.
 
-    largest: of each output of the model, the largest value. differences: by output and image, the largest difference, from the
-    same signs; differences_alone: of the model left to itself.
+    largest: the largest |value| of each output of the model. differences: the largest difference by output and image, from the
+    same signs; differences_alone: the same for the model with its own signs.
     """
 
     def __init__(self, compared: Compared):
@@ -189,7 +190,7 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
         )
     agreed = agreements([batch.decisions for batch in batches])
     least = agreed[0] if agreed else Agreement(0, 1.0, 0)
-    # Of fewer than a hundred images, one may turn on an excused flip.
+    # Of fewer than 100 images, one may change its class because of an excused flip.
     if least.share < min(TOP1_AGREEMENT, 1 - 1 / count):
         which = f" of output {names[least.output]}" if len(names) > 1 else ""
         failures.append(f"top-1{which} agrees for {least.share:.1%} of the images only (limit {TOP1_AGREEMENT:.0%})")

@@ -1,4 +1,4 @@
-"""Step `write`: the flatbuffer, with its card as metadata, to its destination, whole or not at all."""
+"""Step `write`: writes the flatbuffer, with its card as metadata, atomically to its destination."""
 
 import hashlib
 import platform
@@ -50,7 +50,7 @@ def _source_hash(job: Job) -> str | None:
 
 
 def _check_unchanged(before: bytes, after: bytes) -> None:
-    """Packing the flatbuffer anew must change nothing: one random input, compared bit by bit."""
+    """Check that repacking changed nothing: the outputs for one random input are compared bit by bit."""
     old, new = Interpreter(before), Interpreter(after)
     image = old.random_input(np.random.default_rng(0))
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(old.run(image), new.run(image), strict=True)):

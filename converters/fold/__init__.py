@@ -1,1 +1,1 @@
-"""Exact rewrites of an inference graph, one a file, and the step that applies them."""
+"""Exact rewrites of an inference graph, one per file, and the step that applies them."""

@@ -1,4 +1,4 @@
-"""A dense layer on binary input as a 1x1 convolution: LCE has no binary dense layer, but the same product as a convolution is one.
+"""Rewrites a dense layer on binary input as a 1x1 convolution: LCE has no binary dense layer, but it has binary convolutions.
 
 (N, C) @ (C, D)  =  conv((N, 1, 1, C), (1, 1, C, D))
 """

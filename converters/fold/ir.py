@@ -1,7 +1,7 @@
-"""A frozen inference graph as data that rewrites can edit, and that runs in any precision.
+"""A frozen inference graph as data that rewrites can edit and that runs in the precision of its input.
 
-A `Graph` is made of `Node`s, each with one output. Their operators are TensorFlow's, run by name, and a few of this project's
-own, which stand for what Keras and Larq spread over several operations:
+A `Graph` consists of `Node`s, each with one output. Their operators are TensorFlow's, run by name, and a few of this project's
+own, each of which replaces several operations of Keras and Larq:
 
     BINARIZE   sign(x), with sign(0) = +1
     AFFINE     scale * x + shift, per channel: batch normalization at inference
@@ -9,7 +9,8 @@ own, which stand for what Keras and Larq spread over several operations:
     SQUEEZE    (..., k * C) to (..., C): the k groups of C consecutive channels, each channel times its gain, summed
     EXPAND     (..., C) to (..., k * C): k copies
 
-Constants are NumPy arrays in float32, as the model holds them; `Graph.run` casts them to the precision asked for.
+Constants are NumPy arrays: as imported (float32), or float64 where a rewrite computed them. `Graph.run` casts floating-point
+constants to the precision of its input.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,10 +28,11 @@ BINARIZE, AFFINE, PRELU, SQUEEZE, EXPAND = "BINARIZE", "AFFINE", "PRELU", "SQUEE
 
 @dataclass(eq=False)
 class Node:
-    """One operation on the outputs of others.
+    """An operation on the outputs of other nodes.
 
-    shape: static shape of the output, None for an unknown size (the batch).
-    attributes: of TensorFlow's operator, as its definition takes them.
+    shape: static shape of the output, with None for an unknown size (the batch).
+    attributes: those of TensorFlow's operator, as its definition takes them.
+    value: the value of a constant; None for computed nodes.
     """
 
     op: str
@@ -40,7 +42,7 @@ class Node:
     shape: tuple[int | None, ...] = ()
     name: str = ""
     integers: bool = False
-    """A convolution of -1 and 1 with -1 and 1: single precision computes it without error, and ten times as fast as double."""
+    """A convolution of -1 and 1 with -1 and 1: exact in single precision, and ten times as fast as in double precision."""
 
     @property
     def constant(self) -> bool:
@@ -62,14 +64,14 @@ def constant(value: Any, name: str = "") -> Node:
 
 
 class Graph:
-    """Nodes behind one input and some outputs. Nodes that no output needs do not count."""
+    """A graph with one input and one or more outputs. Only nodes that an output depends on belong to it."""
 
     def __init__(self, source: Node, outputs: list[Node]):
         self.input = source
         self.outputs = outputs
 
     def copy(self) -> "Graph":
-        """The same graph of new nodes, so that one can be changed; constants are shared."""
+        """A copy with new nodes, so that it can be changed independently; the arrays of constants are shared."""
         new = {id(node): replace(node) for node in self.nodes()}
         new.setdefault(id(self.input), self.input)
         for node in new.values():
@@ -92,7 +94,7 @@ class Graph:
         return order
 
     def consumers(self) -> dict[int, list[Node]]:
-        """By id of a node, the nodes that read it, once for each time they do."""
+        """Maps the id of a node to the nodes that read it, each listed once per read."""
         readers: dict[int, list[Node]] = {}
         for node in self.nodes():
             for source in node.inputs:
@@ -100,7 +102,7 @@ class Graph:
         return readers
 
     def replace(self, old: Node, new: Node) -> None:
-        """Let everything that reads ``old``, but ``new`` itself and what it is made of, read ``new``."""
+        """Make everything that reads ``old`` read ``new`` instead, except ``new`` and the nodes that it introduces."""
         made_of = {id(node) for node in Graph(self.input, [new]).nodes()} - {id(n) for n in Graph(self.input, [old]).nodes()}
         for node in self.nodes():
             if id(node) not in made_of:
@@ -113,7 +115,7 @@ class Graph:
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """The outputs for an input, in the input's precision, and the values of the nodes in ``keep``; inside a tf.function.
 
-        given: values of nodes that are not to be computed.
+        given: values of nodes that are used instead of computing these.
         """
         values: dict[int, Any] = {id(self.input): x, **{id(node): value for node, value in given.items()}}
         kept = list(keep)
@@ -135,14 +137,14 @@ def _compute(node: Node, inputs: list[Any], dtype: tf.DType) -> Any:
 
 
 def raw(node: Node, inputs: list[Any], name: str) -> Any:
-    """TensorFlow's operation of that name, with its type attributes left to what the inputs are."""
+    """Apply the TensorFlow operation that the node names; its type attributes follow from the inputs."""
     definition = op_def_registry.get(node.op)
     defaults = {a.name: _default(a.default_value) for a in definition.attr if a.HasField("default_value")}
     arguments: dict[str, Any] = {**{k: v for k, v in defaults.items() if v is not None}, **node.attributes}
     position = 0
     for argument in definition.input_arg:
         if argument.number_attr or argument.type_list_attr:
-            # A list takes all inputs that are left but those of the arguments behind it.
+            # A list takes all remaining inputs except those of the arguments after it.
             behind = len(definition.input_arg) - list(definition.input_arg).index(argument) - 1
             count = len(inputs) - position - behind
             arguments[argument.name] = inputs[position : position + count]
@@ -153,7 +155,7 @@ def raw(node: Node, inputs: list[Any], name: str) -> Any:
     try:
         return op_def_library.apply_op(node.op, name=name or None, **arguments)
     except TypeError:
-        # Not defined in double precision: compute this one operation in single.
+        # Not defined in double precision: compute this operation in single precision.
         narrow = {key: _cast(value, tf.float64, tf.float32) for key, value in arguments.items()}
         return tf.nest.map_structure(lambda y: _cast(y, tf.float32, tf.float64), op_def_library.apply_op(node.op, **narrow))
 
@@ -173,14 +175,14 @@ def _cast(value: Any, source: tf.DType, target: tf.DType) -> Any:
 
 
 def _affine(node: Node, x: Any, scale: Any, shift: Any) -> Any:
-    # What is one or zero throughout would still be an operator in the flatbuffer.
+    # A scale of all ones or a shift of all zeros would still become an operator in the flatbuffer.
     if np.any(scale_of(node) != 1):
         x = x * scale
     return x + shift if np.any(shift_of(node)) else tf.identity(x)
 
 
 def _prelu(node: Node, x: Any, alpha: Any) -> Any:
-    # As Keras spells it, with alpha of one rank less than x: that is what LCE turns into one PRELU.
+    # Written as in Keras, with the rank of alpha one less than that of x: LCE converts this form to one PRELU.
     alpha = tf.reshape(alpha, [1] * (len(node.shape) - 2) + [-1])
     return tf.nn.relu(x) + -alpha * tf.nn.relu(-x)
 
@@ -212,7 +214,7 @@ _OWN: dict[str, Callable[..., Any]] = {
 
 
 def affine(x: Node, scale: Any, shift: Any, name: str = "") -> Node:
-    """scale * x + shift, both broadcast to one value a channel."""
+    """scale * x + shift, both broadcast to one value per channel."""
     parts = [np.broadcast_to(np.asarray(part, np.float64).reshape(-1), (x.channels,)).copy() for part in (scale, shift)]
     return Node(AFFINE, [x, *(constant(part) for part in parts)], {}, None, x.shape, name)
 
@@ -235,7 +237,7 @@ CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 
 
 class Readers:
-    """Who reads what, for one state of a graph."""
+    """The nodes that read each node, for one state of a graph."""
 
     def __init__(self, graph: Graph):
         self._consumers = graph.consumers()
@@ -245,9 +247,9 @@ class Readers:
         return self._consumers.get(id(node), [])
 
     def only_one(self, node: Node) -> bool:
-        """Whether one operation reads the node, once, and it is no output."""
+        """Whether the node is read exactly once and is not an output."""
         return len(self.of(node)) == 1 and id(node) not in self._outputs
 
     def absorbs(self, node: Node) -> bool:
-        """Whether an AFFINE costs nothing because it becomes part of the convolution before it."""
+        """Whether the node is an AFFINE that costs nothing because it becomes part of the convolution before it."""
         return node.op == AFFINE and node.inputs[0].op in CONVOLUTIONS and self.only_one(node.inputs[0])

@@ -1,11 +1,11 @@
-"""Links as what runs fastest.
+"""Rewrites links as the operations that run fastest.
 
-**Expand** as a broadcasting addition: with k copies of C channels, the sum is taken on the view (N, H * W, k, C) against
-(N, H * W, 1, C), so that no copy is ever made.
+**Expand** becomes a broadcasting addition: for k copies of C channels, the views (N, H * W, k, C) and (N, H * W, 1, C) are added,
+so that no copy is made.
 
-**Squeeze** as a depthwise convolution, which takes a gain along for nothing: the k groups are neighbours in memory, so on the view
-(N, H * W, k, C) a kernel of (1, k) sums them. Average pooling by s before it is one more factor of the kernel: on the view
-(N * H / s, s, W / s * s * k, C) a kernel of (s, s * k) with gain / s**2 pools and sums at once, where s divides H and W.
+**Squeeze** becomes a depthwise convolution, which includes the gain at no cost: the k groups are adjacent in memory, so a kernel of
+(1, k) on the view (N, H * W, k, C) sums them. Average pooling by s before it is merged into the kernel: on the view
+(N * H / s, s, W / s * s * k, C) a kernel of (s, s * k) with gain / s**2 pools and sums in one step, if s divides H and W.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _SUMS = ("Add", "AddV2")
 
 
 def gains(graph: Graph, notes: Notes) -> None:
-    """Multiplications right before or behind a squeeze become part of its gain, whatever their sign."""
+    """Merge multiplications directly before or after a squeeze into its gain; factors of any sign are exact."""
     for node in graph.nodes():
         if node.op == AFFINE and node.inputs[0].op == SQUEEZE and not np.any(shift_of(node)):
             squeeze = node.inputs[0]
@@ -64,7 +64,7 @@ def squeezes(graph: Graph, notes: Notes) -> None:
 
 
 def _pooled_by(x: Node, squeeze: Node, graph: Graph) -> int:
-    """s, where x is average pooling by s of whole windows that only this squeeze reads; else 1."""
+    """s, if x is average pooling by s with whole windows and only this squeeze reads it; else 1."""
     if x.op != "AvgPool" or not Readers(graph).only_one(x):
         return 1
     window, strides = list(x.attributes["ksize"]), list(x.attributes["strides"])
@@ -100,7 +100,7 @@ def expands(graph: Graph, notes: Notes) -> None:
 
 
 def _gained(node: Node) -> bool:
-    """A gain by channel on an expanded tensor: it has to be applied on the wide side, but needs no copy either."""
+    """Whether the node is a per-channel gain on an expanded tensor: applied to the wide tensor, but also without a copy."""
     return node.op == AFFINE and node.inputs[0].op == EXPAND and not np.any(shift_of(node))
 
 

@@ -1,8 +1,8 @@
-"""From a frozen TensorFlow graph to a `Graph` in normal form, so that rewrites have few patterns to know.
+"""Converts a frozen TensorFlow graph to a `Graph` in normal form, so that rewrites need to match few patterns.
 
-What does not depend on the input becomes a constant; identities go; batch normalization, BiasAdd, additions and multiplications
-of constants become AFFINE; a summand that is zero throughout goes; Larq's sign becomes BINARIZE; Keras' PReLU becomes PRELU; a
-Split of the channels into an AddN becomes SQUEEZE, a Tile of the channels EXPAND.
+Whatever does not depend on the input becomes a constant; identities are removed; batch normalization, BiasAdd, and additions and
+multiplications of constants become AFFINE; summands that are zero everywhere are removed; Larq's sign becomes BINARIZE; Keras'
+PReLU becomes PRELU; a Split of the channels followed by AddN becomes SQUEEZE, a Tile of the channels EXPAND.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def import_graph(model: FrozenModel) -> Graph:
 
 
 def _copy(model: FrozenModel) -> tuple[Node, dict[str, Node]]:
-    """The TensorFlow graph node by node, by tensor name; constants are computed, identities skipped."""
+    """The input node, and the nodes of the TensorFlow graph by tensor name; constants are computed, identities skipped."""
     image = model.input
     source = Node(INPUT, shape=_shape(image), name=image.op.name)
     nodes: dict[str, Node] = {image.name: source}
@@ -81,7 +81,7 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
 
 
 def _attributes(operation: tf.Operation) -> dict[str, Any]:
-    """What the raw operation takes beside its inputs: no types and counts, which follow from them."""
+    """The attributes of an operation, without types and counts, which follow from its inputs."""
     definition = op_def_registry.get(operation.type)
     derived = set()
     for argument in definition.input_arg:
@@ -101,7 +101,7 @@ def _signs(graph: Graph) -> None:
 
 
 def _binary_kernels(graph: Graph) -> None:
-    """A binary convolution multiplies signs; the magnitude of each filter moves behind it."""
+    """Replace the kernel of each binary convolution by its signs; the magnitude of each filter is applied after it."""
     for node in graph.nodes():
         if node.op != "Conv2D" or node.inputs[1].value is None or not _binarized(node.inputs[0]):
             continue
@@ -120,7 +120,7 @@ def _binarized(node: Node) -> bool:
 
 
 def _affines(graph: Graph) -> None:
-    """Batch normalization in inference, BiasAdd, and x op constant, as scale * x + shift with scale and shift of shape (C,)."""
+    """Write inference batch normalization, BiasAdd and x op constant as scale * x + shift, with scale and shift of shape (C,)."""
     for node in graph.nodes():
         found = _as_affine(node)
         if found is not None:
@@ -149,7 +149,7 @@ def _as_affine(node: Node) -> tuple[Node, Any, Any] | None:
         return None
     x, c = (b, a) if a.constant else (a, b)
     value = np.asarray(c.value, np.float64)
-    # Only what is one value a channel, or one for all.
+    # Only one value per channel, or a single one.
     if value.size not in (1, node.channels) or (value.ndim and value.size > 1 and value.shape[-1] != value.size):
         return None
     if x.shape != node.shape or not np.issubdtype(c.value.dtype, np.floating):
@@ -164,12 +164,12 @@ def _as_affine(node: Node) -> tuple[Node, Any, Any] | None:
 
 
 def _channels_first(node: Node) -> bool:
-    """Batch normalization along axis 1 is spelled so, whatever that axis means: its parameters are not by channel."""
+    """Whether the data format is NC...: Keras sets it for every batch normalization along axis 1, whatever that axis is."""
     return node.attributes.get("data_format", b"").startswith(b"NC")
 
 
 def _zeros(graph: Graph) -> None:
-    """x + 0 * u: a layer of interacted bit counts in which no channel corrects another."""
+    """Replace x + 0 * u by x: it occurs in a layer of interacted bit counts in which no channel corrects another."""
     for node in graph.nodes():
         if node.op not in ("AddV2", "Add"):
             continue
@@ -180,7 +180,7 @@ def _zeros(graph: Graph) -> None:
 
 
 def _merge_affines(graph: Graph) -> None:
-    """An AFFINE of an AFFINE that nothing else reads is one AFFINE."""
+    """Merge an AFFINE of an AFFINE that nothing else reads into one AFFINE."""
     consumers = graph.consumers()
     for node in graph.nodes():
         if node.op == AFFINE and node.inputs[0].op == AFFINE and len(consumers[id(node.inputs[0])]) == 1:
@@ -190,7 +190,7 @@ def _merge_affines(graph: Graph) -> None:
 
 
 def _prelus(graph: Graph) -> None:
-    """relu(x) + (-alpha) * relu(-x), as Keras spells PReLU: the second term has become an AFFINE without shift."""
+    """relu(x) + (-alpha) * relu(-x), as PReLU is written in Keras: by now the second term is an AFFINE without shift."""
     for node in graph.nodes():
         if node.op not in ("AddV2", "Add"):
             continue

@@ -1,9 +1,9 @@
-"""before_norm to after_norm: batch normalization of a sum moves into the convolution under it.
+"""Rewrites before_norm as after_norm: batch normalization of a sum is merged into the convolution that is one of its summands.
 
     a * (z + l) + b  =  (a * z + b) + a * l          z: a convolution's output, a and b per channel
 
-The first term is the convolution's multiplier and bias, which cost nothing; a is left on the link, where a squeeze takes it along
-and the other rewrites may carry it off. Negative a are as exact as positive ones. Applies where nothing else reads the sum or z.
+The first term is the convolution's multiplier and bias, which cost nothing; a remains on the link, where a squeeze absorbs it or
+other rewrites may move it further. Exact for negative a too. Applies if nothing else reads the sum or z.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Global average pooling as average pooling over the whole map: TFLite runs AVERAGE_POOL_2D much faster than MEAN.
+"""Rewrites global average pooling as average pooling over the whole feature map: TFLite runs AVERAGE_POOL_2D much faster than MEAN.
 
 mean over H and W of (N, H, W, C)  =  average pooling with a window of (H, W)
 """

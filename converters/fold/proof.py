@@ -1,7 +1,7 @@
-"""Proofs that a graph computes what another does: the imported one what was loaded, the rewritten one what was imported.
+"""Checks that two graphs compute the same: the imported graph and the model, the rewritten graph and the imported one.
 
-Rewrites are proved in double precision, where no sign flips by rounding. The frozen graph runs in single precision only; there,
-both graphs are given the same signs, so that each segment between signs is compared by itself and to rounding.
+Rewrites are checked in double precision, where no sign flips by rounding. The frozen graph runs in single precision only; there,
+both graphs are fed the same signs, so that each segment between signs is compared separately, up to rounding.
 """
 
 import numpy as np
@@ -12,23 +12,23 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_signs
 from el_larq.native_output import captured_stderr
 
-# Of rewrites, in double precision; of the import, in single: both as shares of a tensor's largest value.
+# Tolerances of rewrites (double precision) and of the import (single precision), as shares of a tensor's largest value.
 TOLERANCE = 1e-9
 IMPORT_TOLERANCE = 1e-4
 
 
 def compare(original: Graph, rewritten: Graph, shape: tuple[int, ...]) -> float:
-    """The largest difference of any output in double precision, as a share of that output's largest value, on random images."""
+    """The largest difference of any output in double precision, as a share of its largest value, on one random image."""
     images = tf.constant(_images(1, shape))
-    with captured_stderr():  # oneDNN reports that it has nothing for double precision
+    with captured_stderr():  # oneDNN prints that it does not support double precision
         outputs = tf.function(lambda x: (original.run(x)[0], rewritten.run(x)[0]))(images)
     return max(float(tf.reduce_max(tf.abs(a - b)) / (tf.reduce_max(tf.abs(a)) + 1e-300)) for a, b in zip(*outputs, strict=True))
 
 
 def compare_import(model: FrozenModel, graph: Graph) -> tuple[float, str]:
-    """The largest difference between a frozen graph and what was imported of it, and the first tensor past IMPORT_TOLERANCE.
+    """The largest difference between a frozen graph and the imported one, and the first tensor over IMPORT_TOLERANCE ("" if none).
 
-    Compared are the outputs and every tensor that a sign is taken of, each as a share of its largest value, on two random images.
+    The outputs and every tensor that a sign is taken of are compared, as shares of their largest values, on two random images.
     """
     images = _images(2, model.input_shape).astype(model.input.dtype.as_numpy_dtype)
     nodes = {node.name: node for node in graph.nodes() if node.op == BINARIZE}

@@ -1,4 +1,4 @@
-"""What a rewrite is: a function that changes a `Graph` in place, exactly, and says what it did and what it left alone."""
+"""The type of a rewrite: a function that changes a `Graph` in place, exactly, and notes what it changed and what it did not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from el_larq.converters.fold.ir import Graph
 
 @dataclass
 class Notes:
-    """What one rewrite did, and where its pattern was met but it did not apply, with the reason."""
+    """Where a rewrite was applied, and where its pattern matched but it was not applied, with the reason."""
 
     applied: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)

@@ -1,19 +1,19 @@
-"""Positive scales travel: a multiplication goes wherever something can take it up for nothing.
+"""Moves positive scales: a multiplication is moved to wherever another operation absorbs it at no cost.
 
-A binary convolution sees only signs, so a tensor t may be stored as t' = t / s with any positive s, one a tensor or one a channel.
-What it costs is said by the operations between tensors:
+A binary convolution depends only on signs, so a tensor t may be stored as t' = t / s with any positive s, per tensor or channel.
+The operations between tensors constrain s:
 
-    takes up any s       convolution (with its normalization), on either side; squeeze, in its gain; sign, before it
+    absorbs any s        convolution (with its normalization), on either side; squeeze, in its gain; sign, before it
     s_out = s_in         ReLU, PReLU, pooling, padding with zeros, reshaping; every summand of a sum
-    s_out = g * s_in     multiplication by a positive constant g, which is gone then
+    s_out = g * s_in     multiplication by a positive constant g, which is then removed
     s_out = tile(s_in)   expand
-    s = 1                the graph's input and outputs, and whatever is not known here
+    s = 1                the graph's input and outputs, and all other operations
 
-These are equations between logarithms along the edges of the graph. A tree of them can always be satisfied; every edge that
-closes a cycle with another product than one leaves a multiplication. So a maximum spanning forest is taken, the weight of an edge
-being the elements that its multiplication would touch: what is left is left on the narrowest tensors.
+These are equations between logarithms along the edges of the graph. Those of a tree can always be satisfied; every edge that closes
+a cycle whose product is not 1 leaves a multiplication. Therefore a maximum spanning forest is used, where the weight of an edge is
+the number of elements that its multiplication would process: the remaining multiplications are on the smallest tensors.
 
-Negative and zero factors stay where they are: a sign would turn around.
+Negative and zero factors are not moved, since they would change signs.
 """
 
 import math
@@ -41,7 +41,7 @@ from el_larq.converters.fold.rewrite import Notes
 _HOMOGENEOUS = ("Relu", PRELU, "AvgPool", "MaxPool", "Mean", "Pad", "Reshape", "Squeeze")
 _SUMS = ("Add", "AddV2", "AddN")
 
-# Products of double-precision scales that should be one.
+# Relative tolerance for products of double-precision scales that should be 1.
 _ROUNDING = 1e-12
 
 
@@ -57,14 +57,14 @@ def scales(graph: Graph, notes: Notes) -> None:
 
 
 def multiplications(graph: Graph) -> list[Node]:
-    """AFFINEs that stay multiplications in the flatbuffer."""
+    """The AFFINEs that remain multiplications in the flatbuffer."""
     readers = Readers(graph)
     return [n for n in graph.nodes() if n.op == AFFINE and not readers.absorbs(n) and np.any(scale_of(n) != 1)]
 
 
 @dataclass
 class _Edge:
-    """s_v = factor * s_u, or factor * tile(s_u) where v is wider. u None: s_v = 1. cost: elements of a multiplication."""
+    """s_v = factor * s_u, or factor * tile(s_u) if v is wider; s_v = 1 if u is None. cost: elements of the multiplication."""
 
     cost: int
     u: Node | None
@@ -73,7 +73,7 @@ class _Edge:
 
 
 class _Component:
-    """Tensors whose scales are fixed relative to each other; all may still be multiplied by one vector of this period."""
+    """Tensors whose scales are fixed relative to each other. Unless anchored, all may be multiplied by a vector of this period."""
 
     def __init__(self, node: Node):
         self.members = [node]
@@ -87,7 +87,7 @@ class _Forest:
         self._component = {id(node): _Component(node) for node in nodes}
 
     def connect(self, edge: _Edge) -> bool:
-        """Satisfy an edge by multiplying one side; False where that is impossible."""
+        """Satisfy an edge by multiplying one side; False if that is impossible."""
         v = edge.v
         if edge.u is None:
             return self._multiply(self._component[id(v)], 1 / self.offset[id(v)], anchor=True)
@@ -178,7 +178,7 @@ def _edges(node: Node, readers: Readers) -> list[_Edge]:
 
 
 class _Rebuild:
-    """Write every node anew, for tensors stored divided by their scales; what an edge could not carry becomes a multiplication."""
+    """Rebuild every node for tensors divided by their scales; an edge that is not satisfied becomes a multiplication."""
 
     def __init__(self, graph: Graph, scale: dict[int, np.ndarray]):
         self.graph, self.scale = graph, scale
@@ -230,7 +230,7 @@ class _Rebuild:
         return _times(self._with(node, [self._read(source, np.ones(1)) for source in node.inputs]), 1 / s)
 
     def _kernel(self, node: Node) -> Node:
-        """The kernel times the scale of what the convolution reads, channel by channel."""
+        """The kernel times the scale of the convolution's input, per channel."""
         kernel, s = _value(node.inputs[1]), self._of(node.inputs[0])
         if np.all(s == 1):
             return node.inputs[1]
@@ -239,7 +239,7 @@ class _Rebuild:
             return constant(kernel * (s[:, None] if by_row and len(s) > 1 else s))
         groups = 1 if node.op == "DepthwiseConv2dNative" else len(s) // kernel.shape[2]
         if groups > 1:
-            # Output channels come in groups, each of which reads its own part of the input.
+            # Each group of output channels reads its own part of the input.
             parts = np.split(np.broadcast_to(s, (node.inputs[0].channels,)), groups)
             kernels = np.split(kernel, groups, axis=3)
             return constant(np.concatenate([k * p[:, None] for k, p in zip(kernels, parts, strict=True)], axis=3))

@@ -1,16 +1,16 @@
-"""Shifts travel: an addition of a constant merges with the next one, or vanishes into a convolution's bias.
+"""Moves shifts: an addition of a constant merges with the next one, or into a convolution's bias.
 
-With p stored without its shift d, p = p' + d, and z the output of a convolution with bias:
+For a tensor p = p' + d with shift d, and z the output of a convolution without its scale a and bias b:
 
     (p' + d) + c            = p' + (d + c)                     one addition instead of two
-    (p' + d) + (a * z + b)  = p' + (a * z + (b + d))           the convolution's bias takes it
-    (x + (a * z + b)) + d   = x + (a * z + (b + d))            the same, from behind a sum that nothing else reads
-    pool(p' + d)            = pool(p') + d                     average pooling, where padding does not count
+    (p' + d) + (a * z + b)  = p' + (a * z + (b + d))           the convolution's bias absorbs it
+    (x + (a * z + b)) + d   = x + (a * z + (b + d))            the same, for a shift after a sum that nothing else reads
+    pool(p' + d)            = pool(p') + d                     average pooling, which does not count padding
     (p' + d) @ W            = p' @ W + d @ W                  a dense layer's bias
-    concat(x, y) + d        = concat(x + d_x, y + d_y)         where both can take theirs
+    concat(x, y) + d        = concat(x + d_x, y + d_y)         if both can absorb their part
 
-A shifted tensor that several operations read (ReActNet's activations feed a sign and a shortcut) is shifted for each of them, and
-each rids itself of the shift. What is left of ReActNet's three additions a unit is the one before the sign.
+If a shifted tensor has several readers (ReActNet's activations feed a sign and a shortcut), the shift is moved on separately for
+each. Of ReActNet's three additions per unit, only the one before the sign remains.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ _SUMS = ("Add", "AddV2")
 
 
 def shifts(graph: Graph, notes: Notes) -> None:
-    # Each pass moves every shift one operation further; a graph is no deeper than it has nodes.
+    # Each pass applies one rule at one node. The number of passes is limited to the number of nodes.
     for _ in range(len(graph.nodes())):
         if not any(rule(graph, node, notes) for node in graph.nodes() for rule in _RULES):
             return
@@ -34,7 +34,7 @@ def is_shift(node: Node) -> bool:
 
 
 def _merge(graph: Graph, node: Node, notes: Notes) -> bool:
-    """An AFFINE of an AFFINE. The inner one stays for its other readers, unless it is part of a convolution then."""
+    """Merge an AFFINE of an AFFINE; other readers keep the inner one. No merge if there are any and a convolution absorbs it."""
     if node.op != AFFINE or node.inputs[0].op != AFFINE:
         return False
     inner, readers = node.inputs[0], Readers(graph)
@@ -48,7 +48,7 @@ def _merge(graph: Graph, node: Node, notes: Notes) -> bool:
 
 
 def _into_summand(graph: Graph, node: Node, notes: Notes) -> bool:
-    """A shift behind a sum, or a shifted summand: the summand that is a convolution takes it."""
+    """Merge a shift after a sum, or of one summand, into the bias of a summand that is a convolution."""
     if node.op not in _SUMS:
         return False
     readers = Readers(graph)

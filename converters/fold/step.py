@@ -1,4 +1,4 @@
-"""Step `fold`: the cheapest exact graph. What is imported is proved against the model, and every rewrite against the import."""
+"""Step `fold`: exact rewrites to a cheaper graph. The import is checked against the model, the result against the import."""
 
 from dataclasses import asdict, dataclass
 
@@ -17,7 +17,7 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job
 from el_larq.errors import ElLarqError, summarize
 
-# In the order in which they are applied: what makes scales and shifts comes before what carries them off.
+# In order of application: rewrites that create scales and shifts come before those that move them.
 REWRITES: dict[str, Rewrite] = {
     "placement": placement,
     "gains": gains,
@@ -49,9 +49,9 @@ def fold(job: Job) -> Job:
 
 @dataclass(frozen=True)
 class Folded:
-    """The rewritten model, what each rewrite did, and by how much the outputs differ in double precision.
+    """The rewritten model, the notes of each rewrite, and the difference of the outputs in double precision.
 
-    left_out: why the model was left as it is; empty where it was rewritten.
+    left_out: why the model was left as it is; empty if it was rewritten.
     """
 
     model: FrozenModel
@@ -61,10 +61,10 @@ class Folded:
 
 
 def fold_model(model: FrozenModel) -> Folded:
-    """Apply every rewrite and prove the result. A graph that cannot be imported, or not exactly, is left as it is.
+    """Apply every rewrite and check the result. A graph that cannot be imported exactly is left as it is.
 
     Raises:
-        ElLarqError: a rewrite changed what the graph computes, which would be a fault of this project.
+        ElLarqError: a rewrite changed what the graph computes, which would be a bug in this project.
     """
     original = _imported(model)
     notes = {name: Notes() for name in REWRITES}
@@ -83,11 +83,11 @@ def fold_model(model: FrozenModel) -> Folded:
 
 
 def _imported(model: FrozenModel) -> Graph | str:
-    """The model's graph in normal form, or why it cannot be had."""
+    """The model's graph in normal form, or the reason why it cannot be imported."""
     try:
         graph = import_graph(model)
         difference, where = compare_import(model, graph)
-    except Exception as error:  # whatever an operator that no rewrite knows raises when it is run by name
+    except Exception as error:  # unknown operators may raise anything when run by name
         return f"the model has what its rewrites cannot read ({summarize(error, 120)}), so it is lowered as it is"
     if not difference <= IMPORT_TOLERANCE:
         return (

@@ -1,8 +1,8 @@
-"""Scales before a sign: sign(a * x + b) = sign(x + b / a) where every a is positive.
+"""Removes scales before a sign: sign(a * x + b) = sign(x + b / a) if every a is positive.
 
-Real-to-Binary and BinaryDenseNet normalize before the sign. The multiplication goes, and what is left is a shift, which may travel
-further. Negative a would turn signs around: the channel would have to be inverted in every kernel that reads it, which is wrong at
-borders padded with one, so such a normalization is left alone.
+Real-to-Binary and BinaryDenseNet normalize before the sign. The multiplication is removed, and only a shift remains, which may be
+moved further. Negative a would flip signs: the channel would have to be inverted in every kernel that reads it, which is wrong at
+borders padded with ones, so such a normalization is left unchanged.
 """
 
 import numpy as np
