@@ -1,5 +1,5 @@
-"""What a .tflite for Larq Compute Engine says: everything that this project knows of the format and its operators, in one place.
+"""The .tflite format of Larq Compute Engine: all code that depends on the format and its operators.
 
-`reader` makes plain data of a file, `operators`, `macs` and `types` say what an operator is and computes, `arena` plans memory,
-`interpreter` and `limited_interpreter` run a file. All but the interpreters work without TensorFlow and LCE.
+`reader` parses a file into plain data, `operators`, `macs` and `types` describe operators and count their work, `arena` plans
+memory, `interpreter` and `limited_interpreter` run a file. All but the interpreters work without TensorFlow and LCE.
 """

@@ -1,7 +1,7 @@
-"""The memory that TFLite's interpreter plans for one inference: tensors placed in one block, the arena, largest first.
+"""The memory that TFLite's interpreter plans for one inference: tensors are placed in one block, the arena, largest first.
 
-The plan of the default interpreter without delegates, on one thread, with LCE's default kernel. Constants stay in the file's
-buffer and are not part of it. XNNPACK and the indirect kernel keep buffers of their own instead.
+This is the plan of the default interpreter without delegates, on one thread, with LCE's default kernel. Constants stay in the
+file's buffer and are not part of it. XNNPACK and the indirect kernel use separate buffers instead.
 
 Source: TensorFlow 2.16, arena_planner.cc, simple_memory_arena.cc, kernels conv.cc and add_n.cc; LCE 0.16, bconv2d.cc.
 """
@@ -16,12 +16,12 @@ from el_larq.tflite.types import tensor_bytes
 
 ALIGNMENT = 64
 
-# Placing them takes time with the square of their number: some seconds for so many.
+# Placement takes quadratic time: some seconds for this many blocks.
 MAX_BLOCKS = 10_000
 
-# A result may lie where an input of the same size was, if nothing else reads that input.
+# The result may overwrite an input of the same size that nothing else reads.
 _IN_PLACE = ("ADD", "MUL", "SUB", "DIV")
-# A result that is its first input, byte by byte.
+# The result has the same bytes as the first input.
 _SAME_BYTES = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "BITCAST")
 
 
@@ -30,8 +30,9 @@ class Plan:
     """A planned arena.
 
     size: bytes of the whole block.
-    live: bytes of the tensors alive while each operator runs, by its index; their greatest value is what no plan can undercut.
-    scratch: bytes of the buffer that an operator needs only while it runs, for each that needs one, by its index.
+    live: bytes of the tensors and buffers alive while each operator runs, by operator index; the maximum is a lower bound for any
+        plan.
+    scratch: bytes of the temporary buffer of each operator that needs one while it runs, by operator index.
     """
 
     size: int
@@ -52,7 +53,11 @@ class _Block:
 
 
 def plan(graph: Graph) -> Plan:
-    """The arena of a graph, planned as TFLite does it: largest tensors first, each into the smallest gap that fits it."""
+    """The arena of a graph, planned as in TFLite: largest tensors first, each in the smallest gap that fits it.
+
+    Raises:
+        ElLarqError: more than `MAX_BLOCKS` tensors and buffers.
+    """
     scratch = {operator.index: size for operator in graph.operators if (size := scratch_bytes(operator))}
     blocks = _lifetimes(graph) + [_Block(size, index, index) for index, size in scratch.items()]
     if len(blocks) > MAX_BLOCKS:
@@ -61,7 +66,7 @@ def plan(graph: Graph) -> Plan:
 
 
 def _live(blocks: list[_Block], graph: Graph) -> dict[int, int]:
-    """Bytes alive while each operator runs: what begins is added, what has ended is taken away."""
+    """Bytes alive while each operator runs: a running sum over the first and last uses of the blocks."""
     change = [0] * (len(graph.operators) + 2)
     for block in blocks:
         if block.first <= block.last:
@@ -75,7 +80,7 @@ def _live(blocks: list[_Block], graph: Graph) -> dict[int, int]:
 
 
 def _lifetimes(graph: Graph) -> list[_Block]:
-    """The blocks of computed tensors. Inputs and outputs of the graph live to its end."""
+    """The blocks of inputs and computed tensors. Inputs and outputs of the graph stay alive until its end."""
     end = len(graph.operators)
     uses = dict.fromkeys((tensor.index for tensor in graph.tensors), 0)
     for operator in graph.operators:
@@ -101,7 +106,7 @@ def _lifetimes(graph: Graph) -> list[_Block]:
 
 
 def _shared(graph: Graph, uses: dict[int, int], kept: set[int]) -> dict[int, int]:
-    """Which tensor's memory a result takes over, for results that are computed in place."""
+    """The tensor whose memory each result reuses, for results that are computed in place."""
     owner: dict[int, int] = {}
     uses = dict(uses)
     for operator in graph.operators:
@@ -127,9 +132,9 @@ def _can_share(source: Tensor, output: Tensor, kept: set[int]) -> bool:
 
 
 def _place(blocks: list[_Block], end: int) -> int:
-    """Give each block an offset; the size of the whole."""
+    """Assign an offset to each block; returns the total size."""
     placed: list[_Block] = []
-    # What lives throughout lies at the beginning; the rest by falling size, and by age where sizes are equal.
+    # Blocks that live throughout come first; the others follow by decreasing size, those of equal size by first use.
     order = sorted(blocks, key=lambda b: (not (b.first == 0 and b.last == end), -b.size if b.last < end or b.first else 0, b.first))
     for block in order:
         if not block.size:
@@ -153,7 +158,7 @@ def _aligned(offset: int) -> int:
 
 
 def scratch_bytes(operator: Operator) -> int:
-    """Bytes of a convolution's im2col buffer, into which it copies its input's patches; of ADD_N's sum; else 0."""
+    """Bytes of a convolution's im2col buffer, which holds its input's patches, or of ADD_N's sum; else 0."""
     if not operator.outputs:
         return 0
     output = operator.outputs[0]

@@ -1,4 +1,4 @@
-"""Names of TFLite's built-in operators by their code, from 0, as its schema of TensorFlow 2.16 lists them."""
+"""Names of TFLite's built-in operators by code, starting at 0, from the schema in TensorFlow 2.16."""
 
 _NAMES = """
     ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR

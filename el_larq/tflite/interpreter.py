@@ -1,4 +1,4 @@
-"""Running a .tflite in this process with LCE's interpreter."""
+"""Runs a .tflite in this process with LCE's interpreter."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from el_larq.tflite.reader import parse
 
 
 def import_lce() -> Any:
-    """LCE with its interpreter. It imports TensorFlow; tf.keras must be decided by then, which importing el_larq has done."""
+    """Import LCE with its interpreter. This imports TensorFlow; importing el_larq has already selected Keras 2 by then."""
     import larq_compute_engine as lce
 
     _ = lce.testing.Interpreter
@@ -21,10 +21,10 @@ class Interpreter:
     """A loaded .tflite.
 
     On a PC, LCE's indirect kernel is several times faster than its default one, and XNNPACK runs the real-valued operators,
-    so both are on. Results do not depend on that beyond rounding.
+    so both are enabled by default. They change results only by rounding.
 
     Raises:
-        ElLarqError: the content is no .tflite, or LCE refuses to load it.
+        ElLarqError: the content is not a .tflite, LCE refuses to load it, or it does not have exactly one input.
     """
 
     def __init__(self, content: bytes, *, threads: int = 1, indirect: bool = True, source: str = "the .tflite"):
@@ -45,11 +45,11 @@ class Interpreter:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one image: (height, width, channels) for an image classifier."""
+        """The shape of one image: (height, width, channels) for an image classifier."""
         return tuple(self._interpreter.input_shapes[0][1:])
 
     def random_input(self, random: np.random.Generator) -> np.ndarray:
-        """One input (1, ...) of the type the model takes: normal numbers, or integers over the type's range."""
+        """One input (1, ...) of the model's input type: normally distributed, or integers over the type's range."""
         shape, kind = (1, *self.input_shape), self._interpreter.input_types[0]
         if np.issubdtype(kind, np.integer):
             limits = np.iinfo(kind)
@@ -67,7 +67,7 @@ class Interpreter:
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
     def run_real(self, images: np.ndarray, position: int = 0) -> np.ndarray:
-        """One output (N, ...) in real numbers for real-valued inputs (N, ...), whatever integers the model works with."""
+        """One real-valued output (N, ...) for real-valued inputs (N, ...); integers are quantized and dequantized as needed."""
         kind, scale, zero = (getattr(self._interpreter, f"input_{name}")[0] for name in ("types", "scales", "zero_points"))
         if np.issubdtype(kind, np.integer):
             limits = np.iinfo(kind)

@@ -1,6 +1,6 @@
-"""Running a .tflite that a stranger may have made: LCE's interpreter in a process of its own, with limits of memory and time.
+"""Runs an untrusted .tflite: LCE's interpreter in a separate process, with limits on memory and time.
 
-The interpreter trusts its file: one altered byte can crash it, hang it, or make it ask for all the memory there is.
+The interpreter does not validate its file: one altered byte can crash it, hang it, or make it allocate all memory.
 """
 
 from typing import Any
@@ -15,20 +15,20 @@ from el_larq.tflite.reader import parse
 SECONDS_TO_START = 600
 SECONDS_TO_LOAD = 60
 SECONDS_AN_IMAGE = 20
-"""Limits: importing TensorFlow from a slow disk; loading a file; running it on one image."""
+"""Limits in seconds for: importing TensorFlow from a slow disk; loading a file; running it on one image."""
 
 _state: dict[str, Any] = {}
-"""In the process: its interpreter."""
+"""The interpreter of the child process."""
 
 
 class LimitedInterpreter:
-    """`el_larq.tflite.interpreter.Interpreter` in another process. Use it as a context manager, so that no process stays behind.
+    """`el_larq.tflite.interpreter.Interpreter` in another process. Use it as a context manager, which ends the process.
 
     Arguments:
-        trust: set no limits. The process stays, since a crash is no better in a trusted file.
+        trust: set no limits. A trusted file runs in another process too, since it may also crash.
 
     Raises:
-        ElLarqError: the content is no .tflite, LCE refuses to load it, or it crashes, hangs or swells.
+        ElLarqError: the content is not a .tflite, LCE refuses to load it, or it crashes, hangs or exceeds the memory limit.
     """
 
     def __init__(self, content: bytes, *, source: str = "the .tflite", trust: bool = False):
@@ -53,7 +53,7 @@ class LimitedInterpreter:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one image, by the file."""
+        """The shape of one image, as given in the file."""
         return tuple(self.graph.inputs[0].shape[1:]) if self.graph.inputs else ()
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
@@ -67,7 +67,7 @@ class LimitedInterpreter:
         return self.finish(len(images))
 
     def begin(self, function: Any, images: np.ndarray, *arguments: Any) -> None:
-        """Begin ``function(interpreter, images, *arguments)``, a function of some module, in the process."""
+        """Start ``function(interpreter, images, *arguments)`` in the process; it must be a module-level function."""
         try:
             if not self._opened:
                 self._child.send(_open_and_call, self._content, self.source, self._trust, function, images, *arguments)
@@ -77,7 +77,7 @@ class LimitedInterpreter:
             raise self._clear(error) from None
 
     def finish(self, images: int) -> Any:
-        """What the call returns that has begun."""
+        """The result of the call that `begin` started. The time limit grows with the number of images."""
         seconds = None if self._trust else SECONDS_TO_LOAD + SECONDS_AN_IMAGE * images
         try:
             result = self._child.receive(seconds, first=seconds if self._opened or seconds is None else SECONDS_TO_START)
@@ -91,7 +91,7 @@ class LimitedInterpreter:
 
 
 def clear_death(error: Died, source: str) -> ElLarqError:
-    """What to say when the process that ran a file is gone."""
+    """The error to raise when the process that ran a file has ended."""
     return ElLarqError(
         f"{source}: the process that ran it {error}: the file is damaged or made to do so, or memory has run out; "
         "convert it again, or, if you know who made it, use --trust to run it without limits"
@@ -128,7 +128,7 @@ def _call(function: Any, images: np.ndarray, *arguments: Any) -> Any:
 
 
 def _run(interpreter: Any, images: np.ndarray) -> list[np.ndarray]:
-    # LCE compares types by identity, and what has come through a pipe has one of its own.
+    # LCE compares types by identity, and an array received through a pipe has a different type object.
     return interpreter.run(images.astype(images.dtype.type))
 
 

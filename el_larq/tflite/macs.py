@@ -1,7 +1,7 @@
 """Multiply-accumulates of an operator, and the bits of their operands.
 
-Counting rule of the field: convolutions and matrix products count; normalization, biases, activations and pooling do not. The bits
-of a multiply-accumulate are those of its wider operand, as Larq counts them.
+Usual counting rule: convolutions and matrix products count; normalization, biases, activations and pooling do not. The bits of a
+multiply-accumulate are those of its wider operand, as in Larq.
 """
 
 from math import prod
@@ -21,7 +21,7 @@ from el_larq.tflite.reader import Operator
 
 
 def count_macs(operator: Operator) -> int:
-    """Multiply-accumulates for one input of the graph's batch; 0 for an operator without a kernel."""
+    """Multiply-accumulates for one element of the batch; 0 for an operator without a kernel."""
     if operator.name not in KERNELS:
         return 0
     shape, output = kernel_shape(operator), output_shape(operator)

@@ -1,7 +1,7 @@
 """Operators of a .tflite: which are binary, which have a kernel, its shape and its bits.
 
-`LceBconv2d` packs 32 channels into a word: its kernel is int32 (C_out, kh, kw, words), and a packed input or output counts words
-where others count channels. Only this file knows that.
+`LceBconv2d` packs 32 channels into a word: its kernel is int32 (C_out, kh, kw, words), and the last dimension of a packed input or
+output is words instead of channels. The functions of this file convert between the two.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from el_larq.tflite.types import BITS
 
 BINARY = "LceBconv2d"
 WORD = 32
-"""Channels in a word."""
+"""Channels per word."""
 
 REAL_KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE")
 KERNELS = (*REAL_KERNELS, BINARY)
 """Operators with a kernel, whose multiply-accumulates are counted."""
 
 TRANSPOSED = ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE")
-"""Those that take the size of their output first and their input third."""
+"""Operators whose first input is the size of the output, and whose third is the tensor they compute on."""
 
 
 def binary_operators(graph: Graph) -> list[Operator]:
@@ -31,7 +31,7 @@ def damaged(operator: Operator, what: str) -> ElLarqError:
 
 
 def kernel_of(operator: Operator) -> Tensor:
-    """The kernel of one of `KERNELS`; raises ElLarqError where it is missing or has no channels, as in a damaged file."""
+    """The kernel of one of `KERNELS`; raises ElLarqError if it is missing or has a size of 0, as in a damaged file."""
     kernel = operator.inputs[1] if len(operator.inputs) > 1 else None
     if kernel is None or not kernel.shape or 0 in kernel.shape:
         raise damaged(operator, "has no kernel")
@@ -39,13 +39,13 @@ def kernel_of(operator: Operator) -> Tensor:
 
 
 def source_of(operator: Operator) -> Tensor | None:
-    """The tensor that an operator computes on, where it has one."""
+    """The tensor that an operator computes on; None if it has none."""
     position = 2 if operator.name in TRANSPOSED else 0
     return operator.inputs[position] if len(operator.inputs) > position else None
 
 
 def input_channels(operator: Operator) -> int:
-    """Channels of a binary convolution's input."""
+    """The number of channels of a binary convolution's input."""
     channels = operator.options.get("channels_in")
     if not isinstance(channels, int) or channels < 1:
         raise damaged(operator, "does not say how many channels it takes")
@@ -53,17 +53,17 @@ def input_channels(operator: Operator) -> int:
 
 
 def words(channels: int) -> int:
-    """Words that hold so many channels."""
+    """The number of words for a number of channels."""
     return -(-channels // WORD)
 
 
 def binary_groups(operator: Operator) -> int:
-    """Groups of a binary convolution."""
+    """The number of groups of a binary convolution."""
     return max(1, words(input_channels(operator)) // kernel_of(operator).shape[-1])
 
 
 def kernel_shape(operator: Operator) -> tuple[int, ...]:
-    """The shape of an operator's kernel, in channels: (C_out, kh, kw, C_in / groups) of a binary convolution."""
+    """The shape of an operator's kernel, in channels; (C_out, kh, kw, C_in / groups) for a binary convolution."""
     shape = kernel_of(operator).shape
     if operator.name == BINARY:
         return (*shape[:-1], input_channels(operator) // binary_groups(operator))
@@ -71,7 +71,7 @@ def kernel_shape(operator: Operator) -> tuple[int, ...]:
 
 
 def output_shape(operator: Operator) -> tuple[int, ...]:
-    """The shape of an operator's first output, in channels; () for one without."""
+    """The shape of an operator's first output, in channels; () if it has none."""
     if not operator.outputs:
         return ()
     shape = operator.outputs[0].shape
@@ -83,12 +83,12 @@ def output_shape(operator: Operator) -> tuple[int, ...]:
 
 
 def kernel_bits(operator: Operator) -> int:
-    """Bits of each kernel value."""
+    """Bits per kernel value; 32 if that is unknown."""
     return 1 if operator.name == BINARY else BITS.get(kernel_of(operator).type, 32)
 
 
 def input_bits(operator: Operator) -> int:
-    """Bits of each value of an operator's input; 32 where that is unknown."""
+    """Bits per value of an operator's input; 32 if that is unknown."""
     source = source_of(operator)
     return 1 if operator.name == BINARY else BITS.get(source.type, 32) if source is not None else 32
 

@@ -1,7 +1,7 @@
-"""Reading a .tflite: its graph as plain data, without TensorFlow or LCE, from a file that may be damaged or hostile.
+"""Reads the graph of a .tflite as plain data, without TensorFlow or LCE, from a file that may be damaged or malicious.
 
-Only what this project uses is read: operators, tensors, constant data, options of the convolutions, metadata. The numbers in
-`_vector` and `_field` are the positions of fields in TFLite's schema.
+Only what this project uses is read: operators, tensors, constant data, options of convolutions, pooling and custom operators,
+output names, metadata. The field numbers in the methods of `_Reader` are the positions of fields in TFLite's schema.
 """
 
 import struct
@@ -54,15 +54,15 @@ _NUMPY = {
 }
 _PADDINGS = ("same", "valid")
 
-# Parts of a flatbuffer may overlap, so that a small file can describe gigabytes. Real files share little: some strings.
+# Parts of a flatbuffer may overlap, so a small file can describe gigabytes. Real files share little: a few strings.
 _SHARING, _FLOOR = 4, 1 << 16
-# A graph of ten thousand operators is a large language model; planning its memory takes time with the square of them.
+# Only a large language model has ten thousand operators; planning memory takes quadratic time in their number.
 MAX_OPERATORS = 10_000
 MAX_DIMENSIONS = 16
-# LCE's options take some hundred bytes; other custom operators' are not used.
+# LCE's options take a few hundred bytes; those of other custom operators are not used.
 MAX_CUSTOM_OPTIONS, MAX_ENTRIES = 1 << 14, 64
 
-# What reading damaged bytes can raise; AssertionError comes from flexbuffers.
+# Exceptions that reading damaged bytes can raise; AssertionError comes from flexbuffers.
 _DAMAGE = (
     struct.error,
     IndexError,
@@ -78,9 +78,9 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of the graph. ``data`` holds a constant's bytes and is empty for what is computed.
+    """A tensor of the graph. ``data`` holds the bytes of a constant and is empty for computed tensors.
 
-    dynamic: some size is known at run time only; ``shape`` has 1 there.
+    dynamic: a size is known only at run time; ``shape`` has the file's value there, usually 1 or -1.
     """
 
     index: int
@@ -99,7 +99,7 @@ class Tensor:
         return prod(self.shape)
 
     def array(self) -> np.ndarray:
-        """The constant's values in their shape."""
+        """The values of the constant, in its shape."""
         if self.type not in _NUMPY:
             raise ElLarqError(f"tensor {self.name!r} has type {self.type}, which cannot be read as numbers")
         values = np.frombuffer(self.data, _NUMPY[self.type])
@@ -112,8 +112,8 @@ class Tensor:
 class Operator:
     """An operator: its name (a built-in one in capitals, a custom one as registered), tensors, and options.
 
-    An absent optional input is None. ``options`` holds padding, strides and so on of convolutions and the FlexBuffers
-    options of custom operators; it is empty for the others.
+    An absent optional input is None. ``options`` holds padding, strides and so on of convolutions and pooling, and the FlexBuffers
+    options of custom operators; it is empty for other operators.
     """
 
     index: int
@@ -127,8 +127,8 @@ class Operator:
 class Graph:
     """A .tflite with one subgraph.
 
-    output_names: one for each output: the signature's, where there is one that lists the outputs, else the tensors' own. A graph
-        that comes from no file has none.
+    output_names: one per output: from the signature, if there is one that lists the outputs, else from the tensors. Empty for a
+        graph that was not read from a file.
     """
 
     tensors: tuple[Tensor, ...]
@@ -146,7 +146,7 @@ class Graph:
 
 
 def parse(content: bytes, source: str = "the .tflite") -> Graph:
-    """The graph of a flatbuffer; raises ElLarqError, one line naming ``source``, for anything that is none."""
+    """The graph of a flatbuffer; raises ElLarqError, one line naming ``source``, if it is not a valid .tflite with one subgraph."""
     if content[4:8] != IDENTIFIER:
         raise ElLarqError(f"{source}: not a .tflite (its identifier {IDENTIFIER.decode()} is missing)")
     try:
@@ -193,7 +193,7 @@ class _Reader:
         return BUILTIN[builtin] if 0 <= builtin < len(BUILTIN) else f"BUILTIN_{builtin}"
 
     def _output_names(self, outputs: tuple[Tensor, ...]) -> tuple[str, ...]:
-        """Signatures map names to tensors; a tensor that is two outputs has two names there, in the same order."""
+        """Names from the signature, which maps names to tensors; a tensor that is two outputs has two names, in the same order."""
         names: dict[int, list[str]] = {}
         for signature in self._tables(self.root, 7)[:1]:
             for entry in reversed(self._tables(signature, 1)):
@@ -257,7 +257,7 @@ class _Reader:
             "strides": (self._number(table, 2, "<i"), self._number(table, 1, "<i")),
         }
 
-    # What follows reads one field of one table, and checks that it lies inside the file.
+    # The following methods read one field of a table and check that it lies within the file.
 
     def _within(self, position: int, length: int = 1) -> int:
         if position < 0 or length < 0 or position + length > len(self.content):
@@ -272,7 +272,7 @@ class _Reader:
         return struct.unpack_from(form, self.content, table.Pos + offset)[0] if offset else default
 
     def _vector(self, table: Table, number: int, item: int) -> tuple[int, int]:
-        """Position and length of a vector whose items take ``item`` bytes."""
+        """Position and length of a vector whose items have ``item`` bytes each."""
         offset = self._offset(table, number)
         if not offset:
             return 0, 0
@@ -300,7 +300,7 @@ class _Reader:
 
 
 def _flat_options(content: bytes) -> dict[str, Any]:
-    """The numbers and strings in a FlexBuffers map. Vectors and maps inside it are left out: they may contain each other."""
+    """The numbers and strings in a FlexBuffers map. Vectors and maps in it are skipped, since they may contain themselves."""
     if len(content) > MAX_CUSTOM_OPTIONS:
         return {}
     root = flexbuffers.GetRoot(content)

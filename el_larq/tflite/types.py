@@ -1,4 +1,4 @@
-"""Bits and bytes of tensors by their type."""
+"""Bits and bytes of tensors by type."""
 
 from el_larq.tflite.reader import Tensor
 
@@ -22,6 +22,6 @@ BITS = {
 
 
 def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of the values; strings and resources, whose size the file does not tell, count nothing."""
-    # A size that is left open is written as -1.
+    """Bytes of the values; 0 for strings and resources, whose size is not in the file."""
+    # An unknown size is written as -1.
     return max(0, -(-tensor.elements * BITS.get(tensor.type, 0) // 8))
