@@ -1,4 +1,4 @@
-"""Binarizers that Larq lacks, one a file. Importing this package registers them, so saved models load without custom_objects."""
+"""Quantizers that Larq lacks, one per file. Importing this package registers them: models load without custom_objects."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from el_larq.quantizers.straight_scaled_sign import StraightScaledSign as Straig
 
 
 def _register(names: dict[str, Any]) -> None:
-    """By their bare names too: Larq's layers look a quantizer from an .h5 file up by its class, as Larq's own are registered."""
+    """Register the quantizers by class name too: for .h5 files, Larq's layers look them up by class name, as they do Larq's own."""
     for name, item in names.items():
         if isinstance(item, type) and issubclass(item, larq.quantizers.Quantizer):
             keras.utils.get_custom_objects()[name] = item

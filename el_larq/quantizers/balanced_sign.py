@@ -1,4 +1,4 @@
-"""A kernel quantizer with as many positive as negative weights."""
+"""A kernel quantizer that balances positive and negative weights."""
 
 from math import prod
 from typing import Any
@@ -15,27 +15,27 @@ SCOPES = ("filter", "tensor")
 class BalancedSign(larq.quantizers.Quantizer):
     """alpha * sign(v - centre(v)): the sign of a kernel around its own centre.
 
-    Forward, over each filter (all axes but the last one) or over the whole kernel, of n weights each:
+    Forward, over each filter (all axes except the last) or over the whole kernel, of n weights each:
 
-        u = v - centre(v)                the mean, or the median
+        u = v - centre(v)                centre: the mean or the median
         q(v) = alpha * sign(u)           alpha = mean|u|, sign(0) = +1
 
-    Gradient: alpha is a constant; the sign is straight through where |u| <= 1; centring by the mean is differentiated as it is.
+    Gradient: alpha is a constant; the sign is straight through where |u| <= 1; centring by the mean is differentiated exactly.
 
         dL/du = alpha * dL/dq * 1[|u| <= 1]
         dL/dv = dL/du - mean(dL/du)      (I - 11^T / n) dL/du
 
-    The median takes the same gradient. Its own would put the sum of all others on the one or two weights in the middle.
+    The median uses the same gradient. Its own would put the sum of all gradients on the one or two weights in the middle.
 
-    The mean's balance is approximate, since a distribution need not be symmetric. The median's is exact for an even n (unless
-    weights tie with it); for an odd n the middle weight itself is +1.
+    The balance is approximate with the mean, since the distribution need not be symmetric. With the median it is exact for an even
+    n (unless weights are equal to the median); for an odd n the middle weight itself becomes +1.
 
     Arguments:
         center: "mean" or "median".
-        per: "filter" or "tensor", what is centred and scaled together. A depthwise kernel is wrapped by `PerChannel`.
+        per: "filter" or "tensor": the weights that are centred and scaled together. Depthwise kernels are handled by `PerChannel`.
 
     Raises:
-        ValueError: another center or per; or a filter of a single weight, of which nothing is left.
+        ValueError: another center or per; or fewer than two weights per filter (or kernel), which centring would make zero.
     """
 
     precision = 1
@@ -65,7 +65,7 @@ class BalancedSign(larq.quantizers.Quantizer):
 
 
 def _median(x: tf.Tensor, by_filter: bool) -> tf.Tensor:
-    """Of each filter, (C,), or of all, a scalar; of an even number of weights the mean of the two in the middle."""
+    """Median per filter, (C,), or of all weights, a scalar; for an even number of weights, the mean of the two in the middle."""
     ordered = tf.sort(tf.reshape(x, [-1, x.shape[-1]] if by_filter else [-1]), axis=0)
     count: Any = ordered.shape[0]
     return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2

@@ -9,19 +9,19 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class BinaryBases(larq.quantizers.Quantizer):
-    r"""A kernel W of n weights to the M binary kernels alpha_m * B_m whose sum approximates it, as one tensor (M, *W.shape).
+    r"""Maps a kernel W of n weights to the M binary kernels alpha_m * B_m whose sum approximates it, as one tensor (M, *W.shape).
 
         B_m = sign(W - mean(W) + u_m * std(W))      u_m = -1 + 2 (m - 1) / (M - 1), sign(0) = +1
         alpha = argmin ||W - sum_m alpha_m B_m||^2  = pinv(B^T B) B^T W, with B of shape (n, M)
 
-    One alpha, mean and standard deviation a kernel. For M = 1, where u has no value, B = sign(W) and so alpha = mean|W|, which of
-    all single bases is the nearest.
+    There is one mean and one standard deviation per kernel, and one alpha_m per basis. For M = 1, where u is undefined, B = sign(W)
+    and so alpha = mean|W|, the best single basis.
 
-    Gradient: alpha, mean and std are constants, and the signs straight through, unclipped.
+    Gradient: alpha, mean and std are constants, and the signs are straight through, unclipped.
 
         dL/dW = sum_m alpha_m * dL/d(alpha_m B_m)
 
-    alpha is a function of W alone, so that it is a constant in a frozen graph.
+    alpha is a function of W alone, so it is a constant in a frozen graph.
 
     Reference: Lin, Zhao, Pan, "Towards Accurate Binary Convolutional Neural Network", NeurIPS 2017, arXiv 1711.11294.
     """

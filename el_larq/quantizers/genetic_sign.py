@@ -9,16 +9,16 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class GeneticSign(larq.quantizers.Quantizer):
-    """B = sign(W - t_f) with a threshold for each filter f, sign(0) = +1; W is (..., C_out), t is (C_out,).
+    """B = sign(W - t_f) with one threshold per filter f, sign(0) = +1; W is (..., C_out), t is (C_out,).
 
     Gradient: straight through, dL/dW = dL/dB * 1[|W| <= 1]. The window is that of the weights' constraint and does not move with
-    t, so no weight is stuck on one side of it. t gets no gradient: it is a non-trainable variable, zero at first, which
+    t, so no weight gets stuck on one side of it. t has no gradient: it is a non-trainable variable, initially zero, which
     `el_larq.training.search_genetic` changes between epochs.
 
     Arguments:
-        population: threshold vectors that compete in one call of the search.
+        population: number of threshold vectors that compete in one call of the search.
         generations: rounds of crossover, mutation and selection in one call.
-        balance: what the mean square of a filter's mean of signs adds to the loss when candidates are selected.
+        balance: weight of the balance term that selection adds to the loss: the mean over filters of (mean of the signs)^2.
     """
 
     precision = 1

@@ -11,8 +11,9 @@ import tf_keras as keras
 class PerChannel(larq.quantizers.Quantizer):
     """Applies a kernel quantizer to a depthwise kernel (H, W, C, 1) as if each channel were a filter: q'(W) = q(W^T)^T.
 
-    Quantizers take statistics over all axes but the last one (alpha = mean|W| per filter). The filters of a depthwise kernel are
-    its channels, on the axis before: transposed to (H, W, 1, C), quantized, and transposed back. The gradient is q's.
+    Quantizers compute statistics over all axes except the last (alpha = mean|W| per filter). The filters of a depthwise kernel are
+    its channels, on the second-to-last axis: the kernel is transposed to (H, W, 1, C), quantized, and transposed back. The gradient
+    is that of q.
 
     Arguments:
         quantizer: a Larq quantizer, its name or configuration.

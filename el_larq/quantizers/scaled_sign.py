@@ -1,4 +1,4 @@
-"""XNOR-Net's kernels."""
+"""XNOR-Net's kernel quantizer."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ GRADIENTS = ("derived", "released", "detached")
 
 @keras.utils.register_keras_serializable("el_larq")
 class ScaledSign(larq.quantizers.Quantizer):
-    r"""q(W) = alpha * sign(W) with alpha = mean|W|, one a filter (all axes but the last), and sign(0) = +1.
+    r"""q(W) = alpha * sign(W) with alpha = mean|W| per filter (over all axes except the last), and sign(0) = +1.
 
-    With n weights in a filter, g = dL/dq, and c_i = 1 where |W_i| <= 1, else 0, the gradient of a filter's i-th weight is
+    With n weights in a filter, g = dL/dq, and c_i = 1 where |W_i| <= 1, else 0, the gradient of the i-th weight of a filter is
 
-        derived    (1 / n) * s_i * sum_j g_j * sign(W_j) + alpha * c_i * g_i        s_i the slope of |W_i|: its sign, 0 at 0
+        derived    (1 / n) * s_i * sum_j g_j * sign(W_j) + alpha * c_i * g_i        s_i: the slope of |W_i|, its sign, 0 at 0
         released   (alpha * c_i + 1 / n) * (1 - 1 / C_in) * g_i
         detached   alpha * c_i * g_i
 
-    "derived" is what follows from q when the sign's slope is taken to be c. "released" is the one in XNOR-Net's code, which takes
-    only the i-th term of the sum, and has a factor of the input channels C_in because the code subtracts their mean from the
-    kernel; the factor is left out where there is one input channel, as in depthwise kernels, for it would be zero. "detached"
-    takes alpha as a constant, as Larq's "magnitude_aware_sign" does.
+    "derived" is the derivative of q with c as the slope of the sign. "released" is the form in XNOR-Net's code, which keeps
+    only the i-th term of the sum, and has a factor that depends on the input channels C_in because the code subtracts their mean
+    from the kernel; the factor is omitted where there is one input channel, as in depthwise kernels, since it would be zero.
+    "detached" treats alpha as a constant, as Larq's "magnitude_aware_sign" does.
 
     Reference: Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net", ECCV 2016, arXiv 1603.05279.
     """

@@ -1,4 +1,4 @@
-"""TBN's kernels."""
+"""TBN's kernel quantizer."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("el_larq")
 class StraightScaledSign(larq.quantizers.Quantizer):
-    """q(W) = alpha * sign(W) with alpha = mean|W|, one a filter (all axes but the last), and sign(0) = +1.
+    """q(W) = alpha * sign(W) with alpha = mean|W| per filter (over all axes except the last), and sign(0) = +1.
 
     Gradient: dL/dW = dL/dq, unscaled and unclipped, as if q were the identity.
 
