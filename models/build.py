@@ -1,4 +1,4 @@
-"""Building a Keras model from the names of a network and a method."""
+"""Builds a Keras model from the names of a network and a method."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,11 @@ def resolve_method(
     link_options: dict[str, Any],
     method_options: dict[str, Any] | None = None,
 ) -> Method:
-    """A method with the link, placement, link options and options of its own asked for."""
+    """The method with the given link, placement, link options and method options.
+
+    Raises:
+        UsageError: an unknown name, method options for a Method object, or options that do not apply to the link.
+    """
     if isinstance(method, str):
         method = get_method(method, chosen=method_options)
     elif method_options:
@@ -50,16 +54,16 @@ def build(
     """A Keras model from images (N, H, W, C) to logits (N, num_classes).
 
     Arguments:
-        network, method, link: names from the registries; a Method object of one's own is taken as it is.
-        input_shape: (height, width, channels); None is the network's usual size, in colour.
-        width: factor on every channel count.
+        network, method, link: names from the registries; ``method`` may also be a Method object.
+        input_shape: (height, width, channels); None is the network's default size, with three channels.
+        width: factor for all channel counts.
         placement, link_options: options of an elastic link ("after_norm" or "before_norm"; ElasticLink's arguments).
-        method_options: the method's own options, as `el-larq list methods --json` names them.
-        variant: a block variant of the network; None takes the one the method needs.
-        arguments: the network's own options (`el_larq.models.registry.Network.options`); None is as good as left out.
+        method_options: the method's own options, as listed by `el-larq list methods --json`.
+        variant: a block variant of the network; None uses the one that the method needs, or the standard block.
+        arguments: the network's own options (`el_larq.models.registry.Network.options`); None is the same as omitting the option.
 
     Raises:
-        UsageError: an unknown name, or a pair that does not fit.
+        UsageError: an unknown name, an invalid option or value, or a network and a method that do not fit together.
     """
     entry = get_network(network)
     resolved = resolve_method(method, link, placement, link_options or {}, method_options)

@@ -1,8 +1,8 @@
-"""What networks cost at 224x224 pixels, as counted here and as published. Imports no TensorFlow.
+"""The cost of networks at 224x224 pixels, as counted here and as published. Does not import TensorFlow.
 
-Counts are those of `el_larq.counting.counts` of a network as it is by default (width 1, 1000 classes, colour, real-valued
-downsample convolutions) with binary convolutions. They are stored because counting builds the network, which takes seconds; a
-test counts anew.
+The counts are those of `el_larq.counting.counts` for each network with its defaults (width 1, 1000 classes, three input channels,
+real-valued downsample convolutions) and binary convolutions. They are stored because counting builds the network, which takes
+seconds; a test repeats the count.
 """
 
 from dataclasses import dataclass
@@ -33,9 +33,11 @@ COUNTED: dict[str, tuple[int, int]] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """A figure of a network: what it is of ("BOPs", "FLOPs", "OPs"), as counted here, and as published if it was.
+    """A cost figure of a network: its kind ("BOPs", "FLOPs", "OPs"), as counted here, and as published, if available.
 
-    published, source: None and "" where nobody published a number that can be compared.
+    published: None where there is no comparable published number.
+    source: the source of the published number; "" if there is none. For a published value that is not comparable, it quotes the
+        value and its source.
     """
 
     network: str
@@ -46,7 +48,7 @@ class Cost:
 
     @property
     def difference(self) -> float | None:
-        """Of our count from the published figure, as a share of the latter."""
+        """Difference between our count and the published figure, as a fraction of the latter."""
         return None if self.published is None else self.counted / self.published - 1
 
 
@@ -57,7 +59,7 @@ def costs() -> list[Cost]:
         bops, flops = COUNTED[network.name]
         for what, counted in (("BOPs", bops), ("FLOPs", flops), ("OPs", flops + bops / 64)):
             value, source = of_network(network.name).get(what, (None, ""))
-            if isinstance(value, str):  # of a variant, or with conditions: words, nothing to compare
+            if isinstance(value, str):  # for a variant, or with conditions: text that cannot be compared
                 value, source = None, f"published: {value}; {source}"
             found.append(Cost(network.name, what, counted, value, source))
     return found

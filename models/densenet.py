@@ -1,4 +1,4 @@
-"""BinaryDenseNet 28 and 37, and the bottleneck DenseNet-121: every layer's output is appended to its input.
+"""BinaryDenseNet 28 and 37, and the bottleneck DenseNet-121: the output of every layer is appended to its input.
 
     layer       y = [x, unit(x, 3x3, C -> growth)]                                       BinaryDenseNet
                 y = [x, unit(unit(x, 1x1, C -> 4 growth), 3x3, 4 growth -> growth)]      bottleneck
@@ -10,15 +10,16 @@
     densenet37   64       6, 8, 12, 6     3.3, 3.3, 4     64
     densenet121  32       6, 12, 24, 16   2, 2, 2         64
 
-Concatenation is the only shortcut of these networks. An elastic link is added to the new channels alone, x squeezed to their
-number; an identity link finds equal shapes only where x has just that many channels.
+Concatenation is the only shortcut of these networks. An elastic link is added only to the new channels, with x squeezed to their
+number; an identity link applies only where x has exactly that number of channels.
 
-The order in a unit is the method's. Methods that normalize behind the convolution get one more normalization behind a transition's
-1x1 and no ReLU in the stem, whose outputs would all have the same sign; methods that normalize first have it as the original.
+The order in a unit is the method's. Methods that normalize after the convolution get an additional normalization after a
+transition's 1x1, and their own activation in the stem instead of a ReLU, whose outputs would all have the same sign. With methods
+that normalize first, both are as in the original.
 
-Sources: Bethge, Yang, Bornstein, Meinel: Back to Simplicity, arXiv 1906.08637, with layers and reductions as Larq Zoo's
-BinaryDenseNet has them (a MB there is 2**20 bytes); Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional
-Networks, CVPR 2017. DenseNet-121 here has BinaryDenseNet's transition, which pools before its 1x1 instead of after.
+Sources: Bethge, Yang, Bornstein, Meinel: Back to Simplicity, arXiv 1906.08637, with layers and reductions as in Larq Zoo's
+BinaryDenseNet (a MB there is 2**20 bytes); Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional
+Networks, CVPR 2017. DenseNet-121 here uses BinaryDenseNet's transition, which pools before its 1x1 instead of after it.
 """
 
 from collections.abc import Sequence
@@ -54,8 +55,8 @@ def densenet(
 ) -> tf.Tensor:
     """(N, H, W, C) to logits (N, num_classes).
 
-    width: factor on the growth, the first channels and the multiple to which a transition rounds.
-    downsample: "binary" makes the 1x1 convolutions of the transitions units of the method, without the normalization and the
+    width: factor for the growth, the first channels and the multiple to which a transition rounds.
+    downsample: "binary" turns the 1x1 convolutions of the transitions into units of the method, without the normalization and the
         ReLU before them.
     """
     if downsample not in DOWNSAMPLES:

@@ -1,4 +1,4 @@
-"""GoogLeNet (Inception v1) with batch normalization: nine modules of 1x1, 3x3 and 5x5 convolutions side by side.
+"""GoogLeNet (Inception v1) with batch normalization: nine modules of parallel 1x1, 3x3 and 5x5 convolutions.
 
     stem       7x7 with stride 2 to 64, 3x3 max pooling with stride 2, 1x1 to 64, 3x3 to 192, pooling; real-valued
     module     [unit(x, 1x1), unit(unit(x, 1x1), 3x3), unit(unit(x, 1x1), 5x5), unit(max pooling 3x3 of x, 1x1)]
@@ -15,13 +15,13 @@
     5a       256   160  320     32   128     128          832
     5b       384   192  384     48   128     128          1024
 
-with pooling by 2 before 4a and 5a. Every convolution of a module is a unit of the method with its link; in- and output channels
-are seldom multiples of each other here, which an elastic link does not need. The network has no shortcut, and a link that needs
-equal shapes finds hardly a place.
+with pooling by 2 before 4a and 5a. Every convolution of a module is a unit of the method with its link. Input and output channels
+are seldom multiples of each other here, which an elastic link does not require. The network has no shortcut, and a link that needs
+equal shapes applies almost nowhere.
 
-The stem ends in the method's activation, and has ReLU between its convolutions, where signs do not matter. Its 3x3 convolution has
-most of the network's real-valued operations. Left out of the original: the two auxiliary classifiers, dropout, local response
-normalization (batch normalization instead, as is usual since). Images below 64 pixels get the `cifar` stem.
+The stem ends with the method's activation and has ReLU between its convolutions, where signs do not matter. Its 3x3 convolution
+accounts for most of the network's real-valued operations. Omitted from the original: the two auxiliary classifiers, dropout, and
+local response normalization (replaced by batch normalization, as is now usual). Images below 64 pixels get the `cifar` stem.
 
 Source: Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich: Going Deeper with Convolutions, CVPR 2015.
 """
@@ -48,7 +48,7 @@ POOLED = ("4a", "5a")
 
 
 def googlenet(x: tf.Tensor, num_classes: int, method: Method, *, width: float = 1.0, stem: str | None = None) -> tf.Tensor:
-    """(N, H, W, C) to logits (N, num_classes); width is a factor on every number of channels."""
+    """(N, H, W, C) to logits (N, num_classes); width is a factor for all channel counts."""
 
     def scaled(filters: int) -> int:
         return max(1, round(filters * width))

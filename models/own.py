@@ -1,9 +1,9 @@
 """A user's own network: a Python file and a function in it that builds a Keras model, written ``my_network.py:build``.
 
-    def build(input_shape, num_classes): ...   # (height, width, channels) and an integer to a keras.Model that puts out logits
+    def build(input_shape, num_classes): ...   # (height, width, channels) and an integer to a keras.Model that returns logits
 
 The function may also take ``method`` (an `el_larq.methods.method.Method`, whose ``unit`` binarizes a convolution), ``width``
-and the options of built-in networks; the command line's options reach it under these names.
+and the options of built-in networks; the command line's options are passed to it under these names.
 """
 
 import importlib.util
@@ -20,15 +20,15 @@ NEEDED = ("input_shape", "num_classes")
 
 
 def is_own(network: str) -> bool:
-    """Whether a network is written as a file and a function."""
+    """Whether the network is given as a Python file, with or without a function."""
     return network.rpartition(":")[0].endswith(".py") or network.endswith(".py")
 
 
 def check_own(network: str) -> Path:
-    """The file of a network of one's own, without running it.
+    """The file of a user's own network, without running it.
 
     Raises:
-        UsageError: no such file, or no function named.
+        UsageError: the file does not exist, or no function is named.
     """
     file, _, function = network.rpartition(":")
     if not file.endswith(".py") or not function.isidentifier():
@@ -40,7 +40,7 @@ def check_own(network: str) -> Path:
 
 @dataclass(frozen=True)
 class Own:
-    """A loaded function, and the names of what it takes (None: anything)."""
+    """A loaded function, and the names of its arguments (None: it takes any)."""
 
     name: str
     path: Path
@@ -55,7 +55,7 @@ class Own:
 
         Raises:
             UsageError: an option that the function does not take.
-            ElLarqError: the function fails, or what it returns is no model with these inputs and outputs.
+            ElLarqError: the function fails, or it does not return a Keras model with these inputs and outputs.
         """
         import tf_keras as keras
 
@@ -80,10 +80,10 @@ class Own:
 
 
 def load_own(network: str) -> Own:
-    """Run the file and find the function.
+    """Run the file and return the function.
 
     Raises:
-        UsageError: no such file or function, or one that does not take what a network needs.
+        UsageError: no such file or function, or the function does not take ``input_shape`` and ``num_classes``.
         ElLarqError: the file itself fails.
     """
     path, function_name = check_own(network), network.rpartition(":")[2]
@@ -91,11 +91,11 @@ def load_own(network: str) -> Own:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path}: not a Python file that can be imported")
     module = importlib.util.module_from_spec(spec)
-    # Layers that the file registers are looked up in its module; a module of that name from elsewhere must stay.
+    # Layers that the file registers are looked up in its module; an existing module of the same name must not be replaced.
     known = sys.modules.get(path.stem)
     if known is None:
         sys.modules[path.stem] = module
-    # What lies beside the file can be imported, as if Python had been started with it.
+    # The file's folder is importable while it runs, as if Python had been started with the file.
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)

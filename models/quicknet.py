@@ -5,8 +5,8 @@
     transition  ReLU, max pooling, blur with stride 2, 1x1 to the next stage's channels, BN
     head        ReLU, global average pooling, dense
 
-Every 3x3 convolution is a unit of the method, so quantizers, order and link are the method's. Nothing else is binarized, unless
-``downsample="binary"`` asks for the transitions' 1x1 convolutions as well.
+Every 3x3 convolution is a unit of the method, so quantizers, order and link are the method's. Nothing else is binarized, except
+the transitions' 1x1 convolutions with ``downsample="binary"``.
 
 Published (ImageNet, 224x224; documentation and docstrings of Larq Zoo; not ours):
 
@@ -15,19 +15,20 @@ Published (ImageNet, 224x224; documentation and docstrings of Larq Zoo; not ours
     quicknet        63.3 %   84.6 %   13 234 088    4.17 MB
     quicknet_large  66.9 %   87.0 %   23 342 248    5.40 MB
 
-Without an elastic link, parameters and memory here are these very numbers by Larq's count: a normalization has two parameters a
-channel, the fixed blur counts, and a MB is 2**20 bytes.
+With a method and link that have no parameters of their own, parameters and memory here are exactly these by Larq's count: a
+normalization has two parameters per channel, the fixed blur counts, and a MB is 2**20 bytes.
 
-What differs from Larq Zoo's models:
+Differences from Larq Zoo's models:
 
-- A block's order is the method's. The original has a ReLU between convolution and normalization, which no method here asks for;
-  an activation that the method has comes after the addition.
-- An elastic link adds one gamma a unit beside the block's own residual. With an identity link, the link is that residual.
+- A block's order is the method's. The original has a ReLU between convolution and normalization, which no method here uses;
+  the method's activation, if any, comes after the addition.
+- An elastic link adds one gamma per unit in addition to the block's own residual. An identity or gated link replaces that residual.
 - Quantizers, clipping (1.25 in the original) and initializers of the units are the method's.
 - Every normalization has the method's momentum and an epsilon of 1e-5; the original's stem has 0.99 and 1e-3.
 - Logits, not probabilities.
 - Images below 64 pixels get the `cifar` stem, as in this project's residual networks; the original has one stem.
-- A map of one pixel passes a transition unpooled, so that small images stay possible; the original refuses it.
+- A feature map with a height or width of 1 passes through a transition without pooling, so that small images work; the original
+  rejects them.
 """
 
 from collections.abc import Sequence
@@ -60,9 +61,9 @@ def quicknet(
 ) -> tf.Tensor:
     """(N, H, W, C) to logits (N, num_classes); stage i has repeats[i] blocks of filters[i] * width channels.
 
-    stem: "quicknet" or a name in `el_larq.models.stems`; None takes "quicknet" for images of at least 64 pixels, else "cifar".
-    downsample: "binary" makes the 1x1 convolutions of the transitions units of the method, and leaves out the ReLU before them,
-        behind which all signs would be the same.
+    stem: "quicknet" or a name in `el_larq.models.stems`; None is "quicknet" for images of at least 64 pixels, else "cifar".
+    downsample: "binary" turns the 1x1 convolutions of the transitions into units of the method and omits the ReLU before them,
+        after which all signs would be the same.
     """
     if downsample not in DOWNSAMPLES:
         raise unknown_name("downsample", downsample, DOWNSAMPLES)
@@ -94,18 +95,18 @@ def _apply_stem(name: str | None, x: tf.Tensor, filters: int, method: Method) ->
     x = normalize(x, "stem_norm", method.bn_momentum)
     x = keras.layers.ReLU(name="stem_relu")(x)
     x = keras.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, name="stem_depthwise")(x)
-    # Scale and shift would be those of the next convolution and of its normalization.
+    # Scale and shift would be redundant with the next convolution and its normalization.
     x = normalize(x, "stem_depthwise_norm", method.bn_momentum, scale=False, center=False)
     return _pointwise(x, filters, "stem_pointwise", method)
 
 
 def _transition(x: tf.Tensor, filters: int, name: str, method: Method, downsample: str) -> tf.Tensor:
-    """(N, H, W, C) to (N, max(1, H // 2), max(1, W // 2), filters)."""
+    """(N, H, W, C) to (N, H // 2, W // 2, filters), or to (N, H, W, filters) where H or W is 1."""
     if downsample == "real":
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
     shape: Any = x.shape
     if min(shape[1], shape[2]) > 1:
-        # The maximum at every position, then a low-pass at every second one: less depends on where the grid falls.
+        # The maximum at every position, then a low-pass filter at every second one, which reduces the dependence on grid alignment.
         x = keras.layers.MaxPooling2D(2, 1, "valid", name=f"{name}_pool")(x)
         x = keras.layers.DepthwiseConv2D(
             3,
@@ -122,10 +123,10 @@ def _transition(x: tf.Tensor, filters: int, name: str, method: Method, downsampl
 
 
 def _blur_kernel(channels: int) -> Any:
-    """The same binomial low-pass, of sum 1, for each channel. Zhang: Making Convolutional Networks Shift-Invariant Again, 2019."""
+    """A binomial low-pass filter of sum 1 for each channel. Zhang: Making Convolutional Networks Shift-Invariant Again, 2019."""
     row = np.array([0.25, 0.5, 0.25])
     kernel = np.tile(np.outer(row, row)[:, :, None, None], (1, 1, channels, 1))
-    # As a list it is part of the saved configuration: loading needs no class of this module.
+    # As a list it is part of the saved configuration, so loading does not need a class of this module.
     return keras.initializers.Constant(kernel.tolist())  # pyright: ignore[reportArgumentType]
 
 

@@ -1,22 +1,23 @@
-"""ReActNet-A, -B and -C: MobileNetV1's plan, without depthwise convolutions and with a shortcut around every convolution.
+"""ReActNet-A, -B and -C: MobileNetV1's layout, without depthwise convolutions and with a shortcut around every convolution.
 
     stem     3x3 with stride 2 to 32 channels, BN
     block    a = unit(x, 3x3, C -> C, stride s) + (x, averaged where s = 2)
-             b = unit(a, 1x1, C -> C) + a                           where the block keeps its channels
-             b = [unit(a, 1x1, C -> C) + a, unit'(a, 1x1, C -> C) + a]   where it doubles them: two units on one input, side by side
-    blocks   64; 128, 128; 256, 256; 512 six times; 1024, 1024 channels; stride 2 where channels double, but for the first block
+             b = unit(a, 1x1, C -> C) + a                                where the block keeps its channels
+             b = [unit(a, 1x1, C -> C) + a, unit'(a, 1x1, C -> C) + a]   where it doubles them: two parallel units with one input
+    blocks   64; 128, 128; 256, 256; 512 six times; 1024, 1024 channels; stride 2 where channels double, except in the first block
     head     global average pooling, dense
 
 No shortcut has parameters, see `el_larq.models.shortcuts`. B and C keep the 1x1 convolutions of the five doubling blocks
-real-valued (``expansion``); B in four groups. What the units around them are is the method's, link and activation too.
+real-valued (``expansion``), B in four groups. The units around them are the method's, including link and activation.
 
-The original's shifts before the sign and activations with shifts are the method `reactnet`. Each of the two units of a doubling
-block has its own here. Of the activation, which works by channels, that is the same function as the original's one on both
-outputs; of the shift it is one more: the original's two convolutions share their input's signs.
+The original's shifts before the sign and its activations with shifts are in the method `reactnet`. Each of the two units of a
+doubling block has its own here. For the activation, which works per channel, that is the same function as the original's single one
+on both outputs. For the shift it is one more: the original's two convolutions share the signs of their input.
 
-Which convolutions B and C keep real-valued is inferred from the published BOPs and FLOPs, which it reproduces as rounded there;
-the source of the two was not available. A real-valued convolution of four groups is four convolutions side by side: TensorFlow
-has no gradient of a grouped one on a CPU. Images below 64 pixels get the `cifar` stem, which keeps their size.
+Which convolutions B and C keep real-valued is inferred from the published BOPs and FLOPs, which this choice reproduces to their
+published precision; the source of the two networks was not available. A real-valued convolution in four groups is four parallel
+convolutions: TensorFlow has no gradient for grouped convolutions on a CPU. Images below 64 pixels get the `cifar` stem, which keeps
+their size.
 """
 
 from typing import Literal
@@ -29,7 +30,7 @@ from el_larq.methods.method import Method
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
 
-# Output channels in units of the stem's, and strides.
+# Output channels, as multiples of the stem's, and strides.
 BLOCKS = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1))
 
 
@@ -45,7 +46,7 @@ def reactnet(
     """(N, H, W, C) to logits (N, num_classes).
 
     expansion: the 1x1 convolutions that double the channels: binary (A), real-valued in four groups (B), real-valued (C).
-    width: factor on the stem's 32 channels, and so on all; with four groups the stem gets a multiple of four.
+    width: factor for the stem's 32 channels, and hence for all; with four groups the stem has a multiple of four channels.
     """
     groups = 4 if expansion == "grouped" else 1
     filters = max(1, round(32 * width / groups)) * groups

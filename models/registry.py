@@ -1,4 +1,4 @@
-"""Every network by name: what the command line, the documentation and the tests read. Imports no TensorFlow."""
+"""All networks by name, for the command line, the documentation and the tests. Does not import TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ DOWNSAMPLES = ("real", "binary")
 DEPTHWISES = ("real", "binary")
 
 _CHOICES = {"downsample": DOWNSAMPLES, "depthwise": DEPTHWISES}
-"""Values of options that are one of a few words in every network that has them."""
+"""Options that take one of a few words, the same for every network that has the option."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Network:
 
     builder: "module:function" of a function ``(input, num_classes, method, *, width, **options, **arguments)`` from a Keras
         input tensor to the logits.
-    arguments: what tells this member of the family from the others.
-    links: the links it has a place for.
-    variants: the block variants it offers beside its standard block; the builder takes one as ``variant``.
-    allow: audit rules that a conversion of it breaks with some of its options (``binary-depthwise``: LCE has no such convolution).
-    options: what a user may choose beside width and variant; the builder's keywords.
+    arguments: the arguments that distinguish this member of the family from the others.
+    links: the links that the network supports.
+    variants: the block variants offered in addition to the standard block; the builder takes one as ``variant``.
+    allow: audit rules that conversion breaks with some of the options (``binary-depthwise``: LCE has no such convolution).
+    options: the user's options in addition to width and variant; keywords of the builder.
     """
 
     name: str
@@ -58,7 +58,7 @@ def _resnet(name: str, block: str, repeats: tuple[int, ...]) -> Network:
     )
 
 
-# Accuracy, parameters and memory are Larq Zoo's, not ours.
+# Accuracy, parameters and memory are those published by Larq Zoo, not ours.
 _QUICKNET = (
     "Bannink, Hillier, Geiger, de Bruin, Overweel, Neeven, Helwegen: Larq Compute Engine, MLSys 2021, arXiv 2011.09398; "
     "published numbers: Larq Zoo, docs.larq.dev/zoo"
@@ -165,12 +165,16 @@ def get_network(name: str) -> Network:
 
 
 def fits(network: Network, method: Method) -> bool:
-    """Whether the network has a place for the method's link and offers the block variant it needs."""
+    """Whether the network supports the method's link and offers the block variant it needs."""
     return method.link.name in network.links and method.variant in (None, *network.variants)
 
 
 def check_pair(network: Network, link: str, method: str) -> None:
-    """Refuse, by name, a method whose link the network has no place for."""
+    """Check that the network supports the method's link. The arguments ``link`` and ``method`` are names.
+
+    Raises:
+        UsageError: it does not.
+    """
     if link not in network.links:
         raise UsageError(
             f"network {network.name!r} has no place for link {link!r} of method {method!r}; "
@@ -179,7 +183,11 @@ def check_pair(network: Network, link: str, method: str) -> None:
 
 
 def check_options(network: Network, options: Mapping[str, Any]) -> None:
-    """Refuse, by name, an option that the network does not have, and a word that it does not take. None is not given."""
+    """Check a network's options by name. A value of None means that the option is not given.
+
+    Raises:
+        UsageError: an option that the network does not have, or a value that is not one of the option's words.
+    """
     for name, value in options.items():
         if name not in network.options:
             raise UsageError(f"network {network.name!r} has no option {name!r}; it takes {', '.join(network.options)}")
@@ -188,17 +196,17 @@ def check_options(network: Network, options: Mapping[str, Any]) -> None:
 
 
 def runs_real(options: Mapping[str, Any]) -> str | None:
-    """One line about options of a network that binarize what LCE has no operator for; None where there are none."""
+    """A one-line warning if the options binarize layers for which LCE has no operator, else None."""
     if options.get("depthwise") == "binary":
         return "LCE has no operator for binary depthwise convolutions: they will run real-valued, and cost more than those do"
     return None
 
 
 def resolve_variant(network: Network, method: Method, variant: str | None) -> str | None:
-    """The block variant asked for, or the one the method needs; None is the network's standard block.
+    """The requested block variant, or the one that the method needs; None is the network's standard block.
 
     Raises:
-        UsageError: the network does not offer it, or the method needs another.
+        UsageError: the network does not offer it, or the method needs a different one.
     """
     if method.variant is not None and variant not in (None, method.variant):
         raise UsageError(f"method {method.name!r} needs block variant {method.variant!r}; leave --variant {variant} out")

@@ -1,10 +1,11 @@
 """Residual networks of basic (ResNet18, 34) and bottleneck blocks (ResNet26, 50), and of single convolutions (ReActNet's ResNet18).
 
 Stem, classifier and, with ``downsample="real"``, the 1x1 convolution of a shortcut that changes shape are real-valued; every
-other convolution is a unit of the method. The stride sits on the 3x3 convolution; shortcuts pool by averaging first.
+other convolution is a unit of the method. The 3x3 convolution has the stride (the first one in a basic block); shortcuts start with
+average pooling.
 
-Blocks of a single convolution are Bi-Real Net's layout whatever the link: one shortcut a convolution (`el_larq.models.shortcuts`).
-Bottleneck blocks have Bi-Real-50's two streams as variant ``two_stream`` (`el_larq.models.two_stream`).
+Blocks of a single convolution follow Bi-Real Net's layout for any link: one shortcut per convolution (`el_larq.models.shortcuts`).
+Bottleneck blocks offer Bi-Real-50's two streams as the variant ``two_stream`` (`el_larq.models.two_stream`).
 """
 
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ def _basic(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, 
     second = Conv(f"{name}_conv2", filters, 3)
     shortcut = _shortcut(x, filters, strides, name, method, downsample)
     if method.link.residual:
-        # One shortcut a convolution: the link is it, except where the shape changes.
+        # One shortcut per convolution: the link itself, except where the shape changes.
         y = method.unit(x, first, shortcut=None if shortcut is x else shortcut)
         return method.unit(y, second)
     return method.unit(method.unit(x, first), second, shortcut=shortcut)
@@ -80,7 +81,7 @@ def _bottleneck(x: tf.Tensor, filters: int, strides: int, name: str, method: Met
 
 
 def _shortcut(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
-    """x itself where the shape stays; else pooled by the stride and passed through a 1x1 convolution."""
+    """x itself where the shape is unchanged; else average pooling by the stride and a 1x1 convolution."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     if strides > 1:

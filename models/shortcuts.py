@@ -1,4 +1,4 @@
-"""Shortcuts without parameters, which some networks put around every convolution, and what a link makes of them."""
+"""Shortcuts without parameters, which some networks put around every convolution, and how they combine with links."""
 
 from typing import Any
 
@@ -19,9 +19,12 @@ def pool(x: tf.Tensor, strides: int, name: str) -> tf.Tensor:
 def unit_with_shortcut(x: tf.Tensor, conv: Conv, method: Method) -> tf.Tensor:
     """The unit of a convolution that keeps its number of channels, with a shortcut around it: y = unit(x) + x.
 
-    One shortcut a convolution, whatever the link: without a link the network adds x itself, averaged where the convolution
-    strides. An identity link is that shortcut, except where the convolution strides. The other links carry the same features,
-    weighted, in the shortcut's stead: beside it they would double with every convolution.
+    There is one shortcut per convolution for any link. Without a link the network adds x itself, average-pooled where the
+    convolution has a stride. An identity link is that shortcut, except where the convolution has a stride. The other links carry
+    the same features, weighted, and replace the shortcut: together they would double the features with every convolution.
+
+    Raises:
+        ValueError: the convolution changes the number of channels.
     """
     shape: Any = x.shape
     if shape[-1] != conv.filters:

@@ -9,7 +9,7 @@ import tf_keras as keras
 from el_larq.errors import UsageError, unknown_name
 from el_larq.layers import normalize
 
-# From this input size on, the stem that reduces by four in each direction leaves enough for four stages.
+# From this input size, a stem that reduces by four in each direction leaves a large enough feature map for four stages.
 IMAGENET_FROM = 64
 
 
@@ -20,9 +20,9 @@ def imagenet(x: tf.Tensor, filters: int, momentum: float, activation: str | None
 
 
 def small(x: tf.Tensor, filters: int, momentum: float, activation: str | None) -> tf.Tensor:
-    """3x3 with stride 2 to filters / 8, depthwise 3x3 with stride 2, 1x1: (N, H/4, W/4, filters).
+    """3x3 with stride 2 to filters / 8 (at least 8), depthwise 3x3 with stride 2, 1x1: (N, H/4, W/4, filters).
 
-    At 224 pixels and 64 filters 5 million multiply-accumulates instead of the 118 million of the 7x7 convolution.
+    At 224 pixels and 64 filters it takes 5 million multiply-accumulates instead of the 118 million of the 7x7 convolution.
     """
     x = convolve(x, max(8, filters // 8), 3, 2, "stem_conv", momentum, "relu")
     x = keras.layers.DepthwiseConv2D(3, 2, "same", use_bias=False, name="stem_depthwise")(x)
@@ -48,14 +48,18 @@ STEMS: dict[str, Callable[[tf.Tensor, int, float, str | None], tf.Tensor]] = {
 }
 
 
-# By how much each stem divides height and width.
+# The factor by which each stem reduces height and width.
 REDUCTIONS = {"imagenet": 4, "small": 4, "mobile": 2, "cifar": 1}
 
 
 def apply_stem(
     name: str | None, x: tf.Tensor, filters: int, momentum: float, activation: str | None, default: str = "imagenet"
 ) -> tf.Tensor:
-    """The stem of that name; None takes the default one for inputs of at least 64 pixels and `cifar` for smaller ones."""
+    """Apply the stem of that name; None is the default one for inputs of at least 64 pixels and `cifar` for smaller ones.
+
+    Raises:
+        UsageError: an unknown stem, or an input that is too small for it.
+    """
     shape: Any = x.shape
     size = min(shape[1], shape[2])
     if name is None:

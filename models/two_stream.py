@@ -1,18 +1,19 @@
-"""Bi-Real-50's block: a bottleneck whose narrow and wide features travel on as two streams.
+"""Bi-Real-50's block: a bottleneck whose narrow and wide features are carried on as two streams.
 
-With x1 the narrow stream (w channels: what the last block's 3x3 made) and x2 the wide one (4 w channels: the last block's output):
+With x1 the narrow stream (w channels: the output of the previous block's 3x3) and x2 the wide one (4 w channels: the previous
+block's output):
 
     y1 = unit(x2, 1x1, 4 w -> w) + x1
     y2 = unit(y1, 3x3, stride s) + (y1, averaged where s = 2)
     y3 = unit(y2, 1x1, w -> 4 w) + x2           the next block gets x1 = y2 and x2 = y3
 
-Where a stage starts, x1 passes a real-valued 1x1 convolution without normalization, and x2 the downsample of the other blocks
-(average pooling, 1x1, BN). The first block of the network has both streams from the stem; its first convolution is real-valued
-behind a leaky clip, and nothing is added to it.
+At the start of a stage, x1 passes through a real-valued 1x1 convolution without normalization, and x2 through the downsample of the
+other blocks (average pooling, 1x1, BN). In the first block of the network both streams come from the stem; its first convolution is
+real-valued after a leaky clip, and nothing is added to it.
 
-These additions are Bi-Real Net's shortcuts, one a convolution: with a residual link they are the link. An elastic link is added
-beside x1 and x2, which carry other features than the squeezed or expanded input, and takes the place of the one around the 3x3
-convolution, which would carry the same.
+These additions are Bi-Real Net's shortcuts, one per convolution: with a residual link they serve as the link. An elastic link is
+used in addition to x1 and x2, which carry other features than the squeezed or expanded input, and replaces the shortcut around the
+3x3 convolution, which would carry the same features.
 
 Source: Liu, Wu, Luo, Yang, Liu, Cheng: Bi-Real Net, and its repository for the bottleneck; its figures are for [3, 4, 6, 3] blocks.
 """
@@ -30,7 +31,7 @@ from el_larq.links.registry import LINKS
 from el_larq.methods.method import Method
 from el_larq.models.shortcuts import unit_with_shortcut
 
-# (x, filters, strides, name, method) to the wide stream's shortcut, of that many channels.
+# (x, filters, strides, name, method) to the wide stream's shortcut with that number of filters as channels.
 Downsample = Callable[[tf.Tensor, int, int, str, Method], tf.Tensor]
 
 
