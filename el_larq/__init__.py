@@ -1,7 +1,7 @@
 """el-larq: binary neural networks with Elastic-Links, from a published method to a measured latency.
 
-Importing this package selects Keras 2 (``tf-keras``), which Larq needs, and nothing else: TensorFlow is imported
-when a name that needs it is first used, so that the command line answers at once.
+Importing this package only selects Keras 2 (``tf-keras``), which Larq needs: TensorFlow is imported when a name that needs it
+is first used, so that the command line starts at once.
 """
 
 import importlib
@@ -29,13 +29,13 @@ _HOME = {
     "resume": "el_larq.training.train",
     "train": "el_larq.training.train",
 }
-"""Public names and their modules; `__init__.pyi` says the same to type checkers and editors, and a test compares them."""
+"""Public names and their modules; `__init__.pyi` lists the same for type checkers and editors, and a test compares them."""
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def _select_keras_2() -> None:
-    """Set ``TF_USE_LEGACY_KERAS``, or say that it is too late: TensorFlow and Keras read it when they are first imported."""
+    """Set ``TF_USE_LEGACY_KERAS``, or raise ImportError if it is too late: TensorFlow and Keras read it on their first import."""
     setting = os.environ.get("TF_USE_LEGACY_KERAS")
     if setting is not None and setting.lower() not in ("1", "true"):
         raise ImportError(

@@ -1,3 +1,3 @@
-"""The version, alone in a file that setuptools reads without importing anything else."""
+"""The version, in a file of its own that setuptools can read without importing anything else."""
 
 VERSION = "0.1.0"

@@ -1,10 +1,10 @@
-"""Functions and classes that registries name as text, so that listing names imports nothing heavy."""
+"""Functions and classes that registries store as names, so that listing a registry imports no heavy modules."""
 
 import importlib
 from typing import Any
 
 
 def load_by_name(name: str) -> Any:
-    """What "module:attribute" names; the module is imported."""
+    """Import the module of "module:attribute" and return the attribute."""
     module, attribute = name.split(":")
     return getattr(importlib.import_module(module), attribute)

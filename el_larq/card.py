@@ -1,7 +1,7 @@
-"""The card of a model: what its file must say of itself so that others can use it. Travels inside the file.
+"""The model card: what others need to know about a model in order to use it, stored inside the model file.
 
 A JSON object: ``schema``, ``network``, ``method``, ``link``, ``labels``, ``preprocessing``, ``dataset``, ``accuracy`` and
-``trained_with``; every field but the schema may be missing, since other people's models have none.
+``trained_with``; any field but the schema may be missing, since models from elsewhere do not have them.
 In .h5 it is the attribute ``el_larq_card``, in .keras a member of the archive, in .tflite a metadata buffer.
 """
 
@@ -19,7 +19,7 @@ NAME = "el_larq_card"
 _MEMBER = f"{NAME}.json"
 
 MAX_BYTES = 16 * 2**20
-"""Of a card: labels of thousands of classes take some hundred kilobytes."""
+"""Maximum size of a card: labels of thousands of classes take a few hundred kilobytes."""
 
 Card = dict[str, Any]
 
@@ -29,7 +29,7 @@ def dump(card: Card) -> bytes:
 
 
 def parse(content: bytes | str, source: str) -> Card:
-    """A card from its JSON; raises ElLarqError when it is none."""
+    """Parse a card's JSON. Raises ElLarqError if it is not a valid card."""
     try:
         card = parse_json(content)
     except ValueError:
@@ -40,7 +40,7 @@ def parse(content: bytes | str, source: str) -> Card:
 
 
 def attach(path: Path, card: Card) -> None:
-    """Put the card into an .h5 or .keras file that Keras has just written."""
+    """Add the card to an .h5 or .keras file that Keras has just written."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(_MEMBER, dump(card))
@@ -52,16 +52,16 @@ def attach(path: Path, card: Card) -> None:
 
 
 def read(path: Path) -> Card:
-    """The card in an .h5 or .keras file, or an empty one.
+    """Read the card of an .h5 or .keras file; an empty one if there is none.
 
     Raises:
-        ElLarqError: the card, or what holds it, is damaged.
+        ElLarqError: the card, or the file that contains it, is damaged.
     """
     if path.is_dir():
         return {}
     try:
         content = _stored(path)
-    except Exception as error:  # h5py and zipfile raise many kinds of error for damage
+    except Exception as error:  # h5py and zipfile raise many kinds of errors for damaged files
         raise ElLarqError(
             f"{path}: its el-larq card cannot be read ({summarize(error)}); convert or train the model again"
         ) from error

@@ -1,6 +1,6 @@
-"""A process beside this one, with limits, for what a stranger's file may crash, hang or swell.
+"""A child process, with limits, for work that an untrusted file could make crash, hang or use too much memory.
 
-It calls the functions it is told to, one after another. Where it dies over one, the caller learns by what, and goes on living.
+It executes function calls one after another. If it dies during a call, the caller gets an error with the reason and continues.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ from typing import Any
 from el_larq.errors import ElLarqError, summarize
 
 MEMORY = 3 * 2**30
-"""Bytes that a call may take beside what the process and its libraries take themselves, which is about half a gigabyte."""
+"""Bytes that a call may use in addition to what the process and its libraries use, which is about half a gigabyte."""
 
 
-class Died(ElLarqError):  # noqa: N818  (a state, told as such)
-    """The process is gone, or was ended because it did not answer; the message says how."""
+class Died(ElLarqError):  # noqa: N818  (named after the state)
+    """The process has ended, or was killed because it did not answer; the message says how."""
 
 
 class Child:
-    """A process that is started at once and ended with `close`, or at the end of a ``with``.
+    """A process that is started at once and ended by `close`, or at the end of a ``with`` block.
 
-    It is spawned, not forked: TensorFlow's threads do not survive a fork. Interrupts are this process' affair, which ends it.
+    It is spawned, not forked: TensorFlow's threads do not survive a fork. It ignores Ctrl-C, which the parent handles by ending it.
     """
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class Child:
         self.process.join()
 
     def send(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Begin a call of a function of some module; one at a time.
+        """Start a call of a module-level function; one at a time.
 
         Raises:
-            Died: the process is gone.
+            Died: the process has ended.
         """
         try:
             self._connection.send((function, arguments))
@@ -56,15 +56,15 @@ class Child:
             raise self._death() from None
 
     def receive(self, seconds: float | None, notice: Callable[..., None] = lambda *_: None, *, first: float | None = None) -> Any:
-        """What the call returns. The function may say something in between with `notify`, which is passed on to ``notice``.
+        """Wait for the call and return its result. Messages that the function sends with `notify` are passed to ``notice``.
 
         Arguments:
-            seconds: how long it may stay silent; None: for ever.
-            first: how long until the first notice, where that may take longer.
+            seconds: longest time without a message or the result; None for no limit.
+            first: the same for the first message, if it may take longer.
 
         Raises:
-            ElLarqError: what the function raised.
-            Died: it took the process with it, or was silent for too long and the process has been killed.
+            ElLarqError: the function raised an error; those of other types arrive as an ElLarqError with a summary.
+            Died: the process died during the call, or was killed because it exceeded the time limit.
         """
         patience = first or seconds
         while True:
@@ -97,16 +97,16 @@ class Child:
 
 
 def first_ready(children: Sequence[Child], seconds: float | None) -> Child | None:
-    """The first of several that has something to say, or is dead; None where all are silent for so long."""
+    """The first child that has sent something or has died; None if none does within ``seconds``."""
     by_channel = {channel: child for child in children for channel in (child._connection, child.process.sentinel)}
     ready = wait(list(by_channel), seconds)
     return by_channel[ready[0]] if ready else None  # pyright: ignore[reportArgumentType]
 
 
 def limit_memory(size: int = MEMORY) -> None:
-    """Let this process take so many bytes more than it has now. Where the system has no such limit, nothing changes.
+    """Limit this process to ``size`` bytes more than it uses now. Does nothing on systems without such a limit.
 
-    The data segment is limited and not the address space, of which libraries reserve gigabytes that they never touch.
+    The limit is on the data segment, not on the address space, of which libraries reserve gigabytes that they never use.
     """
     try:
         import resource
@@ -116,7 +116,7 @@ def limit_memory(size: int = MEMORY) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         limit = now + size if most == resource.RLIM_INFINITY else min(now + size, most)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-        # A crash is told in one line; a dump of the memory is of no use to anybody.
+        # A crash is reported in one line; a core dump would be of no use.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     except (ImportError, OSError, StopIteration, ValueError):
         pass
@@ -133,13 +133,13 @@ _channel: Connection | None = None
 
 
 def notify(*content: Any) -> None:
-    """In the process: say something to whoever waits for the call that is running."""
+    """In the child: send a message to the parent, which is waiting for the current call."""
     if _channel is not None:
         _channel.send(("notice", content))
 
 
 def _serve(channel: Connection) -> None:
-    """The process' life: calls, until the other side closes."""
+    """The child's main loop: execute calls until the parent closes the connection."""
     global _channel
     _channel = channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,16 +1,16 @@
-"""One convolution that a network asks a method for. Importing this module imports no TensorFlow."""
+"""The description of a convolution that a network passes to a method. Does not import TensorFlow."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Conv:
-    """What a convolution is, not how it is computed: that is the method's choice.
+    """A convolution's shape and role in the network. How it is computed is up to the method.
 
     depthwise: one kernel per channel; filters is then the number of channels.
-    groups: the channels are split into so many groups, each convolved separately.
+    groups: the number of groups that the channels are split into; each is convolved separately.
     real: the convolution itself stays real-valued; norm, link, shortcut and activation are still the method's.
-    bypassed: the block has a shortcut of its own around this convolution, so that its features get through without a link.
+    bypassed: the block has its own shortcut around this convolution, so that its input features are passed on without a link.
         The unit that receives the shortcut sets this itself; a network sets it on the other convolutions of the block.
     """
 
@@ -25,5 +25,5 @@ class Conv:
 
     @property
     def padding(self) -> str:
-        """A 1x1 kernel needs no padding, and LCE keeps more of such a chain in packed bits without it."""
+        """A 1x1 kernel needs no padding, and without it LCE keeps more of a chain of such convolutions in packed bits."""
         return "valid" if self.kernel_size == 1 else "same"

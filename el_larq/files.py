@@ -1,4 +1,4 @@
-"""Writing files so that an interrupted command leaves the old file or none, never half of one."""
+"""Atomic writing of files, so that an interrupted command leaves the old file or none, never a partial one; and safe reading."""
 
 import contextlib
 import errno
@@ -17,8 +17,9 @@ from el_larq.errors import ElLarqError, summarize
 def beside(path: str | os.PathLike[str], check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` on success and remove it otherwise.
 
-    The temporary name keeps the suffix, because Keras chooses its format by it. OSErrors become one clear line. ``check`` raises if
-    what is at ``path`` by then must stay; a link there is replaced, not what it leads to.
+    The temporary name keeps the suffix, because Keras chooses its format by it. An OSError becomes an ElLarqError of one line.
+    ``check`` is called right before the rename and raises if the file then at ``path`` must not be replaced. A link at ``path``
+    is replaced itself, not its target.
     """
     path = Path(path)
     check_writable(path)
@@ -33,11 +34,11 @@ def beside(path: str | os.PathLike[str], check: Callable[[Path], None] | None = 
     except ElLarqError:
         raise
     except OSError as error:
-        # h5py's own texts go over several lines.
+        # h5py's messages have several lines.
         reason = os.strerror(error.errno) if error.errno else summarize(error)
         raise ElLarqError(f"cannot write {path}: {reason}") from error
     except Exception as error:
-        if _is_full(path.parent):  # which some libraries tell in errors of their own
+        if _is_full(path.parent):  # some libraries report this with their own exceptions
             raise ElLarqError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}") from error
         raise
     finally:
@@ -52,7 +53,7 @@ def _is_full(folder: Path) -> bool:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise at once, before any long work, if a file could not be written at ``path``."""
+    """Raise ElLarqError before any long work if a file could not be written at ``path``."""
     path = Path(path)
     folder = path.parent
     if path.is_dir():
@@ -75,11 +76,11 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 
 MAX_BYTES = 1 << 31
-"""Larger files are refused before they are read; TFLite's own format ends at 2 GiB."""
+"""Larger files are refused before they are read; the TFLite format is limited to 2 GiB."""
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
-    """The content of a file; a missing or unreadable one, one of more than ``limit`` bytes or no file at all is one clear line."""
+    """The content of a file. Raises ElLarqError if it is missing, unreadable, not a file or larger than ``limit`` bytes."""
     path = Path(path)
     try:
         status = path.stat()
@@ -94,7 +95,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """JSON from a file that may be damaged; raises ValueError also for what is nested too deep, or no text."""
+    """Parse JSON from a file that may be damaged. Raises ValueError, also for bytes that are not text and for too deep nesting."""
     try:
         return json.loads(content)
     except RecursionError as error:

@@ -1,6 +1,6 @@
-"""Keras' private interfaces: everything of tf-keras without a public name that this project uses.
+"""Keras' private interfaces: everything in tf-keras without a public name that this project uses.
 
-No other module touches them, which tests/test_architecture.py checks, so an upgrade of tf-keras is an upgrade of this file.
+No other module uses them, which tests/test_architecture.py checks, so that an upgrade of tf-keras affects only this file.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ CONVOLUTION = Conv
 """The base class of all convolutions."""
 
 OPERATOR_LAYERS = (tf_op_layer.TFOpLambda, tf_op_layer.SlicingOpLambda)
-"""Layers that call what their configuration names."""
+"""Layers that call a function given by name in their configuration."""
 
 BUILTIN_MODULES: tuple[str, ...] = tuple(serialization_lib.BUILTIN_MODULES)
-"""Public modules of Keras in which it looks up a class of a .keras file."""
+"""Public Keras modules in which Keras looks up the classes of a .keras file."""
 
 
 class LayerCall:
-    """One call of a layer in a functional model. Tensors are symbolic; a single one, or whatever structure the layer returns.
+    """One call of a layer in a functional model. All tensors are symbolic.
 
-    is_input: it stands for an input of the model.
+    is_input: the call represents an input of the model.
     """
 
     def __init__(self, node: Any):
@@ -50,7 +50,7 @@ class LayerCall:
 
     @property
     def sources(self) -> list[Any]:
-        """The layers that made the inputs."""
+        """The layers that produced the inputs."""
         return [tensor._keras_history.layer for tensor in self.inputs]
 
     @property
@@ -59,7 +59,7 @@ class LayerCall:
 
     @property
     def input_shapes(self) -> Any:
-        """The batch first; a list of shapes where there are several inputs."""
+        """Input shapes, including the batch dimension; a list of shapes if there are several inputs."""
         return self._node.input_shapes
 
     @property
@@ -68,29 +68,29 @@ class LayerCall:
 
 
 def is_functional(model: keras.Model) -> bool:
-    """Whether the model shows how its layers call each other. Subclassed ones do not."""
+    """Whether the model has a graph of its layers' calls. Subclassed models do not."""
     return bool(getattr(model, "_nodes_by_depth", None))
 
 
 def layer_calls(model: keras.Model) -> Iterator[LayerCall]:
-    """The calls of a functional model's layers, in the order of the graph; a nested model is one layer."""
+    """The layer calls of a functional model, in graph order; a nested model counts as one layer."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
             yield LayerCall(node)
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The model itself, nested models, and every layer of them, each once."""
+    """The model itself, nested models, and all their layers, each once."""
     yield from model._flatten_layers()
 
 
 def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Every layer of a model, those of nested models in their place, each once."""
+    """Every layer of a model, each once; nested models are replaced by their layers."""
     return [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
 
 
 def returned_tensors(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any]]:
-    """Each layer with each symbolic tensor that its calls return, calls from elsewhere and nested models included."""
+    """Each layer with each symbolic tensor that its calls return, including nested models and calls outside this model."""
     for layer in all_layers(model):
         for node in layer.inbound_nodes:
             for tensor in tf.nest.flatten(node.outputs):
@@ -98,7 +98,7 @@ def returned_tensors(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, A
 
 
 def random_state(layer: keras.layers.Layer) -> tf.Variable | None:
-    """The state of a layer that draws random numbers, such as Dropout; None for others."""
+    """The random generator state of a layer that draws random numbers, such as Dropout; None for other layers."""
     generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
     return None if generator is None else generator.state
 
@@ -108,12 +108,12 @@ def is_compiled(model: keras.Model) -> bool:
 
 
 def compile_arguments(model: keras.Model) -> dict[str, Any]:
-    """What `compile` was called with."""
+    """The arguments that `compile` was called with."""
     return dict(model._compile_config.config)
 
 
 def optimizer_state(optimizer: Any, weights: list[tf.Variable]) -> list[tf.Variable]:
-    """The variables of one of Keras' optimizers, new or legacy, for these weights, created now if need be."""
+    """The variables of a Keras optimizer, new or legacy, for these weights, created now if necessary."""
     if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
         optimizer._create_all_weights(weights)
         return list(optimizer.weights)
@@ -122,14 +122,14 @@ def optimizer_state(optimizer: Any, weights: list[tf.Variable]) -> list[tf.Varia
 
 
 def rate_or_schedule(optimizer: Any) -> Any:
-    """The learning rate of an optimizer, a schedule where it has one; None where it has neither."""
+    """An optimizer's learning rate, or its schedule if it has one; None if it has neither."""
     rate = getattr(optimizer, "_learning_rate", None)
     return getattr(optimizer, "learning_rate", None) if rate is None else rate
 
 
 @contextlib.contextmanager
 def grouped_convolutions_traced() -> Iterator[None]:
-    """Trace grouped convolutions as any other. Keras compiles them, as functions that stay closed when a graph is frozen."""
+    """Trace grouped convolutions like all others. Keras jit-compiles them as functions that freezing a graph does not inline."""
     compiled = Conv._jit_compiled_convolution_op
     Conv._jit_compiled_convolution_op = Conv.convolution_op
     try:
@@ -139,7 +139,7 @@ def grouped_convolutions_traced() -> Iterator[None]:
 
 
 def name_tables() -> list[dict[str, Any]]:
-    """The tables in which Keras looks a name up where no module is named, or in spite of one."""
+    """The tables in which Keras looks up names that come without a module, or even with one."""
     serialization.populate_deserializable_objects()
     initializers.populate_deserializable_objects()
     modules = (constraints, regularizers, losses, metrics, learning_rate_schedule, keras.optimizers, keras.optimizers.legacy)
@@ -154,5 +154,5 @@ def name_tables() -> list[dict[str, Any]]:
 
 
 def saved_metadata() -> Any:
-    """An empty message of the format of keras_metadata.pb, which a SavedModel of Keras layers holds."""
+    """An empty protobuf message for keras_metadata.pb, the file in SavedModels of Keras layers."""
     return saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]

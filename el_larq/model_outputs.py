@@ -1,7 +1,7 @@
-"""Which output of a model: by its name or its number, the same for a Keras model and a .tflite, wherever a single one is used.
+"""Selection of one output of a model by name or number, the same for Keras models and .tflite files.
 
-A model with several is asked about and not guessed at, not even where only one output has as many values as there are classes:
-the head of a teacher, an embedding or an auxiliary head may have that many too, and its accuracy would pass for the model's.
+With several outputs, the user must choose; nothing is guessed, not even if only one output has as many values as there are classes:
+a teacher's head, an embedding or an auxiliary head may have that many too, and its accuracy would be taken for the model's.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.tflite.reader import Graph
 
 Asked = str | int | None
-"""A name, a number from 0 (as text too), or None for the only one there is."""
+"""A name, a number from 0 (also as text), or None for a model's only output."""
 
 _NUMBERED = re.compile(r"output_(\d{1,9})")
 _LISTED, _LENGTH = 20, 60
@@ -24,7 +24,7 @@ _LISTED, _LENGTH = 20, 60
 
 @dataclass(frozen=True)
 class Output:
-    """name: the model's own. position: of its values among those that a run returns. shape: for one image; None is open."""
+    """name: as in the model. position: index among the outputs that a run returns. shape: for one image; None is a free size."""
 
     name: str
     position: int
@@ -34,14 +34,14 @@ class Output:
 def of_graph(graph: Graph) -> list[Output]:
     """The outputs of a .tflite in the model's order.
 
-    TensorFlow's converter and this project's earlier versions leave them in another order and number them in the signature.
+    TensorFlow's converter and earlier versions of this project store them in another order and number them in the signature.
     """
     outputs = [
         Output(name, position, tensor.shape[1:])
         for position, (tensor, name) in enumerate(zip(graph.outputs, graph.output_names, strict=True))
     ]
     numbers = [_NUMBERED.fullmatch(output.name) for output in outputs]
-    # Where tensors bear the signature's names, a layer is called so, and the order is the model's.
+    # If a tensor has the signature's name, that is the name of a layer, and the outputs are in the model's order.
     renamed = any(tensor.name == output.name for tensor, output in zip(graph.outputs, outputs, strict=True))
     order = [int(number[1]) for number in numbers if number is not None]
     if renamed or len(order) < len(outputs):
@@ -56,10 +56,10 @@ def of_keras(model: Any) -> list[Output]:
 
 
 def choose(outputs: Sequence[Output], asked: Asked, source: str) -> Output:
-    """The output that is asked for, a name before a number.
+    """The requested output; a name takes precedence over a number.
 
     Raises:
-        UsageError: there are several and none is asked for, or none that is called so; it lists them.
+        UsageError: there are several and none was requested, or there is none of that name or number; it lists them.
         ElLarqError: the model has no output.
     """
     if not outputs:
@@ -82,7 +82,7 @@ def choose(outputs: Sequence[Output], asked: Asked, source: str) -> Output:
 
 
 def pick(values: Any, position: int) -> np.ndarray:
-    """One of the outputs that a Keras model returns: alone, in a list or in a dictionary."""
+    """One of the outputs of a Keras model, which returns a single tensor, a list or a dictionary."""
     import tensorflow as tf
 
     return np.asarray(tf.nest.flatten(values)[position])

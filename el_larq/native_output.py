@@ -1,4 +1,4 @@
-"""What TensorFlow says on the side: kept aside, and quoted where it explains an error."""
+"""TensorFlow's output on stderr and in its log: captured or suppressed, and quoted where it explains an error."""
 
 import contextlib
 import logging
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[Callable[[], str]]:
-    """Take what is written to file descriptor 2, by any language, and yield a function that reads it so far.
+    """Capture what is written to file descriptor 2, also by native code; yield a function that returns the text so far.
 
-    TFLite and MLIR name the cause of a failure only there, among notices that say nothing.
+    TFLite and MLIR report the cause of a failure only there, among irrelevant messages.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as store:
@@ -32,7 +32,7 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Keep TensorFlow's logger to errors: Keras warns of each model that it saves or loads without loss and metrics."""
+    """Limit TensorFlow's logger to errors: Keras warns about each model that it saves or loads without loss and metrics."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -43,6 +43,6 @@ def without_warnings() -> Iterator[None]:
 
 
 def cause(text: str) -> str:
-    """The last line that reads like a reason, with ``: `` before it; empty where there is none."""
+    """The last line that is not an INFO or WARNING message, with ``: `` before it; empty if there is none."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("INFO:", "WARNING:"))]
     return f": {lines[-1][:300]}" if lines else ""

@@ -1,7 +1,7 @@
-"""Where results may be written: never over what a command reads, nor over a file of another kind.
+"""Where results may be written: never over a file that a command reads, nor over a file of another kind.
 
-Every command and function that writes where a user says asks `check_output` or `check_folder` before any work. Whether a file
-that is there may be replaced is asked again right before it is.
+Every command and function that writes to a path given by the user calls `check_output` or `check_folder` before any work. Whether
+an existing file may be replaced is checked again right before it is.
 """
 
 import os
@@ -15,7 +15,7 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import check_writable
 
 _HEAD = 4096
-"""Bytes at the start of a file that say what kind it is."""
+"""Number of bytes at the start of a file that are read to find out what kind it is."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Kind:
     """A kind of file.
 
     name: with its article, for messages. suffixes: in lower case. matches: whether an open file is of this kind.
-    exact: its suffix must be spelled in lower case, because commands know such files by it.
+    exact: the suffix must be in lower case, because commands recognize such files by it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Kind:
         return (path.suffix if self.exact else path.suffix.lower()) in self.suffixes
 
     def check_replaceable(self, path: Path) -> None:
-        """Raise UsageError if ``path`` is a file of another kind. An empty one may be replaced."""
+        """Raise UsageError if ``path`` is a file of another kind. An empty file may be replaced."""
         try:
             with open(path, "rb", opener=_without_waiting) as file:
                 if os.fstat(file.fileno()).st_size and not self.matches(file):
@@ -47,7 +47,7 @@ class Kind:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Opens also a pipe at once, which somebody may have put there."""
+    """Open without blocking, even if there is a pipe at ``path``."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -71,7 +71,7 @@ def _holds_weights(file: IO[bytes]) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return "meta.npy" in archive.namelist()
-    except Exception:  # zipfile raises several kinds of error for damage
+    except Exception:  # zipfile raises several kinds of errors for damaged files
         return False
 
 
@@ -88,11 +88,11 @@ Inputs = Iterable[str | os.PathLike[str]]
 
 
 def check_output(path: str | os.PathLike[str], *kinds: Kind, inputs: Inputs = ()) -> Kind:
-    """Raise if a file of one of ``kinds`` must not or cannot be written at ``path``; returns the one that its name says.
+    """Raise if a file of one of ``kinds`` must not or cannot be written at ``path``; returns the kind that its suffix says.
 
     Arguments:
-        inputs: files and folders that are read. The output is none of them, also by another name or through a link, and lies in
-            none of the folders.
+        inputs: files and folders that are read. The output must not be one of them, not even under another name or through a
+            link, and must not be inside one of the folders.
 
     Raises:
         UsageError: the output is an input, has the extension of another kind, or would replace a file of another kind.
@@ -110,7 +110,7 @@ def check_output(path: str | os.PathLike[str], *kinds: Kind, inputs: Inputs = ()
 
 
 def check_folder(path: str | os.PathLike[str], inputs: Inputs = ()) -> None:
-    """Raise UsageError if ``path`` cannot be the folder of results: it is a file, an input, or lies in one."""
+    """Raise UsageError if ``path`` cannot be a folder for results: it is not a folder, is an input, or is inside one."""
     path = Path(path)
     _check_apart(path, inputs)
     if path.exists() and not path.is_dir():
@@ -118,7 +118,7 @@ def check_folder(path: str | os.PathLike[str], inputs: Inputs = ()) -> None:
 
 
 def _check_apart(path: Path, inputs: Inputs) -> None:
-    # Where a link leads, for a folder, and where it lies, for a file that replaces it.
+    # A link's target, for a folder, and the link's own place, for a file that replaces it.
     places = (Path(os.path.realpath(path)), Path(os.path.realpath(path.parent)) / path.name)
     folders = {folder for place in places for folder in (place, *place.parents)}
     for entry in map(Path, inputs):
@@ -129,7 +129,7 @@ def _check_apart(path: Path, inputs: Inputs) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Only the system knows: a hard link, a mount or a file system that ignores case gives one file several names."""
+    """Ask the system, since hard links, mounts and case-insensitive file systems give one file several names."""
     try:
         return one.samefile(other)
     except OSError:

@@ -1,10 +1,10 @@
-"""Folders that el-larq made and opens again (runs, comparisons, evaluations, results), which may have come from somebody else.
+"""Safe access to folders that el-larq created and opens again (runs, comparisons, evaluations, results), possibly made by others.
 
-A folder that a user names may itself be a link: that is the user's choice. What lies inside may not: a link there would make
-el-larq read, overwrite or delete files elsewhere, and a pipe or a device would make it wait or read for ever. Files are replaced
-by a rename (`el_larq.files.beside`), which replaces a link and does not follow it; all other access goes through here.
+A folder that a user names may itself be a link: that is the user's choice. Its contents may not: a link there would make
+el-larq read, overwrite or delete files elsewhere, and a pipe or a device would make it wait or read forever. Files are replaced
+by a rename (`el_larq.files.beside`), which replaces a link and does not follow it; all other access goes through this module.
 
-This is a guard against a folder as it was received, not against a process that changes it meanwhile.
+This protects against the folder as it was received, not against a process that changes it meanwhile.
 """
 
 import os
@@ -17,10 +17,10 @@ from el_larq.files import MAX_BYTES
 
 
 def is_there(path: Path) -> bool:
-    """Whether a folder has this entry.
+    """Whether this entry of a folder exists.
 
     Raises:
-        ElLarqError: it is a link, or neither a file nor a folder.
+        ElLarqError: it is a link, is neither a file nor a folder, or cannot be read.
     """
     try:
         mode = path.lstat().st_mode
@@ -36,14 +36,14 @@ def is_there(path: Path) -> bool:
 
 
 def check_all(folder: Path) -> None:
-    """Look at everything inside a folder, at any depth.
+    """Check everything inside a folder, at any depth.
 
     Raises:
         ElLarqError: an entry is a link, or neither a file nor a folder; the folder cannot be read.
     """
 
     def unreadable(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # another process may be at work in it
+        if not isinstance(error, FileNotFoundError):  # another process may be working in it
             raise ElLarqError(f"cannot read {error.filename}: {error.strerror or error}") from error
 
     for parent, folders, files in os.walk(folder, onerror=unreadable):
@@ -52,15 +52,15 @@ def check_all(folder: Path) -> None:
 
 
 def open_file(path: Path, *, create: bool = False) -> IO[bytes]:
-    """Open a file inside a folder to read it; with ``create`` also to write it, as it is and not truncated.
+    """Open a file inside a folder for reading; with ``create``, also for writing, without truncating it.
 
     Raises:
         ElLarqError: it is a link or not a file, or, with ``create``, has a second name elsewhere (a hard link).
         OSError: it cannot be opened.
     """
-    is_there(path)  # opening some devices has an effect
+    is_there(path)  # first, because opening some devices has side effects
     flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
-    # Between the look and the opening it may have become something else. These flags do not exist on Windows.
+    # The entry may have changed between the check and the opening. These flags do not all exist on every system.
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
     file = open(path, "r+b" if create else "rb", opener=lambda name, _: os.open(name, flags, 0o666))  # noqa: SIM115

@@ -1,9 +1,9 @@
-"""Figures that others published, each with its source: not this project's. The only place in the sources that holds them.
+"""Published figures of others, not this project's own, each with its source. No other source file contains any.
 
 Accuracies are ImageNet top-1 in percent; "BOPs", "FLOPs" and "OPs" are multiply-accumulates at 224x224 pixels.
 
-The table is table 1 of the poster that goes with Hu, Wu, Tan, Lu, Zeng, Wu: Elastic-Link for Binarized Neural Networks, AAAI
-2022, arXiv 2112.10149. Methods of the table that this project does not have are in it too.
+The table is table 1 of the poster for Hu, Wu, Tan, Lu, Zeng, Wu: Elastic-Link for Binarized Neural Networks, AAAI 2022,
+arXiv 2112.10149. It includes methods that this project does not have.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 SOURCE = "Elastic-Link poster, table 1"
 
 COLUMNS = ("resnet26", "resnet50", "mobilenet", "resnet18", "resnet34")
-"""The table's columns, by this project's names."""
+"""The table's columns, under this project's names."""
 
 NOT_CONVERGED = "not converge"
-"""What the table says where a training came to nothing. None is its dash."""
+"""The table's entry for a training that did not converge. None stands for its dash."""
 
 Figure = float | str | None
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A row of the table, in its own words.
+    """A row of the table, with the label it has there.
 
-    method: this project's name of the method; None where it has none.
-    note: what a reader must know of the row.
+    method: this project's name for the method; None if it does not have it.
+    note: what a reader must know about the row.
     """
 
     label: str
@@ -61,7 +61,7 @@ TABLE = (
 
 
 Published = Mapping[str, tuple[float | str, str]]
-"""Figures by what they are of, each with its source. A string is a figure with conditions, which nothing can be compared with."""
+"""Figures by what they measure, each with its source. A string is a figure under other conditions, which cannot be compared."""
 
 _BIREAL = "Bi-Real Net's repository"
 _BBG = "paper, as listed on paperswithcode"
@@ -81,14 +81,14 @@ _BY_METHOD: dict[str, Published] = {
         "reactnet_a": (69.5, f"{_REACTNET_CODE}; 69.4 in the paper"),
     },
 }
-"""Top-1 by network where a source other than the poster has it."""
+"""Top-1 accuracy by network, from sources other than the poster."""
 
 
 def _costs(bops: float, flops: float, ops: float | str, source: str) -> Published:
     return {"BOPs": (bops, source), "FLOPs": (flops, source), "OPs": (ops, source)}
 
 
-# The README of ReActNet's repository has the OPs; BOPs and FLOPs are recalled.
+# The OPs are in the README of ReActNet's repository; BOPs and FLOPs are recalled from memory.
 _BIREAL18 = _costs(1.68e9, 1.39e8, 1.63e8, "Bi-Real Net's in ReActNet, ECCV 2020, as recalled; the repository agrees on OPs")
 _REACTNET_A = "ReActNet, ECCV 2020, as recalled; the repository agrees on A's OPs"
 _REACTNET = "ReActNet, ECCV 2020, as recalled"
@@ -107,7 +107,7 @@ _BY_NETWORK: dict[str, Published] = {
     "quicknet_large": _zoo(66.9, 23_342_248, "5.40 MB"),
     "mobilenet": {"OPs": ("0.52e8 with variant mid, K = 4", "MoBiNet, WACV 2020, as recalled")},
     "reactnet_a": {"top-1": (69.4, _REACTNET_A), **_costs(4.82e9, 0.12e8, 0.87e8, _REACTNET_A)},
-    # What is said of the paper's OPs of B is not what the other two figures of its row make by its own rule.
+    # The OPs said to be in the paper for B contradict its rule, FLOPs + BOPs / 64, applied to the other two figures of the row.
     "reactnet_b": {
         "top-1": (70.1, _REACTNET),
         **_costs(4.69e9, 0.44e8, "said to be Bi-Real Net's 1.63e8; FLOPs + BOPs / 64 make 1.17e8", _REACTNET),
@@ -130,12 +130,12 @@ _BY_NETWORK: dict[str, Published] = {
 
 
 def of_network(name: str) -> Published:
-    """What was published of a network by itself: "top-1", "BOPs", "FLOPs", "OPs", "parameters", "size"."""
+    """Published figures of a network, independent of method: "top-1", "BOPs", "FLOPs", "OPs", "parameters", "size"."""
     return _BY_NETWORK.get(name, {})
 
 
 def of_method(name: str) -> Published:
-    """Top-1 of a method by network: the poster's, and another source's where it is nearer to the method's authors."""
+    """Top-1 accuracy of a method by network: the poster's, unless a source closer to the method's authors has it."""
     rows = [row for row in TABLE if row.method == name]
     poster = {
         network: (figure, f"{SOURCE}, as {row.label}" + (f": {row.note}" if row.note else ""))
@@ -147,12 +147,12 @@ def of_method(name: str) -> Published:
 
 
 def spell(figure: Figure) -> str:
-    """A figure in the table's words."""
+    """A figure as the table shows it."""
     return "-" if figure is None else figure if isinstance(figure, str) else f"{figure:.1f}"
 
 
 def top1(method: str, network: str) -> Figure:
-    """What the table has for a method of this project; None where it has nothing."""
+    """The table's figure for a method of this project; None if it has none."""
     if network not in COLUMNS:
         return None
     return next((row.top1[COLUMNS.index(network)] for row in TABLE if row.method == method), None)
