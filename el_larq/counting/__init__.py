@@ -1,1 +1,1 @@
-"""What a Keras model computes and weighs: its kernels, multiply-accumulates and parameters."""
+"""The kernels, multiply-accumulates and parameters of a Keras model."""

@@ -1,7 +1,7 @@
-"""Parameters and multiply-accumulates of a Keras model, binary and real-valued apart.
+"""Parameters and multiply-accumulates of a Keras model, counted separately for binary and real-valued layers.
 
-Counting rule of the field: convolutions and dense layers count, batch normalization, biases, activations, pooling and links do
-not. BOPs are multiply-accumulates of two 1-bit operands, FLOPs all others, OPs = FLOPs + BOPs / 64.
+Usual counting rule: convolutions and dense layers count; batch normalization, biases, activations, pooling and links do not.
+BOPs are multiply-accumulates of two 1-bit operands, FLOPs all others, OPs = FLOPs + BOPs / 64.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from el_larq.keras_internals import layer_calls
 
 @dataclass(frozen=True)
 class LayerCount:
-    """One layer with a kernel: its multiply-accumulates and its kernel's size, with the bits of both operands.
+    """A kernel of a layer: its multiply-accumulates and its size, with the bits of both operands.
 
-    products: how many convolutions it computes, over all its calls. kernels: how many kernels it makes of its weights.
+    products: number of convolutions it computes in all calls. kernels: number of kernels made of the same weights.
     variable: the kernel's weights.
     """
 
@@ -60,7 +60,7 @@ class Counts:
 
     @property
     def binary_products(self) -> int:
-        """Binary convolutions; each becomes one LceBconv2d, but for depthwise ones, which LCE lacks."""
+        """Binary convolutions; each becomes one LceBconv2d, unless LCE has no operator for its layer, such as a depthwise one."""
         return sum(layer.products for layer in self.layers if layer.binary)
 
     @property
@@ -73,14 +73,14 @@ class Counts:
 
 
 def kernel_bits(layer: keras.layers.Layer, part: str = "") -> int:
-    """What the quantizer of a layer's kernel declares; of that in the attribute ``part`` where the layer has two."""
+    """The bits that the quantizer of a layer's kernel declares, of kernel ``part`` if the layer has two; 32 if there is none."""
     if part == "pointwise_kernel":
         return _precision(getattr(layer, "pointwise_quantizer", None))
     return _precision(getattr(layer, "depthwise_quantizer", None) or getattr(layer, "kernel_quantizer", None))
 
 
 def input_bits(layer: keras.layers.Layer, part: str = "") -> int:
-    """What the quantizer of its input declares. The pointwise part of a separable convolution reads real-valued sums."""
+    """The bits that the quantizer of its input declares; 32 for a separable convolution's pointwise part, which reads sums."""
     if part == "pointwise_kernel":
         return 32
     return _precision(getattr(layer, "input_quantizer", None))
@@ -91,7 +91,7 @@ def _precision(quantizer: object) -> int:
 
 
 def count(model: keras.Model) -> Counts:
-    """Counts of a built functional model. A layer that is called several times computes as often and is stored once.
+    """Counts of a built functional model. A layer that is called several times computes each time and is stored once.
 
     Raises:
         ValueError: the output size of a layer is not static.
@@ -107,7 +107,7 @@ def count(model: keras.Model) -> Counts:
 
 
 def calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any, Any]]:
-    """Each call of a layer, those of nested models in their place, with the shapes that go in and come out."""
+    """Each call of a layer, with its input and output shapes; nested models are expanded in place."""
     for call in layer_calls(model):
         if isinstance(call.layer, keras.Model):
             yield from calls(call.layer)
@@ -116,7 +116,7 @@ def calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, Any, Any]]:
 
 
 def count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> tuple[LayerCount, ...] | None:
-    """One call's kernels; none for a layer without, None for one whose multiply-accumulates this project does not know.
+    """The kernels in a call; empty for a layer without kernels, None if this project cannot count its multiply-accumulates.
 
     Raises:
         ValueError: a size is not static.
@@ -124,7 +124,7 @@ def count_call(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -
     kernels = call_macs(layer, input_shape, output_shape)
     if not kernels:
         return None if kernels is None else ()
-    # A layer may make several kernels of its weights, and several convolutions in one call.
+    # A layer may make several kernels of its weights and compute several convolutions in one call.
     products, made = (getattr(layer, name, 1) for name in ("products", "kernels"))
     holder = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
     return tuple(

@@ -1,4 +1,4 @@
-"""The kernels of a Keras model that have quantizers, with what those declare."""
+"""The quantized kernels of a Keras model, with the bits that their quantizers declare."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ _QUANTIZERS = {
     "depthwise_quantizer": "depthwise_kernel",
     "pointwise_quantizer": "pointwise_kernel",
 }
-"""Attributes of Larq's layers that hold a quantizer, and those that hold its kernel."""
+"""Attributes of Larq's layers that hold a quantizer, and the attribute that holds its kernel."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class QuantizedKernel:
     """A kernel and its quantizer.
 
     part: the layer's attribute that holds the real-valued kernel: "kernel", "depthwise_kernel" or "pointwise_kernel".
-    bits, input_bits: what the quantizers of kernel and input declare; None where there is none, or it declares nothing.
+    bits, input_bits: the bits that the quantizers of kernel and input declare; None if there is no quantizer or it declares none.
     """
 
     layer: keras.layers.Layer
@@ -37,7 +37,7 @@ class QuantizedKernel:
         return declared_bits(self.input_quantizer)
 
     def values(self) -> list[np.ndarray]:
-        """The kernel as it multiplies; several of them where a layer computes with several bases."""
+        """The quantized kernel; several kernels if a layer computes with several bases."""
         if hasattr(self.layer, "binary_kernels"):
             layer: Any = self.layer
             return [np.asarray(kernel) for kernel in layer.binary_kernels()]
@@ -45,12 +45,12 @@ class QuantizedKernel:
 
 
 def quantized_kernels(layer: keras.layers.Layer) -> list[QuantizedKernel]:
-    """The kernels of a layer that have quantizers, in the order in which the layer uses them. Nothing before it is built."""
+    """The kernels of a layer that have quantizers, in the order of use. Empty before the layer is built."""
     found = []
     for attribute, part in _QUANTIZERS.items():
         quantizer = getattr(layer, attribute, None)
         if part == "kernel" and not hasattr(layer, part):
-            part = "depthwise_kernel"  # a depthwise layer whose quantizer is named as others' are
+            part = "depthwise_kernel"  # a depthwise layer whose quantizer is named as in other layers
         if quantizer is None or not layer.built or not hasattr(layer, part):
             continue
         input_quantizer = None if part == "pointwise_kernel" else getattr(layer, "input_quantizer", None)

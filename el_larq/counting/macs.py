@@ -1,4 +1,4 @@
-"""Multiply-accumulates of one call of a Keras layer, kernel by kernel."""
+"""Multiply-accumulates of one call of a Keras layer, per kernel."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ _TRANSPOSED = (_layers.Conv1DTranspose, _layers.Conv2DTranspose, _layers.Conv3DT
 _SEPARABLE = (_layers.SeparableConv1D, _layers.SeparableConv2D)
 _LOCAL = (_layers.LocallyConnected1D, _layers.LocallyConnected2D)
 
-# Weights of these scale, shift or are looked up, value by value: by the counting rule they have no multiply-accumulates.
+# Their weights scale or shift single values, or are looked up: by the counting rule these are not multiply-accumulates.
 _WITHOUT_MACS = (
     _layers.BatchNormalization,
     _layers.LayerNormalization,
@@ -26,7 +26,7 @@ _WITHOUT_MACS = (
 
 @dataclass(frozen=True)
 class KernelMacs:
-    """A kernel, by the name of the layer's attribute that holds it, and its multiply-accumulates in one call."""
+    """A kernel, the name of the layer's attribute that holds it, and its multiply-accumulates in one call."""
 
     part: str
     kernel: Any
@@ -34,10 +34,10 @@ class KernelMacs:
 
 
 def call_macs(layer: keras.layers.Layer, input_shape: Any, output_shape: Any) -> tuple[KernelMacs, ...] | None:
-    """Every kernel of a layer in the order in which it uses them, none for a layer without; None where this project cannot tell.
+    """Every kernel of a layer, in order of use; empty if it has none, None if this project cannot count its multiply-accumulates.
 
     Arguments:
-        input_shape, output_shape: of the call, the batch first; a list of them where there are several.
+        input_shape, output_shape: the shapes in the call, including the batch; a list if there are several.
 
     Raises:
         ValueError: a size is not static.
@@ -68,7 +68,7 @@ def _kernels(layer: Any, input_shape: Any, output_shape: Any) -> tuple[KernelMac
         return (KernelMacs("depthwise_kernel", kernel, prod(kernel.shape[:-2]) * values),)
     shape = tuple(layer.kernel.shape)
     if isinstance(layer, _TRANSPOSED):
-        # Each position of the input meets the whole kernel.
+        # Each input position is multiplied by the whole kernel.
         macs = prod(shape) * prod(_static(layer, input_shape[1:])) // shape[-1]
     elif isinstance(layer, _LOCAL):
         channels = input_shape[1 if layer.data_format == "channels_first" else -1]
@@ -82,7 +82,7 @@ def _kernels(layer: Any, input_shape: Any, output_shape: Any) -> tuple[KernelMac
 
 
 def _recurrent(layer: Any, input_shape: Any) -> tuple[KernelMacs, ...] | None:
-    """Each step multiplies its input by one kernel and the state by the other."""
+    """The kernels of a recurrent layer: each step multiplies its input by one and its state by the other."""
     if isinstance(input_shape, list):
         input_shape = input_shape[0]  # the others are initial states
     cells = getattr(layer.cell, "cells", [layer.cell])

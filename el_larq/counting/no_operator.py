@@ -1,4 +1,4 @@
-"""Which layers of a Keras model are binary convolutions that LCE has no operator for: said before training, not after it."""
+"""Finds binary layers of a Keras model for which LCE has no operator, to warn before training rather than after it."""
 
 import tf_keras as keras
 
@@ -15,13 +15,13 @@ _KINDS = {
         keras.layers.LocallyConnected2D,
     ),
 }
-"""By the rule of the audit that a conversion would break."""
+"""Layer classes by the audit rule that a conversion would violate."""
 
 _NAMED = 3
 
 
 def without_operator(model: keras.Model) -> dict[str, list[str]]:
-    """Names of such layers by the audit's rule; those that are binary in kernel and input."""
+    """Names of layers with binary kernel and input for which LCE has no operator, by audit rule."""
     found: dict[str, list[str]] = {}
     for layer in leaf_layers(model):
         kernels = [kernel for kernel in quantized_kernels(layer) if kernel.input_quantizer is not None]
@@ -33,7 +33,7 @@ def without_operator(model: keras.Model) -> dict[str, list[str]]:
 
 
 def warning(rule: str, names: list[str]) -> str:
-    """One line about the layers of a rule."""
+    """A one-line warning about the layers that violate a rule."""
     what = {"binary-depthwise": "binary depthwise convolutions"}.get(rule, "such binary layers")
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return (
