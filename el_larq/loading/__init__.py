@@ -1,1 +1,1 @@
-"""Keras models from files that may come from a stranger. `load` is the entry; the other modules are its checks."""
+"""Loads Keras models from untrusted files. `load` is the entry point; the other modules are its checks."""

@@ -1,4 +1,4 @@
-"""Whether a configuration's layers can be called at all, and how often: Keras tries for ever, or for as long as it takes."""
+"""Checks that a configuration's layers can be called, and not too often: otherwise Keras may never finish building the model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,14 +11,14 @@ MAX_ROUNDS = 1_000
 _Object = dict[Any, Any]
 _NESTED = ("Functional", "Model", "Sequential")
 _CONSTANT = "_CONSTANT_VALUE"
-"""Stands where a call takes a value in place of a layer's result."""
+"""Marks an argument of a call that is a value instead of a layer's result."""
 
 
 def check_calls(objects: list[_Object], source: str) -> None:
-    """Refuse models whose layers wait for each other, and nested ones that call each other more often than any network does.
+    """Reject layers that depend on each other or are called on constants alone, and more than MAX_CALLS calls of nested models.
 
     Arguments:
-        objects: every JSON object of the configuration, outer ones before what is in them.
+        objects: every JSON object of the configuration, outer objects before those in them.
 
     Raises:
         ElLarqError: one line naming ``source``.
@@ -38,7 +38,7 @@ def _layers(node: _Object) -> list[_Object]:
 
 
 def _nodes(layer: _Object) -> list[Any]:
-    """What a layer is called on, call by call."""
+    """The arguments of each call of a layer."""
     nodes = layer.get("inbound_nodes")
     return nodes if isinstance(nodes, list) else []
 
@@ -48,14 +48,14 @@ def _times(layer: _Object) -> int:
 
 
 def _inner(layer: _Object, calls: dict[int, int]) -> int:
-    """The calls of a layer's largest nested model (it may sit inside a wrapper), or 1."""
+    """The number of calls in a layer's largest nested model (possibly inside a wrapper), or 1."""
     stack, most = [layer], 1
     while stack:
         node = stack.pop()
         if isinstance(node, dict):
             if id(node) in calls:
                 most = max(most, calls[id(node)])
-                continue  # it has counted what is in it
+                continue  # its count includes what is in it
             stack.extend(node.values())
         elif isinstance(node, list):
             stack.extend(node)
@@ -63,11 +63,11 @@ def _inner(layer: _Object, calls: dict[int, int]) -> int:
 
 
 def _check_order(layers: list[_Object], source: str) -> None:
-    """Call the layers as Keras does: round after round, each as far as what it is called on has been."""
+    """Simulate Keras' calls: in rounds, each layer is called as far as its inputs are available."""
     waiting = {str(layer.get("name")): [set(_needs(node)) for node in _nodes(layer)] for layer in layers}
     called = dict.fromkeys(waiting, 0)
     inputs = {str(layer.get("name")) for layer in layers if layer.get("class_name") == "InputLayer"}
-    # A nested model with an input was called when it was made: its other calls are counted from one, and none waits for that one.
+    # A nested model with an input was called when it was built: its calls here are numbered from 1, and none waits for call 0.
     first = {str(layer.get("name")): int(_has_input(layer)) for layer in layers}
 
     def ready(need: tuple[str, Any]) -> bool:
@@ -95,7 +95,7 @@ def _check_order(layers: list[_Object], source: str) -> None:
 
 
 def _has_input(layer: _Object) -> bool:
-    """Whether a layer is a nested model that has its input from the start."""
+    """Whether a layer is a nested model that is built with its input."""
     if layer.get("class_name") != "Sequential":
         return layer.get("class_name") in _NESTED
     config = layer.get("config")
@@ -104,14 +104,14 @@ def _has_input(layer: _Object) -> bool:
 
 
 def _needs(node: Any) -> Iterator[tuple[str, Any]]:
-    """The calls whose results a call takes: [layer, number of the call, number of the result, further arguments] anywhere in it."""
+    """The calls whose results a call needs: any [layer, index of the call, index of the result, further arguments] in it."""
     stack = [node]
     while stack:
         part = stack.pop()
         if isinstance(part, dict):
             stack.extend(part.values())
         elif isinstance(part, list):
-            if len(part) in (3, 4) and isinstance(part[0], str):  # so Keras tells them too
+            if len(part) in (3, 4) and isinstance(part[0], str):  # as in Keras
                 yield part[0], part[1] if isinstance(part[1], (int, float)) else None
                 stack.extend(part[3:])
             else:

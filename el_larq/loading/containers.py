@@ -1,7 +1,7 @@
-"""What is inside a model file, read without Keras and checked before anything is built: .h5, .keras, SavedModel folders.
+"""Reads and checks the contents of a model file (.h5, .keras, SavedModel folder) without Keras, before anything is built.
 
-Sizes are compared with the file's own before memory is taken; links, external storage and archive members that lead out of the
-file are refused.
+Declared sizes are compared with the file size before memory is allocated; links, external storage and archive members that point
+outside the file are rejected.
 """
 
 import io
@@ -18,28 +18,28 @@ from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
 from el_larq.keras_internals import saved_metadata
 
-_h5: Any = h5py  # whose low-level modules have no types
+_h5: Any = h5py  # its low-level modules are untyped
 
 TRUST = "or load it with --trust, if you know who made it"
 
 MAX_CONFIG = 16 * 2**20
-"""Bytes of a configuration: thousands of layers take one megabyte."""
+"""Maximum bytes of a configuration: thousands of layers take one megabyte."""
 
 _RATIO, _FLOOR = 4, 64 * 2**20
 _MAX_OBJECTS = 200_000
-_FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # HDF5's own (deflate ... scale-offset) and h5py's lzf: others are programs that HDF5 loads
+_FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # HDF5's own (deflate ... scale-offset) and h5py's lzf: HDF5 loads others as plugins
 _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 
 
 def allowance(path: Path) -> int:
-    """Bytes of weights that a model of this size on disk may claim: what is compressed well is still within it."""
+    """Maximum bytes of weights that a model of this size on disk may declare, with room for compression."""
     with _damage(path):
         files = [path] if not path.is_dir() else [file for file in path.rglob("*") if file.is_file()]
         return _RATIO * sum(file.stat().st_size for file in files) + _FLOOR
 
 
 def h5_config(path: Path, *, trust: bool = False) -> Any:
-    """The configuration in an .h5 file."""
+    """The configuration in an .h5 file, which is checked unless it is trusted."""
     if not h5py.is_hdf5(path):
         raise ElLarqError(f"{path}: not an HDF5 file; save the model with model.save('model.h5')")
     with _damage(path), h5py.File(path, "r") as file:
@@ -52,7 +52,7 @@ def h5_config(path: Path, *, trust: bool = False) -> Any:
 
 
 def keras_config(path: Path, *, trust: bool = False) -> Any:
-    """The configuration in a .keras archive."""
+    """The configuration in a .keras archive, which is checked unless it is trusted."""
     if not zipfile.is_zipfile(path):
         raise ElLarqError(f"{path}: not a .keras file, or a truncated one; save the model again")
     with _damage(path), zipfile.ZipFile(path) as archive:
@@ -64,7 +64,7 @@ def keras_config(path: Path, *, trust: bool = False) -> Any:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder that is no SavedModel of Keras layers, or holds a second graph, which TensorFlow might read instead."""
+    """Reject a folder that is not a SavedModel of Keras layers, or holds a second graph, which TensorFlow might read instead."""
     if not (path / "saved_model.pb").is_file():
         raise ElLarqError(f"{path}: a folder without saved_model.pb is no SavedModel")
     if not (path / "keras_metadata.pb").is_file():
@@ -75,7 +75,7 @@ def check_folder(path: Path) -> None:
 
 
 def metadata_configs(content: bytes, path: Path) -> tuple[Any, list[Any]]:
-    """What a SavedModel says of its Keras layers (keras_metadata.pb), a JSON text each: the outermost object, and all of them."""
+    """The JSON descriptions of a SavedModel's Keras objects (keras_metadata.pb): of the outermost object, and of all objects."""
     metadata = saved_metadata()
     with _damage(path):
         metadata.ParseFromString(content)
@@ -86,7 +86,7 @@ def metadata_configs(content: bytes, path: Path) -> tuple[Any, list[Any]]:
 
 
 def check_hdf5(file: h5py.File, source: str, limit: int) -> None:
-    """Refuse what leads out of an HDF5 file, or claims more than ``limit`` bytes. Looks at names and sizes, and at no data."""
+    """Reject an HDF5 file that refers to data outside it or declares more than ``limit`` bytes. Reads names and sizes only."""
     total, seen = 0, set()
     stack: list[tuple[h5py.Group, str]] = [(file, "")]
     while stack:
@@ -163,11 +163,11 @@ def _parse(config: Any, source: str) -> Any:
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """What reading damaged files raises, as one clear line."""
+    """Convert any error from reading a damaged file to a one-line ElLarqError."""
     try:
         yield
     except ElLarqError:
         raise
-    except Exception as error:  # libraries have many kinds of error for damage, and share no base class
+    except Exception as error:  # libraries raise many kinds of error for damaged files, without a common base class
         reason = f" ({error.strerror})" if isinstance(error, OSError) and error.errno and error.strerror else ""
         raise ElLarqError(f"{path}: a damaged or truncated model file{reason}; save the model again") from error

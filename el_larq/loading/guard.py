@@ -1,10 +1,10 @@
-"""What a Keras configuration may name: reviewed classes of Keras, and what imported code has registered.
+"""Restricts the names in a Keras configuration to reviewed classes of Keras and objects registered by imported code.
 
-Keras builds whatever a file names: a `Lambda` runs marshalled code, also in safe mode where the file is an .h5; a ``module`` is
-imported; any class or function of a Keras module can be called with any arguments, and some load other models or read files. So
-every name is looked up here first, wherever Keras may look it up (`keras_names`), and nothing is built before all that may be found
-is known to compute only: by full name for Keras (`keras_classes`), by registration for Larq, this project and modules that the user
-has imported (``keras.utils.register_keras_serializable``), which no file can do.
+Keras builds whatever a file names: a `Lambda` runs marshalled code, even in safe mode if the file is an .h5; a ``module`` is
+imported; any class or function of a Keras module can be called with any arguments, and some load other models or read files.
+Therefore every name is first looked up here, wherever Keras may look it up (`keras_names`), and nothing is built unless everything
+that may be found is allowed: by full name for Keras (`keras_classes`), by registration for Larq, this project and modules imported
+by the user (``keras.utils.register_keras_serializable``); a file cannot register anything.
 """
 
 import builtins
@@ -27,10 +27,10 @@ MAX_DEPTH = 200
 MAX_NAME = 200
 
 _WORDS = {"__lambda__": "is code", "__typespec__": "names any class", "CompositeTensor": "names any class"}
-"""Words of Keras' formats that are no names of classes, and what is wrong with them."""
+"""Keywords of Keras' formats that are not class names, and why they are rejected."""
 
 _DATA = ("TensorShape", "TypeSpec", "__tuple__", "__ellipsis__", "__bytes__", "__numpy__", "__tensor__")
-"""What configurations write in place of values that JSON does not have."""
+"""Keywords that configurations use for values that JSON cannot express."""
 
 _SPECS = ("tf.TensorSpec", "tf.SparseTensorSpec", "tf.RaggedTensorSpec")
 _TYPES = ("bool", "bfloat16", *(f"{kind}{bits}" for kind in ("int", "uint", "float", "complex") for bits in (8, 16, 32, 64, 128)))
@@ -39,18 +39,18 @@ _IDENTIFIERS = (
     *("activation", "initializer", "regularizer", "constraint", "quantizer", "loss", "losses", "optimizer", "metric", "metrics"),
     *("layer", "cell", "cells", "fn", "learning_rate", "schedule"),
 )
-"""Endings of the fields in which a string names a function or a class."""
+"""Suffixes of the fields in which a string names a function or a class."""
 
 
 def check_config(config: Any, source: str, *, traced: bool = False) -> None:
-    """Refuse a configuration that names anything but known layers and their parts.
+    """Reject a configuration that names anything but known layers and their parts.
 
     Arguments:
-        config: what JSON holds: the model, or a list of what a SavedModel says of its layers.
-        traced: the file also holds each layer's graph (a SavedModel), so that layers of unknown classes come from there.
+        config: the parsed JSON: the model, or a list of the descriptions of a SavedModel's layers.
+        traced: the file also holds each layer's graph (a SavedModel), from which layers of unknown classes are loaded.
 
     Raises:
-        ElLarqError: one line naming ``source``, what is refused, and the remedy.
+        ElLarqError: one line with ``source``, what is rejected, and the remedy.
     """
     try:
         for node in _objects(config, source):
@@ -66,11 +66,11 @@ def check_config(config: Any, source: str, *, traced: bool = False) -> None:
 
 
 def check_root(config: Any, source: str, *, traced: bool = False) -> None:
-    """Refuse a file whose outermost object is not a model: Model, Functional, Sequential or a registered subclass of Model.
+    """Reject a file whose outermost object is not a model: Model, Functional, Sequential or a registered subclass of Model.
 
     Arguments:
-        config: the outermost object, which `check_config` has let through.
-        traced: an unknown class comes from the graph, as in `check_config`.
+        config: the outermost object, already accepted by `check_config`.
+        traced: an unknown class is loaded from the graph, as in `check_config`.
 
     Raises:
         ElLarqError: one line naming ``source``.
@@ -100,7 +100,7 @@ def _remedy(what: str) -> str:
 
 
 def _objects(config: Any, source: str) -> Iterator[dict[Any, Any]]:
-    """Every JSON object in the configuration, at whatever depth."""
+    """Every JSON object in the configuration, at any depth up to `MAX_DEPTH`."""
     stack = [(config, 0)]
     while stack:
         node, depth = stack.pop()
@@ -114,7 +114,7 @@ def _objects(config: Any, source: str) -> Iterator[dict[Any, Any]]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """The names in a field: one, or a list or dictionary of them. Objects are checked as such."""
+    """The names in a field: one, or a list or dictionary of them. Objects with a class_name are checked separately."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list) or (isinstance(value, dict) and "class_name" not in value):
@@ -124,7 +124,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
     name, registered, module = node["class_name"], node.get("registered_name"), node.get("module")
-    if not isinstance(name, str):  # Keras goes on to the registered name
+    if not isinstance(name, str):  # Keras then uses the registered name
         raise ElLarqError(f"{source}: has an object whose class_name is not text; save the model again")
     for told in (name, registered, module):
         if isinstance(told, str) and len(told) > MAX_NAME:
@@ -132,7 +132,7 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
     if name in _WORDS:
         raise ElLarqError(f"{source}: holds {name}, which {_WORDS[name]}; {_remedy('save it without')}")
     if name in _DATA:
-        # Not every format knows every one of these words: Keras would look for the class in the module, by either name.
+        # Not every format supports every keyword: Keras would then look for the class in the module, by either name.
         if module or registered:
             raise ElLarqError(f"{source}: holds a {name} that names a module or a class; {_remedy('save it without')}")
         _check_data(name, node, source)
@@ -148,7 +148,7 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
         found += _check_module(module, names, name, source)
     if any(known in OPERATOR_LAYERS for known in found):
         _check_operator(node.get("config"), source)
-    pythons = module == "builtins" and any(hasattr(builtins, other) for other in names)  # which Keras finds there
+    pythons = module == "builtins" and any(hasattr(builtins, other) for other in names)  # where Keras would find them
     if pythons or not (found or traced):
         what = "function" if name == "function" else "layer or object"
         shown = min(names) if names else name
@@ -156,9 +156,9 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
 
 
 def _is_registered(node: dict[Any, Any]) -> bool:
-    """Whether what Keras takes for an object is something that imported code has registered.
+    """Whether Keras resolves an object to one that imported code has registered.
 
-    Where a module is named, Keras asks its registry for one of the names only, and imports the module if that one is unknown.
+    If a module is named, Keras looks up only one of the names in its registry, and imports the module if that one is unknown.
     """
     name = node["class_name"]
     asked = name
@@ -170,7 +170,7 @@ def _is_registered(node: dict[Any, Any]) -> bool:
 
 
 def _check_module(module: str, names: set[str], name: str, source: str) -> list[Any]:
-    """What is found in the module that an object names, if it may be used."""
+    """The objects found in the module that an object names; raises ElLarqError if they are not allowed."""
     if not keras_names.is_keras(module):
         raise ElLarqError(
             f"{source}: unknown object {name!r} of module {module}; name it with --import {module} if that registers it, {TRUST}"
@@ -188,7 +188,7 @@ def _check_module(module: str, names: set[str], name: str, source: str) -> list[
 
 
 def _check_found(found: list[Any], name: str, source: str, module: str | None = None) -> None:
-    """Keras calls what it finds; where that is one of its tools or unknown, it must not come to it."""
+    """Reject found objects that are not allowed, since Keras calls whatever it finds."""
     for known in found:
         reason = REFUSED.get(_full_name(known))
         if reason:
@@ -198,7 +198,7 @@ def _check_found(found: list[Any], name: str, source: str, module: str | None = 
                 f"{source}: holds {article} {known.__name__}{kind}, which {reason}; "
                 f"replace it by a layer class and --import it, {TRUST}"
             )
-        # A class by the name of a function would be that function, called with what the file says.
+        # If a class_name names a function, Keras would call that function with arguments from the file.
         wanted = name == "function" or inspect.isclass(known)
         if not (wanted and (_full_name(known) in ALLOWED or keras_names.is_registered(known))):
             shown = f"{module}.{name}" if module else repr(name)
@@ -210,7 +210,7 @@ def _full_name(known: Any) -> str:
 
 
 def _check_data(name: str, node: dict[Any, Any], source: str) -> None:
-    """Values that take memory by their type, or hold a second text with names in it."""
+    """Reject values whose type could take much memory, or that contain a second text with names in it."""
     config = node.get("config")
     sound = True
     if name == "TypeSpec":

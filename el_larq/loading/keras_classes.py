@@ -1,8 +1,8 @@
 """The classes and functions of tf-keras and Larq that a model file may name, by full name.
 
-Each was read once for what its constructor, ``from_config``, ``build`` and ``call`` do with values from a file: those allowed only
-compute. A test compares the tables with the installed tf-keras. What a newer one adds is in neither table and is refused until
-someone has read it and written it down here.
+Each was reviewed for what its constructor, ``from_config``, ``build`` and ``call`` do with values from a file: those allowed only
+compute. A test compares the tables with the installed tf-keras. Additions in a newer version are in neither table and are rejected
+until someone has reviewed them and added them here.
 """
 
 _MODELS = """
@@ -164,7 +164,7 @@ _OPTIMIZERS = """
     optimizers.schedules.learning_rate_schedule LinearCosineDecay NoisyLinearCosineDecay PiecewiseConstantDecay PolynomialDecay
     optimizers.sgd SGD
 """
-"""Nested models that were compiled carry theirs, with schedules of the learning rate."""
+"""Compiled nested models include their optimizer, with learning rate schedules."""
 
 _FUNCTIONS = """
     activations elu exponential gelu hard_sigmoid linear mish relu selu sigmoid softmax softplus softsign swish tanh
@@ -183,7 +183,7 @@ _OTHERS = """
     tensorflow.python.ops.nn_impl swish
     tensorflow.python.ops.nn_ops leaky_relu log_softmax_v2 relu6
 """
-"""Functions that Keras and Larq find beside their own. Larq's classes are in its registry."""
+"""Functions outside tf-keras that Keras and Larq look up. Larq's classes are in Keras' registry."""
 
 _REFUSED = {
     "is code": """
@@ -265,19 +265,19 @@ _REFUSED = {
     utils.timed_threads TimedThread
     """,
 }
-"""What is wrong with a class, and the classes of which that is true: all public ones, and others that deserve their reason."""
+"""Reasons for rejection and the classes they apply to: all public ones, and others for which the reason is helpful."""
 
 
 def _names(lines: str, root: str = "tf_keras.src.") -> frozenset[str]:
-    """The full names in lines of a module and what it defines."""
+    """The full names in lines that list a module and names it defines."""
     rows = (line.split() for line in lines.strip().splitlines())
     return frozenset(f"{root}{module}.{name}" for module, *names in rows for name in names)
 
 
 MODELS = _names(_MODELS)
-"""What the outermost object of a file may be, beside subclasses of Model that code has registered."""
+"""Allowed classes of the outermost object of a file, in addition to registered subclasses of Model."""
 
 ALLOWED = MODELS | _names(_LAYERS) | _names(_PARTS) | _names(_OPTIMIZERS) | _names(_FUNCTIONS) | _names(_OTHERS, "")
 
 REFUSED = {name: reason for reason, lines in _REFUSED.items() for name in _names(lines)}
-"""Full name and reason, with which a message goes on: "holds a Lambda layer, which is code"."""
+"""Maps full names to reasons, worded to complete a message: "holds a Lambda layer, which is code"."""

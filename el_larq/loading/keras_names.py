@@ -1,7 +1,7 @@
-"""Where Keras and Larq look for the object that a configuration names, without building or importing anything.
+"""Finds the objects to which Keras and Larq may resolve a name in a configuration, without building or importing anything.
 
-Keras has several ways to a name, which depend on the kind of file, on the fields beside the name and on who asks. What any of them
-may find counts: whoever checks names must be content with all of it.
+Keras resolves a name in several ways, depending on the kind of file, the fields next to the name and the caller. The functions here
+return what any of them may find; a check has to accept all of it.
 """
 
 import functools
@@ -13,7 +13,7 @@ import larq
 import tf_keras as keras
 from tensorflow.python.util import tf_export
 
-import el_larq.layers  # noqa: F401  (registers this project's)
+import el_larq.layers  # noqa: F401  (registers this project's layers)
 from el_larq import keras_internals
 
 _ROOT = Path(keras.__file__).parent
@@ -21,23 +21,23 @@ _ROOT = Path(keras.__file__).parent
 
 @functools.cache
 def namespaces() -> tuple[dict[str, Any], ...]:
-    """The tables in which Keras and Larq look a name up where no module is named, or in spite of one."""
+    """The tables in which Keras and Larq look up a name, with or without a module."""
     larqs = (larq.layers, larq.quantizers, larq.constraints)
     return (*keras_internals.name_tables(), *(dict(vars(module)) for module in larqs))
 
 
 def by_name(name: str) -> list[Any]:
-    """All that may be found under a name alone. What cannot be called, a module imported there, is nothing to Keras."""
+    """All objects that may be found by name alone. Only callables: Keras ignores others, such as imported modules."""
     found = [space.get(name) for space in namespaces()]
     found += [tf_export.get_symbol_from_name(f"keras.{module}.{name}") for module in keras_internals.BUILTIN_MODULES]
     return [known for known in (*found, registered(name)) if callable(known)]
 
 
 def in_module(module: str, name: str) -> list[Any]:
-    """All that may be found under a name of one of Keras' modules.
+    """All objects that may be found by name in one of Keras' modules.
 
     Raises:
-        LookupError: Keras would import the module to look there.
+        LookupError: the module exists but is not imported; Keras would import it.
     """
     public = f"{module}.{name}"
     exported = tf_export.get_symbol_from_name(f"compat.v1.{public}" if "__internal__.legacy" in public else public)
@@ -49,17 +49,17 @@ def in_module(module: str, name: str) -> list[Any]:
 
 
 def is_keras(module: str) -> bool:
-    """Whether Keras takes a name of a module for one of its own modules."""
+    """Whether Keras treats a module name as that of one of its own modules."""
     return module.split(".")[0] in ("keras", "tf_keras")
 
 
 def registered(name: Any) -> Any:
-    """What Python code has registered under a name, or None. No file can add to it."""
+    """The object that Python code has registered under a name, or None. A file cannot register anything."""
     return keras.utils.get_registered_object(name) if isinstance(name, str) else None
 
 
 def is_registered(known: Any) -> bool:
-    """Whether code other than Keras' own has registered an object, under whatever name."""
+    """Whether an object that is not from tf-keras is registered, under any name."""
     own = str(getattr(known, "__module__", None)).split(".")[0] == "tf_keras"
     return not own and any(known is other for other in keras.utils.get_custom_objects().values())
 

@@ -1,8 +1,8 @@
-"""Loading a Keras model from .h5, .keras or a SavedModel folder, with Larq's and this project's layers known.
+"""Loads a Keras model from .h5, .keras or a SavedModel folder, with Larq's and this project's layers registered.
 
-A file may come from a stranger. Before Keras sees it, its configuration (`guard`), its graphs (`saved_graphs`) and its container
-(`containers`) are checked; while Keras builds it, the size of each variable is, before memory is taken. docs/safety.md says what
-that keeps out and what it does not.
+A file may be untrusted. Before Keras reads it, its configuration (`guard`), its graphs (`saved_graphs`) and its container
+(`containers`) are checked; while Keras builds the model, the size of each variable is checked before memory is allocated.
+docs/safety.md describes what this prevents and what it does not.
 """
 
 import importlib
@@ -16,7 +16,7 @@ import larq  # noqa: F401  (registers its layers and quantizers)
 import tensorflow as tf
 import tf_keras as keras
 
-import el_larq.layers  # noqa: F401  (registers this project's)
+import el_larq.layers  # noqa: F401  (registers this project's layers)
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
 from el_larq.keras_internals import all_layers, returned_tensors
@@ -28,11 +28,11 @@ from el_larq.native_output import without_warnings
 FORMATS = (".h5", ".hdf5", ".keras")
 
 MAX_ACTIVATION = 2**27
-"""Values of one tensor for one image; as float32 they take half a gigabyte."""
+"""Maximum number of values in one tensor for one image; half a gigabyte in float32."""
 
 
 def import_modules(modules: tuple[str, ...]) -> None:
-    """Import users' own modules, so that the layers they register are known."""
+    """Import user modules, so that the layers they register can be loaded."""
     for name in modules:
         try:
             importlib.import_module(name)
@@ -41,13 +41,13 @@ def import_modules(modules: tuple[str, ...]) -> None:
 
 
 def load_model(path: str | Path, trust: bool = False) -> keras.Model:
-    """A Keras model with everything but its optimizer; nothing in the file is executed unless it is trusted.
+    """Load a Keras model, without its optimizer; no code in the file is executed unless it is trusted.
 
     Arguments:
-        trust: load it as Keras does, with whatever code is in it and at whatever size.
+        trust: load it as Keras does, including any code in it and without size limits.
 
     Raises:
-        ElLarqError: no such file, not a model, damaged, weights only, one that holds code, or larger than its file allows.
+        ElLarqError: the file is missing, not a model, damaged, weights only, contains code, or declares more than its size allows.
     """
     path = Path(path)
     if not path.exists():
@@ -60,14 +60,14 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
             model = keras.models.load_model(path, compile=False, **({"safe_mode": not trust} if path.suffix == ".keras" else {}))
     except ElLarqError:
         raise
-    except Exception as error:  # Keras raises nearly every kind of error for a file it cannot use
+    except Exception as error:  # Keras raises almost any kind of error for a file it cannot load
         if refused:
             raise refused[0] from error
         hint = ""
         if "nknown layer" in str(error) or "Could not locate" in str(error) or "Unknown object" in str(error):
             hint = "; name the module that registers it with --import MODULE"
         raise ElLarqError(f"{path}: cannot be loaded: {summarize(error)}{hint}") from error
-    if refused:  # a SavedModel's loader tries another way when one fails
+    if refused:  # the SavedModel loader falls back to another way if one fails
         raise refused[0]
     if not isinstance(model, keras.Model):
         raise ElLarqError(f"{path}: not a Keras model; save one with model.save()")
@@ -77,7 +77,7 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
 
 
 def _check(path: Path, trust: bool) -> None:
-    """Refuse a file by what is in it, before Keras reads it."""
+    """Reject a file by its contents, before Keras reads it."""
     if path.is_dir():
         containers.check_folder(path)
         root, configs = containers.metadata_configs(read_bytes(path / "keras_metadata.pb"), path)
@@ -97,7 +97,7 @@ def _check(path: Path, trust: bool) -> None:
 
 @contextmanager
 def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]) -> Iterator[None]:
-    """Refuse variables of more than ``limit`` bytes together; ``refused`` takes the errors, which Keras wraps or swallows."""
+    """Reject variables of more than ``limit`` bytes in total; ``refused`` collects the errors, which Keras wraps or suppresses."""
     taken = 0
 
     def create(next_creator: Any, **arguments: Any) -> Any:
@@ -123,7 +123,7 @@ def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]
 
 
 def _check_activations(model: keras.Model, path: Path) -> None:
-    """Layers can make gigabytes of one image without having any weights."""
+    """Reject large activations: layers without weights can produce gigabytes from one image."""
     batches = {None, *(tensor.shape[0] for tensor in model.inputs or [])}
     for layer, tensor in returned_tensors(model):
         sizes = tuple(tensor.shape)
@@ -138,13 +138,13 @@ def _check_activations(model: keras.Model, path: Path) -> None:
 
 
 def scaling_layer(model: keras.Model) -> str | None:
-    """A layer that scales inputs inside the model: its images are prepared otherwise than for one without."""
+    """The name of a layer that scales inputs inside the model, or None: such a model needs different preprocessing."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     return next((layer.name for layer in all_layers(model) if isinstance(layer, kinds)), None)
 
 
 def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model:
-    """The same model with one input whose size is known: without it LCE silently leaves convolutions in float."""
+    """The same model with a single input of static size: otherwise LCE silently leaves convolutions in float."""
     if len(model.inputs or []) != 1:
         raise ElLarqError(f"model {model.name!r} has {len(model.inputs or [])} inputs; only models with one can be converted")
     shape = tuple(model.inputs[0].shape[1:])
@@ -156,6 +156,6 @@ def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model
         raise ElLarqError(f"the model's input {shape} has no fixed size; give one with --image-size")
     image = keras.Input((image_size, image_size, shape[-1]), name=model.inputs[0].name.split(":")[0])
     static = keras.Model(image, model(image, training=False), name=model.name)
-    # Keras would name them all after the model.
+    # Keras would name all outputs after the model.
     static.output_names = model.output_names  # pyright: ignore[reportAttributeAccessIssue]
     return static

@@ -1,8 +1,8 @@
-"""The graphs in a SavedModel: which operators of TensorFlow they call.
+"""Checks which TensorFlow operators the graphs in a SavedModel call.
 
 A graph is a program. Operators that compute on tensors and variables are listed here; anything else (files, the network, Python,
-other processes, data sets, tables read from files) is refused before the graph is loaded. What saves and restores variables is
-allowed where TensorFlow keeps it: in functions that nothing but the saver's own nodes call, which loading does not run.
+other processes, data sets, tables read from files) is rejected before the graph is loaded. Operators that save and restore
+variables are allowed only in functions that nothing but the saver's nodes calls; loading does not run these.
 """
 
 import re
@@ -60,7 +60,7 @@ _FAMILIES = re.compile(
     r"|Stateless(Random|TruncatedNormal|Multinomial|Parameterized|Sample|Shuffle)\w*|Stateful(Standard|Truncated|Uniform)\w*"
     r"|EmptyTensorList\w*|Matrix\w+|Quantized(Conv2D|MatMul|Relu|BiasAdd|AvgPool|MaxPool)\w*"
 )
-"""Gradients, optimizers, lists of tensors, random numbers without state, matrices."""
+"""Gradients, optimizers, lists of tensors, stateless and generator-based random numbers, matrices, quantized operators."""
 
 _ALLOWED = frozenset((*_MATHEMATICS.split(), *_STATE.split()))
 
@@ -72,10 +72,10 @@ def is_harmless(operator: str) -> bool:
 
 
 def check_graphs(content: bytes, source: str, limit: int) -> None:
-    """Refuse a saved_model.pb whose graphs hold other operators than those above, or constants of more than ``limit`` bytes.
+    """Reject a saved_model.pb whose graphs hold operators not listed above, or constants of more than ``limit`` bytes.
 
     Raises:
-        ElLarqError: one line naming ``source`` and the operator, or that the file is damaged.
+        ElLarqError: one line with ``source`` and the operator, or saying that the file is damaged.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
@@ -101,7 +101,7 @@ def check_graphs(content: bytes, source: str, limit: int) -> None:
 
 def _check_nodes(nodes: Iterable[Any], source: str, functions: set[str], more: frozenset[str] = frozenset()) -> None:
     for node in nodes:
-        # A function can be called by its name, like an operator.
+        # A function can be called by name, like an operator.
         if not (is_harmless(node.op) or node.op in more or node.op in functions):
             raise ElLarqError(
                 f"{source}: its graph calls the operator {node.op}, which is none of those that only compute; "
@@ -110,7 +110,7 @@ def _check_nodes(nodes: Iterable[Any], source: str, functions: set[str], more: f
 
 
 def _saver_functions(graph: Any, functions: dict[str, Any], source: str) -> set[str]:
-    """The functions that save and restore variables. Nothing else may call them."""
+    """The functions that save and restore variables; raises ElLarqError if anything but the saver calls them."""
     nodes = {graph.saver_def.save_tensor_name.split(":")[0], graph.saver_def.restore_op_name.split(":")[0]}
     saver = {name for node in graph.graph_def.node if node.name in nodes for name in _called(node)} & set(functions)
     others = (node for node in graph.graph_def.node if node.name not in nodes)
@@ -126,7 +126,7 @@ def _saver_functions(graph: Any, functions: dict[str, Any], source: str) -> set[
 
 
 def _called(node: Any) -> Iterator[str]:
-    """The functions that a node names: as its operator, or in attributes, which may hold attributes of their own."""
+    """The functions that a node names: as its operator, or in attributes, which may be nested."""
     yield node.op
     values = list(node.attr.values())
     while values:
@@ -137,7 +137,7 @@ def _called(node: Any) -> Iterator[str]:
 
 
 def _check_constants(graph: Any, functions: Iterable[Any], source: str, limit: int) -> None:
-    """A constant's few bytes can claim a shape of gigabytes."""
+    """Reject constants whose shapes take more than ``limit`` bytes in total: a few bytes can declare a shape of gigabytes."""
     total = 0
     for nodes in (graph.graph_def.node, *(function.node_def for function in functions)):
         for node in nodes:

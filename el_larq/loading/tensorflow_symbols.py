@@ -1,7 +1,7 @@
 """TensorFlow functions that a model may call by name (``x + y``, ``tf.reshape``): mathematics on tensors.
 
-Keras keeps such a call as a layer with the function's public name and finds it again by that name, whatever it is: also
-`tf.io.write_file`. So functions are listed here one by one: also modules of mathematics hold some that read files
+Keras stores such a call as a layer with the function's public name and resolves any name, even `tf.io.write_file`. Therefore
+functions are listed here individually: even mathematical modules contain some that read files
 (`tf.nn.fixed_unigram_candidate_sampler`) or call Python (`tf.nn.raw_rnn`).
 """
 
@@ -81,5 +81,5 @@ _FUNCTIONS = frozenset((*_NAMES.split(), *(f"{module}.{name}" for module, names 
 
 
 def is_harmless(symbol: str) -> bool:
-    """Whether a public name, as Keras writes it (with or without ``compat.v1.``), is on the list."""
+    """Whether a public name, as written by Keras (with or without ``compat.v1.``), is on the list."""
     return symbol.removeprefix("compat.v1.") in _FUNCTIONS
