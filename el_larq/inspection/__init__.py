@@ -1,1 +1,1 @@
-"""What a model weighs, computes and needs, from its file alone."""
+"""Size, operations and memory of a model, from its file alone."""

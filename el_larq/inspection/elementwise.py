@@ -1,10 +1,10 @@
-"""Work of a .tflite beside multiply-accumulates: what links, scales, gates, shifts, activations and pooling cost, value by value.
+"""Element-wise work of a .tflite in addition to MACs: the cost of links, scales, gates, shifts, activations and pooling.
 
-The field's counting rule leaves it out, and in a binary network it is a large part of what runs in real numbers. Counted for one
-input, by operator, in four kinds: multiplications (divisions too), additions (subtractions too), comparisons (also of a clip, a
-sign, a maximum) and functions (exponential, square root, logistic ...). `values` are those an operator writes; one that only moves
-values has nothing else. Convolutions and dense layers are left out with their biases and fused activations; of an LceBconv2d its
-output counts, which scales and shifts each sum or, where it puts out bits, compares it with a threshold.
+The usual counting rule omits it, and in a binary network it is a large part of the real-valued work. It is counted for one input,
+by operator, in four kinds: multiplications (including divisions), additions (including subtractions), comparisons (including those
+of a clip, sign or maximum) and functions (exponential, square root, logistic ...). `values` are those an operator writes; operators
+that only move values have no other work. Convolutions and dense layers are omitted, with their biases and fused activations; of an
+LceBconv2d the output is counted: it scales and shifts each sum or, if it outputs bits, compares it with a threshold.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from el_larq.tflite.reader import Graph, Operator
 
 @dataclass(frozen=True)
 class Work:
-    """What all operators of one name do beside MACs, for one input. counted: False where it is not known what they compute."""
+    """The work in addition to MACs of all operators of one name, for one input. counted: False if their work is unknown."""
 
     operator: str
     count: int
@@ -33,7 +33,7 @@ class Work:
         return self.multiplications + self.additions + self.comparisons + self.functions
 
 
-# Multiplications, additions, comparisons and functions for each value that is written.
+# Multiplications, additions, comparisons and functions per value written.
 _EACH = {
     "ADD": (0, 1, 0, 0),
     "SUB": (0, 1, 0, 0),
@@ -51,9 +51,9 @@ _EACH = {
     **dict.fromkeys(("SELECT", "SELECT_V2"), (0, 0, 1, 0)),
     **dict.fromkeys(("RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"), (0, 0, 2, 0)),
     **dict.fromkeys(("LOGISTIC", "TANH", "EXP", "LOG", "SQRT", "RSQRT", "POW", "SIN", "COS", "ELU", "GELU"), (0, 0, 0, 1)),
-    # The exponential of each value, their sum, and the division by it.
+    # The exponential of each value, their sum, and the division by the sum.
     "SOFTMAX": (1, 1, 0, 1),
-    # Changes of the type of a number: a scale and an offset.
+    # Conversions of the number type: a scale and an offset.
     "QUANTIZE": (1, 1, 0, 0),
     "DEQUANTIZE": (1, 1, 0, 0),
 }
@@ -64,7 +64,7 @@ _MOVES = {
     *("BROADCAST_TO", "NEG", "LceDequantize", "LceBMaxPool2d"),
 }
 
-# MACs, or the same bytes by another shape.
+# Operators with MACs, or that only change the shape.
 _NOTHING = {
     *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL"),
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE"),
@@ -72,7 +72,7 @@ _NOTHING = {
 
 
 def work(graph: Graph) -> tuple[Work, ...]:
-    """The work of a graph by operator, the most operations first."""
+    """The work of a graph by operator, most operations first."""
     found: dict[str, Work] = {}
     for operator in graph.operators:
         if operator.name in _NOTHING or not operator.outputs:
@@ -104,7 +104,7 @@ def _of(operator: Operator) -> Work:
 
 
 def _binary_convolution(operator: Operator, values: int) -> Work:
-    """Of a packed output, one threshold for each bit; its channels are those of the kernel."""
+    """One threshold comparison per bit if the output is packed; its number of channels is that of the kernel."""
     kernel = operator.inputs[1]
     if operator.outputs[0].type == "int32" and kernel is not None:
         bits = prod(operator.outputs[0].shape[:-1]) * kernel.shape[0]
@@ -131,7 +131,7 @@ def _reduction(operator: Operator, values: int) -> Work:
 
 
 def _pool(operator: Operator, values: int) -> Work:
-    """As if each window were whole; at an edge it has fewer values."""
+    """Every window is counted as full, although windows at the edges have fewer values."""
     joined = values * max(0, prod(operator.options.get("window", (1, 1))) - 1)
     if operator.name == "AVERAGE_POOL_2D":
         return Work(operator.name, 1, values, multiplications=values, additions=joined)

@@ -1,4 +1,4 @@
-"""Which layers of a Keras model become binary operators, and the bytes that a layer's weights take in a .tflite."""
+"""Predicts which layers of a Keras model become binary operators, and the bytes of each layer's weights in a .tflite."""
 
 from math import prod
 from typing import Any
@@ -17,7 +17,7 @@ _WIDE = (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)
 
 
 def becomes_binary(layer: Any, input_shape: Any) -> bool:
-    """Whether a layer becomes an LceBconv2d: a convolution in two dimensions, or a dense layer on vectors, of signs in both."""
+    """Whether a layer becomes an LceBconv2d: a 2D convolution, or a dense layer on vectors, with binary kernel and input."""
     dense = isinstance(layer, keras.layers.Dense) and len(input_shape) == 2
     if not dense and (not isinstance(layer, keras.layers.Conv2D) or isinstance(layer, _WIDE)):
         return False
@@ -31,7 +31,7 @@ def becomes_binary(layer: Any, input_shape: Any) -> bool:
 
 
 class Neighbours:
-    """Which layer a layer reads, and which ones read it, nested models each for themselves."""
+    """The layer that each layer reads, and the layers that read it, separately within each nested model."""
 
     def __init__(self, model: keras.Model):
         self._before: dict[int, Any] = {}
@@ -48,12 +48,12 @@ class Neighbours:
                 self._after.setdefault(id(source), []).append(call.layer)
 
     def before(self, layer: Any) -> Any | None:
-        """The layer that it alone reads, and that nothing else reads."""
+        """The only input of ``layer``, if no other layer reads it; else None."""
         before = self._before.get(id(layer))
         return before if before is not None and len(self._after[id(before)]) == 1 else None
 
     def after(self, layer: Any) -> Any | None:
-        """The one layer that reads it."""
+        """The only layer that reads ``layer``; None if there are none or several."""
         readers = self._after.get(id(layer), [])
         return readers[0] if len(readers) == 1 else None
 
@@ -61,9 +61,9 @@ class Neighbours:
 def stored_bytes(layer: Any, input_shape: Any, neighbours: Neighbours) -> tuple[int, int]:
     """Bytes of a layer's weights in a .tflite, binary and real-valued.
 
-    A binary kernel has 32 channels in a word, and each filter a scale and a shift, or a threshold where its result stays packed.
-    A norm is a scale and a shift. Behind a convolution it is part of that, which then has a shift where it had none; before signs
-    alone it is a shift. An elastic link that squeezes channels is a depthwise convolution, with a shift.
+    A binary kernel packs 32 channels into a word; each filter has a scale and a shift, or a threshold if its result stays packed.
+    A normalization is a scale and a shift. After a convolution it is merged into it, which adds a shift if there was none; directly
+    before signs it is only a shift. An elastic link that squeezes channels is a depthwise convolution with a bias.
     """
     real = sum(4 * prod(variable.shape) for variable in layer.weights)
     if isinstance(layer, _NORMS):

@@ -1,4 +1,4 @@
-"""Inspecting the file of a model."""
+"""Inspects a model file."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from el_larq.inspection.summary import Inspection
 
 
 def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
-    """What a model weighs, computes and needs. A .tflite needs neither TensorFlow nor LCE.
+    """Size, operations and memory of a model. A .tflite is inspected without TensorFlow and LCE.
 
     Raises:
-        ElLarqError: no such file, no model, or a damaged one.
+        ElLarqError: the file is missing, damaged or not a model.
     """
     path = Path(path)
     if path.suffix == ".tflite":

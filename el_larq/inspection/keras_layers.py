@@ -1,4 +1,4 @@
-"""A Keras model's layers, and the .tflite they foretell."""
+"""Inspects the layers of a Keras model, and predicts the size and memory of its .tflite."""
 
 from math import prod
 from pathlib import Path
@@ -21,10 +21,10 @@ _NOTE = "memory, peak and size are those of the .tflite that this model foretell
 
 
 def inspect_keras(path: Path, trust: bool = False) -> Inspection:
-    """Every call of a layer of a model file, in the order of the graph.
+    """Inspect a model file: every call of a layer, in graph order.
 
     Raises:
-        ElLarqError: no model, a subclassed one, or one whose sizes are not static.
+        ElLarqError: the file is not a model, or the model is subclassed or has sizes that are not static.
     """
     model = load_model(path, trust=trust)
     size = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
@@ -34,7 +34,7 @@ def inspect_keras(path: Path, trust: bool = False) -> Inspection:
 def inspect_model(
     model: keras.Model, source: str, size: int = 0, model_card: card.Card | None = None, form: str = ""
 ) -> Inspection:
-    """The same for a model in memory."""
+    """As `inspect_keras`, for a model in memory."""
     if not is_functional(model):
         raise ElLarqError(f"{source}: a subclassed model does not show its layers; convert it and inspect the .tflite")
     for tensor in model.inputs or []:
@@ -53,7 +53,7 @@ def inspect_model(
     for layer, input_shape, output_shape in calls(model):
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        first = id(layer) not in seen  # a layer that is called again is stored once
+        first = id(layer) not in seen  # a layer with several calls is stored once
         seen.add(id(layer))
         try:
             counted = count_call(layer, input_shape, output_shape)
@@ -67,7 +67,7 @@ def inspect_model(
         shape = _shape(output_shape)
         kernels = counted or ()
         rest = dict(_weights(layer, kernels)) if first else {}
-        # A row for each kernel of a layer that has several; bytes are those of the layer.
+        # A layer with several kernels has a row for each; the last row has the bytes of the whole layer.
         for kernel in kernels[:-1]:
             bits = bit_class(max(kernel.kernel_bits, kernel.input_bits))
             weights = {bit_class(kernel.kernel_bits): kernel.weights} if first else {}
@@ -113,7 +113,7 @@ def _describe(tensor: Any) -> dict[str, Any]:
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
-    """Of the first output, where there are several."""
+    """The shape of the first output, if there are several."""
     while shape and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
     if any(size is None for size in shape[1:]):
@@ -122,7 +122,7 @@ def _shape(shape: Any) -> tuple[int, ...]:
 
 
 def _weights(layer: keras.layers.Layer, kernels: tuple[LayerCount, ...]) -> dict[int, int]:
-    """A layer's weights by bits."""
+    """The number of a layer's weights by bits."""
     bits_of = {id(kernel.variable): bit_class(kernel.kernel_bits) for kernel in kernels}
     counts: dict[int, int] = {}
     for variable in layer.weights:

@@ -1,4 +1,4 @@
-"""The binary kernels of a Keras model."""
+"""Extracts the binary kernels of a Keras model."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras
 
 
 def from_keras(path: Path, trust: bool = False) -> Kernels:
-    """The kernels with a quantizer of one bit, and those without a quantizer that hold two signs themselves."""
+    """The kernels with a 1-bit quantizer, or one that declares no bits, and binary kernels without a quantizer."""
     found = Kernels()
     for layer in leaf_layers(load_model(path, trust=trust)):
         quantized = quantized_kernels(layer)
@@ -59,7 +59,7 @@ def _bias(layer: Any) -> np.ndarray | None:
 
 
 def _filters(layer: Any, part: str, kernel: np.ndarray) -> np.ndarray:
-    """A kernel as (C_out, ..., C_in): a filter of its own for each output channel."""
+    """A kernel as (C_out, ..., C_in), one filter per output channel."""
     if part == "depthwise_kernel":
         return np.moveaxis(kernel.reshape(*kernel.shape[:-2], 1, -1), -1, 0)
     if isinstance(layer, keras.layers.Dense):

@@ -1,4 +1,4 @@
-"""A .tflite's operators as layers: its figures come from the .tflite alone, whoever made it."""
+"""Inspects the operators of a .tflite as layers; works on any .tflite, since all figures come from the file."""
 
 from math import prod
 
@@ -13,15 +13,15 @@ from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape
 from el_larq.tflite.reader import Graph, Operator, Tensor
 from el_larq.tflite.types import BITS, tensor_bytes
 
-# Constants of these say where to, not how much: they are no weights.
+# Constants of these types are indices, shapes or axes, not weights.
 _INDEX_TYPES = ("int32", "int64", "bool", "string")
 
 
 def inspect_graph(graph: Graph, source: str) -> Inspection:
-    """Every operator of a graph, in the order they run.
+    """Inspect a graph: every operator, in order of execution.
 
     Raises:
-        ElLarqError: shapes that do not go together, as in a damaged file.
+        ElLarqError: shapes do not match, as in a damaged file, or the graph is too large to plan its memory.
     """
     try:
         memory = plan(graph)
@@ -75,10 +75,10 @@ def _layer(operator: Operator, graph: Graph, live: int) -> Layer:
 
 
 def layer_name(operator: Operator) -> str:
-    """The layer that LCE names a result after, without the parts that TensorFlow adds."""
+    """The layer that LCE names an operator's first output after, without the parts that TensorFlow adds."""
     if not operator.outputs:
         return f"operator {operator.index}"
-    # Of several names, the first with a layer in it: what rewriting adds has none.
+    # Of several names, the first that contains a layer: those added by rewriting do not.
     names = operator.outputs[0].name.split(";")
     name = next((name for name in names if "/" in name), names[0]).split(":")[0]
     parts = [part for part in name.split("/") if part not in ("", "StatefulPartitionedCall", "PartitionedCall")]
@@ -107,7 +107,7 @@ def _weights(operator: Operator) -> dict[int, int]:
 
 
 def _sizes(graph: Graph) -> dict[str, int]:
-    """Bytes of the file by what they are for. Buffers that several tensors share count once."""
+    """Bytes of the file by purpose. Buffers shared by several tensors count once."""
     sizes = {"binary kernels": 0, "8-bit weights": 0, "real-valued weights": 0, "metadata": sum(map(len, graph.metadata.values()))}
     kernels = {o.inputs[1].index for o in graph.operators if o.name == BINARY and o.inputs[1] is not None}
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""Bits, multiply-accumulates and memory over depth, as a picture."""
+"""Plots bits, multiply-accumulates and memory over depth."""
 
 from pathlib import Path
 
@@ -9,22 +9,22 @@ from el_larq.printable import plot_label
 
 FORMATS = (SVG, PNG, PDF)
 COLOURS = {1: "#0072b2", 8: "#e69f00", 32: "#7f7f7f"}
-"""By bits; told apart by readers with any colour vision, and in print."""
+"""By bits; distinguishable with any colour vision, and in print."""
 
 
 def plot(inspection: Inspection, path: Path) -> None:
-    """Two panels over the layers: MACs, coloured by bits, on a logarithmic scale; memory alive while each runs.
+    """Plot two panels over the layers: MACs on a logarithmic scale, coloured by bits, and the memory alive while each layer runs.
 
     Raises:
-        UsageError: the name is not that of a known picture format, or another file than a picture is there.
-        ElLarqError: it cannot be written.
+        UsageError: the extension is not a known image format, or the path is a file that is not an image.
+        ElLarqError: the file cannot be written.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     kind = check_output(path, *FORMATS, inputs=(inspection.model,))
     positions = range(len(inspection.layers))
-    # A fixed salt and no date make the same picture from the same model.
+    # A fixed salt and no date make the file reproducible.
     with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
         figure = Figure(figsize=(10, 6), layout="constrained")
         macs, memory = figure.subplots(2, 1, sharex=True)

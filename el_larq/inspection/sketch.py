@@ -1,7 +1,7 @@
-"""What a Keras model's graph will look like to TFLite's memory planner: a sketch, without converting anything.
+"""Approximates the graph of a Keras model as seen by TFLite's memory planner, without converting the model.
 
-Norms and activations take no memory of their own (they fuse, or run in place), binary convolutions read packed signs, a link
-is one addition. The .tflite itself tells exactly.
+Normalizations and activations take no memory of their own (they are fused or run in place), binary convolutions read packed signs,
+a link is one addition. For exact figures, inspect the .tflite.
 """
 
 from math import prod
@@ -14,11 +14,11 @@ from el_larq.keras_internals import layer_calls
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import Graph, Operator, Tensor
 
-_PRESENT = b"\0"  # stands for the data of a constant, which a plan does not look at
+_PRESENT = b"\0"  # placeholder for the data of a constant, which the planner does not read
 
 
 class Sketch:
-    """The graph of a functional model; ``operators_of`` gives the operators of each layer, by the layer's id."""
+    """The graph of a functional model; ``operators_of`` maps the id of each layer to the indices of its operators."""
 
     def __init__(self, model: keras.Model):
         self._tensors: list[Tensor] = []
@@ -30,7 +30,7 @@ class Sketch:
         self.graph = Graph(tuple(self._tensors), tuple(self._operators), tuple(inputs), tuple(outputs), {}, 0)
 
     def _walk(self, model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
-        """Add a model's layers, those of nested models in their place."""
+        """Add a model's layers, with nested models expanded in place; returns its outputs."""
         known = {id(tensor): mine for tensor, mine in zip(model.inputs or [], inputs, strict=True)}
         for call in layer_calls(model):
             if call.is_input:
@@ -72,7 +72,7 @@ class Sketch:
             self._operator("CONV_2D", (source, kernel), [output], {"strides": strides})
 
     def _binary(self, source: Tensor, output: Tensor, shape: Any, strides: tuple[int, int]) -> None:
-        """An LceBconv2d with a kernel of shape (kh, kw, C_in, C_out), and the packing of its input unless another needs it too."""
+        """An LceBconv2d with a kernel of shape (kh, kw, C_in, C_out), and the packing of its input unless it was packed already."""
         kh, kw, channels, filters = shape
         words = -(-source.shape[-1] // 32)
         if source.index not in self._packed:
@@ -94,7 +94,7 @@ class Sketch:
 
 
 def _passes(layer: Any, elements: int, shape: tuple[int, ...]) -> bool:
-    """Whether a layer changes values one by one at most."""
+    """Whether a layer works element by element, or only changes the shape, so that it needs no memory of its own."""
     return elements == prod(shape) and not any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel", "cell", "pool_size"))
 
 
@@ -103,5 +103,5 @@ def _list(shapes: Any) -> list[Any]:
 
 
 def _static(shape: Any) -> tuple[int, ...]:
-    """With one image where the number of images is open."""
+    """The shape for one image: the batch size is 1, other unknown sizes are 0."""
     return (1, *(int(size or 0) for size in tuple(shape)[1:]))

@@ -1,7 +1,7 @@
-"""What is said of a model, layer by layer and in total. The same for a Keras model and a .tflite.
+"""The result of an inspection, per layer and in total; the same for a Keras model and a .tflite.
 
-Counting rule of the field: only convolutions and dense layers have multiply-accumulates (MACs); batch normalization, biases,
-activations, pooling and links have none. A MAC has the bits of its wider operand. BOPs are MACs of 1 bit, FLOPs all others,
+Usual counting rule: only convolutions and dense layers have multiply-accumulates (MACs); batch normalization, biases,
+activations, pooling and links have none. The bits of a MAC are those of its wider operand. BOPs are 1-bit MACs, FLOPs all others,
 OPs = FLOPs + BOPs / 64.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from el_larq.inspection.elementwise import Work
 
 CLASSES = (1, 8, 32)
-"""Bit widths that are told apart; a width in between counts to the next."""
+"""The bit widths that are distinguished; other widths count as the next larger one, those over 32 as 32."""
 
 
 def bit_class(bits: int) -> int:
@@ -22,11 +22,11 @@ def bit_class(bits: int) -> int:
 class Layer:
     """One layer or operator.
 
-    weights: how many, by bits.
+    weights: number of weights by bits.
     macs, mac_bits: multiply-accumulates for one input, and the bits of their wider operand (0 where there are none).
-    memory: bytes of its weights as they are stored.
-    activation: bytes of what it puts out, for one input.
-    live: bytes of all activations and buffers that exist while it runs.
+    memory: bytes of its weights as stored.
+    activation: bytes of its outputs, for one input.
+    live: bytes of all activations and buffers alive while it runs.
     """
 
     name: str
@@ -42,15 +42,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A model's layers and what follows from them.
+    """A model's layers and the figures derived from them.
 
     size: bytes of the file.
-    predicted: bytes of a .tflite as the layers' weights foretell it, by what they are for.
-    outputs: in the model's order, by the names and numbers that --output takes.
-    arena: bytes of the planned arena; ``live_peak`` the most that is alive at once, below which no plan can be.
-    uncounted: operators with weights whose MACs this project does not count.
-    notes: what a reader must know of these figures.
-    beside: of a .tflite, what its operators do beside multiply-accumulates.
+    predicted: bytes of the .tflite by purpose: of a .tflite as stored, of a Keras model as predicted from the layers' weights.
+    outputs: in the model's order; --output takes their names or numbers.
+    arena: bytes of the planned arena. ``live_peak``: the most bytes alive at once, a lower bound for any plan.
+        ``scratch_peak``: bytes of the largest temporary buffer.
+    uncounted: operators or layers with weights whose MACs this project does not count.
+    notes: remarks needed to interpret these figures.
+    beside: for a .tflite, the work of its operators in addition to multiply-accumulates.
     """
 
     model: str

@@ -1,20 +1,20 @@
-"""The binary kernels of a model as packed bits and scales, for those who write kernels of their own.
+"""Exports the binary kernels of a model as packed bits and scales, for use with custom compute kernels.
 
 The file is NumPy's .npz: a zip of arrays that any NumPy reads without pickles. ``meta`` is JSON as uint8 bytes:
-``{"schema": 1, "source": ..., "layers": [{"name", "shape", "kind"}, ...]}``, in the order the layers run,
-where shape is (C_out, kh, kw, C_in) and kind the layer's class or the operator's name. A dense layer is a convolution of (1, 1);
-filters of depthwise layers have C_in = 1; those of one or three dimensions have as many sizes between C_out and C_in. Layer i has
+``{"schema": 1, "source": ..., "layers": [{"name", "shape", "kind"}, ...]}``, in the order in which the layers run,
+where shape is (C_out, kh, kw, C_in) and kind the layer's class or the operator's name. A dense layer is a (1, 1) convolution;
+filters of depthwise layers have C_in = 1; 1D and 3D layers have one or three sizes between C_out and C_in. Layer i has
 
-    i/bits    uint8 (C_out, ceil(kh * kw * C_in / 8)): a filter a row. Bit number n of a row, the least significant first, is
-              entry n of the filter in the order (kh, kw, C_in), C_in fastest. 0 stands for +1 and 1 for -1.
-    i/scale   float32 (C_out,): what the result of the filter is multiplied by.
-    i/shift   float32 (C_out,): what is added to it after that.
+    i/bits    uint8 (C_out, ceil(kh * kw * C_in / 8)): one filter per row. Bit n of a row, least significant first, is entry n of
+              the filter in the order (kh, kw, C_in), with C_in varying fastest. 0 stands for +1 and 1 for -1.
+    i/scale   float32 (C_out,): factor of the filter's result.
+    i/shift   float32 (C_out,): added to the scaled result.
 
-From a Keras model, the scale is the magnitude of the quantized kernel, and the shift 0 or the layer's bias. From a .tflite both
-are what the operator applies, with batch normalization in them. A convolution that puts out packed bits compares with whole
-numbers instead: it has neither, but
+From a Keras model, the scale is the magnitude of the quantized kernel, and the shift is 0 or the layer's bias. From a .tflite, both
+are those that the operator applies, including batch normalization. A convolution that outputs packed bits compares with integers
+instead; it has neither of the two, but
 
-    i/threshold  int32 (C_out,): the result is -1 where more inputs than that differ from the filter's signs, else +1.
+    i/threshold  int32 (C_out,): the result is -1 if more inputs than this differ from the filter's signs, else +1.
 """
 
 import io
@@ -40,7 +40,7 @@ def binary_kernels(path: str | Path, *, trust: bool = False) -> Kernels:
     """The binary kernels of a .tflite (without TensorFlow) or of a Keras model.
 
     Raises:
-        ElLarqError: no model, or one without binary kernels.
+        ElLarqError: the file is not a model, or the model has no binary kernels.
     """
     path = Path(path)
     if path.suffix == ".tflite":
@@ -56,10 +56,10 @@ def binary_kernels(path: str | Path, *, trust: bool = False) -> Kernels:
 
 
 def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> None:
-    """The layers as one .npz, whole or not at all.
+    """Write the layers to a .npz, atomically.
 
     Raises:
-        UsageError: another extension, or a file of another kind is there. ElLarqError: it cannot be written.
+        UsageError: another extension, or the path is a file of another kind. ElLarqError: the file cannot be written.
     """
     check_output(path, WEIGHTS)
     arrays: dict[str, np.ndarray] = {}
@@ -78,10 +78,10 @@ def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> N
 
 
 def read_weights(path: str | Path) -> list[BinaryLayer]:
-    """What `write_weights` wrote.
+    """Read a file written by `write_weights`.
 
     Raises:
-        ElLarqError: no such file, or another one.
+        ElLarqError: the file is missing, damaged, of another kind or of another schema.
     """
     try:
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as arrays:
@@ -125,7 +125,7 @@ def _from_operator(operator: Operator) -> BinaryLayer:
 
 
 def _from_real(operator: Operator) -> BinaryLayer | None:
-    """The kernel of a real-valued operator that is binary all the same: LCE has no binary operator for its layer, or its input."""
+    """The kernel of a real-valued operator if it is binary: LCE may have no binary operator for the layer or its input."""
     kernel = operator.inputs[1] if operator.name in KERNELS else None
     if kernel is None or not kernel.constant or kernel.type != "float32":
         return None
