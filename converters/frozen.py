@@ -97,7 +97,7 @@ class FrozenModel:
 
 @contextlib.contextmanager
 def _without_constant_folding() -> Iterator[None]:
-    """TensorFlow 2.21 aborts where it would fold a factor by position into a convolution on fed values of unknown batch."""
+    """Disable constant folding: TensorFlow 2.21 aborts on folding a factor by position into a convolution of unknown batch size."""
     before = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options({"constant_folding": False})
     try:

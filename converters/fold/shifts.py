@@ -6,7 +6,7 @@ For a tensor p = p' + d with shift d, and z the output of a convolution without 
     (p' + d) + (a * z + b)  = p' + (a * z + (b + d))           the convolution's bias absorbs it
     (x + (a * z + b)) + d   = x + (a * z + (b + d))            the same, for a shift after a sum that nothing else reads
     pool(p' + d)            = pool(p') + d                     average pooling, which does not count padding
-    (p' + d) @ W            = p' @ W + d @ W                  a dense layer's bias
+    (p' + d) @ W            = p' @ W + d @ W                   a dense layer's bias
     concat(x, y) + d        = concat(x + d_x, y + d_y)         if both can absorb their part
 
 If a shifted tensor has several readers (ReActNet's activations feed a sign and a shortcut), the shift is moved on separately for

@@ -80,7 +80,7 @@ def kernel_bits(layer: keras.layers.Layer, part: str = "") -> int:
 
 
 def input_bits(layer: keras.layers.Layer, part: str = "") -> int:
-    """The bits that the quantizer of its input declares; 32 for a separable convolution's pointwise part, which reads sums."""
+    """The bits that the quantizer of its input declares; 32 for a separable convolution's pointwise part (real-valued)."""
     if part == "pointwise_kernel":
         return 32
     return _precision(getattr(layer, "input_quantizer", None))

@@ -2,7 +2,7 @@
 
 A graph is a program. Operators that compute on tensors and variables are listed here; anything else (files, the network, Python,
 other processes, data sets, tables read from files) is rejected before the graph is loaded. Operators that save and restore
-variables are allowed only in functions that nothing but the saver's nodes calls; loading does not run these.
+variables are allowed only in functions that only the saver's nodes call; loading does not run these.
 """
 
 import re
