@@ -1,1 +1,1 @@
-"""Data sets: the two embedded ones, what is common to all, and their registry."""
+"""Data sets: embedded, from folders and prepared by TFDS; what they have in common, and their registry."""

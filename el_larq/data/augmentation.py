@@ -1,6 +1,6 @@
-"""How training images from files vary, as the literature of their data sets has it. Imports no TensorFlow.
+"""Augmentation of training images from files, as is usual in the literature on their data sets. Does not import TensorFlow.
 
-Random numbers are a function of a key, (seed, position): Philox in counter mode, of which NumPy guarantees the stream.
+Random numbers are a function of a key, (seed, position): Philox in counter mode, whose stream NumPy guarantees.
 """
 
 import math
@@ -17,14 +17,14 @@ _DRAWS = 4 * _TRIES + 3
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to a training image.
+    """The random transformations of a training image.
 
-    area, aspect: a random part of the image is taken: its share of the image's area is uniform in ``area``, its width to
-        height, in proportion to the network's input, log-uniform in ``aspect`` (Szegedy et al., Going deeper with
-        convolutions, CVPR 2015). area None takes what `Preprocessing` takes for testing.
-    pad: then the image gets so many black pixels on each side, and a window of the old size is taken at random
+    area, aspect: a random crop of the image is taken: its fraction of the image's area is uniform in ``area``, its aspect ratio
+        (width / height), relative to that of the network's input, log-uniform in ``aspect`` (Szegedy et al., Going deeper with
+        convolutions, CVPR 2015). With area None, the crop is the one that `Preprocessing` takes for testing.
+    pad: then this many black pixels are added on each side, and a random crop of the original size is taken
         (Lee et al., Deeply-supervised nets, AISTATS 2015, with 4).
-    mirror: left and right are swapped for every second image.
+    mirror: the image is flipped horizontally with probability 1/2.
     """
 
     mirror: bool = False
@@ -33,7 +33,7 @@ class Augmentation:
     pad: int = 0
 
     def pixels(self, image: Image.Image, how: Preprocessing, seed: int, position: int) -> np.ndarray:
-        """A decoded image to uint8 (height, width, channels), a function of (seed, position)."""
+        """Augment a decoded image: uint8 (height, width, channels), a function of (seed, position)."""
         draws = uniform(seed, position, _DRAWS)
         part = None if self.area is None else self._part(image, how, draws[3:].reshape(_TRIES, 4))
         pixels = how.pixels(image) if part is None else how.resize(image, part)
@@ -46,7 +46,7 @@ class Augmentation:
         return pixels
 
     def _part(self, image: Image.Image, how: Preprocessing, draws: np.ndarray) -> Box:
-        """The part in whole pixels; the centre where ten tries found none that fits."""
+        """A random crop in whole pixels; the centre crop if none of ten attempts fits into the image."""
         assert self.area is not None
         proportion = how.width / how.height
         low, high = (math.log(value) for value in self.aspect)
@@ -61,6 +61,6 @@ class Augmentation:
 
 
 def uniform(seed: int, position: int, count: int) -> np.ndarray:
-    """``count`` float64 in [0, 1), keyed."""
+    """``count`` uniform float64 values in [0, 1), a function of (seed, position)."""
     bits = np.random.Philox(key=np.array([seed, position], np.int64).view(np.uint64)).random_raw(count)
     return (bits >> np.uint64(11)) * 2.0**-53

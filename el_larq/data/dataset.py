@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the project. Three kinds follow it: `in_memory`, `indexed` and `streaming`."""
+"""The interface of data sets. There are three implementations: `in_memory`, `indexed` and `streaming`."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -12,15 +12,15 @@ from el_larq.data.preprocessing import MIN_STD, Preprocessing
 from el_larq.errors import UsageError
 
 Shard = tuple[int, int]
-"""This worker's number and how many there are."""
+"""A worker's number, from 0, and the number of workers."""
 
 ALONE: Shard = (0, 1)
 
 
 class View(Protocol):
-    """Images that are decoded when a slice of them is asked for; cheapest from front to back.
+    """Images that are decoded when a slice of them is taken; reading from front to back is cheapest.
 
-    A slice is uint8 (n, H, W, C). Raises ElLarqError where an image cannot be read.
+    A slice is uint8 (n, H, W, C). Raises ElLarqError if an image cannot be read.
     """
 
     def __len__(self) -> int: ...
@@ -29,17 +29,17 @@ class View(Protocol):
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 (N,)"""
+        """The labels of all images, int64 (N,)."""
         ...
 
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """A classification data set with a training and a test split, and a validation split where it brings one.
+    """A classification data set with a training split, a test split and, if it has one, a validation split.
 
-    name: what `load_dataset` finds it by again, complete: folders are absolute.
-    preprocessing: how its images become inputs; a model trained on it carries this on its card.
-    validation: what is looked at while a training goes on; `el_larq.data.validation` makes one where there is none.
+    name: the complete name, with absolute folders, from which `load_dataset` loads the data set again.
+    preprocessing: how its images become inputs; it is stored on the card of a model trained on the data set.
+    validation: the split that is evaluated during training; `el_larq.data.validation` creates one if there is none.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Dataset(ABC):
     validation: Sized | None = field(default=None, kw_only=True)
 
     exact_resume: ClassVar[bool] = True
-    """Whether `training_batches` from a later start gives, bit for bit, what an undisturbed stream would have."""
+    """Whether `training_batches` with a later start gives exactly the batches that an uninterrupted stream would give."""
 
     @property
     def num_classes(self) -> int:
@@ -71,7 +71,7 @@ class Dataset(ABC):
 
     @property
     def splits(self) -> dict[str, Sized]:
-        """The splits that are there, by name."""
+        """The splits of this data set, by name."""
         named = {"train": self.train, "test": self.test, "validation": self.validation}
         return {name: split for name, split in named.items() if split is not None}
 
@@ -82,67 +82,67 @@ class Dataset(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the data do; a run that is resumed compares it."""
+        """A text that changes when the data change; it is compared when a run is resumed."""
         return f"{self.name} version {self.version}"
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Images that could not be read so far and were left out."""
+        """The names of the images that could not be read so far and were left out."""
         return ()
 
     @abstractmethod
     def class_counts(self) -> dict[str, list[int]] | None:
-        """Images of each class by split; None where only reading everything would tell."""
+        """The number of images per class, by split; None if this would require reading all images."""
 
     @abstractmethod
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
-        """From a tf.data.Dataset of (index, key) to batches of augmented uint8 images and labels."""
+        """Turn a tf.data.Dataset of (index, key) into batches of augmented uint8 images and labels."""
 
     @abstractmethod
     def _plain_pixels(self, split: Any, batch_size: int) -> Any:
-        """A split once, in order and not augmented, as a tf.data.Dataset of uint8 batches."""
+        """One pass over a split, in order and without augmentation, as a tf.data.Dataset of batches of uint8 images and labels."""
 
     @abstractmethod
     def hold_out(self, share: float) -> Self:
-        """This set with a share of the training images as its validation split, the same share and images each time.
+        """This data set with a fraction of the training images as its validation split, always the same images.
 
         Raises:
-            UsageError: too few training images for one of each class on both sides.
+            UsageError: there are too few training images for both splits.
         """
 
     def without_validation(self) -> Self:
-        """This set without its validation split."""
+        """This data set without its validation split."""
         return self if self.validation is None else replace(self, validation=None)
 
     def validated_by_testing(self) -> Self:
-        """This set with its test split for validation, as runs were begun when there was no other."""
+        """This data set with its test split for validation, as in runs of schema 1 and 2."""
         return replace(self, validation=self.test)
 
     @abstractmethod
     def test_view(self, index: np.ndarray) -> "View":
-        """The test images of an ascending index."""
+        """The test images with the given indices, which are in ascending order."""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Around whatever consumes batches: TensorFlow's error about an image that cannot be read becomes one clear line."""
+        """Context for code that reads batches: TensorFlow's error about an unreadable image becomes an ElLarqError of one line."""
         yield
 
     def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Shard = ALONE) -> Any:
         """A tf.data.Dataset of (images, labels) batches from global step ``start`` on.
 
         Everything is a function of the seed and of one number, the position p of a sample in the whole training: epoch
-        p // N takes a permutation keyed by (seed, epoch), augmentation is keyed by (seed, p). A run that starts again at
-        any step therefore sees what an undisturbed one would have seen.
+        p // N uses a permutation keyed by (seed, epoch), augmentation is keyed by (seed, p). A run that resumes at
+        any step therefore sees the same batches as an uninterrupted one.
 
-        shard: of each batch of ``batch_size``, a worker gets its even share.
+        shard: the worker, which gets an equal part of each batch of ``batch_size``.
 
         Raises:
-            UsageError: a batch larger than the data, or one that workers cannot share evenly.
+            UsageError: the batch is larger than the training split, or cannot be divided evenly among the workers.
         """
         return self._scaled(self.augmented_batches(batch_size, seed, epochs, start, shard))
 
     def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
-        """What `training_batches` gives, before it is scaled: uint8 images."""
+        """The batches of `training_batches` before scaling: uint8 images."""
         self._check_batch(batch_size, shard)
         order = _order(self.train_size, batch_size, epochs, seed, start).shard(shard[1], shard[0])
         return self._train_pixels(order, batch_size // shard[1])
@@ -151,15 +151,15 @@ class Dataset(ABC):
         return self.train_size // batch_size
 
     def test_batches(self, batch_size: int) -> Any:
-        """The test split once, in order, as a tf.data.Dataset of (images, labels) batches."""
+        """One pass over the test split, in order, as a tf.data.Dataset of (images, labels) batches."""
         return self._scaled(self._plain_pixels(self.test, batch_size))
 
     def validation_batches(self, batch_size: int) -> Any:
-        """The same of the validation split; None where there is none."""
+        """The same for the validation split; None if there is none."""
         return None if self.validation is None else self._scaled(self._plain_pixels(self.validation, batch_size))
 
     def test_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """``count`` preprocessed test images, evenly spread over the split and so over its classes, and their labels."""
+        """At most ``count`` preprocessed test images at even intervals over the split, and their labels."""
         index = np.linspace(0, self.test_size - 1, min(count, self.test_size)).astype(int)
         view = self.test_view(index)
         return self.preprocessing.scale(view[: len(view)]), view.labels
@@ -178,7 +178,7 @@ class Dataset(ABC):
 
 
 def scale(preprocessing: Preprocessing, images: Any) -> Any:
-    """`Preprocessing.scale` in TensorFlow operations; a test holds the two together."""
+    """`Preprocessing.scale` in TensorFlow operations; a test compares the two."""
     import tensorflow as tf
 
     x = tf.cast(images, tf.float32)
@@ -191,7 +191,7 @@ def scale(preprocessing: Preprocessing, images: Any) -> Any:
 
 
 def _order(size: int, batch_size: int, epochs: int, seed: int, start: int) -> Any:
-    """A tf.data.Dataset of (index, key) for each sample of the training from step ``start`` on; key is (seed, position)."""
+    """A tf.data.Dataset with (index, key) for each training sample from step ``start`` on; key is (seed, position)."""
     import tensorflow as tf
 
     key = tf.constant(seed, tf.int64)
@@ -211,7 +211,7 @@ def _order(size: int, batch_size: int, epochs: int, seed: int, start: int) -> An
 
 
 def _positions(step: Any, steps: int, size: int, batch_size: int) -> Any:
-    """Positions of one step's samples: an epoch starts at a multiple of the data's size and drops its incomplete batch."""
+    """The positions of one step's samples: an epoch starts at a multiple of the split's size and drops its incomplete batch."""
     import tensorflow as tf
 
     first = (step // steps) * size + (step % steps) * batch_size

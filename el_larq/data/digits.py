@@ -1,7 +1,7 @@
-"""`digits`: scikit-learn's bundled 8x8 handwritten digits, a small easy set for quick checks.
+"""`digits`: scikit-learn's bundled 8x8 handwritten digits, a small, easy data set for quick checks.
 
-1,797 grey images of ten classes (the test part of the UCI optical recognition set), enlarged to 16x16 by bilinear
-interpolation unless another size is asked for. A quarter of each class, drawn with a fixed seed, is the test split.
+1,797 greyscale images of ten classes (the test part of the UCI optical recognition set), enlarged to 16x16 by bilinear
+interpolation unless another size is requested. A quarter of each class, drawn with a fixed seed, is the test split.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def load(image_size: int = IMAGE_SIZE) -> InMemory:
     grey = np.round(bunch.images * (255 / _GREY_LEVELS)).astype(np.uint8)
     images = np.stack([_resize(image, image_size) for image in grey])[..., None]
     labels = bunch.target.astype(np.int64)
-    random = np.random.RandomState(0)  # the legacy generator's stream is fixed for good
+    random = np.random.RandomState(0)  # the legacy generator's stream never changes
     test = np.zeros(len(labels), bool)
     for label in range(10):
         members = random.permutation(np.flatnonzero(labels == label))

@@ -1,4 +1,4 @@
-"""Images as they are stored, in files or in memory, decoded when they are asked for. Imports no TensorFlow."""
+"""Encoded images, in files or in memory, that are decoded on access. Does not import TensorFlow."""
 
 import contextlib
 import copy
@@ -14,18 +14,18 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
 
 CACHE_BYTES = 1 << 30
-"""Decoded images kept in memory, of one data set. What comes later is decoded each time: in a random order, throwing out
-what was kept would gain nothing."""
+"""Maximum size of the decoded images kept in memory, per data set. When it is reached, further images are decoded each time:
+with random access, replacing cached images would gain nothing."""
 
 CHECK_BYTES = 1 << 28
-"""Up to so many bytes of image files, all are decoded at the start, which also fills the cache. Beyond, an image that
-cannot be read is found when its turn comes."""
+"""Up to this total size of image files, all are decoded at the start, which also fills the cache. In larger data sets, an image
+that cannot be read is found only when it is used."""
 
 _THREADS = 4
 
 
 class Unreadable:
-    """Images that cannot be read: each is named once and counted, or is the end where ``strict``."""
+    """Images that cannot be read: each is reported once and counted; with ``strict``, the first one raises its error."""
 
     def __init__(self, strict: bool = False, notify: Callable[[str], None] = lambda line: None):
         self.strict, self._notify = strict, notify
@@ -43,13 +43,13 @@ class Unreadable:
         self._notify(f"skipped {error}")
 
     def fail(self, error: ElLarqError) -> ElLarqError:
-        """Remember what ended the reading: TensorFlow hands it on as an error of its own."""
+        """Store the error that ends the reading, because TensorFlow replaces it with one of its own."""
         self.failure = self.failure or error
         return self.failure
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """TensorFlow's account of that error becomes the error itself."""
+        """Raise the stored error instead of the one that TensorFlow raises for it."""
         try:
             yield
         except Exception:
@@ -60,7 +60,7 @@ class Unreadable:
 
 @dataclass
 class Cache:
-    """Decoded images up to a number of bytes. Pillow keeps colour pixels in 4 bytes."""
+    """Decoded images up to ``limit`` bytes. Pillow stores a colour pixel in 4 bytes."""
 
     limit: int = CACHE_BYTES
     used: int = 0
@@ -76,7 +76,7 @@ class Cache:
 
 
 class Encoded:
-    """A split: items are paths of files, or encoded images as bytes; of the latter, messages name ``title`` and a number."""
+    """A split. Its items are paths of files, or encoded images as bytes, which messages call by ``title`` and a number."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Encoded:
     ):
         self.items, self.title = items, title
         self.labels = np.asarray(labels, np.int64)
-        self.numbers = np.arange(len(self.labels))  # of the items that are used
+        self.numbers = np.arange(len(self.labels))  # of the items in use
         self.preprocessing = preprocessing
         self.unreadable = unreadable or Unreadable()
         self.cache = cache or Cache()
@@ -102,7 +102,7 @@ class Encoded:
         return f"{self.title}[{number}]" if self.title else str(self.items[number])
 
     def image(self, index: int) -> Image.Image:
-        """Decoded, in the right channels; raises ElLarqError. Whether it comes from the cache changes no pixel."""
+        """The decoded image with the preprocessing's channels, the same with and without the cache; raises ElLarqError."""
         name = self.name(index)
         found = self.cache.images.get(name)
         if found is None:
@@ -112,8 +112,8 @@ class Encoded:
         return found
 
     def readable(self, index: int) -> tuple[int, Image.Image]:
-        """The image of that index or, where it cannot be read, of the next one that can: batches stay whole, and which
-        image takes its place is a function of the index alone."""
+        """The image at that index or, if it cannot be read, the next one that can. Batches thus stay complete, and the
+        replacement is a function of the index alone."""
         for step in range(len(self)):
             other = (index + step) % len(self)
             image = self.try_image(other)
@@ -129,13 +129,13 @@ class Encoded:
             return None
 
     def without_unreadable(self) -> "Encoded":
-        """Decode everything, in several threads; the split without what cannot be read."""
+        """Decode all images, in several threads, and return the split without those that cannot be read."""
         with ThreadPoolExecutor(_THREADS) as pool:
             good = list(pool.map(lambda index: self.try_image(index) is not None, range(len(self))))
         return self if all(good) else self.part(np.array(good))
 
     def part(self, chosen: np.ndarray) -> "Encoded":
-        """The images of a mask or of an index."""
+        """The images selected by a mask or by an array of indices."""
         kept = copy.copy(self)
         kept.labels, kept.numbers = self.labels[chosen], self.numbers[chosen]
         return kept

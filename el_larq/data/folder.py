@@ -1,8 +1,8 @@
-"""`dir:PATH`: a folder of images, one folder per class. Imports no TensorFlow.
+"""`dir:PATH`: a folder of images, one folder per class. Does not import TensorFlow.
 
-    PATH/train/CLASS/image.jpg, PATH/test/CLASS/image.jpg and, where there is one, a validation split: val, valid or validation
-        (in any case: Train, VAL); without test/ the validation split is the test split, as it is for ImageNet
-    PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg alone, of which a fixed fifth of each class is the test split
+    PATH/train/CLASS/image.jpg, PATH/test/CLASS/image.jpg and, optionally, a validation split: val, valid or validation
+        (in upper or lower case: Train, VAL); without test/, the validation split is the test split, as for ImageNet
+    PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg alone: a fixed fifth of each class becomes the test split
 
 Which images of a class are for testing follows from their names alone (in the order of a hash of them), not from the order
 in which a file system lists them. Classes are sorted by name.
@@ -26,20 +26,20 @@ from el_larq.errors import ElLarqError, UsageError, summarize
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 SPLITS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
-"""Names of folders, in lower case, and the split that each holds."""
+"""Names of folders, in lower case, and the split that each contains."""
 
 TEST_SHARE = 0.2
 
 File = tuple[str, int]
 Files = list[File]
-"""Path and bytes."""
+"""Path and size in bytes of each file."""
 
 AUGMENT = "crop-mirror"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a split: path and bytes of each, by class in the order of their names."""
+    """The image files of a split: path and size in bytes of each, ordered by class and by name."""
 
     files: tuple[File, ...]
     labels: tuple[int, ...]
@@ -56,15 +56,16 @@ def load(
     strict: bool = False,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Indexed:
-    """The data set in a folder.
+    """Load the data set in a folder.
 
     Arguments:
-        image_size: None takes the usual one of these images, at most 224.
-        preprocessing: of a model that is to see them; None computes mean and standard deviation of a sample.
-        strict: an image that cannot be read is an error; otherwise it is named, left out and counted.
+        image_size: None infers it from the sizes of these images, at most 224.
+        preprocessing: that of the model which the images are for; None computes mean and standard deviation from a sample.
+        strict: an image that cannot be read is an error; otherwise it is reported, left out and counted.
 
     Raises:
-        UsageError: no folder, no images, one class only, or classes that differ between the splits.
+        UsageError: no folder, no images, only one class, or classes that differ between the splits.
+        ElLarqError: the folder cannot be read, or all images of a class, or with ``strict`` a single one.
     """
     path = Path(name.base)
     labels, parts = read_folder(path, notify)
@@ -85,7 +86,7 @@ def load(
             notify(f"{len(unreadable.errors)} of {count} images cannot be read and are left out")
     if preprocessing is None:
         how = _measured(how, splits["train"])
-    # An image that could be read when a run began, and cannot any more, changes what its positions mean.
+    # The fingerprint includes the number of readable images: if one becomes unreadable during a run, the positions shift.
     contents, more = (
         _fingerprint(path, [parts[title] for title in titles], sum(len(splits[title]) for title in titles))
         for titles in (("train", "test"), ("validation",) if "validation" in parts else ())
@@ -106,7 +107,7 @@ def load(
 
 
 def read_folder(path: Path, notify: Callable[[str], None]) -> tuple[tuple[str, ...], dict[str, Listing]]:
-    """Class names, and the files of "train", "test" and, where the folder has both, "validation"."""
+    """Class names, and the files of "train", "test" and, if the folder has both test and validation images, "validation"."""
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder; dir:PATH takes one with train/ and test/, or with one folder per class")
     try:
@@ -131,10 +132,10 @@ def read_folder(path: Path, notify: Callable[[str], None]) -> tuple[tuple[str, .
 
 
 def _split_folders(path: Path, notify: Callable[[str], None]) -> dict[str, Path]:
-    """The folders that hold a split each; none where the folders are classes.
+    """The folder of each split; empty if the folders are classes.
 
     Raises:
-        UsageError: two folders for one split, or splits without one to train on.
+        UsageError: two folders for the same split, or no training split among the splits.
     """
     names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
     known = [(SPLITS[name.lower()], name) for name in names if name.lower() in SPLITS]
@@ -142,7 +143,7 @@ def _split_folders(path: Path, notify: Callable[[str], None]) -> dict[str, Path]
     if "train" not in found:
         if known and len(known) == len(names):
             raise UsageError(f"{path}: has {', '.join(f'{name}/' for name in names)} and no train/; add it, or name one of them")
-        return {}  # classes, one of which may be called "valid"
+        return {}  # they are classes, one of which may be called "valid"
     for split, name in known:
         if found[split].name != name:
             raise UsageError(f"{path}: {name}/ and {found[split].name}/ both hold the {split} split; remove or rename one")
@@ -159,7 +160,7 @@ def _check_same_classes(path: Path, *splits: tuple[str, dict[str, Files]]) -> No
 
 
 def _classes(path: Path) -> dict[str, Files]:
-    """The image files of each class folder, with their sizes, everything in the order of names."""
+    """The image files of each class folder, with their sizes; classes and files are sorted by name."""
     folders = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
     found = {name: _images(str(path / name)) for name in folders}
     if not any(found.values()):
@@ -183,7 +184,7 @@ def _images(folder: str) -> Files:
             try:
                 found.append((entry.path, entry.stat().st_size))
             except OSError:
-                found.append((entry.path, 0))  # a dangling link: named when it is read
+                found.append((entry.path, 0))  # a dangling link: reported when it is read
     return sorted(found)
 
 
@@ -208,7 +209,7 @@ def _listing(classes: dict[str, Files]) -> Listing:
 
 
 def _fingerprint(path: Path, parts: Sequence[Listing], used: int) -> str:
-    """Of names and sizes, not of contents: a set may be larger than what one wants to read twice. "" of nothing."""
+    """A hash of names and sizes, not of contents, since reading a large data set twice would take too long; "" for no parts."""
     if not parts:
         return ""
     digest = hashlib.sha256()
@@ -220,7 +221,7 @@ def _fingerprint(path: Path, parts: Sequence[Listing], used: int) -> str:
 
 
 def _preprocessing(train: Listing, image_size: int | None, unreadable: Unreadable) -> Preprocessing:
-    """Size and channels from the headers of a sample; without mean and standard deviation yet."""
+    """Size and channels inferred from the headers of a sample; mean and standard deviation are not set yet."""
     sizes, grey = [], True
     for index in looks.spread(len(train.files)):
         path = train.files[index][0]
@@ -228,7 +229,7 @@ def _preprocessing(train: Listing, image_size: int | None, unreadable: Unreadabl
             with Image.open(path) as image:
                 sizes.append(image.size)
                 grey = grey and looks.is_grey(image)
-        except Exception as error:  # Pillow's decoders raise nearly every kind of error for damage
+        except Exception as error:  # Pillow's decoders raise nearly every kind of error for damaged files
             unreadable.report(path, ElLarqError(f"{path}: cannot be read as an image: {summarize(error)}"))
     if not sizes:
         raise ElLarqError(

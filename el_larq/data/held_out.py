@@ -1,4 +1,4 @@
-"""Which training images are held out for validation: a share of each class, the same ones each time. Imports no TensorFlow."""
+"""Selection of the training images held out for validation: a fixed part of each class. Does not import TensorFlow."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from el_larq.errors import UsageError
 
 
 def held_out(data: Dataset, labels: np.ndarray, share: float) -> np.ndarray:
-    """A mask of the training images that are held out, bool (N,): of each class the share, rounded, and at least one.
+    """A mask of the training images that are held out, bool (N,): the given fraction of each class, rounded, and at least one.
 
-    It depends on nothing but labels (N,) in their order and the share, so that runs of any seed compare.
+    It depends only on the labels (N,) in their order and on ``share``, so that runs with different seeds can be compared.
 
     Raises:
         UsageError: a class with a single training image.
     """
     held = np.zeros(len(labels), bool)
-    random = np.random.RandomState(0)  # the legacy generator's stream is fixed for good
+    random = np.random.RandomState(0)  # the legacy generator's stream never changes
     for label, name in enumerate(data.labels):
         members = random.permutation(np.flatnonzero(labels == label))
         if len(members):
@@ -26,7 +26,7 @@ def held_out(data: Dataset, labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def count_held_out(data: Dataset, images: int, share: float, of: str = "") -> int:
-    """How many of so many training images are held out."""
+    """How many of ``images`` training images are held out. Raises UsageError for fewer than two."""
     if images < 2:
         raise UsageError(
             f"{data.name}: {images} training image{of}, so none can be held out for validation; "
@@ -36,5 +36,5 @@ def count_held_out(data: Dataset, images: int, share: float, of: str = "") -> in
 
 
 def counts(data: Any) -> dict[str, list[int]]:
-    """Images of each class by split, of a data set whose splits have ``labels`` (N,)."""
+    """The number of images per class, by split, for a data set whose splits have ``labels`` (N,)."""
     return {name: np.bincount(split.labels, minlength=data.num_classes).tolist() for name, split in data.splits.items()}

@@ -1,4 +1,4 @@
-"""A data set whose images lie decoded in memory, as arrays."""
+"""A data set of decoded images in memory, as arrays."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -20,7 +20,7 @@ class Split:
         return len(self.labels)
 
     def part(self, chosen: np.ndarray) -> "Split":
-        """The images of a mask or of an index."""
+        """The images selected by a mask or by an array of indices."""
         return Split(self.images[chosen], self.labels[chosen])
 
 
@@ -38,7 +38,7 @@ class ArrayView:
 
 @dataclass(frozen=True)
 class InMemory(Dataset):
-    """shift, mirror: how training images vary: pixels of random shift each way, and whether they are mirrored at random."""
+    """shift, mirror: the augmentation: largest random shift in pixels in each direction, and whether to flip at random."""
 
     train: Split
     test: Split

@@ -1,4 +1,4 @@
-"""A data set whose images lie encoded on disk or in memory, each to be had by its number."""
+"""A data set of encoded images, on disk or in memory, with random access by index."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stored import Stored
 
 PLAIN_CACHE_BYTES = 1 << 28
-"""Validation and test images are the same each time; up to so many bytes, resized, they are kept."""
+"""Validation and test images are the same in each pass; a resized split of up to this many bytes is kept in memory."""
 
 
 @dataclass(frozen=True)
 class Indexed(Stored):
-    """Decodes and augments a batch at a time in TensorFlow's threads; Pillow lets go of Python's lock while it works."""
+    """Decodes and augments whole batches in TensorFlow's threads; Pillow releases Python's global lock while it works."""
 
     train: Encoded
     test: Encoded
@@ -92,11 +92,11 @@ class IndexedView:
 
 
 def in_threads(elements: Any, batch: Any, shape: tuple[int, int, int], batch_size: int | None) -> Any:
-    """A NumPy function from an element to uint8 images (n, H, W, C) and int64 labels, as a parallel map in the same order."""
+    """Map a NumPy function over elements, in parallel and in order; it returns uint8 images (n, H, W, C) and int64 labels."""
     import tensorflow as tf
 
     def make(*element: Any) -> tuple[Any, Any]:
-        # Not stateful: its result follows from its arguments. Stateful ones would run one after another under determinism.
+        # Its result depends only on its arguments. With deterministic operations, stateful functions would run sequentially.
         pixels, labels = tf.numpy_function(batch, element, (tf.uint8, tf.int64), stateful=False)
         pixels.set_shape((batch_size, *shape))
         labels.set_shape((batch_size,))

@@ -1,4 +1,4 @@
-"""What a user's images look like, from a sample: how large a network's input should be, grey or colour, mean and spread."""
+"""Preprocessing inferred from a sample of a user's images: input size, greyscale or colour, mean and standard deviation."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,21 @@ from PIL import Image
 from el_larq.data.preprocessing import Preprocessing
 
 SAMPLE = 256
-"""Images that are looked at, evenly spread over the training split."""
+"""The number of images examined, at even intervals over the training split."""
 
 LARGEST = 224
-"""The size most networks of the literature take; larger inputs have to be asked for."""
+"""The input size of most networks in the literature; larger inputs are used only on request."""
 
 _STEP = 32
 
 
 def spread(count: int) -> list[int]:
-    """Indices of the sample."""
+    """Indices of the sample, at even intervals over ``count`` images."""
     return sorted(set(np.linspace(0, count - 1, min(count, SAMPLE)).astype(int).tolist()))
 
 
 def usual_size(sizes: Sequence[tuple[int, int]]) -> int:
-    """The median of the images' shorter sides; above 32, down to a multiple of 32; at most 224."""
+    """The median of the images' shorter sides, rounded down to a multiple of 32 if it is at least 32; at most 224."""
     side = min(int(np.median([min(size) for size in sizes])), LARGEST)
     return side if side < _STEP else side // _STEP * _STEP
 
@@ -32,7 +32,7 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def with_statistics(how: Preprocessing, images: Sequence[Image.Image]) -> Preprocessing:
-    """The preprocessing with the mean and standard deviation of each channel over these images."""
+    """The preprocessing with the mean and the standard deviation (at least 1) of each channel over these images."""
     pixels = np.stack([how.pixels(image) for image in images]).reshape(-1, how.channels).astype(np.float64)
     mean = tuple(round(float(value), 3) for value in pixels.mean(axis=0))
     std = tuple(max(round(float(value), 3), 1.0) for value in pixels.std(axis=0))

@@ -1,8 +1,8 @@
-"""Images that declare more rows than their data hold. Pillow fills in what is missing and says nothing: in PNG zeros, in JPEG grey.
-(In other formats and interlaced PNG it is an error.)
+"""Detection of images that declare more rows than their data contain. Pillow silently fills in what is missing: zeros in PNG,
+grey in JPEG. (In other formats and in interlaced PNG, it raises an error.)
 
-Most images are cleared by a look at their last row. The others are decoded a second time in a way that changes what is filled
-in: PNG over a canvas that is not zero; JPEG with random data behind its own, which only a decoder that lacks some reads.
+For most images, checking the last row is enough. The others are decoded a second time in a way that changes what is filled
+in: PNG over a canvas that is not zero; JPEG with random data after its own, which a decoder reads only if data are missing.
 """
 
 import io
@@ -12,16 +12,16 @@ from typing import IO
 from PIL import Image
 
 JPEG = ("JPEG", "MPO")
-"""What Pillow calls them."""
+"""Pillow's names for JPEG formats."""
 
 _CORNER = 8
-"""A block of a JPEG, which is filled as a whole."""
+"""The side of a JPEG block, which is filled in as a whole."""
 
 _MORE = bytes((151 * index + 7) % 255 for index in range(1024))
-"""Looks random and holds no marker."""
+"""Pseudo-random bytes without a marker."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""One that ends a scan: neither a stuffed byte nor a restart."""
+"""A marker that ends a scan: neither a stuffed byte nor a restart marker."""
 
 _SCAN = 0xDA
 
@@ -30,8 +30,8 @@ def lacks_rows(image: Image.Image, file: IO[bytes], draft: tuple[int, int] | Non
     """Whether Pillow filled in the end of a loaded image.
 
     Arguments:
-        file: which it was loaded from, still open.
-        draft: the size that `Image.draft` was given.
+        file: the open file that it was loaded from.
+        draft: the size that was passed to `Image.draft`.
     """
     if image.format in JPEG:
         return _ends_in_grey(image) and _changes_with_more(image, _content(file), draft)
@@ -50,7 +50,7 @@ def _ends_in_zeros(image: Image.Image) -> bool:
 
 
 def _ends_in_grey(image: Image.Image) -> bool:
-    """Coefficients that are missing are zeros: 128, or 127 where Pillow inverts the values."""
+    """Whether the last corner is grey. Missing coefficients are zeros: value 128, or 127 if Pillow inverts the values."""
     corner = image.crop((max(image.width - _CORNER, 0), image.height - 1, image.width, image.height))
     return all(set(band.getextrema()) <= {127, 128} for band in corner.split())
 
@@ -79,7 +79,7 @@ def _changes_with_more(image: Image.Image, content: bytes, draft: tuple[int, int
 
 
 def _end_of_first_scan(content: bytes) -> int:
-    """Where the first scan's data end, which hold something of every block."""
+    """Where the data of the first scan end; they contain part of every block."""
     at, kind = 2, 0
     while kind != _SCAN:
         while content[at : at + 2] == b"\xff\xff":

@@ -1,11 +1,11 @@
-"""How data sets are named on the command line. A name is complete: a run or a model's card holds nothing else of its data.
+"""How data sets are named on the command line. A name contains everything that is needed to load the data set again.
 
     digits, photos                            embedded
     dir:PATH                                  a folder of images
     tfds:NAME[/CONFIG][:VERSION][@DATA_DIR]   prepared by TensorFlow Datasets
-    cifar10[@DATA_DIR], ...                   the same, with the preprocessing of their literature
+    cifar10[@DATA_DIR], ...                   the same, with the preprocessing that is usual in the literature
 
-The last three may end in ",augment=KIND". Imports no TensorFlow.
+The last three may end in ",augment=KIND". Does not import TensorFlow.
 """
 
 import re
@@ -32,7 +32,7 @@ _PREPARED = re.compile(r"(?P<set>\w+)(?:/(?P<config>[\w.-]+))?(?::(?P<version>\d
 
 @dataclass(frozen=True)
 class Name:
-    """kind: "embedded", "dir", "tfds" or "standard". base: PATH, NAME or the name itself."""
+    """kind: "embedded", "dir", "tfds" or "standard". base: PATH for "dir", NAME for "tfds", otherwise the name itself."""
 
     kind: str
     base: str
@@ -53,7 +53,7 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...]) -> Na
     """The parts of a name; folders become absolute.
 
     Raises:
-        UsageError: an unknown name, or one that says nothing.
+        UsageError: an unknown or incomplete name.
     """
     augment, rest = None, name
     if option := _OPTION.match(name):
@@ -82,7 +82,7 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...]) -> Na
 
 
 def with_options(name: str, data_dir: str | Path | None = None, augment: str | None = None) -> str:
-    """A name with what --data-dir and --augment say."""
+    """The name with the values of --data-dir and --augment added. Raises UsageError if it already has them."""
     if augment is not None:
         if _OPTION.match(name):
             raise UsageError(f"{name} names its augmentation already; leave --augment out")
@@ -97,12 +97,12 @@ def with_options(name: str, data_dir: str | Path | None = None, augment: str | N
 
 
 def folders(name: str) -> tuple[Path, ...]:
-    """The folder of images that a ``dir:`` data set is; nothing for the other kinds."""
+    """The folder of images of a ``dir:`` data set; empty for the other kinds."""
     return (Path(parse(name, (), ()).base),) if name.startswith(DIR) else ()
 
 
 def augmentation(kind: str, image_size: int) -> Augmentation:
-    """The augmentation of that name for inputs of that size."""
+    """The augmentation called ``kind`` for inputs of ``image_size`` pixels."""
     pad = max(1, image_size // 8)
     return {
         "none": Augmentation(),

@@ -1,6 +1,6 @@
-"""Whether a folder of images that a model's card names may be read without being asked for.
+"""Whether a folder that a model's card names may be read without an explicit request by the user.
 
-A card may be a stranger's, and name any folder on this machine.
+The card may come from someone else and name any folder on this machine.
 """
 
 import os
@@ -12,15 +12,15 @@ from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
 
 _CONFIG = "config.json"
-"""Of a run folder: `el_larq.training.config`."""
+"""The config file of a run folder, see `el_larq.training.config`."""
 
 
 def foreign_folder(dataset: str, model: Path) -> str | None:
-    """The folder that the data set on a model's card would read, unless the model lies in a run folder of this user's whose
-    config names the same data set. None also for data sets that name no folder.
+    """The folder that loading the data set on a model's card would read. None if the data set's name contains no folder, or if
+    the model is in a run folder that belongs to this user and whose config names the same data set.
 
     Raises:
-        UsageError: there is no such kind of data set.
+        UsageError: the data set's name is invalid.
     """
     name = parse_name(dataset)
     folder = name.base if name.kind == "dir" else name.data_dir

@@ -1,14 +1,15 @@
-"""`photos`: crops of scikit-image's bundled photographs, one class a photograph. Version 1 is frozen.
+"""`photos`: crops of scikit-image's bundled photographs, one class per photograph. Version 1 is frozen.
 
-Which photograph does a small window come from? Training windows lie in one half of each photograph, test windows in the
-other, so that nothing can be learned by heart: what has to be recognised is texture and kind of shape. A window is a square
-of 20 to 72 pixels at any angle, rendered in grey at 32x32 pixels (or another size); each crop is standardized before it
-reaches a network, so brightness and contrast tell nothing. Windows with almost no contrast are drawn again.
+The task is to tell which photograph a small window comes from. Training windows are in one half of each photograph, test windows
+in the other, so that memorizing does not help: a network must recognize textures and kinds of shapes. A window is a square of
+20 to 72 pixels at any angle, rendered in greyscale at 32x32 pixels (or another size); each crop is standardized before it
+reaches a network, so brightness and contrast carry no information. Windows with almost no contrast are drawn again.
 
-Validation windows lie in the training half too: further ones, drawn after all others, which therefore are what they were before
-there was a validation split. They tell one epoch from another, not what the test split will give.
+Validation windows are in the training half too. They are drawn after all others, so that training and test windows are the same
+as before there was a validation split. They serve to compare epochs, not to predict the accuracy on the test split.
 
-The set is a comparison's yardstick: hard, small, the same everywhere. A change of training or test windows is a new version.
+The data set is a benchmark for comparisons: hard, small, the same everywhere. A change of training or test windows requires a new
+version.
 """
 
 import math
@@ -26,7 +27,7 @@ TRAIN_PER_CLASS = 400
 TEST_PER_CLASS = 240
 VALIDATION_PER_CLASS = 40
 
-# File name in skimage.data, by label. The longer side is halved; the first half trains.
+# File name in skimage.data, by label. The longer side is halved; the first half is for training.
 PHOTOGRAPHS = {
     "astronaut": "astronaut.png",
     "brick": "brick.png",
@@ -64,7 +65,7 @@ def load(image_size: int = IMAGE_SIZE) -> InMemory:
         if grey.shape[0] > grey.shape[1]:
             grey = grey.T
         middle = grey.shape[1] // 2
-        # The legacy generator: NumPy guarantees its stream for ever.
+        # NumPy guarantees that the legacy generator's stream never changes.
         random = np.random.RandomState(1000 + index)
         parts["train"].append(_crops(grey[:, :middle], TRAIN_PER_CLASS, image_size, random))
         parts["test"].append(_crops(grey[:, middle:], TEST_PER_CLASS, image_size, random))
@@ -94,7 +95,7 @@ def _crops(half: np.ndarray, count: int, size: int, random: np.random.RandomStat
         while crop.std() < _MIN_CONTRAST:
             side = math.exp(random.uniform(math.log(_SMALLEST), math.log(_LARGEST)))
             angle = random.uniform(0, 2 * math.pi)
-            # Half the extent of the turned square, so that the whole window lies inside.
+            # Half the extent of the rotated square, so that the whole window lies inside.
             reach = side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle))) + 1
             x = random.uniform(reach, width - 1 - reach)
             y = random.uniform(reach, height - 1 - reach)

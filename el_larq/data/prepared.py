@@ -1,5 +1,5 @@
-"""Data sets that TensorFlow Datasets (TFDS) has prepared on disk. Nothing is downloaded, nothing of a set's code is run: its
-folder says what it holds. The first part imports no TensorFlow.
+"""Data sets that TensorFlow Datasets (TFDS) has prepared on disk. Nothing is downloaded and no code of a data set is executed: its
+folder contains its description. TensorFlow is imported only by the functions that need it, which `find` does not.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from el_larq.data.streaming import Piece, Records, Streaming
 from el_larq.errors import ElLarqError, UsageError, summarize
 
 MEMORY_BYTES = 1 << 30
-"""Sets whose files are no larger are read into memory, encoded as they are; larger ones are read as they are needed."""
+"""Data sets up to this size are read into memory, still encoded; larger ones are read from disk as needed."""
 
 VALIDATION_SPLITS = ("validation", "val", "valid")
 TEST_SHARE = 0.2
@@ -32,15 +32,16 @@ _SMALL = 64
 
 
 def data_dir(name: Name) -> Path:
-    """Where prepared sets lie: as named, in $TFDS_DATA_DIR, or where TFDS puts them by itself."""
+    """The folder of prepared data sets: the one in the name, $TFDS_DATA_DIR, or TFDS's default."""
     return Path(name.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def find(name: Name) -> tuple[Name, Path]:
-    """The folder of a prepared set, and its name with configuration and version.
+    """The name of a prepared data set, completed for "tfds" with configuration and version, and its folder.
 
     Raises:
-        ElLarqError: it is not there; says how to get it.
+        UsageError: it has several configurations and the name contains none.
+        ElLarqError: it does not exist; the message says how to prepare it.
     """
     parent = data_dir(name)
     place = parent / name.base
@@ -78,11 +79,11 @@ def load(
     strict: bool = False,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """The prepared set; arguments as in `el_larq.data.folder.load`.
+    """Load a prepared data set; arguments as in `el_larq.data.folder.load`.
 
     Raises:
-        UsageError: no set of images with one label each, or no training split.
-        ElLarqError: not there, or damaged.
+        UsageError: the data set does not consist of images with one label each, or has no training split.
+        ElLarqError: it does not exist, or is damaged.
     """
     name, folder = find(name)
     with _readable(folder, name):
@@ -136,7 +137,7 @@ def _readable(folder: Path, name: Name) -> Iterator[None]:
         yield
     except ElLarqError:
         raise
-    except Exception as error:  # TFDS and TensorFlow's readers raise nearly every kind of error for damage
+    except Exception as error:  # TFDS and TensorFlow's readers raise nearly every kind of error for damaged files
         raise ElLarqError(f"{name}: {folder} cannot be read: {summarize(error)}; prepare it again") from error
 
 
@@ -147,7 +148,7 @@ def _builder(folder: Path) -> Any:
 
 
 def _keys(builder: Any, name: Name) -> tuple[str, str]:
-    """The features that hold the image and its class."""
+    """The names of the features that contain the image and its class."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -176,7 +177,7 @@ def _parse(image: str, label: str) -> Callable[[Any], tuple[Any, Any]]:
 
 
 def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -> dict[str, Records]:
-    """ "train" and "test"; "validation" where the set has one beside a test split."""
+    """The splits "train" and "test", and "validation" if the data set has both a test and a validation split."""
     splits = builder.info.splits
     if "train" not in splits:
         raise UsageError(f"{name}: has no split named train, only {', '.join(splits) or 'none'}")
@@ -185,10 +186,10 @@ def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -
     train = _records(splits["train"], parse)
     reported = STANDARD[name.base].test if name.kind == "standard" else "test"
     wanted = [reported, *(split for split in VALIDATION_SPLITS if split != reported)]
-    # Competitions publish test images without labels, as -1.
+    # Test images of competitions are published without labels, which are then -1.
     found = [records for split in wanted if split in splits and _labelled(records := _records(splits[split], parse))]
     if not found:
-        # TFDS has shuffled the images when it wrote them: a part at the end is as good as any.
+        # TFDS shuffled the images when it wrote them, so the last ones are a random sample.
         train, test = train.halves(len(train) - round(TEST_SHARE * len(train)))
         return {"train": train, "test": test}
     return dict(zip(("train", "test", "validation"), (train, *found[:2]), strict=False))
@@ -230,7 +231,7 @@ def _preprocessing(
 
 
 def _augmentation(name: Name, shape: tuple[int | None, ...], how: Preprocessing) -> Any:
-    """As asked for; else that of the literature, of CIFAR for small images of one size, and random parts for others."""
+    """The augmentation in the name; else that of the literature, else CIFAR's for small images of one size, else random crops."""
     if name.augment:
         kind = name.augment
     elif name.kind == "standard":

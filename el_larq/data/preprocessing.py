@@ -1,4 +1,4 @@
-"""From an image file or array to what a network takes. The same function serves training, prediction and verification."""
+"""From an image file or array to a network's input, in the same way for training, prediction and verification."""
 
 import io
 import math
@@ -16,27 +16,27 @@ from el_larq.errors import ElLarqError, summarize
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 8192
 
-# Keeps a flat image from being divided by nothing; in units of 8-bit grey levels.
+# Prevents division by zero for uniform images; in units of 8-bit grey levels.
 MIN_STD = 1.0
 
-# A large JPEG is decoded at a half, a quarter or an eighth of its size as long as it stays so many times larger than needed.
+# A large JPEG is decoded at a half, a quarter or an eighth of its size if the result is at least this many times the needed size.
 SPARE = 2
 
 Box = tuple[float, float, float, float]
-"""A part of an image in pixels: left, top, right, bottom."""
+"""A rectangular part of an image in pixels: left, top, right, bottom."""
 
-_ORIENTATION = 0x0112  # the EXIF tag; cameras turn their pictures with it
+_ORIENTATION = 0x0112  # the EXIF tag with which cameras specify the rotation of a picture
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How an 8-bit image becomes a float32 input of shape (height, width, channels).
 
-    mean, std: what is subtracted, then divided by, in units of the 8-bit range 0 to 255: a number, or one per channel. Both
-        None: each image's own, so that its brightness and contrast tell nothing.
-    crop: which share of the largest centred part of the right proportions is kept, in each direction; 0.875 is the
-        field's "resize to 256, centre crop of 224".
-    channel_order: "rgb" or "bgr", that of the input's channels; a mean and std per channel are in this order.
+    mean, std: the input is (x - mean) / std for x in the 8-bit range 0 to 255; one number each, or one per channel. If both are
+        None, each image's own are used, so that brightness and contrast carry no information.
+    crop: the fraction, in each direction, that is kept of the largest centred part with the input's aspect ratio; 0.875 is the
+        usual "resize to 256, centre crop of 224".
+    channel_order: "rgb" or "bgr", the order of the input's channels; a mean and std per channel are in this order.
     """
 
     height: int
@@ -82,7 +82,7 @@ class Preprocessing:
         return self.height, self.width, self.channels
 
     def scale(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, C), as RGB where there are 3 channels, to float32 of the same shape."""
+        """Scale uint8 images (N, H, W, C), in RGB order if there are 3 channels, to float32 of the same shape."""
         x = self._ordered(images.astype(np.float32))
         if self.mean is None or self.std is None:
             mean = x.mean(axis=(1, 2, 3), keepdims=True)
@@ -91,7 +91,7 @@ class Preprocessing:
         return (x - _float32(self.mean)) / _float32(self.std)
 
     def unscale(self, images: np.ndarray) -> np.ndarray:
-        """For people to look at: scaled images back to uint8. An image's own mean and spread are gone: each then fills 0 to 255."""
+        """Scaled images back to uint8 for viewing. An image's own mean and std cannot be restored: it then fills 0 to 255."""
         if self.mean is None or self.std is None:
             low = images.min(axis=(1, 2, 3), keepdims=True)
             x = (images - low) / np.maximum(images.max(axis=(1, 2, 3), keepdims=True) - low, 1e-6) * 255
@@ -100,40 +100,40 @@ class Preprocessing:
         return self._ordered(np.clip(np.round(x), 0, 255).astype(np.uint8))
 
     def _ordered(self, images: np.ndarray) -> np.ndarray:
-        """From RGB to the input's order, or back."""
+        """Convert from RGB to the input's channel order, or back."""
         return images[..., ::-1] if self.channel_order == "bgr" else images
 
     def load(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """An image file to float32 (height, width, channels): the centred part of the right proportions, resized."""
+        """Load an image file as float32 (height, width, channels): the centred part of the input's aspect ratio, resized, scaled."""
         return self.scale(self.pixels(self.open(path))[None])[0]
 
     def open(self, path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
-        """A decoded image in this preprocessing's channels, no larger than is of use; ``content`` instead of the file's."""
+        """Decode an image file, or ``content`` if given, with this preprocessing's channels and no larger than useful."""
         least = math.ceil(SPARE * max(self.width, self.height) / self.crop)
         return open_image(path, content, least).convert("L" if self.channels == 1 else "RGB")
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """What `open` gave to uint8 (height, width, channels)."""
+        """Crop and resize an image from `open` to uint8 (height, width, channels)."""
         return self.resize(image, self.centre(image.width, image.height, self.crop))
 
     def centre(self, width: int, height: int, share: float = 1.0) -> Box:
-        """The centred part of an image of ``width`` x ``height`` that has this input's proportions and is as large as fits.
+        """The largest centred part of an image of ``width`` x ``height`` that has this input's aspect ratio.
 
-        share: of that part, in each direction. The result never leaves the image.
+        share: the fraction of that part to keep in each direction. The result is always within the image.
         """
         scale = min(width / self.width, height / self.height) * share
-        # Rounding may put a side 1e-14 above the image's, which Pillow refuses.
+        # Rounding may make a side 1e-14 longer than the image's, which Pillow refuses.
         part_width, part_height = min(self.width * scale, width), min(self.height * scale, height)
         left, top = (width - part_width) / 2, (height - part_height) / 2
         return left, top, left + part_width, top + part_height
 
     def resize(self, image: Image.Image, part: Box) -> np.ndarray:
-        """A part of an image to uint8 (height, width, channels), bilinear with antialiasing."""
+        """Resize a part of an image to uint8 (height, width, channels), bilinear with antialiasing."""
         resized = image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=part)
         return np.asarray(resized, np.uint8).reshape(self.input_shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; what is not used is left out, so that older versions read what they can."""
+        """The fields for JSON; crop and channel_order are left out at their defaults, so that older versions can read them."""
         fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         if self.crop == 1:
             del fields["crop"]
@@ -154,10 +154,10 @@ def _float32(value: float | tuple[float, ...]) -> Any:
 
 
 def open_image(path: str | os.PathLike[str], content: bytes | None = None, least: int | None = None) -> Image.Image:
-    """A decoded image, upright, or one clear line.
+    """Decode an image and rotate it upright. Raises ElLarqError of one line if it cannot be read.
 
-    content: the encoded image, where it is not a file; ``path`` is then what to call it.
-    least: a JPEG may be decoded at a fraction of its size whose sides are at least so many pixels.
+    content: the encoded image, if it is not a file; ``path`` is then its name in messages.
+    least: a JPEG may be decoded at a fraction of its size whose sides are at least this many pixels.
     """
     try:
         with open(path, "rb") if content is None else io.BytesIO(content) as file, Image.open(file) as image:
@@ -170,7 +170,7 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None, least
             if lacks_rows(image, file, draft):
                 raise ElLarqError(f"{path}: cannot be read as an image: it holds fewer rows than it declares")
             if image.mode == "I" or image.mode.startswith("I;16"):
-                # Pillow cuts 16-bit grey values off at 255 instead of scaling them.
+                # Pillow clips 16-bit grey values at 255 instead of scaling them.
                 return Image.fromarray((np.asarray(image, np.uint32) >> 8).clip(0, 255).astype(np.uint8))
             return _upright(image)
     except ElLarqError:
@@ -180,16 +180,16 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None, least
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ElLarqError(f"{path}: cannot be read as an image: {reason}") from None
-    except Exception as error:  # Pillow's decoders raise nearly every kind of error for damage
+    except Exception as error:  # Pillow's decoders raise nearly every kind of error for damaged files
         raise ElLarqError(f"{path}: cannot be read as an image: {summarize(error)}") from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """A loaded image turned as its camera says."""
+    """A loaded image, rotated according to its EXIF orientation."""
     if image.format in (*JPEG, "WEBP", "TIFF"):
         try:
             turned = image.getexif().get(_ORIENTATION, 1) != 1
             return ImageOps.exif_transpose(image) if turned else image.copy()
-        except Exception:  # damage there does not make the picture unreadable
+        except Exception:  # damaged EXIF data do not make the picture unreadable
             return image.copy()
     return image.copy()

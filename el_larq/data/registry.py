@@ -1,4 +1,4 @@
-"""Every data set by name. Adding an embedded one takes its file and one line here."""
+"""The registry of data sets by name. To add an embedded one, write its file and add one line here."""
 
 import importlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ MIN_IMAGE_SIZE = 8
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """module: of an embedded data set; empty where the data have to be prepared first."""
+    """module: the module of an embedded data set; empty if the data must be prepared first."""
 
     name: str
     summary: str
@@ -48,7 +48,7 @@ def parse_name(name: str) -> names.Name:
 
 
 def check_dataset(name: str) -> None:
-    """What can be said of a name without TensorFlow and without reading images: raises ElLarqError if it cannot be loaded."""
+    """Raise ElLarqError if a data set cannot be loaded, as far as can be checked without TensorFlow and without reading images."""
     parsed = parse_name(name)
     if parsed.kind == "dir" and not Path(parsed.base).is_dir():
         raise UsageError(f"{parsed.base}: no such folder; dir:PATH takes one with train/ and test/, or with one folder per class")
@@ -81,18 +81,18 @@ def load_dataset(
     strict: bool = False,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """The data set of that name, in its own image size or the one asked for.
+    """Load a data set by name, in its own image size or the given one.
 
     Arguments:
         name: see `el_larq.data.names`.
-        preprocessing: of the model that is to see the images; images of embedded sets are made for one size, and one of another
-            size is left aside.
-        strict: an image that cannot be read is an error; otherwise it is named, left out and counted.
-        notify: called with a line for each of those.
+        preprocessing: that of the model which the images are for; for an embedded data set, it is ignored if its size or channels
+            differ from those of the images.
+        strict: an image that cannot be read is an error; otherwise it is reported, left out and counted.
+        notify: called with one line for each such image, and with other notes.
 
     Raises:
-        UsageError: an unknown name, or data that cannot be used so.
-        ElLarqError: data that are not there or cannot be read.
+        UsageError: an unknown name, an image size that is too small, or data that cannot be used.
+        ElLarqError: the data do not exist or cannot be read.
     """
     parsed = parse_name(name)
     if image_size is not None and image_size < MIN_IMAGE_SIZE:

@@ -1,4 +1,4 @@
-"""A contact sheet of a data set: what training sees, after augmentation, and figures of its channels."""
+"""A contact sheet of a data set: training images after augmentation, with statistics of their channels."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _GAP = 4
 _LEAST_SIDE = 64
 _PAPER = 255
 STATISTICS = 1024
-"""Training images that mean and spread are taken of."""
+"""The number of training images that mean and standard deviation are computed from, at most."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """picture: the tiles. mean, std: of each channel of augmented training images, in units of the 8-bit range."""
+    """picture: the sheet. mean, std: per channel of ``images`` augmented training images, in units of the 8-bit range."""
 
     picture: Image.Image
     mean: tuple[float, ...]
@@ -27,13 +27,10 @@ class Sheet:
 
 
 def draw(data: Dataset, count: int, seed: int) -> Sheet:
-    """The first ``count`` images that a training with this seed sees, in the order in which it sees them.
-
-    Where each image is scaled by its own mean and spread, those are gone: each tile then fills the range from black to white.
-    """
+    """Draw the first ``count`` images of a training with this seed, in its order, augmented and not scaled."""
     size = data.train_size
     seen = min(max(count, STATISTICS), size)
-    batch = 32 if size > 2 * STATISTICS else 1  # the last images of a small set count too
+    batch = 32 if size > 2 * STATISTICS else 1  # so that no image of a small data set is dropped
     pixels, labels = [], []
     with data.reading():
         for x, y in data.augmented_batches(batch, seed).take(math.ceil(seen / batch)):
@@ -47,9 +44,9 @@ def draw(data: Dataset, count: int, seed: int) -> Sheet:
 
 
 def _tiles(images: np.ndarray, names: list[str]) -> Image.Image:
-    """uint8 images (n, H, W, C) with their names below, in a grid about as wide as high."""
+    """uint8 images (n, H, W, C) with their class names below, in a grid with about as many columns as rows."""
     _, height, width, channels = images.shape
-    factor = max(1, math.ceil(_LEAST_SIDE / min(height, width)))  # whole: each pixel stays a square
+    factor = max(1, math.ceil(_LEAST_SIDE / min(height, width)))  # an integer, so that each pixel stays a square
     height, width = height * factor, width * factor
     columns = max(1, math.ceil(math.sqrt(len(images))))
     rows = math.ceil(len(images) / columns)
@@ -60,7 +57,7 @@ def _tiles(images: np.ndarray, names: list[str]) -> Image.Image:
         left, top = _GAP + number % columns * cell_width, _GAP + number // columns * cell_height
         tile = Image.fromarray(image[..., 0] if channels == 1 else image).convert("RGB")
         sheet.paste(tile.resize((width, height), Image.Resampling.NEAREST), (left, top))
-        name = " ".join(name.split())  # Pillow measures single lines only
+        name = " ".join(name.split())  # Pillow measures only single lines
         while name and pen.textlength(name) > width:
             name = name[:-1]
         pen.text((left, top + height + 1), name, fill=(0, 0, 0))

@@ -1,4 +1,4 @@
-"""Data sets whose preprocessing and augmentation the literature has settled. Imports no TensorFlow."""
+"""Data sets with preprocessing and augmentation that are standard in the literature. Does not import TensorFlow."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from el_larq.data.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Standard:
-    """mean, std: of the training images' channels, in units of the 8-bit range. test: the split that results are reported on."""
+    """mean, std: per channel over the training images, in units of the 8-bit range. test: the split used for reported results."""
 
     name: str
     summary: str
@@ -42,7 +42,7 @@ STANDARD = {
             (68.2, 65.4, 70.4),
             "shift-mirror",
         ),
-        # "Resize to 256, centre crop of 224", and statistics as in torchvision and most of the literature since.
+        # "Resize to 256, centre crop of 224", with mean and std as in torchvision and most of the literature since.
         Standard(
             "imagenet2012",
             "1.3 million photographs, 1000 classes, 224x224; prepared by TFDS; random parts, mirrored",

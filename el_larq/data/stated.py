@@ -1,9 +1,9 @@
-"""What a user states of a model whose file does not say it: how images are prepared for it, and the names of its classes.
+"""What a user can state about a model whose file does not contain it: the preprocessing of images, and the names of the classes.
 
-mean, std      inputs are (x - mean) / std for x from 0 to 255: one number, or one per channel. Without a mean it is 0,
-               without a std it is 1
-range          (LOW, HIGH): inputs go linearly from LOW for 0 to HIGH for 255, in place of mean and std
-channel_order  "rgb" or "bgr": that of the network's inputs, and of a mean and std per channel
+mean, std      inputs are (x - mean) / std for x from 0 to 255: one number, or one per channel. The default of mean is 0,
+               that of std is 1
+range          (LOW, HIGH): inputs go linearly from LOW for 0 to HIGH for 255; in place of mean and std
+channel_order  "rgb" or "bgr": the order of the network's input channels, and of a mean and std per channel
 labels         names of the classes in the order of the outputs, or a file of them: one per line, or a JSON list
 """
 
@@ -24,7 +24,7 @@ OPTIONS = "--range LOW,HIGH (inputs for black and white) or --mean and --std (of
 
 
 class Statements(TypedDict, total=False):
-    """Keyword arguments of whatever takes them, as described above; None is the same as leaving one out."""
+    """Keyword arguments for functions that take statements, as described above; None is the same as leaving one out."""
 
     mean: PerChannel | None
     std: PerChannel | None
@@ -35,7 +35,7 @@ class Statements(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Stated:
-    """Statements that were checked. None: not stated.
+    """Statements that were checked; None means not stated.
 
     scaling: mean and std.
     """
@@ -45,14 +45,14 @@ class Stated:
     labels: tuple[str, ...] | None = None
 
     def onto(self, model_card: card.Card, input_shape: tuple[int, ...], source: str) -> tuple[card.Card, tuple[str, ...]]:
-        """A model's card with what is stated, and a line for each thing that the card has otherwise: what is stated wins.
+        """A model's card with the statements added, which take precedence, and one line for each that contradicts the card.
 
         Arguments:
             input_shape: of one image.
-            source: what to call the model.
+            source: the model's name in messages.
 
         Raises:
-            UsageError: the statements do not fit the model, or do not suffice.
+            UsageError: the statements do not fit the model, or are not sufficient.
             ElLarqError: the card is damaged.
         """
         result, notes = dict(model_card), []
@@ -94,10 +94,10 @@ def stated(
     channel_order: str | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
 ) -> Stated:
-    """Statements, checked as far as is possible without the model.
+    """The statements, checked as far as possible without the model.
 
     Raises:
-        UsageError: they contradict each other, or are not numbers, an order or labels.
+        UsageError: they contradict each other or are invalid.
         ElLarqError: the file of labels cannot be read.
     """
     if channel_order not in (None, "rgb", "bgr"):
@@ -130,7 +130,7 @@ def _scaling(
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[str]:
-    """Names of classes from a file: one per line, or a JSON list.
+    """Read class names from a file: one per line, or a JSON list.
 
     Raises:
         ElLarqError: the file cannot be read.
@@ -147,13 +147,13 @@ def read_labels(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _reversed(how: Preprocessing, order: str) -> Preprocessing:
-    """The same numbers for the same colours, in the other order of channels."""
+    """The same preprocessing for the other channel order: each colour keeps its mean and std."""
     mean, std = (value[::-1] if isinstance(value, tuple) else value for value in (how.mean, how.std))
     return replace(how, mean=mean, std=std, channel_order=order)
 
 
 def describe(how: Preprocessing) -> str:
-    """How an image's values become inputs, exactly."""
+    """How an image's values become inputs, as a formula in words."""
     order = ", channels in the order BGR" if how.channel_order == "bgr" else ""
     if how.mean is None or how.std is None:
         return f"standardized by each image's own mean and spread{order}"

@@ -1,4 +1,4 @@
-"""What data sets share whose images lie encoded in files."""
+"""What data sets of encoded images have in common."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -9,9 +9,9 @@ from el_larq.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Stored(Dataset):
-    """short_name: for folders.
+    """short_name: for names of folders.
 
-    contents: what training and test split are, as a hash or a version; validation_contents: the same of a validation split.
+    contents: identifies the training and test splits, by a hash or a version; validation_contents: the same for a validation split.
     """
 
     augmentation: Augmentation

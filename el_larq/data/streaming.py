@@ -1,8 +1,8 @@
 """A data set that is larger than memory and can only be read from front to back: TFRecord files.
 
-The order of an epoch is a function of (seed, epoch): the files are permuted, a fixed number of them are read in turn, and what they
-give is shuffled a chunk at a time. A training that starts later reads past what was seen, without decoding it, and so
-continues exactly; how long that takes depends on the disk.
+The order of an epoch is a function of (seed, epoch): the files are permuted, a fixed number of them are read in turn, and their
+images are shuffled in chunks. A training that resumes skips the images it has seen, without decoding them, and so
+continues exactly; how long this takes depends on the disk.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ from el_larq.errors import ElLarqError, summarize
 
 FILES_AT_ONCE = 16
 BLOCK = 16
-"""Images read from one file before the next one's turn."""
+"""The number of images read from one file before the next file."""
 
 READ_BYTES = 1 << 18
 
 CHUNK_IMAGES, CHUNK_BYTES = 16_384, 1 << 27
-"""Of what is shuffled at a time, whichever is reached first. Two to three chunks are in memory."""
+"""The size of a chunk that is shuffled as a whole, whichever is reached first. Two to three chunks are in memory."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file: ``take`` images behind the first ``skip``."""
+    """A part of a file: ``take`` images after the first ``skip``."""
 
     file: str
     skip: int
@@ -42,7 +42,7 @@ class Piece:
 
 
 def cut(pieces: tuple[Piece, ...], first: int, last: int) -> tuple[Piece, ...]:
-    """The images from number ``first`` to before ``last`` of all pieces."""
+    """The images ``first`` to ``last`` - 1, counted over all pieces."""
     found, position = [], 0
     for piece in pieces:
         low, high = max(first - position, 0), min(last - position, piece.take)
@@ -54,7 +54,7 @@ def cut(pieces: tuple[Piece, ...], first: int, last: int) -> tuple[Piece, ...]:
 
 @dataclass(frozen=True)
 class Records:
-    """A split: where its images are, and from a serialized example to the encoded image and its label."""
+    """A split: where its images are, and a function from a serialized example to the encoded image and its label."""
 
     pieces: tuple[Piece, ...]
     bytes: int
@@ -64,7 +64,7 @@ class Records:
         return sum(piece.take for piece in self.pieces)
 
     def halves(self, border: int) -> tuple["Records", "Records"]:
-        """The images before that number, and those from it on."""
+        """The images before number ``border``, and those from it on."""
         size = len(self)
         parts = [cut(self.pieces, *ends) for ends in ((0, border), (border, size))]
         first, second = (Records(part, self.bytes * sum(p.take for p in part) // size, self.parse) for part in parts)
@@ -76,7 +76,7 @@ class Records:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Around whatever reads the files: TensorFlow's errors about damaged, short and vanished ones become one clear line."""
+        """Context for code that reads the files: TensorFlow's errors about unreadable ones become an ElLarqError of one line."""
         from tensorflow import errors
 
         try:
@@ -86,7 +86,7 @@ class Records:
             raise ElLarqError(f"{folder}: its files cannot be read: {summarize(error)}; prepare the data set again") from error
 
     def read(self, pieces: tuple[Piece, ...] | None = None, key: Any = None) -> Any:
-        """A tf.data.Dataset of (file, number in it, encoded image, label): in order, or shuffled by a key of two integers."""
+        """A tf.data.Dataset of (file, number in the file, encoded image, label), in order or shuffled by a key of two integers."""
         import tensorflow as tf
 
         pieces = self.pieces if pieces is None else pieces
@@ -110,14 +110,14 @@ class Records:
             order = shuffle(tf.range(tf.size(columns[1])), key + part)
             return tuple(tf.gather(column, order) for column in columns)
 
-        # tf.data's own shuffle takes no seed that is computed, as an epoch's is.
+        # tf.data's own shuffle does not accept a computed seed, such as that of an epoch.
         chunks = mixed.batch(self.chunk).enumerate(1).map(lambda number, *columns: shuffled(number, columns[0]))
         return chunks.prefetch(1).unbatch()
 
 
 @dataclass(frozen=True)
 class Streaming(Stored):
-    """Reads TFRecord files as they are needed; decodes and augments a batch at a time, as `Indexed` does."""
+    """Reads TFRecord files as needed; decodes and augments whole batches, as `Indexed` does."""
 
     train: Records
     test: Records
@@ -132,7 +132,7 @@ class Streaming(Stored):
         return None
 
     def hold_out(self, share: float) -> Self:
-        """Those at the end: TFDS has shuffled the images when it wrote them, and classes are not known without reading all."""
+        """Hold out the last images: TFDS shuffled them when it wrote them, and classes are unknown without reading all of them."""
         train, validation = self.train.halves(len(self.train) - count_held_out(self, len(self.train), share))
         return replace(self, train=train, validation=validation)
 
@@ -142,7 +142,7 @@ class Streaming(Stored):
             yield
 
     def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
-        """As `Dataset.augmented_batches`; a worker of several reads its own part of the files only."""
+        """As `Dataset.augmented_batches`; with several workers, each reads only its own part of the files."""
         import tensorflow as tf
 
         self._check_batch(batch_size, shard)
@@ -169,7 +169,7 @@ class Streaming(Stored):
             good = [index for index, image in enumerate(found) if image is not None]
             if not good:
                 raise self.unreadable.fail(ElLarqError(f"{self.name}: none of {len(found)} images in a row can be read"))
-            # What cannot be read is replaced by another image of the batch, so that it stays whole.
+            # An unreadable image is replaced by another one of the batch, so that the batch stays complete.
             chosen = [index if found[index] is not None else good[index % len(good)] for index in range(len(found))]
             return np.stack([pixels(found[i], key) for i, key in zip(chosen, keys, strict=True)]), labels[chosen]  # pyright: ignore[reportArgumentType]
 
@@ -203,7 +203,7 @@ class Streaming(Stored):
 
 
 class StreamView:
-    """Goes through the split once as long as slices come in order; one that lies before the last starts again."""
+    """Reads the split once as long as slices are in ascending order; a slice before the previous one starts over."""
 
     def __init__(
         self, records: Records, index: np.ndarray, open_: Callable[[bytes, int, bytes], Image.Image], preprocessing: Preprocessing

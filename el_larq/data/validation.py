@@ -1,6 +1,7 @@
-"""What each epoch is measured on, and the best one is chosen by: never the test split, which is used once, at the end.
+"""The split that each epoch is evaluated on and the best epoch is chosen by.
 
-A data set's own validation split where it has one, else a share of its training images (`el_larq.data.held_out`).
+It is the data set's own validation split if it has one, otherwise a fraction of its training images (`el_larq.data.held_out`). The
+test split is used only once, at the end; only runs of schema 1 and 2 validate on it.
 """
 
 from el_larq.data.dataset import Dataset
@@ -9,19 +10,19 @@ from el_larq.errors import ElLarqError, UsageError
 SHARE = 0.1
 
 SPLIT = "split"
-"""In place of a share: the data set's own validation split."""
+"""In place of a fraction: the data set's own validation split."""
 
 TEST = "test"
-"""The test split: runs that were begun before schema 3 had no other validation, and go on as they began."""
+"""The test split: runs of schema 1 and 2 had no other validation, and keep it when they are resumed."""
 
 Rule = str | float
 
 
 def choose(data: Dataset, share: float | None) -> Rule:
-    """`SPLIT` or the share of training images, for the share asked for or None. 0 is no validation at all.
+    """The rule for a requested fraction or None: `SPLIT`, or the fraction of training images to hold out; 0 for no validation.
 
     Raises:
-        UsageError: a share beside a validation split, or one out of range.
+        UsageError: a fraction for a data set with a validation split, or one out of range.
     """
     if share is not None:
         check_share(share)
@@ -37,11 +38,11 @@ def check_share(share: float) -> None:
 
 
 def apply(data: Dataset, rule: Rule) -> Dataset:
-    """The data set with the validation split of a rule.
+    """The data set with the validation split that a rule defines.
 
     Raises:
-        UsageError: a share out of range, or too few training images to hold some out.
-        ElLarqError: the data set has no validation split, or the rule is none of these.
+        UsageError: a fraction out of range, or too few training images to hold some out.
+        ElLarqError: the data set has no validation split, or the rule is unknown.
     """
     if rule == TEST:
         return data.validated_by_testing()
