@@ -104,7 +104,7 @@ class Preprocessing:
         return images[..., ::-1] if self.channel_order == "bgr" else images
 
     def load(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """Load an image file as float32 (height, width, channels): the centred part of the input's aspect ratio, resized, scaled."""
+        """Load an image file as float32 (height, width, channels): cropped to the input's aspect ratio, resized and scaled."""
         return self.scale(self.pixels(self.open(path))[None])[0]
 
     def open(self, path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
