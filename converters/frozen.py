@@ -97,7 +97,10 @@ class FrozenModel:
 
 @contextlib.contextmanager
 def _without_constant_folding() -> Iterator[None]:
-    """Disable constant folding: TensorFlow 2.21 aborts on folding a factor by position into a convolution of unknown batch size."""
+    """Disable constant folding.
+
+    TensorFlow 2.21 aborts on folding a factor by position into a convolution of fed values with unknown batch size.
+    """
     before = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options({"constant_folding": False})
     try:
