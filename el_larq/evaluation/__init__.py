@@ -1,1 +1,1 @@
-"""What a model says of images: prediction."""
+"""Evaluation of models on data sets, and prediction for image files."""

@@ -1,16 +1,16 @@
-"""Which output of a model stands for which class of a data set."""
+"""The mapping from a model's outputs to the classes of a data set."""
 
 from el_larq.errors import UsageError
 
 
 def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str, dataset: str) -> tuple[list[int], tuple[str, ...]]:
-    """For each class of the data set the position of the model's output, and a note where that is not plain.
+    """For each class of the data set, the position of the model's output, and a note if the labels are not the classes in order.
 
     Arguments:
-        labels: what the model's outputs stand for, as it says; None: as the data set's classes, in their order.
+        labels: the names of the model's outputs; None means the data set's classes in their order.
 
     Raises:
-        UsageError: not as many labels as classes.
+        UsageError: the numbers of labels and classes differ.
     """
     same = list(range(len(classes)))
     if labels is None or labels == list(classes):

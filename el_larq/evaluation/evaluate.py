@@ -1,4 +1,4 @@
-"""How good a model is on a data set's test split: a Keras model or a .tflite, on all cores, resumable."""
+"""Evaluation of a model, Keras or .tflite, on a data set's test split: on all cores, and resumable."""
 
 import hashlib
 import time
@@ -28,25 +28,26 @@ from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pic
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 from el_larq.tflite.reader import parse
 
-# Images a worker takes at a time, and Keras in a batch; seconds between two savings of the state.
+# Images per chunk of a worker, and per batch of Keras; SAVE_EVERY is the number of seconds between saves of the state.
 CHUNK = 32
 BATCH = 256
-# Values of the largest tensor of a batch, which is made smaller for models that make more.
+# Maximum number of values in the largest tensor for a batch; the batch is smaller for models with larger tensors.
 BATCH_VALUES = 2**27
 SAVE_EVERY = 10.0
 
 REPORT = "evaluation.json"
 
 Run = Callable[[Any, int], Iterator[np.ndarray]]
-"""From all images, in uint8 slices (n, H, W, C), and a first one to the outputs from there on, chunk by chunk."""
+"""A function from all images, in uint8 slices (n, H, W, C), and the first index to the outputs from there on, chunk by chunk."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``seconds`` are those of the images computed now: ``images_now`` of them, the others came from an interrupted run.
+    """The result of an evaluation.
 
-    output: name of the one that is scored.
-    notes: what was assumed of the model, or is otherwise than its card says.
+    output: name of the output that was scored.
+    images_now, seconds: number of images computed by this call, and its time; other images come from an interrupted evaluation.
+    notes: assumptions made about the model, and differences from its card.
     """
 
     model: str
@@ -75,10 +76,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A model ready to run: its file's hash, one image's shape, its card, its outputs, and how it is run with a preprocessing.
+    """A model that is ready to run. input_shape is that of one image.
 
-    start: takes the preprocessing and the position of the output that is wanted.
-    scales: the name of a layer that scales inputs by itself.
+    start: a function of the preprocessing and the position of the output; it returns a context manager that yields a `Run`.
+    scales: the name of a layer inside the model that scales its inputs, if there is one.
     """
 
     sha256: str
@@ -102,26 +103,27 @@ def evaluate(
     note: Callable[[str], None] = lambda line: None,
     **statements: Unpack[Statements],
 ) -> Evaluation:
-    """Scores on the test split, with evaluation.json and pictures in a folder.
+    """Score a model on the test split and write evaluation.json and plots into a folder.
 
     Arguments:
-        dataset: a name from the registry or a data set; None takes the one that the model's card names, a folder only where the
-            model lies in a run of this user's.
+        dataset: a name from the registry or a data set; None uses the one on the model's card. If that names a folder, the model
+            must be in a run folder of this user that names the same data set.
         output: name or number (from 0) of the output to score, for a model with several.
-        out: the folder; None makes evaluations/FOLDER-MODEL-DATASET, with the output's number for a model with several. An
-            interrupted evaluation leaves its state there, and one of the same model, data and number of images goes on from it.
-        images: only so many, spread evenly over the split.
-        workers: processes for a .tflite; None takes one for each core.
-        trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
-        notify: called with the images done and their total.
-        note: called with each line of `Evaluation.notes`, before the work begins.
-        statements: how images are prepared for the model, and its classes: see `el_larq.data.stated`. What is neither stated
-            nor on the model's card is assumed to be as the data set has it, with a note.
+        out: the folder; None creates evaluations/FOLDER-MODEL-DATASET, with the output's number for a model with several. An
+            interrupted evaluation leaves its state there, and the next one with the same model, data, preprocessing, output and
+            number of images resumes from it.
+        images: maximum number of images, at even intervals over the split; None for all.
+        workers: number of processes for a .tflite; None for one per core.
+        trust: run any code in a Keras file, and a .tflite without limits of memory and time.
+        notify: called with the number of finished images and the total.
+        note: called with each line of `Evaluation.notes`, before the computation starts.
+        statements: the preprocessing of images for the model, and its classes: see `el_larq.data.stated`. What is neither stated
+            nor on the model's card is assumed to be the data set's, with a note on the preprocessing.
 
     Raises:
-        UsageError: no data set named, an unknown one, one that does not fit the model, or statements that do not; several
-            outputs and none named.
-        ElLarqError: the model cannot be run, or the folder not be written.
+        UsageError: no data set is given or known, it is unknown or does not fit the model, the statements are invalid, or the
+            model has several outputs and none is chosen.
+        ElLarqError: the model cannot be run, or the folder cannot be written.
     """
     from el_larq.evaluation.pictures import CONFUSION, RELIABILITY, draw
 
@@ -190,13 +192,13 @@ def _assumed(path: Path, data: Dataset, scales: str | None) -> str:
 
 
 def _compute(run: Run, images: View, before: np.ndarray | None, state: State, notify: Callable[[int, int], None]) -> np.ndarray:
-    """All outputs, those computed before first; what there is is saved from time to time and when this is interrupted."""
+    """All outputs, starting with those computed before. They are saved at intervals and when the computation is interrupted."""
     parts = [] if before is None else [before]
     done = sum(map(len, parts))
     saved, saved_at = done, time.monotonic()
     notify(done, len(images))
     try:
-        # Closed at once when this is interrupted, and not whenever Python collects it.
+        # Closed at once on an interruption, instead of when Python collects it.
         with closing(run(images, done)) as chunks:  # pyright: ignore[reportArgumentType]
             for outputs in chunks:
                 parts.append(outputs)
@@ -212,7 +214,7 @@ def _compute(run: Run, images: View, before: np.ndarray | None, state: State, no
 
 
 def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preprocessing | None, path: Path) -> Dataset:
-    """The data set in the size that the model takes."""
+    """The data set, with images of the model's input size."""
     height, width, _ = opened.input_shape
     if preprocessing is not None and preprocessing.input_shape != opened.input_shape:
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}; its card says {preprocessing.input_shape}")
@@ -283,7 +285,7 @@ def _open_keras(path: Path, trust: bool) -> _Opened:
 
 
 class _KerasRun:
-    """TensorFlow takes all cores by itself."""
+    """Runs a Keras model in this process; TensorFlow uses all cores by itself."""
 
     def __init__(self, model: Any, preprocessing: Preprocessing, position: int, source: str):
         self.model, self.preprocessing, self.position, self.source = model, preprocessing, position, source
@@ -302,19 +304,19 @@ class _KerasRun:
                 yield pick(self.model.predict_on_batch(batch), self.position)
             except ElLarqError:
                 raise
-            except Exception as error:  # TensorFlow's errors for graphs that do not go together have no common base
+            except Exception as error:  # TensorFlow's errors for inconsistent graphs have no common base class
                 raise ElLarqError(f"{self.source}: cannot be run: {summarize(error)}") from error
 
 
 def _largest(model: Any) -> int:
-    """Values of the largest tensor that a layer makes of one image."""
+    """The number of values in the largest tensor that a layer returns for one image."""
     from el_larq.keras_internals import returned_tensors
 
     return max((prod(int(size or 1) for size in tuple(tensor.shape)[1:]) for _, tensor in returned_tensors(model)), default=1)
 
 
 def _hash(path: Path) -> str:
-    """Of a file, or of a folder's files with their names."""
+    """The SHA-256 of a file, or of a folder's files with their names."""
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(str(file.relative_to(path)).encode() + b"\0")

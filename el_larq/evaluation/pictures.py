@@ -1,4 +1,4 @@
-"""An evaluation's pictures: the confusion matrix and the reliability of its probabilities."""
+"""An evaluation's plots: the confusion matrix and the reliability diagram of its probabilities."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ _NAMED, _NUMBERED = 40, 20
 
 
 def draw(scores: Scores, folder: Path, title: str) -> None:
-    """confusion.svg and reliability.svg in ``folder``."""
+    """Write confusion.svg and reliability.svg into ``folder``."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

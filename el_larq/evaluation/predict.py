@@ -1,4 +1,4 @@
-"""Classifying image files with a Keras model or a .tflite; its card says how images are prepared and names the classes."""
+"""Classification of image files with a Keras model or a .tflite; its card contains the preprocessing and the class names."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best classes of one image, with their probabilities, best first."""
+    """The most probable classes of one image, with their probabilities, in descending order."""
 
     image: str
     top: tuple[tuple[str, float], ...]
@@ -36,18 +36,19 @@ def predict(
     note: Callable[[str], None] = lambda line: None,
     **statements: Unpack[Statements],
 ) -> list[Prediction]:
-    """Predictions for image files. A .tflite runs in a process of its own.
+    """Classify image files. A .tflite runs in a separate process.
 
     Arguments:
         output: name or number (from 0) of the output that classifies, for a model with several.
-        trust: run whatever code a Keras file holds, and a .tflite without limits of memory and time.
-        note: called with a line for each statement that the model's card contradicts.
-        statements: how images are prepared for the model, and its classes: see `el_larq.data.stated`.
+        top: number of classes in each prediction.
+        trust: run any code in a Keras file, and a .tflite without limits of memory and time.
+        note: called with one line for each statement that contradicts the model's card.
+        statements: the preprocessing of images for the model, and its classes: see `el_larq.data.stated`.
 
     Raises:
-        UsageError: preparation that is neither stated nor on the model's card, or statements that do not fit; several outputs
-            and none named.
-        ElLarqError: a file that is not an image, or a model that is not a classifier.
+        UsageError: the preprocessing is neither stated nor on the model's card, the statements are invalid, or the model has
+            several outputs and none is chosen.
+        ElLarqError: a file is not an image, the model cannot be run or is not a classifier, or its outputs are NaN or Inf.
     """
     model = Path(model)
     told = stated(**statements)
@@ -79,7 +80,7 @@ def _predict(
 
 
 def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:
-    """A function from images (N, ...) to logits, the shape of one image, and the card."""
+    """A function from images (N, ...) to the outputs, the shape of one image, and the card."""
     if model.suffix == ".tflite":
         from el_larq.tflite.limited_interpreter import LimitedInterpreter
 
@@ -101,12 +102,12 @@ def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Ru
 def _run_keras(keras_model: Any, images: np.ndarray, position: int, model: Path) -> np.ndarray:
     try:
         return pick(keras_model(images, training=False), position)
-    except Exception as error:  # TensorFlow's errors for graphs that do not go together have no common base
+    except Exception as error:  # TensorFlow's errors for inconsistent graphs have no common base class
         raise ElLarqError(f"{model}: cannot be run: {summarize(error)}") from error
 
 
 def _output(run: Run, image: np.ndarray, model: Path) -> np.ndarray:
-    """What the model makes of one image, (classes,)."""
+    """The model's output for one image, (classes,)."""
     output = run(image[None])[0]
     if output.ndim != 1:
         raise ElLarqError(f"{model}: its output of shape {output.shape} is not a vector of classes; only classifiers can predict")
@@ -116,5 +117,5 @@ def _output(run: Run, image: np.ndarray, model: Path) -> np.ndarray:
 
 
 def _best(probability: np.ndarray, names: list[str], top: int) -> tuple[tuple[str, float], ...]:
-    """The classes of the largest of (classes,), best first, equal ones in the order of classes."""
+    """The ``top`` classes of the probabilities (classes,), in descending order, equal ones in the order of classes."""
     return tuple((names[index], float(probability[index])) for index in np.argsort(-probability, kind="stable")[:top])

@@ -1,8 +1,8 @@
-"""What a classifier's outputs say of it: accuracy, confusion, calibration.
+"""A classifier's scores: accuracy, confusion matrix, calibration.
 
-Expected calibration error (ECE): images in 15 bins of equal width by the probability of the chosen class; the mean, weighted by
-images, of |accuracy - mean probability| over the bins. Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural
-Networks, ICML 2017.
+Expected calibration error (ECE): images are divided into 15 bins of equal width by the probability of the predicted class; ECE is
+the mean of |accuracy - mean probability| over the bins, weighted by their number of images. Source: Guo, Pleiss, Sun, Weinberger:
+On Calibration of Modern Neural Networks, ICML 2017.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ BINS = 15
 TOP = 5
 
 SUM_TOLERANCE = 1e-2
-"""What the probabilities of an image may sum to more or less than 1."""
+"""Tolerance for the deviation from 1 of the sum of an image's probabilities."""
 
 INT8_STEP = 1 / 256
 
@@ -23,9 +23,9 @@ INT8_STEP = 1 / 256
 class ClassScore:
     """One class.
 
-    images: how many the data set has of it.
-    recall: the share of these that are classified as it; None where there are none.
-    precision: the share of the images classified as it that belong to it; None where there are none.
+    images: number of evaluated images of this class.
+    recall: fraction of these that are classified as this class; None if there are none.
+    precision: fraction of the images classified as this class that belong to it; None if there are none.
     """
 
     label: str
@@ -36,7 +36,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images whose best probability lies in (low, high]: how many, its mean, and how many are right."""
+    """Images whose largest probability is in (low, high]: their number, mean largest probability, and accuracy."""
 
     low: float
     high: float
@@ -47,7 +47,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Scores:
-    """``confusion[i][j]``: images of class i that were classified as class j. ``top5`` is None with five classes or fewer."""
+    """``confusion[i][j]``: number of images of class i classified as class j. ``top5`` is None for five or fewer classes."""
 
     images: int
     top1: float
@@ -62,17 +62,17 @@ class Scores:
 
 
 def score(outputs: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Scores:
-    """Scores of logits or probabilities (N, classes) against labels (N,) from 0.
+    """Scores of logits or probabilities (N, classes) for labels (N,), counted from 0.
 
     Raises:
-        ValueError: shapes that do not fit, no images, or outputs that are NaN or Inf.
+        ValueError: the shapes do not match, there are no images, or outputs are NaN or Inf.
     """
     if outputs.ndim != 2 or outputs.shape != (len(labels), len(names)) or not len(labels):
         raise ValueError(f"outputs of shape {outputs.shape} for {len(labels)} labels of {len(names)} classes")
     if not np.isfinite(outputs).all():
         raise ValueError("outputs that are not finite")
     probability = probabilities(outputs)
-    # Stable, so that equal outputs are ranked by class, the same everywhere.
+    # A stable sort ranks equal outputs by class, the same on every machine.
     ranked = np.argsort(-outputs, axis=1, kind="stable")[:, :TOP]
     predicted = ranked[:, 0]
     confusion = np.zeros((len(names), len(names)), np.int64)
@@ -91,7 +91,7 @@ def score(outputs: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Sc
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Softmax of logits (N, classes); outputs that already are probabilities are taken as they are."""
+    """Softmax of logits (N, classes); outputs that are already probabilities are returned unchanged."""
     outputs = outputs.astype(np.float64)
     if _are_probabilities(outputs):
         return outputs
@@ -100,7 +100,7 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 
 def _are_probabilities(outputs: np.ndarray) -> bool:
-    # TFLite's int8 softmax puts out multiples of 1/256, each rounded by itself, so that their sum departs from 1.
+    # TFLite's int8 softmax returns multiples of 1/256, each rounded separately, so that their sum deviates from 1.
     steps = outputs / INT8_STEP
     rounding = outputs.shape[1] * INT8_STEP / 2 if np.array_equal(steps, np.round(steps)) else 0.0
     within = outputs.min() >= 0 and outputs.max() <= 1
@@ -113,7 +113,7 @@ def _class(name: str, index: int, confusion: np.ndarray) -> ClassScore:
 
 
 def _bins(confidence: np.ndarray, right: np.ndarray) -> tuple[Bin, ...]:
-    """The bins that hold images."""
+    """The bins that contain images."""
     index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     found = []
     for i in range(BINS):

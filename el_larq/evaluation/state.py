@@ -1,4 +1,4 @@
-"""What an evaluation has computed so far, in a file, so that an interrupted one goes on where it stopped."""
+"""The outputs that an evaluation has computed so far, in a file, so that an interrupted evaluation can be resumed."""
 
 import json
 import zipfile
@@ -14,14 +14,14 @@ NAME = "unfinished.npz"
 
 
 class State:
-    """Outputs of the first images, in ``folder``/unfinished.npz, next to ``key``: all that decides what they are."""
+    """The outputs of the first images, in ``folder``/unfinished.npz, with ``key``: everything that the outputs depend on."""
 
     def __init__(self, folder: Path, key: dict[str, Any]):
         self.path = folder / NAME
         self.key = json.dumps(key, sort_keys=True)
 
     def load(self) -> np.ndarray | None:
-        """The outputs (n, classes) of an evaluation with the same key; None where there is none that can be used.
+        """The outputs (n, classes) of an evaluation with the same key; None if there are none, or the file is damaged.
 
         Raises:
             ElLarqError: the file is a link or a pipe.

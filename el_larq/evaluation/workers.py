@@ -1,5 +1,5 @@
-"""Running a .tflite on all cores: LCE's interpreter holds Python's lock and predicts one image after another, so each core
-gets a process of its own, with limits. A file that crashes the interpreter then takes a worker down and not the command.
+"""Running a .tflite on all cores. LCE's interpreter holds Python's global lock and predicts one image after another, so each core
+gets its own process, with limits. A file that crashes the interpreter then ends a worker and not the command.
 """
 
 import os
@@ -14,20 +14,21 @@ from el_larq.tflite.limited_interpreter import SECONDS_AN_IMAGE, LimitedInterpre
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers:
-    """Processes that each hold one .tflite; started once, by spawning, with the indirect kernel and XNNPACK on.
+    """Processes that each run the same .tflite, with the indirect kernel and XNNPACK; they are spawned once, by the constructor.
 
-    Use it as a context manager, so that no process stays behind.
+    Use it as a context manager, so that no process is left running.
 
     Arguments:
-        position: of the output that is wanted.
+        count: number of processes; None for one per core.
+        position: that of the output to return.
 
     Raises:
-        ElLarqError: the content is no .tflite.
+        ElLarqError: the content is not a .tflite.
     """
 
     def __init__(
@@ -50,15 +51,15 @@ class Workers:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        # Nobody waits for chunks in work any more: neither who has all of them nor who pressed Ctrl-C.
+        # The results of unfinished chunks are no longer needed, neither after the last one nor after Ctrl-C.
         for worker in self.workers:
             worker.__exit__(*reason)
 
     def run(self, images: np.ndarray, chunk: int, start: int = 0) -> Iterator[np.ndarray]:
-        """The output of uint8 images (N, H, W, C) from ``start`` on, in order, a chunk at a time.
+        """The outputs for uint8 images (N, H, W, C) from ``start`` on, in order, one chunk at a time.
 
         Raises:
-            ElLarqError: the interpreter refuses the model, dies over it, or does not come back.
+            ElLarqError: the interpreter rejects the model, crashes or does not return.
         """
         idle = list(self.workers)
         busy: dict[Child, tuple[LimitedInterpreter, int]] = {}
@@ -71,7 +72,7 @@ class Workers:
                     worker.begin(_predict, images[position : position + chunk], self.preprocessing, self.position)
                     busy[worker.child] = worker, position
                     position += chunk
-                # One that is silent for too long is found out by its own limit, in `finish`.
+                # If no worker answers in time, `finish` applies its own time limit to the first one.
                 children = list(busy)
                 child = first_ready(children, SECONDS_AN_IMAGE) or children[0]
                 worker, at = busy[child]
@@ -82,7 +83,7 @@ class Workers:
                     yield done.pop(wanted)
                     wanted += chunk
         finally:
-            # Their answers belong to this loop; a later one must not get them.
+            # Busy workers would send their results to a later call of this method.
             for child in busy:
                 child.close()
 
