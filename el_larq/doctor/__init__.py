@@ -1,1 +1,1 @@
-"""What this machine has and lacks for each part of the toolchain."""
+"""Checks of what this machine has and what is missing for each part of the toolchain."""

@@ -1,14 +1,14 @@
-"""One thing that the doctor looks at."""
+"""The result of one check."""
 
 from dataclasses import dataclass
 
 OK, NOTE, LACK = "ok", "note", "lack"
-"""All is well; worth knowing; something does not work without it."""
+"""States of a check: in order; worth knowing; something required is missing or does not work."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, and where it falls short, what for and how to mend it."""
+    """What was found and, if something is missing, what it is needed for and how to fix it."""
 
     area: str
     name: str

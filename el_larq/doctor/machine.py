@@ -1,4 +1,4 @@
-"""This machine: processor, accelerators, memory, disk."""
+"""Checks of this machine: processor, accelerators, memory, disk."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from el_larq.doctor.check import LACK, NOTE, OK, Check
 from el_larq.doctor.versions import installed
 
-# What a run of resnet26 on photos and its conversion leave, many times over; and what converting ResNet26 at 224 takes.
+# Disk: many times the size of a resnet26 run on photos with its conversion. Memory: what converting ResNet26 at 224x224 takes.
 NEED_DISK, NEED_MEMORY = 2e9, 3e9
 START_SECONDS = 120
 
@@ -32,7 +32,7 @@ def _cores() -> Check:
 
 
 def cpu_flags() -> set[str]:
-    """Feature flags as Linux lists them; empty elsewhere."""
+    """CPU feature flags as Linux lists them; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -60,7 +60,7 @@ def _memory() -> Check:
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return Check("machine", "memory", NOTE, "not known on this system")
-    try:  # what is cached can be had too
+    try:  # MemAvailable includes the page cache, which can be freed
         lines = Path("/proc/meminfo").read_text().splitlines()
         available = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration, ValueError):
@@ -80,7 +80,7 @@ def _disk(folder: Path) -> Check:
 
 
 def _accelerators() -> Check:
-    """What TensorFlow itself finds; asked in a process of its own, since a TensorFlow that does not fit the CPU kills it."""
+    """The devices that TensorFlow finds, in a separate process, since a build that does not support the CPU crashes on import."""
     if installed("tensorflow") is None:
         return Check("machine", "accelerators", NOTE, "not known without TensorFlow")
     try:

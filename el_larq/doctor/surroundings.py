@@ -1,4 +1,4 @@
-"""What lies around this machine: devices to measure on, programs that reach them, data sets."""
+"""Checks of devices to measure on, the programs that connect to them, and data sets."""
 
 import importlib.util
 import shutil
@@ -19,7 +19,7 @@ def checks() -> list[Check]:
 
 
 def _output(command: list[str]) -> str | None:
-    """What a program prints; None where it fails or does not answer."""
+    """A program's output; None if it fails or times out."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Versions of this project's packages against those that its tests ran with."""
+"""Checks of the installed packages' versions against those that the tests were run with."""
 
 import importlib.metadata
 import platform
@@ -26,13 +26,13 @@ TESTED = {
     "scikit-image": "0.26.0",
     "tensorboard": "2.21.0",
 }
-"""As in requirements/lock.txt; a test holds the two together."""
+"""The versions of requirements/lock.txt; a test compares the two."""
 
 HEAVY = ("tensorflow", "tf-keras", "larq", "larq-compute-engine", "h5py", "tensorboard")
-"""What training and converting need, and what has no wheels that go together on Linux for ARM."""
+"""Packages that training and conversion need, for which there are no compatible wheels on Linux for ARM."""
 
 _LIMITS = {"numpy": ((1, 26), (2,)), "tensorflow": ((2, 16), (2, 22)), "tf-keras": ((2, 16), (2, 22)), "larq": ((0, 14), (0, 15))}
-"""At least, and below; Larq sets NumPy's."""
+"""The lowest supported version and the first unsupported one; NumPy's are due to Larq."""
 
 
 def installed(package: str) -> str | None:
@@ -43,7 +43,7 @@ def installed(package: str) -> str | None:
 
 
 def checks(find: Callable[[str], str | None] = installed) -> list[Check]:
-    """Python and each package; ``find`` gives the version of a package, or None where it is missing."""
+    """Checks of Python and each package; ``find`` returns the version of a package, or None if it is missing."""
     found = [Check("versions", "el-larq", OK, VERSION), _python()]
     found += [_package(name, find(name), tested) for name, tested in TESTED.items()]
     tensorflow, keras = find("tensorflow"), find("tf-keras")
