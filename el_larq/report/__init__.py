@@ -1,1 +1,1 @@
-"""What was trained and measured, as one page."""
+"""Training runs and measurements as one HTML page."""

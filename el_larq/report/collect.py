@@ -1,4 +1,4 @@
-"""What a report is made of: training runs, results of measurements, and what the .tflite files themselves say."""
+"""The data of a report: training runs, results of measurements, and the contents of .tflite files."""
 
 import hashlib
 import os
@@ -18,13 +18,13 @@ from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.reader import parse
 from el_larq.training.config import check_not_newer
 
-# Of float32, which metrics are computed in; neither NaN nor what plots have no axis for.
+# The largest float32, the type of the metrics; this excludes NaN, Inf and values that plots cannot show.
 _LARGEST = 3.5e38
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A run folder: its settings, a dict of numbers for each epoch, its result (empty if it is not done)."""
+    """A run folder: its settings, one dict of numbers per epoch, and its result (empty if the run is not finished)."""
 
     folder: Path
     config: dict[str, Any]
@@ -34,12 +34,12 @@ class TrainingRun:
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name  # of "." and ".." too
+        return self.folder.resolve().name  # works for "." and ".." too
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A .tflite: its size in bytes, MACs by bits, what its card says, convolutions by operator."""
+    """A .tflite: its size in bytes, MACs by bit width, number of convolutions by operator, and its card."""
 
     name: str
     path: str
@@ -75,7 +75,7 @@ class Material:
 
     @property
     def groups(self) -> dict[str, list[Compared]]:
-        """Comparisons by place: numbers of different devices, or of different binaries, do not meet in one table."""
+        """Comparisons by target and engine, so that one table never mixes figures of different devices or binaries."""
         found: dict[str, list[Record]] = {}
         for entry in self.records:
             found.setdefault(place(entry), []).append(entry)
@@ -83,22 +83,23 @@ class Material:
 
     @property
     def profiles(self) -> list[Record]:
-        """The last profile of each model and target."""
+        """The last profile of each model on each target and engine."""
         last = {(place(entry), entry.model["sha256"]): entry for entry in self.records if entry.layers}
         return list(last.values())
 
 
 def place(entry: Record) -> str:
-    """Where something was measured, for people: the target and what ran the model there."""
+    """Where something was measured, for display: the target and the engine that ran the model there."""
     name = entry.engine.get("name")
     return f"{entry.target} ({name})" if name else entry.target
 
 
 def collect(paths: Sequence[Path]) -> Material:
-    """Everything under ``paths``: run folders, folders that hold some, results, folders of results, .tflite files.
+    """Collect everything under ``paths``: run folders, folders of runs, results, folders of results, .tflite files.
 
     Raises:
-        ElLarqError: a path is missing, or holds nothing that belongs into a report, or a link in place of what does.
+        UsageError: a path contains nothing for a report.
+        ElLarqError: a path does not exist, or a file in it is damaged or is a link.
     """
     material = Material()
     for path in paths:
@@ -137,7 +138,7 @@ def _add(path: Path, material: Material) -> None:
 
 
 def _find_model(entry: Record, material: Material) -> None:
-    """The file a result speaks of, if it is still the one that was measured."""
+    """Add the model file of a result, if it is still the one that was measured; otherwise, list it as missing."""
     sha256, path = entry.model["sha256"], Path(entry.model["path"])
     if sha256 in material.models:
         return
@@ -148,7 +149,7 @@ def _find_model(entry: Record, material: Material) -> None:
 
 
 def read_run(folder: Path) -> TrainingRun:
-    """A run folder; one whose training is not done has no result yet."""
+    """Read a run folder; if the training is not finished, its result is empty."""
 
     def load(name: str) -> dict[str, Any]:
         path = folder / name
@@ -167,7 +168,7 @@ def read_run(folder: Path) -> TrainingRun:
 
 
 def _check(name: str, content: Any) -> None:
-    """Raise ValueError where a file of a run says something else than a report takes from it."""
+    """Raise ValueError if the content of a run's file does not have the types that the report needs."""
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     accuracy = content.get("accuracy", 0.0)
@@ -184,7 +185,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _epochs(path: Path) -> list[dict[str, float]]:
-    """The numbers of each epoch. Lines that are none are left out, like the last one of a training that was killed."""
+    """The numbers of each epoch. Invalid lines are skipped, such as an incomplete last line."""
     found = []
     lines: Iterable[bytes] = own_folders.read(path).splitlines() if own_folders.is_there(path) else ()
     for line in lines:

@@ -1,6 +1,6 @@
-"""The page: sections of text, plots and tables, put into one self-contained HTML file.
+"""The report page: sections of text, plots and tables in one self-contained HTML file.
 
-Everything that comes from files is escaped by jinja2; the page allows itself no script and no address from outside.
+Everything that comes from files is escaped by jinja2; the page's security policy forbids scripts and external addresses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from el_larq.report.collect import Material, place
 from el_larq.tflite.operators import BINARY
 
 Heading = tuple[str, bool]
-"""A column's name, and whether it holds numbers."""
+"""A column's name, and whether it contains numbers."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Section:
 
 
 def render(material: Material, title: str = "Binary networks, trained and measured") -> str:
-    """The HTML of a report; sections for which there is nothing are left out."""
+    """The HTML of a report; empty sections are left out."""
     import jinja2
 
     made = [_latency(material), _pareto(material), _layers(material), _training(material)]
@@ -58,12 +58,12 @@ def render(material: Material, title: str = "Binary networks, trained and measur
 
 
 def _shown(value: Any) -> Any:
-    """Plots are markup already; everything else may be text of a file."""
+    """Make text printable, since it may come from a file. Plots are already markup and stay unchanged."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _name(path: str) -> str:
-    """A model's short name; models are often all called model.tflite, in folders that differ."""
+    """A model's short name, with its folder if it is called model.tflite, as models of different runs often are."""
     parts = Path(path).parts
     return "/".join(parts[-2:]) if Path(path).name == "model.tflite" and len(parts) > 1 else Path(path).name
 
@@ -226,7 +226,7 @@ def _audit(material: Material) -> Section:
 
 
 def _verification(material: Material) -> Section:
-    """How far each file is from the model it was made of, as the conversion found it."""
+    """How far each file's outputs are from those of the model it was converted from, as measured by the conversion."""
     section = Section("error", "Error of conversion and quantization")
     rows = []
     for model in material.models.values():

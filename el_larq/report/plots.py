@@ -1,6 +1,7 @@
-"""Plots as SVG inside a page: text stays text, lines and words take the page's colours, each plot has a description.
+"""Plots as SVG inside a page: text stays text, axes and text use the page's colours, and each plot has a description.
 
-Series differ in dash and marker as well as in colour, and the colours keep apart for the colour-blind and on both grounds.
+Series differ in line style and marker as well as in colour, and the colours are distinguishable for colour-blind readers and on
+light and dark backgrounds.
 """
 
 import io
@@ -12,16 +13,16 @@ from markupsafe import Markup, escape
 
 from el_larq.printable import plot_label, printable
 
-# Replaced by the page's own colour, which follows light, dark and print.
+# A placeholder for the page's text colour, which depends on the theme: light, dark or print.
 _INK = "#0a0b0c"
-# Okabe and Ito's colours that have a contrast of 3 and more on white and on the dark ground alike.
+# Okabe and Ito's colours, or variants of them, with a contrast of at least 3 on both the white and the dark background.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0629b", "#8c7000", "#5b84c4")
 _MARKERS, _DASHES = ("o", "s", "^", "D", "v", "P"), ("-", "--", "-.", ":")
 BITS: dict[int | None, str] = {1: "#d55e00", 8: "#009e73", 16: "#b0629b", 32: "#0072b2"}
 
 
 def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, title: str, describe: str) -> Markup:
-    """Lines over a common axis: name -> points."""
+    """A line plot with common axes; ``series`` maps names to points (x, y)."""
     figure, axes = _figure(6.4, 3.4)
     drawn = []
     for number, points in enumerate(series.values()):
@@ -34,13 +35,13 @@ def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, titl
         }
         drawn += axes.plot([p[0] for p in points], [p[1] for p in points], **style)
     _finish(axes, x, y)
-    # As labels of the lines, names that begin with "_" would be left out.
+    # Matplotlib leaves out lines whose labels begin with "_", so the names are passed to the legend instead.
     axes.legend(drawn, list(map(plot_label, series)), frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(figure, title, describe)
 
 
 def points(found: Sequence[tuple[str, float, float]], *, x: str, y: str, title: str, describe: str) -> Markup:
-    """Models as (name, x, y), less being better in x and more in y; the Pareto front is drawn through the best."""
+    """A scatter plot of models as (name, x, y), with the Pareto front; lower is better in x, higher in y."""
     figure, axes = _figure(6.4, 3.6)
     for number, (name, across, up) in enumerate(found):
         axes.plot([across], [up], _MARKERS[number % len(_MARKERS)], color=COLOURS[number % len(COLOURS)], markersize=7)
@@ -54,7 +55,7 @@ def points(found: Sequence[tuple[str, float, float]], *, x: str, y: str, title: 
 
 
 def pareto(found: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points that no other beats in both: less in the first, more in the second."""
+    """The Pareto front: the points that no other point dominates. Lower is better in the first value, higher in the second."""
     front: list[tuple[float, float]] = []
     for point in sorted(set(found), key=lambda p: (p[0], -p[1])):
         if not front or point[1] > front[-1][1]:
@@ -63,7 +64,7 @@ def pareto(found: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def layers(rows: Sequence[dict[str, Any]], *, title: str, describe: str) -> Markup:
-    """Bars of milliseconds for each layer, coloured and hatched by bits."""
+    """A bar plot of milliseconds per layer, coloured and hatched by bit width."""
     figure, axes = _figure(6.4, max(2.2, 0.24 * len(rows) + 0.9))
     hatches: dict[int | None, str] = {1: "///", 8: "...", 16: "xx", 32: ""}
     names = [plot_label(f"{row['operator']} {row['index'] if row['index'] is not None else ''}".strip()) for row in rows]
@@ -124,7 +125,7 @@ def _svg(figure: Any, title: str, describe: str) -> Markup:
     text = store.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Identifiers must be unique in the page that holds all plots.
+    # Identifiers must be unique in the page that contains all plots.
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'(xlink:href="#|href="#(?!{prefix})|url\(#)', lambda match: match[0] + prefix, text)
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
