@@ -1,1 +1,1 @@
-"""Networks and methods side by side: trained with several seeds, converted, counted and timed into one table and one plot."""
+"""Comparison of networks and methods: trained with several seeds, converted and measured, with one table and one plot."""

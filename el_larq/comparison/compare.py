@@ -1,4 +1,4 @@
-"""Doing what a plan says and is not done yet, and keeping the results as they come. Imports no TensorFlow."""
+"""Execution of the unfinished part of a plan; results are saved as they arrive. Does not import TensorFlow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from el_larq.files import write_bytes, write_json
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison after a call: its rows, and what must be said of the latencies."""
+    """The result of a comparison: its rows, and a caveat about the latencies."""
 
     rows: tuple[Row, ...]
     caveat: str
@@ -25,17 +25,18 @@ class Comparison:
 
 
 def compare(plan: Plan, path: Path, *, jobs: int = 1, notify: Callable[[str], None] = lambda _: None) -> Comparison:
-    """Train, convert, count and time what the folder does not hold yet; write table and plot.
+    """Train, convert, count and time what the folder does not contain yet; write the tables and the plot.
 
-    A run that fails is reported in its row, and the others go on. Interrupted at any moment, the folder is fit to go on from.
+    A run that fails is reported in its row, and the others continue. After an interruption at any moment, the comparison can be
+    resumed from its folder.
 
     Arguments:
-        jobs: trainings at the same time. Results do not depend on it; seconds do.
+        jobs: number of concurrent trainings. It affects the training times but no other result.
         notify: called with one line for each run that ends.
 
     Raises:
-        UsageError: the folder was made with other settings.
-        ElLarqError: it cannot be written.
+        UsageError: the folder was created with other settings.
+        ElLarqError: it is damaged, contains something else, or cannot be written.
     """
     folder = Folder(path, plan)
     errors: dict[str, list[str]] = {}
@@ -63,7 +64,7 @@ _MEASURE = "el_larq.comparison.work:measure_all"
 
 
 def _unfinished(folder: Folder, plan: Plan) -> list[Training]:
-    """What is left to do, seed by seed, so that an early stop leaves whole columns and not whole rows."""
+    """The trainings left to do, ordered by seed, so that an early stop leaves complete seeds of all pairs."""
     found = []
     for seed in range(plan.seeds):
         for pair in plan.pairs:
@@ -74,7 +75,7 @@ def _unfinished(folder: Folder, plan: Plan) -> list[Training]:
 
 
 def _measure(folder: Folder, plan: Plan, errors: dict[str, list[str]]) -> dict[str, Any]:
-    """Latencies of all .tflite files, in turns; those of an earlier call where they are of the same files."""
+    """Latencies of all .tflite files, measured alternately; those of an earlier call if it measured the same files."""
     known = folder.latencies()
     deployed = [(pair, facts) for pair in plan.pairs if (facts := folder.deployed(pair, 0))]
     paths = [folder.run(pair, 0) / "model.tflite" for pair, _facts in deployed]

@@ -1,12 +1,13 @@
-"""The folder of a comparison: what was asked, every run, and what came of it. Imports no TensorFlow.
+"""The folder of a comparison: its settings, all runs and the results. Does not import TensorFlow.
 
 comparison.json   the settings that all runs share, and the methods' options
-runs/NETWORK-METHOD-sSEED/   a run folder each (see `el_larq.training.run`)
-    model.tflite, deployed.json   where the run is its pair's converted one
-results.json, table.csv, table.md, comparison.png, comparison.svg   written anew as results come in
+runs/NETWORK-METHOD-sSEED/   one run folder each (see `el_larq.training.run`)
+    model.tflite, deployed.json   in the run of each pair that is converted
+results.json   rewritten after each run
+table.csv, table.md, comparison.png, comparison.svg   rewritten at the end of a call
 
-Every file appears whole or not at all, and a run is done when its result is there; so a comparison that was stopped at any moment
-goes on from its folder.
+Every file is written completely or not at all, and a run is finished when its result exists, so a comparison that was stopped at
+any moment can be resumed from its folder.
 """
 
 import json
@@ -31,15 +32,15 @@ _FORMS = {
     "deployed.json": {"sha256": str, **dict.fromkeys(("bops?", "flops?", "ops?", "tflite_bytes?"), _NUMBER)},
     "results.json": {"latencies?": {}},
 }
-"""What each file must hold for a comparison to go on from it, in the terms of `el_larq.devices.record_form`."""
+"""What each file must contain for a comparison to be resumed, as forms of `el_larq.devices.record_form`."""
 
 
 class Folder:
-    """A comparison's folder, made or opened for a plan.
+    """A comparison's folder, created or opened for a plan.
 
     Raises:
         UsageError: the folder's runs were made with other settings.
-        ElLarqError: it holds something else, a link or a pipe, or cannot be written.
+        ElLarqError: it contains something else, a link or a pipe, is damaged, or cannot be written.
     """
 
     def __init__(self, path: Path, plan: Plan):
@@ -49,7 +50,7 @@ class Folder:
         options = dict(plan.options)
         if known:
             own_folders.check_all(path)
-            # Before there was a choice, all validated on the test split and trained on what is held out now.
+            # Comparisons from before validation was a setting used the test split for it and trained on all training images.
             _check_same(path, {"validation": "test"} | known["settings"], json.loads(json.dumps(plan.settings.to_dict())))
             for name, values in known["options"].items():
                 if wrong := misfit(values, {}, f"options.{name}"):
@@ -77,15 +78,15 @@ class Folder:
         return Training(pair.network, pair.method.name, options, seed, plan.settings, self.run(pair, seed), deploy)
 
     def result(self, pair: Pair, seed: int) -> dict[str, Any]:
-        """What a run reached; empty until it is done."""
+        """A run's result; empty until it is finished."""
         return self._read(self.run(pair, seed) / "result.json")
 
     def deployed(self, pair: Pair, seed: int) -> dict[str, Any]:
-        """What a run's .tflite is; empty until it is converted."""
+        """The properties of a run's .tflite; empty until it is converted."""
         return self._read(self.run(pair, seed) / "deployed.json")
 
     def latencies(self) -> dict[str, Any]:
-        """The measurement that results.json holds: by the sha256 of a .tflite."""
+        """The measurements in results.json by the SHA-256 of the .tflite, and the caveat."""
         path = self.path / "results.json"
         found = self._read(path).get("latencies", {})
         for name, values in found.items():
@@ -111,7 +112,7 @@ def _damaged(path: Path, wrong: str) -> ElLarqError:
 
 
 def clear(folder: Path) -> None:
-    """Remove a run that was not finished, so that it can start again."""
+    """Remove an unfinished run, so that it can be started again."""
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:

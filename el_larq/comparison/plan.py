@@ -1,4 +1,4 @@
-"""What a comparison is made of: names checked before TensorFlow starts, and the trainings they stand for. Imports no TensorFlow."""
+"""The plan of a comparison: names, checked before TensorFlow starts, and the resulting trainings. Does not import TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,14 +14,14 @@ from el_larq.models.registry import check_options, check_pair, fits, get_network
 from el_larq.training.recipe import Recipe
 
 ALL = "all"
-"""Instead of names of methods: every one that the network takes."""
+"""In place of names of methods: all that fit each network."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all trainings of a comparison have in common.
+    """The settings that all trainings of a comparison share.
 
-    network_options: the builder's: stem, downsample, variant ...
+    network_options: arguments of the network's builder: stem, downsample, variant ...
     validation: as in `el_larq.training.train.train`.
     """
 
@@ -33,7 +33,7 @@ class Settings:
     validation: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """In words of JSON; the recipe's summary decides nothing."""
+        """The settings for JSON, without the recipe's summary, which has no effect."""
         content = asdict(self) | {"network_options": dict(self.network_options or {})}
         content["validation"] = "default" if self.validation is None else self.validation
         del content["recipe"]["summary"]
@@ -54,7 +54,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every pair with the seeds 0 to ``seeds`` - 1."""
+    """All pairs, each to be trained with the seeds 0 to ``seeds`` - 1."""
 
     pairs: tuple[Pair, ...]
     seeds: int
@@ -68,9 +68,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a comparison, as it is sent to the process that does it: names and plain values.
+    """One training of a comparison, in the form sent to the process that executes it: names and plain values.
 
-    deploy: also convert the model. One seed of a pair is enough: what it costs does not depend on its weights.
+    deploy: also convert the model. One seed per pair is enough, since its costs do not depend on the weights.
     """
 
     network: str
@@ -87,19 +87,19 @@ class Training:
 
     @property
     def pair(self) -> str:
-        """`Pair.name` of its pair."""
+        """The `Pair.name` of its pair."""
         return f"{self.network}-{self.method}"
 
 
 def make_plan(networks: Sequence[str], methods: Sequence[str], seeds: int, settings: Settings, options: Sequence[str] = ()) -> Plan:
-    """The plan for names of networks and methods, or for ``all`` methods that each network takes.
+    """The plan for the given networks and methods; ``["all"]`` stands for all methods that fit each network.
 
     Arguments:
-        options: of methods, each as METHOD.NAME=VALUE.
+        options: options of the methods, each as METHOD.NAME=VALUE.
 
     Raises:
-        ElLarqError: the data set is not there.
-        UsageError: an unknown name, a pair that does not fit, or a value out of range.
+        ElLarqError: the data set does not exist.
+        UsageError: an unknown name, an incompatible pair, or a value out of range.
     """
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1; got {seeds}")
@@ -130,7 +130,7 @@ def make_plan(networks: Sequence[str], methods: Sequence[str], seeds: int, setti
 
 
 def _sort_options(options: Sequence[str], methods: Sequence[str]) -> dict[str, list[str]]:
-    """``["xnor.k=all"]`` to ``{"xnor": ["k=all"]}``."""
+    """Group options by method: ``["xnor.k=all"]`` becomes ``{"xnor": ["k=all"]}``."""
     texts: dict[str, list[str]] = {}
     for text in options:
         method, dot, rest = text.partition(".")

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs, as a picture: a row of panels for each network."""
+"""A plot of accuracy over costs, with one row of panels per network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,16 +13,17 @@ _COSTS = (
     (".tflite, kB", "tflite_bytes", 1e3),
     ("latency here, ms", "latency_ms", 1.0),
 )
-# Okabe and Ito's colours but the yellow one; with the markers they tell 49 methods apart.
+# Okabe and Ito's colours without yellow; combined with the markers, they distinguish 49 methods.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Mean accuracy with the range over the seeds against binary MACs, real-valued MACs, size and local latency.
+    """Plot mean accuracy, with its range over the seeds, over binary MACs, real-valued MACs, size and local latency.
 
     Arguments:
-        path: .png or .svg. Rows that lack an accuracy or a cost are left out.
+        rows: a row without an accuracy is left out, and without a cost, it is left out of that cost's panel.
+        path: .png or .svg.
 
     Raises:
         ElLarqError: it cannot be written.
@@ -36,7 +37,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         name: (_COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)])
         for number, name in enumerate(methods)
     }
-    # A fixed salt and no date make the same picture from the same rows.
+    # With a fixed salt and no date, the same rows give the same file.
     with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
         height = max(3.2 * len(networks), 0.9 + 0.22 * len(methods))
         figure = Figure(figsize=(14, height), layout="constrained")

@@ -1,4 +1,4 @@
-"""The rows of a comparison, one a network and method, from what its folder holds; as CSV and Markdown."""
+"""The rows of a comparison, one per network and method, from the contents of its folder; as CSV and Markdown."""
 
 import csv
 import io
@@ -18,11 +18,11 @@ from el_larq.inspection.inspect import inspect
 class Row:
     """A network with a method.
 
-    accuracies: of the test split by seed, 0 to 1, None where that run is not done.
+    accuracies: on the test split, 0 to 1, by seed; None if that run is not finished.
     bops, flops, ops: multiply-accumulates of two 1-bit operands, all others, and flops + bops / 64, for one image.
-    beside: operations of the .tflite beside multiply-accumulates (`el_larq.inspection.elementwise`), for one image.
+    beside: operations of the .tflite other than multiply-accumulates (`el_larq.inspection.elementwise`), for one image.
     latency_ms, iqr_ms: median and interquartile range of single inferences on this machine, one thread.
-    errors: what failed, one line each.
+    errors: one line for each failure.
     """
 
     network: str
@@ -57,11 +57,11 @@ class Row:
 
 
 def read_rows(folder: Folder, plan: Plan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
-    """A row for each pair of the plan; what is not known yet is None.
+    """One row for each pair of the plan; values that are not known yet are None.
 
     Arguments:
         errors: by the pair's name.
-        latencies: measurements by the sha256 of the .tflite.
+        latencies: measurements by the SHA-256 of the .tflite.
     """
     return [_row(folder, pair, plan.seeds, latencies, errors.get(pair.name, [])) for pair in plan.pairs]
 
@@ -116,7 +116,7 @@ HEADINGS = (
 
 
 def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The table for people: "" where a figure is missing."""
+    """The cells of the table for display; empty if a figure is missing."""
     return [
         (
             row.network,
@@ -144,7 +144,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """One line a row; accuracies of the seeds in columns of their own."""
+    """One line per row, with one accuracy column per seed."""
     store = io.StringIO()
     seeds = max((len(row.accuracies) for row in rows), default=0)
     contents = []

@@ -1,4 +1,4 @@
-"""What the processes of a comparison do: one training with its conversion, and the measurement of all .tflite files."""
+"""The work of a comparison's processes: a training with its conversion, and the measurement of all .tflite files."""
 
 import el_larq  # isort: skip  # noqa: F401  (first: it selects Keras 2)
 
@@ -23,20 +23,20 @@ from el_larq.models.registry import get_network
 from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config
 from el_larq.training.train import resume, train
 
-# Here, where the process that imports this module keeps messages of missing GPUs aside.
+# At import time, because the process that imports this module then captures messages about missing GPUs.
 tf.config.list_physical_devices()
 
 
 def perform(task: Training) -> dict[str, Any]:
-    """Train or go on, unless that is done, and convert where the task says so; returns the run's result.
+    """Train or resume, unless the run is finished, and convert if the task says so; returns the run's result.
 
-    The run is the one `el-larq train` makes of the same settings: `train` seeds everything anew, and a cleared session leaves
-    nothing of an earlier run in this process, names of layers neither.
+    The run is the same as that of `el-larq train` with the same settings: `train` sets all seeds, and clearing the session removes
+    every trace of earlier runs in this process, including the counters in names of layers.
     """
     done = task.folder / RESULT
     if not done.is_file():
         keras.backend.clear_session()
-        quiet = Console(quiet=True)  # bars of several processes would run into each other
+        quiet = Console(quiet=True)  # progress bars of several processes would overwrite each other
         if _can_go_on(task.folder):
             resume(task.folder, console=quiet)
         else:
@@ -62,12 +62,12 @@ def perform(task: Training) -> dict[str, Any]:
 
 
 def _can_go_on(folder: Path) -> bool:
-    """Whether a run was begun by a version that keeps a state to go on from."""
+    """Whether a run was started by a version that saves states to resume from."""
     return (folder / CONFIG).is_file() and read_config(folder).schema >= FIRST_RESUMABLE
 
 
 def deploy(folder: Path, network: str) -> None:
-    """Convert a run's model and keep what it is beside it: MACs as the field counts them in the Keras model, size in bytes."""
+    """Convert a run's model and write deployed.json: the Keras model's MACs, as counted in the literature, and the file's size."""
     keras.backend.clear_session()
     target = folder / "model.tflite"
     job = convert(folder / "model.h5", target, options=Options(allow=get_network(network).allow))
@@ -88,6 +88,6 @@ def deploy(folder: Path, network: str) -> None:
 
 
 def measure_all(paths: list[Path]) -> dict[str, Any]:
-    """Latencies of .tflite files on this machine, by sha256, measured in turns; and what must be said of them."""
+    """Latencies of .tflite files on this machine by SHA-256, measured alternately, and a caveat about them."""
     found = measure(paths)
     return {"caveat": caveat(), **{one.sha256: one.to_dict() for one in found}}

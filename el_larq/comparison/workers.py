@@ -1,5 +1,5 @@
-"""Processes that do one call after another: TensorFlow starts once for many, memory is given back after some, and a crash takes
-one call down. The command itself never imports TensorFlow.
+"""Processes that execute one call after another: TensorFlow starts once for several calls, memory is released after a number of
+them, and a crash affects only one call. The command itself never imports TensorFlow.
 """
 
 import multiprocessing
@@ -17,15 +17,15 @@ from el_larq.by_name import load_by_name
 from el_larq.errors import ElLarqError, summarize
 
 _CALLS = 12
-"""Calls that one process does; graphs of earlier trainings are never given back wholly."""
+"""Number of calls before a process is replaced, since the memory of earlier trainings' graphs is never fully released."""
 
 _PATIENCE = 20.0
-"""Seconds that a process may take to end."""
+"""Seconds that a process gets to exit before it is killed."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function by "module:name", imported in the process that runs it, and its argument."""
+    """A function, as "module:name", which is imported by the process that runs it, and its argument."""
 
     function: str
     argument: Any
@@ -33,14 +33,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call returned, or one line why it failed."""
+    """What a call returned, or one line with the reason why it failed."""
 
     value: Any = None
     error: str = ""
 
 
 class Worker:
-    """One process and the call it is at."""
+    """A process and its current call."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -60,7 +60,7 @@ class Worker:
         self.pipe.send(call)
 
     def receive(self) -> Outcome:
-        """The outcome of the call; a process that died over it is one, and leaves the worker spent."""
+        """The outcome of the call. If the process died, the outcome is an error, and the worker is spent."""
         try:
             outcome = self.pipe.recv()
         except (EOFError, OSError):
@@ -71,7 +71,7 @@ class Worker:
         return outcome
 
     def stop(self) -> None:
-        """End the process; a training saves its state first, if that does not take long."""
+        """End the process; a training first saves its state, if it can do so before the process is killed."""
         self._process.terminate()
         self._process.join(_PATIENCE)
         self._process.kill()
@@ -80,7 +80,7 @@ class Worker:
 
 
 def run(calls: Iterable[Call], jobs: int = 1) -> Iterator[tuple[Call, Outcome]]:
-    """Each call with its outcome as it ends, ``jobs`` at a time. However this ends, no process stays behind."""
+    """Run the calls, ``jobs`` at a time, and yield each with its outcome when it ends. No process is left running afterwards."""
     waiting = deque(calls)
     workers: list[Worker] = []
     try:
@@ -113,7 +113,7 @@ def _ending(status: int | None) -> str:
 
 
 def _serve(pipe: Connection) -> None:
-    # Ctrl-C goes to every process of a terminal; the command ends its workers itself, and if it is gone they go too.
+    # Ctrl-C reaches every process of a terminal. The command ends its workers itself, and they also exit when it has died.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
@@ -123,7 +123,7 @@ def _serve(pipe: Connection) -> None:
             return
         try:
             pipe.send(_do(call))
-        except (KeyboardInterrupt, BrokenPipeError):  # asked to stop in the middle of a training, or nobody listens
+        except (KeyboardInterrupt, BrokenPipeError):  # stopped during a training, or the parent has exited
             return
 
 
@@ -131,7 +131,7 @@ def _follow_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)  # a training saves its state
+    os.kill(os.getpid(), signal.SIGTERM)  # lets a training save its state
     time.sleep(_PATIENCE)
     os._exit(1)
 
@@ -140,7 +140,7 @@ def _do(call: Call) -> Outcome:
     from el_larq.native_output import captured_stderr
 
     try:
-        with captured_stderr():  # what TensorFlow says when it starts
+        with captured_stderr():  # hides TensorFlow's messages at startup
             function = load_by_name(call.function)
         return Outcome(function(call.argument))
     except ElLarqError as error:
