@@ -1,1 +1,1 @@
-"""The command line: one file a command, nothing but argument handling and printing."""
+"""The command line: one file per command, which only handles arguments and prints results."""

@@ -99,7 +99,7 @@ def _in_process(
         paths.append(str(record.write(out, kept)))
         baseline = next(r for r in results if r.threads == result.threads)
         ratio = result.median_ms / baseline.median_ms
-        # Interleaved run by run, so half of the middle halves' widths is what chance moves a median by, generously.
+        # The runs are interleaved; the mean of the two interquartile ranges is a generous bound on the medians' random variation.
         noise = (result.iqr_ms + baseline.iqr_ms) / 2
         same = result is not baseline and abs(result.median_ms - baseline.median_ms) <= noise
         figures = (
@@ -128,7 +128,7 @@ def _on_device(
     from el_larq.devices.comparison import compare
     from el_larq.devices.targets import open_target
 
-    options.pop("trust")  # a device runs the benchmark's own binary, in a process of its own
+    options.pop("trust")  # on a device, the benchmark binary runs in a separate process
     way = open_target(target, ssh_config=options.pop("ssh_config"))
     plan = BenchmarkPlan(models, marks=marks, **options)
     paths: list[str] = []

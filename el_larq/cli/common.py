@@ -1,4 +1,4 @@
-"""Options that every command has, and printing."""
+"""Options that commands share, and functions for printing."""
 
 import contextlib
 import importlib
@@ -17,7 +17,7 @@ from el_larq.printable import printable
 
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
-    """--json and -v. The trace itself is `main`'s affair; the option is here so that click accepts it."""
+    """--json and -v. `main` prints the trace; the option is declared here so that click accepts it."""
     function = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for programs.")(function)
     return click.option(
         "-v",
@@ -34,7 +34,7 @@ def _keep_verbose(context: click.Context, _parameter: click.Parameter, value: bo
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
-    """--import and --trust, for every command that opens a model that others may have made. docs/safety.md says what they open."""
+    """--import and --trust, for commands that open models which others may have made. docs/safety.md says what they permit."""
     function = click.option(
         "--trust", is_flag=True, help="Run whatever code the model holds, at whatever size; for files whose maker you know."
     )(function)
@@ -42,7 +42,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Numbers(click.ParamType):
-    """Numbers separated by commas: as many as ``counts`` says. A single one comes as a float, several as a tuple."""
+    """Numbers separated by commas; ``counts`` are the valid numbers of them. A single one becomes a float, several a tuple."""
 
     name = "numbers"
 
@@ -61,7 +61,7 @@ class _Numbers(click.ParamType):
 
 
 def statement_options(function: Callable[..., None]) -> Callable[..., None]:
-    """--mean, --std, --range, --channel-order and --labels, for a model whose file does not say it: `el_larq.data.stated`."""
+    """--mean, --std, --range, --channel-order and --labels, for models whose files lack this information: `el_larq.data.stated`."""
     for option in reversed(
         (
             click.option("--mean", type=_Numbers((1, 3)), metavar="M[,M,M]", help="Inputs are (x - M) / S for x from 0 to 255."),
@@ -78,14 +78,14 @@ def statement_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def output_option(function: Callable[..., None]) -> Callable[..., None]:
-    """--output, for every command that uses one output of a model: `el_larq.model_outputs`."""
+    """--output, for commands that use one output of a model: `el_larq.model_outputs`."""
     return click.option(
         "--output", metavar="NAME|NUMBER", help="Which output, of a model with several; numbers start at 0 (inspect lists them)."
     )(function)
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow without what its C++ side says of missing GPUs; with -v, with it."""
+    """Import TensorFlow, hiding its native messages about missing GPUs unless -v is given."""
     quiet = contextlib.nullcontext() if click.get_current_context().meta.get("verbose") else captured_stderr()
     with quiet:
         import el_larq  # noqa: F401  (first: it selects Keras 2)
@@ -95,7 +95,7 @@ def start_tensorflow() -> None:
 
 
 def import_layers(modules: tuple[str, ...]) -> None:
-    """Import users' own modules, after TensorFlow has started."""
+    """Import the user's modules, after TensorFlow has been imported."""
     from el_larq.loading.load import import_modules
 
     import_modules(modules)
@@ -106,17 +106,17 @@ def print_json(content: Any) -> None:
 
 
 def show(line: object = "") -> None:
-    """A line of what was asked for, on stdout. Whatever text from files is in it, it stays one line and controls nothing."""
+    """Print a line of the result on stdout. Text from files in it cannot break the line or control the terminal."""
     print(printable(line))
 
 
 def say(line: object) -> None:
-    """The same on stderr, for what accompanies it, so that stdout stays clean."""
+    """The same on stderr, for messages that accompany the result, so that stdout contains only the result."""
     print(printable(line), file=sys.stderr, flush=True)
 
 
 def redraw(line: object, *, last: bool) -> None:
-    """A line on stderr over the one before, of a progress; ``last`` ends it."""
+    """Print a line of progress on stderr over the previous one; ``last`` ends the line."""
     print(f"\r{printable(line)}", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
@@ -126,7 +126,7 @@ class _Record(logging.LogRecord):
 
 
 def guard_terminal() -> None:
-    """Warnings and log lines of libraries quote names of files and layers too: let nothing in them act on the terminal."""
+    """Make libraries' warnings and log lines safe for the terminal, since they quote names from files too."""
     logging.setLogRecordFactory(_Record)
     warnings.formatwarning = _format_warning
 
@@ -148,7 +148,7 @@ def say_trace(error: BaseException) -> None:
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table for people: first column left-aligned, numbers to the right."""
+    """Print a table with the first column left-aligned and columns of numbers right-aligned."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -160,7 +160,7 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
     console = Console()
-    # Rich cuts what does not fit 80 columns; a pipe has no width to fit.
+    # Without a terminal, Rich would fit the table into 80 columns, but a pipe has no width.
     console.width = console.width if console.is_terminal else 160
     console.print(table)
 

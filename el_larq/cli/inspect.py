@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN = ("schema", "inputs", "outputs")
-"""What the card says that is printed anyway."""
+"""Card fields that are not printed as such: the schema, and what is printed from the model itself."""
 
 
 @click.command()
@@ -62,7 +62,7 @@ def command(
 
 
 def _audit(model: Path, as_json: bool) -> None:
-    """The rules that need nothing but the flatbuffer; docs/audit.md has them all."""
+    """Apply the rules that need only the flatbuffer; docs/audit.md lists all rules."""
     from dataclasses import asdict
 
     from el_larq.converters.rules import check_graph
@@ -95,13 +95,13 @@ def _print_layers(inspection: "Inspection") -> None:
     weights = [f"{bits}-bit weights" for bits in (1, 8, 32)]
     macs = [f"{bits}-bit MACs" for bits in (1, 8, 32)]
     headings = ["layer", "kind", "output", *weights, *macs, "weights kB", "output kB", "alive kB"]
-    # A column in which no layer has anything says nothing.
+    # Empty columns are left out.
     shown = [i for i in range(len(headings)) if i < 3 or any(row[i] for row in rows)]
     print_table(inspection.model, [headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def _print_beside(inspection: "Inspection") -> None:
-    """Work beside MACs, by operator. A Keras model has none to show: conversion folds much of it."""
+    """Print operations other than MACs by operator. There are none for a Keras model, since conversion folds many of them."""
     kinds = ("multiplications", "additions", "comparisons", "functions")
     rows = []
     for one in inspection.beside:
@@ -153,7 +153,7 @@ def _beside(inspection: "Inspection") -> str:
 
 
 def _departure(inspection: "Inspection") -> str:
-    """How much larger a .tflite is than its weights and metadata: names, shapes and the operators themselves."""
+    """How much larger a .tflite is than the predicted size of its parts, due to names, shapes and operators."""
     if inspection.format != "tflite" or not inspection.predicted_size:
         return ""
     return f" (the file has {inspection.size / inspection.predicted_size - 1:+.1%} for names, shapes and operators)"

@@ -1,4 +1,4 @@
-"""Ending early in the same way, whatever asks for it: a device must be cleaned up also when a terminal closes."""
+"""The same clean exit for all signals that end a command: a device must be cleaned up even if the terminal is closed."""
 
 import contextlib
 import signal
@@ -9,7 +9,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP what Ctrl-C is. Outside the main thread, where Python allows no handlers, nothing changes."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C. Outside the main thread, where Python allows no signal handlers, nothing changes."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -113,7 +113,7 @@ _SHOWN = {
     "networks": ("name", "summary", "links", "variants", "reference"),
     "methods": ("name", "year", "bits", "link", "resnet18", "extra cost"),
 }
-"""What the table for people has, where --json has more."""
+"""The columns of the printed table, for kinds of which --json prints more."""
 
 
 @click.command(name="list")
@@ -138,7 +138,7 @@ def command(kind: str, published: bool, as_json: bool) -> None:
     headings = _SHOWN.get(kind, tuple(entries[0]))
     print_table(_TITLES.get(kind, kind), headings, [[entry[heading] for heading in headings] for entry in entries])
     if kind == "methods":
-        # Below the table: as columns they would make it many lines a row.
+        # Below the table: as columns, they would make each row many lines high.
         show()
         _print_notes((entry["name"], _source(entry)) for entry in entries)
 
@@ -171,7 +171,7 @@ def _print_published(as_json: bool) -> None:
 
 
 def _source(method: dict[str, Any]) -> str:
-    """The method's paper, and whose figure its accuracy is."""
+    """The method's paper, and the source of its accuracy."""
     return "; ".join(filter(None, (method["reference"], method["source"] and f"resnet18 as in: {method['source']}")))
 
 
@@ -187,5 +187,5 @@ def _beside(cost: "Cost") -> str:
 
 
 def _spell(figure: float) -> str:
-    """1_676_279_808 as 1.68e9."""
+    """A figure with three digits: 1_676_279_808 becomes 1.68e9."""
     return f"{figure:.2e}".replace("e+0", "e").replace("e+", "e")

@@ -1,4 +1,4 @@
-"""The entry point `el-larq`. Commands are imported when they are called, so that `--help` answers at once."""
+"""The entry point `el-larq`. Commands are imported when they are called, so that `--help` starts fast."""
 
 import importlib
 import os
@@ -11,7 +11,7 @@ from el_larq._version import VERSION
 from el_larq.cli.common import guard_terminal, say, say_trace
 from el_larq.errors import ElLarqError, summarize
 
-# Command: module, and what `--help` says of it.
+# The commands and their lines in `--help`; a command's module has its name, with "_" for "-".
 COMMANDS = {
     "train": "Train a network with a method on a data set.",
     "compare": "Networks and methods side by side: one table and one plot.",
@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # click would import every command for its first line.
+        # click would import every command to get the first line of its help.
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     trace: BaseException | None = None
     guard_terminal()
     try:
-        # click returns the status of a command that exits, and what a command returns: nothing.
+        # click returns the status of a command that exits, otherwise what the command returns, which is None.
         status, message = cli.main(arguments, prog_name="el-larq", standalone_mode=False) or 0, ""
     except click.exceptions.Exit as error:
         status, message = error.exit_code, ""
@@ -88,11 +88,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         status, message = 130, "interrupted"
     except BrokenPipeError:
-        # The reader has gone (| head): nothing to say, and nowhere to say it.
+        # The reader has closed the pipe (| head): there is nothing to report, and nowhere to print it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status, message = 1, ""
     except OSError as error:
-        # Of a name that is too long, or in a folder that may not be entered.
+        # For example a name that is too long, or a folder without permission.
         named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else None
         status, message, trace = 1, named or f"unexpected {summarize(error)} (-v shows the trace)", error
     except Exception as error:

@@ -48,7 +48,7 @@ def command(
     for image in images:
         open_image(image)
 
-    if model.suffix != ".tflite":  # which runs in a process of its own
+    if model.suffix != ".tflite":  # a .tflite runs in a separate process
         start_tensorflow()
         import_layers(modules)
     from el_larq.evaluation.predict import predict

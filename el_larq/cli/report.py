@@ -19,7 +19,7 @@ def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> No
     from el_larq.report.collect import collect
     from el_larq.report.page import render
 
-    # The folders hold no page that would be read, so a page may lie in them.
+    # No HTML file is read from the input folders, so the page may be written into one of them.
     check_output(out, HTML, inputs=[path for path in paths if not path.is_dir()])
     material = collect(paths)
     write_bytes(out, render(material, title).encode("utf-8", "replace"), HTML.check_replaceable)

@@ -99,14 +99,14 @@ def command(
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     el-larq train --resume runs/resnet26-el-photos-s0
     """
-    # Until there is a step to finish, SIGTERM and SIGHUP are what Ctrl-C is.
+    # Until the first step, SIGTERM and SIGHUP have the same effect as Ctrl-C.
     click.get_current_context().with_resource(interruptible())
     if resume is not None:
         _resume(resume, learning_rate, checkpoint_every, modules, trust, as_json)
         return
     if network is None:
         raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
-    # Names are checked before TensorFlow takes its seconds to start.
+    # Names are checked before TensorFlow is imported, which takes seconds.
     from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset
     from el_larq.data.validation import check_share
@@ -193,7 +193,7 @@ def _resume(
     }
     check_no_contradiction(config, folder, given)
     if is_finished(folder):
-        read_result(folder)  # else its states are worth keeping
+        read_result(folder)  # raises an error if it is damaged: then the states must be kept
         tidy(folder)
         say(f"{folder} is finished; there is nothing to resume")
     else:
