@@ -1,9 +1,9 @@
-"""Which TensorFlow operations align channels fastest, forward and gradient: what `el_larq.layers.align` is built on.
+"""Which TensorFlow operations align channels fastest, forward and gradient: the basis for the choice in `el_larq.layers.align`.
 
     python benchmarks/align_ops.py
 
-Prints the median time of each way of squeezing (N, 16, 16, 256) to 64 channels, and of expanding it back, as a ratio to the
-one in use, interleaved within one process.
+Prints the median time of each way of squeezing (32, 16, 16, 256) to 64 channels, and of expanding 64 channels to 256, as a ratio
+to the one in use. The measurements are interleaved within one process.
 """
 
 import statistics

@@ -1,10 +1,10 @@
-"""Writes the tables of docs/comparison.md: the paper's, and those of folders of `el-larq compare`.
+"""Write the tables of docs/comparison.md: the paper's, and those of folders of `el-larq compare`.
 
     python benchmarks/comparison_page.py FOLDER... [--page docs/comparison.md]
 
-What stands between `<!-- NAME -->` and `<!-- end -->` in the page is replaced: `published` by the paper's table, each network's
-name by our table of it, its picture, and the pairs of methods that come out in another order than in the paper's table. Prose
-around the marks is left alone.
+The text between `<!-- NAME -->` and `<!-- end -->` in the page is replaced. For the name `published`, it becomes the paper's table;
+for the name of a network, this project's table, its plot, and the pairs of methods whose order differs from that in the paper's
+table. Text outside these marks is kept.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def paper() -> str:
-    """The paper's table, a link to the page of each method that is here."""
+    """The paper's table, with a link to the page of each method that this project has."""
     rows = []
     for row in published.TABLE:
         page = f"[`{row.method}`](methods/{row.method}.md)" if row.method in METHODS else ""
@@ -83,7 +83,7 @@ def _mean(row: dict[str, Any]) -> str:
 
 
 def _order(network: str, rows: list[dict[str, Any]]) -> str:
-    """The pairs of methods whose order the paper's table has one way and our means the other."""
+    """The pairs of methods whose order by our mean accuracies is the opposite of that in the paper's table."""
     told = [row for row in rows if row["accuracy_mean"] is not None]
     told = [row for row in told if isinstance(published.top1(row["method"], network), float)]
     found = []

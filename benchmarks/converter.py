@@ -1,10 +1,10 @@
-"""What the converter makes of ResNet26 with Elastic-Links at 224 pixels, 1000 classes: operators, size, latency, exactness, time.
+"""The conversion of ResNet26 with Elastic-Links at 224x224 pixels, 1000 classes: operators, size, latency, exactness, time.
 
     python benchmarks/converter.py
 
-Gammas are drawn from 0.3 to 2.5, batch normalization statistics at random: with gammas of exactly one, multiplications vanish by
-themselves. Latencies are taken with LCE's interpreter (indirect kernel, XNNPACK, one thread), interleaved in one process; they
-compare graphs on this machine and say nothing of ARM.
+Gammas are drawn from 0.3 to 2.5, and batch normalization parameters at random: with gammas of exactly one, multiplications would
+disappear by themselves. Latencies are measured with LCE's interpreter (indirect kernel, XNNPACK, one thread), interleaved in one
+process; they compare graphs on this machine and are not transferable to ARM.
 """
 
 import statistics
@@ -45,7 +45,7 @@ def randomize(model: Any, seed: int = 0) -> Any:
 
 
 def latencies(contents: dict[str, bytes]) -> dict[str, float]:
-    """Median milliseconds of one inference by name."""
+    """Median milliseconds per inference, by name."""
     interpreters = {name: Interpreter(content) for name, content in contents.items()}
     image = np.random.default_rng(0).standard_normal((1, 224, 224, 3)).astype(np.float32)
     times: dict[str, list[float]] = {name: [] for name in contents}

@@ -1,9 +1,9 @@
-"""Images a second of `el-larq evaluate` on ResNet26-el at 224 pixels as a .tflite, against the plain loop over LCE's interpreter.
+"""Images per second of `el-larq evaluate` for ResNet26-el at 224x224 pixels as a .tflite, and of a plain loop in LCE's interpreter.
 
     python benchmarks/evaluate.py
 
-The loop is Interpreter(content).predict(images) with its defaults. Both run in turns, so that whatever slows the machine down
-slows both; worker processes and interpreters are started before the clock.
+The loop is Interpreter(content).predict(images) with its defaults. The two alternate, so that other load on the machine affects
+both; worker processes and interpreters are started before the timing.
 """
 
 import tempfile

@@ -1,11 +1,11 @@
-"""How long a training step waits for its images: `photos` as a folder of JPEG files against ResNet26 as in the demo.
+"""The time of the input pipeline relative to a training step: `photos` as a folder of JPEG files, ResNet26 as in the demo.
 
     python benchmarks/input_time.py
 
-In one process: the time of a step of the input pipeline alone (read, decode, augment, scale), of a step of the model alone,
-on one batch that is there already, and their ratio. Once with nothing kept in memory, so that each image is read and decoded
-each time, and once as a training does it. Inputs of 32x32, the size of the files, and of 64x64. Medians over rounds in which
-the two alternate, because the machine is shared.
+Measured in one process: the time per step of the input pipeline alone (read, decode, augment, scale), of the model alone, on a
+batch in memory, and their ratio. Once without the cache, so that each image is read and decoded each time, and once with it, as in
+a training. The inputs are 32x32, the size of the files, and 64x64. The figures are medians over rounds in which the two alternate,
+because the machine is shared.
 """
 
 import statistics
@@ -25,9 +25,9 @@ from el_larq.models.build import build
 from el_larq.training.optimizer import make_loss, make_optimizer
 from el_larq.training.recipe import get_recipe
 
-WIDTH = 0.25  # the demo's; a wider network computes longer on the same images
+WIDTH = 0.25  # that of the demo; a wider network takes longer for the same images
 ROUNDS, STEPS, WARMUP = 5, 4, 2
-AHEAD = 16  # batches that the pipeline may have prepared while the model ran; they would flatter it
+AHEAD = 16  # batches that the pipeline may have prefetched while the model ran; they are not timed
 INPUT_STEPS = 16
 BAR = 0.3
 
@@ -72,7 +72,7 @@ def measure(folder: Path, size: int, keep: bool) -> float:
 
 
 def _time(work: Any, steps: int) -> float:
-    """Seconds a step."""
+    """Seconds per step."""
     start = time.perf_counter()
     for _ in range(steps):
         work()

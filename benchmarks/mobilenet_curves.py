@@ -1,9 +1,9 @@
-"""MobileNet with binary depthwise and pointwise convolutions, with Elastic-Links and without any link: how training goes.
+"""Training curves of MobileNet with binary depthwise and pointwise convolutions, with Elastic-Links and without links.
 
     python benchmarks/mobilenet_curves.py FOLDER [-o docs/mobilenet.png]
 
-Three seeds of each on `photos`, trained as `el-larq compare` does, which goes on from FOLDER where it was stopped. The picture has
-the loss of the training crops and the accuracy of the validation crops by epoch: mean over the seeds, and their range.
+Each is trained with three seeds on `photos`, as by `el-larq compare`; if stopped, it resumes from FOLDER. The plot shows the loss
+on the training crops and the accuracy on the validation crops by epoch: the mean over the seeds, and their range.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _epochs(folder: Folder, pair: Pair, seed: int) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; none where the run failed before its first epoch ended."""
+    """The records in a run's metrics.jsonl; empty if the run failed before the end of its first epoch."""
     path = folder.run(pair, seed) / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 

@@ -1,10 +1,10 @@
-"""The planned arena of `el-larq inspect` against what LCE's interpreter really asks the allocator for, on six networks.
+"""The arena size predicted by `el-larq inspect` and the memory that LCE's interpreter actually allocates, for six networks.
 
     python benchmarks/peak_ram.py
 
-How it is read: the interpreter takes its arena in one call of aligned_alloc with an alignment of 64, when it is constructed. A
-dozen lines of C, compiled with cc and put before libc with LD_PRELOAD, print the greatest such call. The growth of the whole
-heap while the interpreter is constructed, less the copy it makes of the file, stands beside it (glibc's mallinfo2).
+The interpreter allocates its arena when it is constructed, in one call of aligned_alloc with an alignment of 64. A few lines of C,
+compiled with cc and loaded before libc with LD_PRELOAD, record the largest such call. The growth of the whole heap during the
+construction, minus the interpreter's copy of the file, is printed as well (glibc's mallinfo2).
 One thread, the default binary kernel, no XNNPACK.
 """
 

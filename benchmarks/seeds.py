@@ -2,7 +2,7 @@
 
     python benchmarks/seeds.py [--methods el,binary] [--seeds 0,1,2] [-- ARGUMENTS of el-larq train]
 
-Prints one line a run as it ends, then mean and range by method. Each run is a process of its own.
+Prints one line when a run ends, then mean and range by method. Each run is a separate process.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How long `el-larq --help` and `el-larq train --help` take, against `python -c "import click"`.
+"""The time of `el-larq --help` and `el-larq train --help`, compared with `python -c "import click"`.
 
 python benchmarks/startup.py
 """

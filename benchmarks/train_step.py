@@ -1,10 +1,10 @@
-"""What Elastic-Links cost in training: a step of ResNet26 with `el` against one with `binary`, which has no links.
+"""The cost of Elastic-Links in training: a step of ResNet26 with `el`, compared with `binary`, which has no links.
 
     python benchmarks/train_step.py
 
-Width 1, 64x64 pixels, batch 32. A step is that of `el_larq.training.loop`: deterministic, with accuracy, its figures read behind
-each step; without reading images, which benchmarks/input_time.py measures. Each measurement is a process of its own; the two
-alternate, and the median ratio of the pairs counts.
+Width 1, 64x64 pixels, batch size 32. The step is that of `el_larq.training.loop`: deterministic, with accuracy, and with its
+metrics read after each step; but without reading images, which benchmarks/input_time.py measures. Each measurement is a separate
+process; the two methods alternate, and the result is the median of the pairs' ratios.
 """
 
 import statistics
