@@ -1,5 +1,5 @@
-"""Detection of images that declare more rows than their data contain. Pillow silently fills in what is missing: zeros in PNG,
-grey in JPEG. (In other formats and in interlaced PNG, it raises an error.)
+"""Detection of images that declare more rows than their data contain. Pillow silently fills in the missing rows: with zeros in
+PNG, with grey in JPEG. (In other formats and in interlaced PNG, it raises an error.)
 
 For most images, checking the last row is enough. The others are decoded a second time in a way that changes what is filled
 in: PNG over a canvas that is not zero; JPEG with random data after its own, which a decoder reads only if data are missing.

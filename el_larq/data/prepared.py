@@ -1,5 +1,5 @@
 """Data sets that TensorFlow Datasets (TFDS) has prepared on disk. Nothing is downloaded and no code of a data set is executed: its
-folder contains its description. TensorFlow is imported only by the functions that need it, which `find` does not.
+folder contains its description. TensorFlow is imported only inside the functions that need it; `find` does not.
 """
 
 import contextlib

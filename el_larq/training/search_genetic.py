@@ -26,7 +26,7 @@ from el_larq.keras_internals import leaf_layers
 from el_larq.quantizers import GeneticSign, PerChannel
 from el_larq.training.search_loss import generator, training_loss
 
-# Few signs change at once, and a filter with normally distributed weights keeps at least a sixth of its weights at either sign.
+# Few signs change at once, and a filter with normally distributed weights keeps at least about a sixth of them at either sign.
 MUTATED, SPREAD, LIMIT = 0.25, 0.2, 1.0
 LAYERS = 4
 BATCHES = 1
