@@ -46,14 +46,19 @@ def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tm
     return found
 
 
+# A process starts with the memory of the one that forks it on its account, so a small one starts the command.
+_STARTER = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 def _measured(command: list[str]) -> tuple[subprocess.CompletedProcess[str], int]:
-    """A command that prints some lines, and the most memory that it had, in MiB."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        said = running.stderr.read()
-        _, status, usage = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-    return subprocess.CompletedProcess(command, running.returncode, "", said), usage.ru_maxrss // 1024
+    """A finished command with its stderr, and the most memory that it had, in MiB."""
+    done = subprocess.run([sys.executable, "-c", _STARTER, *command], capture_output=True, text=True, check=False)
+    return subprocess.CompletedProcess(command, done.returncode, "", done.stderr), int(done.stdout) // 1024
 
 
 # --- What is printed ------------------------------------------------------------------------------------------------------
