@@ -21,7 +21,7 @@ from el_larq.data import looks
 from el_larq.data.encoded import CHECK_BYTES, Cache, Encoded, Unreadable
 from el_larq.data.indexed import Indexed
 from el_larq.data.names import Name, augmentation
-from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.preprocessing import Preprocessing, image_formats
 from el_larq.errors import ElLarqError, UsageError, summarize
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -226,7 +226,7 @@ def _preprocessing(train: Listing, image_size: int | None, unreadable: Unreadabl
     for index in looks.spread(len(train.files)):
         path = train.files[index][0]
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=image_formats()) as image:
                 sizes.append(image.size)
                 grey = grey and looks.is_grey(image)
         except Exception as error:  # Pillow's decoders raise nearly every kind of error for damaged files

@@ -1,5 +1,6 @@
 """From an image file or array to a network's input, in the same way for training, prediction and verification."""
 
+import functools
 import io
 import math
 import os
@@ -24,6 +25,8 @@ SPARE = 2
 
 Box = tuple[float, float, float, float]
 """A rectangular part of an image in pixels: left, top, right, bottom."""
+
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "DIB", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TGA")
 
 _ORIENTATION = 0x0112  # the EXIF tag with which cameras specify the rotation of a picture
 
@@ -153,6 +156,13 @@ def _float32(value: float | tuple[float, ...]) -> Any:
     return np.asarray(value, np.float32) if isinstance(value, tuple) else value
 
 
+@functools.cache
+def image_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read. Others are refused: on an EPS file, for example, Pillow runs Ghostscript."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
 def open_image(path: str | os.PathLike[str], content: bytes | None = None, least: int | None = None) -> Image.Image:
     """Decode an image and rotate it upright. Raises ElLarqError of one line if it cannot be read.
 
@@ -160,7 +170,10 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None, least
     least: a JPEG may be decoded at a fraction of its size whose sides are at least this many pixels.
     """
     try:
-        with open(path, "rb") if content is None else io.BytesIO(content) as file, Image.open(file) as image:
+        with (
+            open(path, "rb") if content is None else io.BytesIO(content) as file,
+            Image.open(file, formats=image_formats()) as image,
+        ):
             if image.width * image.height > MAX_PIXELS:
                 raise ElLarqError(f"{path}: {image.width}x{image.height} pixels is more than {MAX_PIXELS}; scale it down first")
             draft = (least, least) if least is not None and image.format in JPEG else None

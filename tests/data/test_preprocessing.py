@@ -1,5 +1,6 @@
 import contextlib
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from el_larq.data import preprocessing
 from el_larq.data.dataset import scale
-from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.preprocessing import Preprocessing, open_image
 from el_larq.errors import ElLarqError
 
 GREY = Preprocessing(8, 8, 1, mean=100.0, std=50.0)
@@ -313,3 +314,19 @@ def test_a_bomb_is_refused(tmp_path: Path):
     path = tmp_path / "image.png"
     Image.new("1", (20_000, 20_000)).save(path)
     error_of(path)
+
+
+def test_a_format_for_which_pillow_starts_a_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS to Ghostscript, which is an interpreter of programs."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(EXECUTED) (w) file closefile\n")
+    with pytest.raises(ElLarqError, match="not an image that can be read"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".gif", ".tif", ".webp", ".ppm"])
+def test_the_formats_that_folders_take_are_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"picture{suffix}"
+    Image.new("RGB", (9, 8), (200, 100, 50)).save(path)
+    assert open_image(path).size == (9, 8)
