@@ -58,7 +58,7 @@ def why_not(meant: Meant) -> tuple[str, str]:
         )
     if not convolution.binary_kernel:
         zeros = np.any(convolution.kernel == 0)
-        return f"its kernel {'holds zeros' if zeros else 'does not have one magnitude a filter'}{_by(intent)}", scaled_sign
+        return f"its kernel {'holds zeros' if zeros else 'does not have one magnitude per filter'}{_by(intent)}", scaled_sign
     if convolution.kind == "MatMul":
         return (
             "LCE has no binary dense layer",

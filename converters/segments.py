@@ -22,7 +22,7 @@ from el_larq.converters.match import Match
 from el_larq.converters.rewrite import with_outputs
 from el_larq.errors import ElLarqError
 from el_larq.tflite.interpreter import Interpreter
-from el_larq.tflite.operators import input_channels, unpack_signs
+from el_larq.tflite.operators import input_channels, unpack_signs, words
 
 
 @dataclass
@@ -126,8 +126,8 @@ class Segments:
             self.layers.append(LayerSigns(layer))
 
     def _fits(self, pair: _Pair) -> bool:
-        values, words, shape = prod(self._signs[pair.sign].real.shape[1:]), -(-pair.channels // 32), self._shapes[pair.packed]
-        return values % pair.channels == 0 and shape[-1] == words and prod(shape) == values // pair.channels * words
+        values, width, shape = prod(self._signs[pair.sign].real.shape[1:]), words(pair.channels), self._shapes[pair.packed]
+        return values % pair.channels == 0 and shape[-1] == width and prod(shape) == values // pair.channels * width
 
     def compare(self, images: np.ndarray) -> Compared:
         """Compare on images (N, H, W, C).

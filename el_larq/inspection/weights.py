@@ -30,7 +30,7 @@ from el_larq.files import read_bytes, write_bytes
 from el_larq.inspection.binary_layer import BinaryLayer, Kernels, two_signs
 from el_larq.inspection.operators import layer_name
 from el_larq.outputs import WEIGHTS, check_output
-from el_larq.tflite.operators import BINARY, KERNELS, TRANSPOSED, kernel_shape
+from el_larq.tflite.operators import BINARY, KERNELS, TRANSPOSED, kernel_signs
 from el_larq.tflite.reader import Graph, Operator, parse
 
 SCHEMA = 1
@@ -112,16 +112,13 @@ def _from_graph(graph: Graph, source: str) -> list[BinaryLayer]:
 
 
 def _from_operator(operator: Operator) -> BinaryLayer:
-    kernel = operator.inputs[1]
-    assert kernel is not None
-    shape = kernel_shape(operator)
-    octets = np.ascontiguousarray(kernel.array().astype("<i4")).view(np.uint8)
-    bits = np.unpackbits(octets, axis=-1, count=shape[3], bitorder="little")
     scale, shift, threshold = (
         None if tensor is None or not tensor.constant else tensor.array()
         for tensor in (*operator.inputs[2:5], None, None, None)[:3]
     )
-    return BinaryLayer(layer_name(operator), np.where(bits, -1, 1).astype(np.int8), scale, shift, threshold, BINARY)
+    return BinaryLayer(
+        layer_name(operator), np.where(kernel_signs(operator), -1, 1).astype(np.int8), scale, shift, threshold, BINARY
+    )
 
 
 def _from_real(operator: Operator) -> BinaryLayer | None:
