@@ -46,6 +46,7 @@ lint: install
 # Pages that are made of the sources; a test compares them.
 docs: install
 	$(BIN)/python -m el_larq.methods.pages docs/methods
+	$(BIN)/python -m el_larq.converters.rules.pages docs/audit.md
 
 # The documentation as a web site, to look at in a browser: build/site/index.html.
 site: install

@@ -54,11 +54,15 @@ class Meant:
 
     @property
     def layer(self) -> str:
-        name = "" if self.intent is None else self.intent.layer
         if self.convolution is not None:
-            name = self.convolution.layer
+            return self.convolution.layer
+        return "" if self.intent is None else self.intent.layer
+
+    @property
+    def title(self) -> str:
+        """The layer's name, with the part of a separable convolution."""
         separable = self.intent is not None and "Separable" in self.intent.kind
-        return f"{name} ({_PARTS[self.intent.part]})" if separable and self.intent is not None else name
+        return f"{self.layer} ({_PARTS[self.intent.part]})" if separable and self.intent is not None else self.layer
 
     @property
     def elsewhere(self) -> int:

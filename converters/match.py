@@ -7,12 +7,15 @@ result), so filters are compared up to their sign.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from el_larq.converters.graph import Convolution
 from el_larq.tflite.operators import BINARY, TRANSPOSED, kernel_signs
 from el_larq.tflite.reader import Graph, Operator
+
+if TYPE_CHECKING:
+    from el_larq.converters.graph import Convolution
 
 REAL_OPERATORS = {
     "Conv2D": "CONV_2D",
@@ -36,12 +39,12 @@ _PARALLEL = 0.99
 class Match:
     """A binary convolution of the model and its operator; ``differing`` is the number of kernel bits that differ."""
 
-    convolution: Convolution
+    convolution: "Convolution"
     operator: Operator
     differing: int
 
 
-def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
+def match(convolutions: "Iterable[Convolution]", graph: Graph) -> list[Match]:
     """Each LceBconv2d with the model's binary convolution whose kernel is nearest, in operator order."""
     open_ = [c for c in convolutions if c.kind in ("Conv2D", "MatMul") and c.meant_binary]
     matches = []
@@ -60,7 +63,7 @@ def match(convolutions: Iterable[Convolution], graph: Graph) -> list[Match]:
     return matches
 
 
-def real_layers(convolutions: Iterable[Convolution], graph: Graph) -> dict[int, str]:
+def real_layers(convolutions: "Iterable[Convolution]", graph: Graph) -> dict[int, str]:
     """Layer names of real-valued convolutions and dense layers, by operator index.
 
     Batch normalization has been folded into their kernels, so filters are compared by direction.
@@ -80,7 +83,7 @@ def real_layers(convolutions: Iterable[Convolution], graph: Graph) -> dict[int, 
     return names
 
 
-def _parallel(filters: np.ndarray, convolution: Convolution) -> bool:
+def _parallel(filters: np.ndarray, convolution: "Convolution") -> bool:
     """Whether each filter is parallel to the model's, with either sign; filters of zeros match any filter."""
     kernel = convolution.kernel.astype(np.float64)
     if convolution.kind == "DepthwiseConv2dNative":
@@ -94,13 +97,13 @@ def _parallel(filters: np.ndarray, convolution: Convolution) -> bool:
     return bool(np.all(product >= _PARALLEL * norms))
 
 
-def _as_convolution(convolution: Convolution) -> np.ndarray:
+def _as_convolution(convolution: "Convolution") -> np.ndarray:
     """The kernel as (kh, kw, C_in, C_out); `fold` turns binary dense layers into 1x1 convolutions."""
     kernel = convolution.kernel
     return kernel[None, None] if convolution.kind == "MatMul" else kernel
 
 
-def _distance(bits: np.ndarray, convolution: Convolution) -> int:
+def _distance(bits: np.ndarray, convolution: "Convolution") -> int:
     wanted = np.transpose(_as_convolution(convolution) < 0, (3, 0, 1, 2)).reshape(len(bits), -1)
     differing = (bits.reshape(len(bits), -1) != wanted).sum(axis=1)
     return int(np.minimum(differing, wanted.shape[1] - differing).sum())

@@ -68,7 +68,7 @@ def command(
     start_tensorflow()
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
-    from el_larq.converters.rules import Finding, summarized
+    from el_larq.converters.rules.rule import Finding, summarized
 
     options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust)
     job = convert(

@@ -1,5 +1,3 @@
-import re
-from pathlib import Path
 from typing import Any
 
 import binary_models as models
@@ -9,14 +7,13 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.converters.audit import RULES, WARNINGS, Audit, audit, audit_model, operator_counts
+from el_larq.converters.audit import Audit, audit, audit_model, operator_counts
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.intent import read_intents
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rewrite import with_metadata
-from el_larq.converters.rules import GRAPH_RULES
 from el_larq.counting import counts
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.tflite.reader import parse
@@ -145,12 +142,6 @@ def test_a_binary_convolution_from_nowhere_is_found() -> None:
     assert result.errors[0].subject.startswith("operator ")
 
 
-def test_every_rule_has_a_test() -> None:
-    """Those of "no-operator", "low-bit" and "real-input" are in test_intent.py, the others above."""
-    assert set(RULES) == {"not-binary", "no-operator", "binary-depthwise", "low-bit", "stray-binary"}
-    assert set(WARNINGS) == {"real-input", "size"}
-
-
 def test_an_allowed_rule_stays_in_the_report() -> None:
     model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
     result = _audit(model, allow=("not-binary",))
@@ -215,12 +206,3 @@ def test_operators_are_counted_most_frequent_first() -> None:
     found = operator_counts(parse(lower_model(FrozenModel(model))))
     assert next(iter(found)) == "LceBconv2d"
     assert found["LceBconv2d"] == 2
-
-
-def test_the_documentation_has_every_rule_and_its_severity() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
-    documented = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (\w+) \|", page, re.MULTILINE))
-    severities = {**dict.fromkeys(RULES, "error"), **dict.fromkeys(WARNINGS, "warning")}
-    assert documented == severities | {name: rule.severity for name, rule in GRAPH_RULES.items()}
-    (sentence,) = re.findall(r"^`el-larq inspect --audit`.*?`\.", page, re.MULTILINE | re.DOTALL)
-    assert set(re.findall("`([a-z0-9-]+)`", sentence)) == set(GRAPH_RULES)

@@ -1,8 +1,11 @@
 """Why LCE's converter left a quantized convolution real-valued, and what to do about it: pairs of reason and remedy."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from el_larq.converters.intent import Intent, Meant
+if TYPE_CHECKING:
+    from el_larq.converters.intent import Intent, Meant
 
 # By TensorFlow operation: the layer for which LCE has no binary operator, and what to use instead.
 _OPERATIONS = {
@@ -13,7 +16,7 @@ _OPERATIONS = {
 _OR_ALLOW = ", or allow it with --allow "
 
 
-def no_operator(meant: Meant) -> tuple[str, str] | None:
+def no_operator_for(meant: "Meant") -> tuple[str, str] | None:
     """Reason and remedy for a kind of layer for which LCE has no binary operator; None if it has one, and for depthwise layers."""
     if is_depthwise(meant):
         return None
@@ -27,15 +30,11 @@ def no_operator(meant: Meant) -> tuple[str, str] | None:
     return what and (f"LCE has no binary operator for {what[0]}", f"{what[1]}{_OR_ALLOW}no-operator")
 
 
-def is_depthwise(meant: Meant) -> bool:
+def is_depthwise(meant: "Meant") -> bool:
     return meant.convolution is not None and meant.convolution.kind == "DepthwiseConv2dNative"
 
 
-def why_depthwise(_meant: Meant) -> tuple[str, str]:
-    return "LCE has no binary depthwise convolution", f"keep it real-valued{_OR_ALLOW}binary-depthwise"
-
-
-def why_not(meant: Meant) -> tuple[str, str]:
+def why_not(meant: "Meant") -> tuple[str, str]:
     """For a convolution or dense layer that is meant to be binary and for which LCE has an operator."""
     convolution, intent = meant.convolution, meant.intent
     assert convolution is not None
@@ -72,7 +71,7 @@ def why_not(meant: Meant) -> tuple[str, str]:
     return "LCE did not take its padding or shape", 'use padding "valid", or "same" with pad_values=1.0, and a fixed input size'
 
 
-def why_low_bit(meant: Meant) -> tuple[str, str]:
+def why_low_bit(meant: "Meant") -> tuple[str, str]:
     """For a layer whose kernel or input is quantized to values other than -1 and +1."""
     intent = meant.intent
     if intent is None:
@@ -84,14 +83,12 @@ def why_low_bit(meant: Meant) -> tuple[str, str]:
     return what, f"use a sign as {argument}{_OR_ALLOW}low-bit"
 
 
-def why_real_input(meant: Meant) -> tuple[str, str]:
+def why_real_input(meant: "Meant") -> str:
     """For a layer with a quantized kernel whose input is real-valued by design."""
     if meant.intent is not None and meant.intent.part == "pointwise_kernel":
-        what = "it reads the real-valued sums of the depthwise part"
-    else:
-        what = "its input is real-valued"
-    return what, "only its kernel is quantized, which saves nothing in a .tflite; for a binary convolution quantize its input too"
+        return "it reads the real-valued sums of the depthwise part"
+    return "its input is real-valued"
 
 
-def _by(intent: Intent | None) -> str:
+def _by(intent: "Intent | None") -> str:
     return "" if intent is None else f" ({intent.kernel_quantizer})"

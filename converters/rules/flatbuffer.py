@@ -1,0 +1,179 @@
+"""Rules that need the flatbuffer alone and so apply to any .tflite for Larq Compute Engine."""
+
+import numpy as np
+
+from el_larq.converters.rules.rule import Found, Place, rule
+from el_larq.converters.rules.subject import Subject
+from el_larq.tflite.operators import REAL_KERNELS, WORD, binary_groups, binary_operators, input_channels, source_of, words
+from el_larq.tflite.reader import Operator, Tensor
+
+_SAME = 0  # LCE's code for padding "same"
+
+
+@rule(
+    "scale-rank",
+    "error",
+    requirement="scales and shifts behind binary convolutions have one dimension",
+    why="LCE converts others and then refuses to load the file",
+    remedy="give them the shape (C,)",
+)
+def scale_rank(subject: Subject) -> Found:
+    for operator in binary_operators(subject.graph):
+        for what, tensor in zip(("multiplier", "bias"), operator.inputs[2:4], strict=False):
+            if tensor is not None and len(tensor.shape) != 1:
+                yield operator, f"its {what} has shape {tensor.shape}, which LCE converts and then refuses to load"
+
+
+@rule(
+    "dynamic-shape",
+    "error",
+    requirement="all dimensions except the batch are static",
+    why="LCE leaves convolutions real-valued, and devices cannot plan their memory",
+    remedy="convert with a fixed input size (--image-size)",
+)
+def dynamic_shape(subject: Subject) -> Found:
+    for tensor in subject.graph.tensors:
+        if tensor.dynamic and tensor.shape[1:] and any(size < 1 for size in tensor.shape[1:]):
+            yield Place(tensor.name), "its size is known at run time only"
+            return
+
+
+@rule(
+    "stride-over-kernel",
+    "error",
+    requirement='no real-valued convolution with padding "same" has a stride larger than its kernel',
+    why='XNNPACK, TFLite\'s default for real-valued operators, computes it wrongly where "same" would need negative padding',
+    remedy='use padding="valid", which is the same convolution there',
+)
+def stride_over_kernel(subject: Subject) -> Found:
+    for operator in subject.graph.operators:
+        if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D") or operator.options["padding"] != "same":
+            continue
+        shapes = [tensor.shape[1:3] for tensor in (*operator.inputs[:2], operator.outputs[0]) if tensor is not None]
+        options = operator.options["strides"], operator.options["dilations"]
+        if len(shapes) < 3 or shapes[1] == (1, 1):
+            continue
+        axes = zip(*shapes, *options, strict=False)
+        if any((after - 1) * stride + (size - 1) * dilation + 1 < before for before, size, after, stride, dilation in axes):
+            reason = (
+                f"a {operator.name} that strides past its kernel, which TFLite's default implementation (XNNPACK) computes wrongly"
+            )
+            yield operator, reason
+
+
+@rule(
+    "float-on-signs",
+    "warning",
+    requirement="no real-valued convolution reads signs",
+    why="they are unpacked for it, which costs more than a real-valued convolution",
+    remedy="make it one that LCE has in binary, or keep its input real-valued",
+)
+def float_on_signs(subject: Subject) -> Found:
+    for operator in subject.graph.operators:
+        source = source_of(operator)
+        producer = subject.graph.producers.get(source.index) if operator.name in REAL_KERNELS and source else None
+        while producer is not None and producer.name in ("PADV2", "PAD", "RESHAPE"):
+            before = producer.inputs[0]
+            producer = subject.graph.producers.get(before.index) if before else None
+        if producer is not None and producer.name == "LceDequantize":
+            yield operator, f"a {operator.name} on signs, which are unpacked for it: this costs more than a real-valued convolution"
+
+
+@rule(
+    "groups",
+    "warning",
+    requirement="binary convolutions have one group",
+    why="LCE's default kernel refuses others when it loads the model",
+    remedy="use one group, or run with --use_indirect_bgemm",
+)
+def groups(subject: Subject) -> Found:
+    for operator in binary_operators(subject.graph):
+        number = binary_groups(operator)
+        if number > 1:
+            yield operator, f"{number} groups, which LCE's default kernel refuses when it loads the model"
+
+
+@rule(
+    "zero-padding",
+    "warning",
+    requirement="binary convolutions are not padded with zeros",
+    why="no activation is fused into them and their results are not packed",
+    remedy='train with pad_values=1.0; for a 1x1 convolution use padding="valid"',
+)
+def zero_padding(subject: Subject) -> Found:
+    for operator in binary_operators(subject.graph):
+        if operator.options.get("padding") == _SAME and operator.options.get("pad_values") == 0:
+            kernel = operator.inputs[1]
+            if kernel is not None and kernel.shape[1:3] == (1, 1):
+                remedy = 'a 1x1 convolution needs no padding: use padding="valid"'
+            else:
+                remedy = "train with pad_values=1.0"
+            yield operator, "padded with zeros, so no activation is fused and the result is not packed", remedy
+
+
+@rule(
+    "norm-left",
+    "warning",
+    requirement="no batch normalization is left as MUL and ADD",
+    why="both go over the whole tensor",
+    remedy="put the normalization right behind a convolution, before additions and pooling",
+)
+def norm_left(subject: Subject) -> Found:
+    readers: dict[int, list[Operator]] = {}
+    for operator in subject.graph.operators:
+        for tensor in operator.inputs:
+            if tensor is not None:
+                readers.setdefault(tensor.index, []).append(operator)
+    for operator in subject.graph.operators:
+        after = readers.get(operator.outputs[0].index, []) if operator.name == "MUL" else []
+        if _by_channel(operator.inputs) and len(after) == 1 and after[0].name == "ADD" and _by_channel(after[0].inputs):
+            yield operator, "a batch normalization that was not folded: one MUL and one ADD over the whole tensor"
+
+
+def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
+    """Whether one of the tensors is a constant with one value per channel; a scale by position is not a normalization."""
+    constants = [tensor for tensor in tensors if tensor is not None and tensor.constant and tensor.elements > 1]
+    return any(tensor.shape[-1] == tensor.elements for tensor in constants)
+
+
+@rule(
+    "channels",
+    "note",
+    requirement="the number of input channels of binary convolutions is a multiple of 32",
+    why="bits are packed by 32, and the rest of a word is computed in vain",
+    remedy="use multiples of 32 where speed counts",
+)
+def channels(subject: Subject) -> Found:
+    for operator in binary_operators(subject.graph):
+        number = input_channels(operator)
+        if number % WORD:
+            yield operator, f"{number} input channels take {words(number) * WORD}: bits are packed by 32"
+
+
+@rule(
+    "dead-channels",
+    "warning",
+    requirement="no output channel of a binary convolution is constant",
+    why="it costs as much as any other and carries no information",
+    remedy="train on, or prune them",
+)
+def dead_channels(subject: Subject) -> Found:
+    for operator in binary_operators(subject.graph):
+        multiplier = operator.inputs[2] if len(operator.inputs) > 2 else None
+        if multiplier is not None and multiplier.constant and multiplier.type == "float32":
+            dead = int(np.sum(multiplier.array() == 0))
+            if dead:
+                yield operator, f"{dead} of {multiplier.elements} output channels are constant"
+
+
+@rule(
+    "slow-on-arm32",
+    "note",
+    requirement="no binary convolution has a packed result",
+    why="it runs as portable C++ on 32-bit ARM",
+    remedy="use a 64-bit system on the device",
+)
+def slow_on_arm32(subject: Subject) -> Found:
+    packed = [operator for operator in binary_operators(subject.graph) if operator.outputs[0].type == "int32"]
+    if packed:
+        yield Place(f"{len(packed)} operators"), "binary convolutions with packed results run as portable C++ on 32-bit ARM"

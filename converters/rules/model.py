@@ -1,0 +1,145 @@
+"""Rules that compare the flatbuffer with what the model's layers were meant to become."""
+
+from typing import TYPE_CHECKING
+
+from el_larq.converters.match import REAL_OPERATORS
+from el_larq.converters.rules.reasons import is_depthwise, no_operator_for, why_low_bit, why_not, why_real_input
+from el_larq.converters.rules.rule import Found, Place, rule
+from el_larq.converters.rules.subject import Subject
+from el_larq.tflite.operators import BINARY, binary_operators
+
+if TYPE_CHECKING:
+    from el_larq.converters.intent import Meant
+
+# Allowance for constants that are not weights: normalizations, shapes, gains of links. The second is for small models.
+_SIZE_FACTOR, _SIZE_SLACK = 1.1, 65536
+
+
+def _place(meant: "Meant") -> Place:
+    return Place(meant.title, meant.layer)
+
+
+def _runs_as(subject: Subject, meant: "Meant", reason: str) -> str:
+    """The reason, for a layer that runs as a real-valued operator."""
+    kind = "" if meant.convolution is None else REAL_OPERATORS.get(meant.convolution.kind, "")
+    present = any(operator.name == kind for operator in subject.graph.operators)
+    return f"runs as {kind if present else 'a real-valued operator'}, since {reason}"
+
+
+@rule(
+    "not-binary",
+    "error",
+    requirement="each convolution or dense layer meant to be binary is an `LceBconv2d`",
+    why=(
+        "LCE leaves it real-valued without a message; the finding gives the reason: a dense layer that `fold` did not turn into a "
+        "convolution, an input that is not a sign or is plain `tf.sign`, filters of zeros, a kernel of 0 and 1 (`SteHeaviside`) or "
+        "of real numbers (`NoOp(precision=1)` without Bop), several magnitudes in a filter, padding with another value than 0 and "
+        "1, groups whose number of channels is not a multiple of 32"
+    ),
+    remedy="as the finding says",
+    needs="flatbuffer and model",
+)
+def not_binary(subject: Subject) -> Found:
+    for meant in subject.missing("binary"):
+        if not is_depthwise(meant) and no_operator_for(meant) is None:
+            reason, remedy = why_not(meant)
+            yield _place(meant), _runs_as(subject, meant, reason), remedy
+
+
+@rule(
+    "no-operator",
+    "error",
+    requirement="LCE has a binary operator for each layer meant to be binary",
+    why="it has none for Conv1D, Conv3D, transposed and locally connected layers, which run real-valued",
+    remedy="use QuantConv2D, or allow the rule",
+    needs="flatbuffer and model",
+)
+def no_operator(subject: Subject) -> Found:
+    for meant in subject.missing("binary"):
+        why = no_operator_for(meant)
+        if why is not None:
+            yield _place(meant), _runs_as(subject, meant, why[0]), why[1]
+
+
+@rule(
+    "binary-depthwise",
+    "error",
+    requirement="no depthwise convolution was meant to be binary",
+    why="LCE runs it as a real-valued one, at a higher cost",
+    remedy="keep it real-valued, or allow it with --allow binary-depthwise",
+    needs="flatbuffer and model",
+)
+def binary_depthwise(subject: Subject) -> Found:
+    for meant in subject.missing("binary"):
+        if is_depthwise(meant):
+            yield _place(meant), _runs_as(subject, meant, "LCE has no binary depthwise convolution")
+
+
+@rule(
+    "low-bit",
+    "error",
+    requirement="kernels and inputs are quantized to -1 and +1 or not at all",
+    why=(
+        "LCE computes with signs only: with ternary or DoReFa quantizers a layer runs as a real-valued one, and an `LceBconv2d` "
+        "would read ternary inputs as signs"
+    ),
+    remedy="use sign quantizers for kernel and input, or allow the rule",
+    needs="flatbuffer and model",
+)
+def low_bit(subject: Subject) -> Found:
+    for meant in subject.meant:
+        if meant.sort != "low-bit":
+            continue
+        reason, remedy = why_low_bit(meant)
+        if subject.operator(meant) is not None:
+            yield _place(meant), f"runs as {BINARY}, which takes every value for a sign, though {reason}", remedy
+        else:
+            yield _place(meant), _runs_as(subject, meant, f"{reason} and LCE computes with signs only"), remedy
+
+
+@rule(
+    "stray-binary",
+    "error",
+    requirement="every `LceBconv2d` has a counterpart in the model",
+    why="the flatbuffer was not made from this model",
+    remedy="convert again from the right model",
+    needs="flatbuffer and model",
+)
+def stray_binary(subject: Subject) -> Found:
+    known = {operator.index for operator in subject.became.values()}
+    for operator in binary_operators(subject.graph):
+        if operator.index not in known:
+            yield operator, "has no counterpart in the model"
+
+
+@rule(
+    "real-input",
+    "warning",
+    requirement="no quantized kernel reads a real-valued input",
+    why="the layer runs as a real-valued one, as first layers and the pointwise part of separable convolutions do",
+    remedy="only its kernel is quantized, which saves nothing in a .tflite; for a binary convolution quantize its input too",
+    needs="flatbuffer and model",
+)
+def real_input(subject: Subject) -> Found:
+    for meant in subject.missing("real-input"):
+        yield _place(meant), _runs_as(subject, meant, why_real_input(meant))
+
+
+@rule(
+    "size",
+    "warning",
+    requirement="the constants take no more bytes than the weights need at their bits (10 % and 64 KiB to spare)",
+    why="the file is larger than a binary network's: something in it is not binary, or stored twice",
+    remedy="look for what is not binary in --table",
+    needs="flatbuffer and model",
+)
+def size(subject: Subject) -> Found:
+    kernels = [meant.convolution.kernel for meant in subject.meant if meant.sort == "binary" and meant.convolution is not None]
+    binary = sum(kernel.size / 8 for kernel in kernels)
+    channels = sum(kernel.shape[-1] for kernel in kernels)
+    real = 4 * (subject.weights - sum(kernel.size for kernel in kernels))
+    predicted = binary + 8 * channels + real
+    actual = sum(len(tensor.data) for tensor in subject.graph.tensors)
+    if actual > _SIZE_FACTOR * predicted + _SIZE_SLACK:
+        reason = f"constants take {actual:,} bytes, {actual / predicted:.1f} times the {predicted:,.0f} that the weights need"
+        yield Place("the file"), reason

@@ -1,0 +1,51 @@
+"""All rules of the audit, in the order in which they are reported and documented."""
+
+from el_larq.converters.rules import flatbuffer, model
+from el_larq.converters.rules.rule import Finding, Rule
+from el_larq.converters.rules.subject import Subject
+from el_larq.errors import ElLarqError
+from el_larq.tflite.reader import Graph
+
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        model.not_binary,
+        model.no_operator,
+        model.binary_depthwise,
+        model.low_bit,
+        model.stray_binary,
+        flatbuffer.scale_rank,
+        flatbuffer.dynamic_shape,
+        flatbuffer.stride_over_kernel,
+        model.real_input,
+        flatbuffer.float_on_signs,
+        flatbuffer.groups,
+        flatbuffer.zero_padding,
+        flatbuffer.norm_left,
+        flatbuffer.dead_channels,
+        model.size,
+        flatbuffer.channels,
+        flatbuffer.slow_on_arm32,
+    )
+}
+"""By name, errors first."""
+
+
+def check(subject: Subject) -> list[Finding]:
+    """The findings of all rules."""
+    return [finding for rule in RULES.values() for finding in rule.findings(subject)]
+
+
+def check_graph(graph: Graph, source: str = "the .tflite") -> list[Finding]:
+    """The findings of the rules that need the flatbuffer alone, in a file that may come from anybody.
+
+    Raises:
+        ElLarqError: an operator lacks tensors or options that its kind requires, as in a damaged file.
+    """
+    rules = [rule for rule in RULES.values() if rule.needs == "flatbuffer"]
+    try:
+        return [finding for rule in rules for finding in rule.findings(Subject(graph))]
+    except ElLarqError as error:
+        raise ElLarqError(f"{source}: {error}") from None
+    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ElLarqError(f"{source}: its operators do not go together; the file is damaged, convert the model again") from error
