@@ -16,7 +16,7 @@ from typing import Any
 from el_larq.comparison.compare import compare
 from el_larq.comparison.folder import Folder
 from el_larq.comparison.plan import Pair, Settings, make_plan
-from el_larq.files import beside, check_writable
+from el_larq.files import atomic_path, check_writable
 from el_larq.training.recipe import get_recipe
 
 SEEDS = 3
@@ -75,7 +75,7 @@ def draw(curves: dict[str, list[list[dict[str, Any]]]], path: Path) -> None:
         axes.grid(True, alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False)
-    with beside(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=110)
 
 

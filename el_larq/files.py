@@ -14,7 +14,7 @@ from el_larq.errors import ElLarqError, summarize
 
 
 @contextlib.contextmanager
-def beside(path: str | os.PathLike[str], check: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` on success and remove it otherwise.
 
     The temporary name keeps the suffix, because Keras chooses its format by it. An OSError becomes an ElLarqError of one line.
@@ -67,7 +67,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes, check: Callable[[Path], None] | None = None) -> None:
-    with beside(path, check) as temporary:
+    with atomic_path(path, check) as temporary:
         temporary.write_bytes(content)
 
 

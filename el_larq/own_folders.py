@@ -2,7 +2,7 @@
 
 A folder that a user names may itself be a link: that is the user's choice. Its contents may not: a link there would make
 el-larq read, overwrite or delete files elsewhere, and a pipe or a device would make it wait or read forever. Files are replaced
-by a rename (`el_larq.files.beside`), which replaces a link and does not follow it; all other access goes through this module.
+by a rename (`el_larq.files.atomic_path`), which replaces a link and does not follow it; all other access goes through this module.
 
 This protects against the folder as it was received, not against a process that changes it meanwhile.
 """

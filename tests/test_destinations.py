@@ -137,10 +137,10 @@ def test_a_pipe_or_a_device_stays(tmp_path: Path) -> None:
 
 
 def test_a_file_that_appears_during_the_work_stays(tmp_path: Path) -> None:
-    from el_larq.files import beside
+    from el_larq.files import atomic_path
 
     path = tmp_path / "page.html"
-    with pytest.raises(UsageError, match="not an HTML page"), beside(path, HTML.check_replaceable) as temporary:  # noqa: PT012
+    with pytest.raises(UsageError, match="not an HTML page"), atomic_path(path, HTML.check_replaceable) as temporary:  # noqa: PT012
         temporary.write_bytes(b"<html>")
         path.write_bytes(b"meanwhile")
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("page.html", b"meanwhile")]

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from el_larq.errors import ElLarqError
-from el_larq.files import beside, check_writable, read_bytes, write_bytes, write_json
+from el_larq.files import atomic_path, check_writable, read_bytes, write_bytes, write_json
 
 
 def test_a_new_file_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
-    with beside(path) as temporary:
+    with atomic_path(path) as temporary:
         assert temporary.parent == path.parent
         assert temporary.suffix == path.suffix
         temporary.write_text("new")
@@ -21,7 +21,7 @@ def test_a_new_file_appears_whole(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), beside(path) as temporary:  # noqa: PT012
+    with pytest.raises(RuntimeError, match="half way"), atomic_path(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise RuntimeError("half way")
     assert path.read_text() == "old"
@@ -29,14 +29,14 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), beside(tmp_path / "model.h5") as temporary:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "model.h5") as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_the_system_is_one_line_that_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ElLarqError, match=r"^cannot write .*model\.h5: No space left"), beside(tmp_path / "model.h5"):
+    with pytest.raises(ElLarqError, match=r"^cannot write .*model\.h5: No space left"), atomic_path(tmp_path / "model.h5"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 

@@ -42,7 +42,7 @@ def show_sheet(
     """
     from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset, load_dataset
-    from el_larq.files import beside
+    from el_larq.files import atomic_path
     from el_larq.outputs import JPEG, PNG, check_output
 
     name = with_options(dataset, data_dir, augment)
@@ -55,7 +55,7 @@ def show_sheet(
 
     data = load_dataset(name, image_size, strict=strict, notify=say)
     sheet = draw(data, count, seed)
-    with beside(out, kind.check_replaceable) as temporary:
+    with atomic_path(out, kind.check_replaceable) as temporary:
         sheet.picture.save(temporary)
     counts = data.class_counts()
     how = data.preprocessing

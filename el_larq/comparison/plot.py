@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.comparison.table import Row
-from el_larq.files import beside
+from el_larq.files import atomic_path
 
 _COSTS = (
     ("binary MACs, millions", "bops", 1e6),
@@ -61,5 +61,5 @@ def plot(rows: Sequence[Row], path: Path) -> None:
                 axes.spines[["top", "right"]].set_visible(False)
         if handles:
             figure.legend(list(handles.values()), list(handles), loc="outside right center", frameon=False)
-        with beside(path) as temporary:
+        with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from el_larq.evaluation.scores import Scores
-from el_larq.files import beside
+from el_larq.files import atomic_path
 from el_larq.printable import plot_label
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def draw(scores: Scores, folder: Path, title: str) -> None:
         for name, paint in ((CONFUSION, _confusion), (RELIABILITY, _reliability)):
             figure = Figure(figsize=(8, 7) if name == CONFUSION else (6, 5), layout="constrained")
             paint(figure, scores, title)
-            with beside(folder / name) as temporary:
+            with atomic_path(folder / name) as temporary:
                 figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from el_larq import own_folders
-from el_larq.files import beside
+from el_larq.files import atomic_path
 
 NAME = "unfinished.npz"
 
@@ -33,7 +33,7 @@ class State:
             return None
 
     def save(self, outputs: np.ndarray) -> None:
-        with beside(self.path) as temporary:
+        with atomic_path(self.path) as temporary:
             np.savez(temporary, key=np.array(self.key), outputs=outputs)
 
     def remove(self) -> None:

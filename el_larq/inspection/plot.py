@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from el_larq.files import beside
+from el_larq.files import atomic_path
 from el_larq.inspection.summary import CLASSES, Inspection
 from el_larq.outputs import PDF, PNG, SVG, check_output
 from el_larq.printable import plot_label
@@ -49,5 +49,5 @@ def plot(inspection: Inspection, path: Path) -> None:
         memory.set_xlabel("layer, in the order they run")
         for axes in (macs, memory):
             axes.spines[["top", "right"]].set_visible(False)
-        with beside(path, kind.check_replaceable) as temporary:
+        with atomic_path(path, kind.check_replaceable) as temporary:
             figure.savefig(temporary, format=path.suffix[1:].lower(), metadata={"Date": None} if kind is SVG else None)

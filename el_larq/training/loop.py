@@ -18,7 +18,7 @@ import tf_keras as keras
 from el_larq.by_name import load_by_name
 from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError, summarize
-from el_larq.files import beside, write_json
+from el_larq.files import atomic_path, write_json
 from el_larq.keras_internals import leaf_layers, random_state
 from el_larq.training.config import FAILURE
 from el_larq.training.determinism import make_deterministic
@@ -265,7 +265,7 @@ class Loop:
     def _save_weights(self, name: str) -> None:
         path = self.run.checkpoints / f"{name}.weights.h5"
         check_space(path.parent, 4 * self.model.count_params() + (1 << 18))
-        with beside(path) as temporary:
+        with atomic_path(path) as temporary:
             self.model.save_weights(temporary)
 
     # --- Ends -------------------------------------------------------------------------------------------------------------

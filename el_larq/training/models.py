@@ -7,7 +7,7 @@ import tf_keras as keras
 
 from el_larq import card
 from el_larq.data.dataset import Dataset
-from el_larq.files import beside
+from el_larq.files import atomic_path
 from el_larq.native_output import without_warnings
 from el_larq.training.config import TrainConfig
 from el_larq.training.run import environment
@@ -30,7 +30,7 @@ def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
     """Write model.h5 and model.keras, both with the card and without loss and optimizer."""
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     for suffix in (".h5", ".keras"):
-        with beside(folder / f"model{suffix}") as temporary, warnings.catch_warnings(), without_warnings():
+        with atomic_path(folder / f"model{suffix}") as temporary, warnings.catch_warnings(), without_warnings():
             # Keras recommends its newer format over .h5; both are written.
             warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
             # Only .h5 accepts the argument; without it Keras warns that there is no optimizer to save.

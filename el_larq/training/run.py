@@ -111,7 +111,7 @@ def _is_taken(folder: Path) -> bool:
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether it is a temporary name, from `el_larq.files.beside` or of a folder being created."""
+    """Whether it is a temporary name, from `el_larq.files.atomic_path` or of a folder being created."""
     return name.startswith(".") and ".part." in name
 
 

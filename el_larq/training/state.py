@@ -21,7 +21,7 @@ import numpy as np
 
 from el_larq import own_folders
 from el_larq.errors import ElLarqError
-from el_larq.files import beside
+from el_larq.files import atomic_path
 
 MAGIC = b"el-larq training state 1\n"
 KEPT = 2
@@ -54,7 +54,7 @@ def write_state(path: Path, state: State) -> None:
     described = [[name, array.dtype.name, list(array.shape)] for name, array in state.arrays.items()]
     header = json.dumps({"step": state.step, "facts": state.facts, "arrays": described}).encode()
     digest = hashlib.sha256()
-    with beside(path) as temporary, open(temporary, "wb") as file:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         parts = (np.ascontiguousarray(array).data.cast("B") for array in state.arrays.values() if array.size)
         for part in (MAGIC, len(header).to_bytes(8, "little"), header, *parts):
             digest.update(part)

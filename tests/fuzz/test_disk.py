@@ -15,7 +15,7 @@ from PIL import Image
 
 from el_larq.cli.main import main
 from el_larq.errors import ElLarqError
-from el_larq.files import beside, write_bytes
+from el_larq.files import atomic_path, write_bytes
 
 SEEDS = Path(__file__).parent / "seeds"
 
@@ -97,7 +97,7 @@ def test_what_a_library_makes_of_a_full_disk_is_told_as_one(tmp_path: Path) -> N
     with _mounted(tmp_path / "disk", "32k") as disk:
 
         def fill() -> None:
-            with beside(disk / "file") as temporary:
+            with atomic_path(disk / "file") as temporary:
                 try:
                     temporary.write_bytes(bytes(1 << 16))
                 except OSError:
@@ -106,7 +106,7 @@ def test_what_a_library_makes_of_a_full_disk_is_told_as_one(tmp_path: Path) -> N
         with pytest.raises(ElLarqError, match=r"cannot write .*file: No space left on device"):
             fill()
         assert list(disk.iterdir()) == []
-    with pytest.raises(RuntimeError), beside(tmp_path / "file"):
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "file"):
         raise RuntimeError("something else")
 
 
