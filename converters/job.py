@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from el_larq.card import Card
 from el_larq.data.stated import Stated
 from el_larq.errors import ElLarqError
+from el_larq.printable import printable
+from el_larq.tables import html_table
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -70,6 +72,19 @@ class Job:
     report: tuple[Entry, ...] = ()
     summary: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Job({self._title}: {', '.join(entry.step for entry in self.report) or 'no step has run'})"
+
+    def _repr_html_(self) -> str:
+        rows = [(entry.step, f"{entry.seconds:.1f}", entry.summary) for entry in self.report]
+        return html_table(self._title, rows, ("step", "seconds", "result"))
+
+    @property
+    def _title(self) -> str:
+        """What is converted to what: files by their paths, a model that was given as an object by its name."""
+        source = self.source if self.source is not None else getattr(self.loaded, "name", "no model")
+        return printable(f"{source} -> {self.destination if self.destination is not None else 'memory'}")
 
     def done(self, summary: str, details: dict[str, Any] | None = None, **changes: Any) -> "Job":
         """The job after a step, with its changes, summary and details."""

@@ -8,6 +8,7 @@ from el_larq.by_name import load_by_name
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.published import of_network
+from el_larq.tables import TableList
 
 DOWNSAMPLES = ("real", "binary")
 DEPTHWISES = ("real", "binary")
@@ -154,8 +155,12 @@ NETWORKS = {
 
 
 def list_networks() -> list[str]:
-    """The names of all networks."""
-    return list(NETWORKS)
+    """The names of all networks. A notebook shows them as a table with each network's summary."""
+    return TableList(NETWORKS, "networks", ("network", "summary"), _cells)
+
+
+def _cells(name: str) -> tuple[str, str]:
+    return name, NETWORKS[name].summary
 
 
 def get_network(name: str) -> Network:

@@ -27,6 +27,7 @@ BASE = (
     "own_folders",
     "printable",
     "published",
+    "tables",
 )
 """The top-level modules of el_larq: everything may import these."""
 

@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from el_larq.inspection.summary import Inspection
 
 
-_SHOWN = ("schema", "inputs", "outputs")
-"""Card fields that are not printed as such: the schema, and what is printed from the model itself."""
-
-
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
@@ -58,7 +54,8 @@ def command(
     if not total:
         _print_layers(inspection)
         _print_beside(inspection)
-    _print_totals(inspection)
+    for heading, text in inspection.totals():
+        show(f"{heading:11}{text}")
 
 
 def _audit(model: Path, as_json: bool) -> None:
@@ -109,68 +106,3 @@ def _print_beside(inspection: "Inspection") -> None:
         rows.append((one.operator, one.count, f"{one.values:,}", *(figures if one.counted else ("?", *figures[1:]))))
     if rows:
         print_table("Beside MACs, for one input", ("operator", "count", "values", *kinds), rows)
-
-
-def _print_totals(inspection: "Inspection") -> None:
-    lines = [
-        ("file", f"{inspection.size:,} bytes"),
-        (
-            "as .tflite" if inspection.format != "tflite" else "predicted",
-            f"{inspection.predicted_size:,} bytes{_departure(inspection)}: "
-            + ", ".join(f"{size:,} {name}" for name, size in inspection.predicted.items() if size),
-        ),
-        ("weights", _by_bits(inspection.weights)),
-        ("MACs", _by_bits(inspection.macs)),
-        ("OPs", f"{inspection.ops:,.0f} = {inspection.flops:,} FLOPs + {inspection.bops:,} BOPs / 64"),
-        *([("beside", _beside(inspection))] if inspection.beside else []),
-        (
-            "peak RAM",
-            f"{inspection.arena:,} bytes of activations and buffers (greatest buffer {inspection.scratch_peak:,}; "
-            f"no plan can do with less than {inspection.live_peak:,})",
-        ),
-        *(("input", _describe(tensor)) for tensor in inspection.inputs),
-        *(
-            ("output", f"{number} {_describe(tensor)}" if len(inspection.outputs) > 1 else _describe(tensor))
-            for number, tensor in enumerate(inspection.outputs)
-        ),
-        *(("metadata", f"{name}, {size:,} bytes") for name, size in inspection.metadata.items()),
-        *(
-            ("card", f"{name}: {_short(value)}")
-            for name, value in inspection.card.items()
-            if value is not None and name not in _SHOWN
-        ),
-        *(("note", f"MACs of {name} are not counted") for name in inspection.uncounted),
-        *(("note", note) for note in inspection.notes),
-    ]
-    for heading, text in lines:
-        show(f"{heading:11}{text}")
-
-
-def _beside(inspection: "Inspection") -> str:
-    kinds = ("multiplications", "additions", "comparisons", "functions")
-    totals = ((kind, sum(getattr(one, kind) for one in inspection.beside)) for kind in kinds)
-    return ", ".join(f"{total:,} {kind}" for kind, total in totals if total) or "none"
-
-
-def _departure(inspection: "Inspection") -> str:
-    """How much larger a .tflite is than the predicted size of its parts, due to names, shapes and operators."""
-    if inspection.format != "tflite" or not inspection.predicted_size:
-        return ""
-    return f" (the file has {inspection.size / inspection.predicted_size - 1:+.1%} for names, shapes and operators)"
-
-
-def _by_bits(counts: dict[int, int]) -> str:
-    return ", ".join(f"{count:,} of {bits} bit" for bits, count in counts.items() if count) or "none"
-
-
-def _describe(tensor: dict[str, object]) -> str:
-    return f"{tensor['name']}: {tensor['type']} {tensor['shape']}"
-
-
-def _short(value: object, limit: int = 120) -> str:
-    if isinstance(value, dict):
-        value = ", ".join(f"{name} {item}" for name, item in value.items() if not isinstance(item, (dict, list)))
-    elif isinstance(value, list):
-        value = f"{len(value)}: {', '.join(str(item) for item in value)}"
-    text = " ".join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -10,11 +10,16 @@ import numpy as np
 
 from el_larq.data.preprocessing import MIN_STD, Preprocessing
 from el_larq.errors import UsageError
+from el_larq.printable import printable
+from el_larq.tables import html_table
 
 Shard = tuple[int, int]
 """A worker's number, from 0, and the number of workers."""
 
 ALONE: Shard = (0, 1)
+
+MAX_SHOWN = 10
+"""Number of classes that a data set's table names."""
 
 
 class View(Protocol):
@@ -52,6 +57,23 @@ class Dataset(ABC):
 
     exact_resume: ClassVar[bool] = True
     """Whether `training_batches` with a later start gives exactly the batches that an uninterrupted stream would give."""
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        return f"{type(self).__name__}({printable(self.name)!r}: {self.num_classes:,} classes, {splits}, inputs {self._shape})"
+
+    def _repr_html_(self) -> str:
+        classes = ", ".join(self.labels[:MAX_SHOWN]) + (", ..." if self.num_classes > MAX_SHOWN else "")
+        rows = [
+            *((name, f"{len(split):,} images") for name, split in self.splits.items()),
+            ("classes", f"{self.num_classes:,}: {classes}"),
+            ("inputs", self._shape),
+        ]
+        return html_table(self.name, rows)
+
+    @property
+    def _shape(self) -> str:
+        return "x".join(map(str, self.preprocessing.input_shape))
 
     @property
     def num_classes(self) -> int:

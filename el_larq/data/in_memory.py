@@ -36,7 +36,7 @@ class ArrayView:
         return self.images[part]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InMemory(Dataset):
     """shift, mirror: the augmentation: largest random shift in pixels in each direction, and whether to flip at random."""
 

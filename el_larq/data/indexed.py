@@ -17,7 +17,7 @@ PLAIN_CACHE_BYTES = 1 << 28
 """Validation and test images are the same in each pass; a resized split of up to this many bytes is kept in memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Indexed(Stored):
     """Decodes and augments whole batches in TensorFlow's threads; Pillow releases Python's global lock while it works."""
 

@@ -7,7 +7,7 @@ from el_larq.data.augmentation import Augmentation
 from el_larq.data.dataset import Dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stored(Dataset):
     """short_name: for names of folders.
 

@@ -115,7 +115,7 @@ class Records:
         return chunks.prefetch(1).unbatch()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Streaming(Stored):
     """Reads TFRecord files as needed; decodes and augments whole batches, as `Indexed` does."""
 

@@ -26,6 +26,8 @@ from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
+from el_larq.printable import printable
+from el_larq.tables import html_table
 from el_larq.tflite.reader import parse
 
 # Images per chunk of a worker, and per batch of Keras; SAVE_EVERY is the number of seconds between saves of the state.
@@ -59,6 +61,24 @@ class Evaluation:
     seconds: float
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        scores = self.scores
+        figures = f"top-1 {scores.top1:.4f}, ECE {scores.ece:.4f}, {scores.images:,} images"
+        return f"Evaluation({self.model!r} on {printable(self.dataset)}: {figures})"
+
+    def _repr_html_(self) -> str:
+        scores = self.scores
+        rows = [
+            ("output", self.output),
+            ("images", f"{scores.images:,}"),
+            ("top-1", f"{scores.top1:.4f}"),
+            *([("top-5", f"{scores.top5:.4f}")] if scores.top5 is not None else []),
+            ("calibration error (ECE)", f"{scores.ece:.4f}"),
+            ("plots and evaluation.json", self.folder),
+            *(("note", note) for note in self.notes),
+        ]
+        return html_table(f"{self.model} on {self.dataset}", rows)
 
     def to_dict(self) -> dict[str, Any]:
         return {

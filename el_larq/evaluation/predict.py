@@ -14,6 +14,8 @@ from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import probabilities
 from el_larq.files import read_bytes
 from el_larq.model_outputs import Asked, choose, of_graph, of_keras, pick
+from el_larq.printable import printable
+from el_larq.tables import TableList, html_table
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -24,6 +26,12 @@ class Prediction:
 
     image: str
     top: tuple[tuple[str, float], ...]
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.image!r}: {', '.join(f'{printable(name)} {share:.4f}' for name, share in self.top)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.image, [(f"{share:.4f}", name) for name, share in self.top], ("probability", "class"))
 
 
 def predict(
@@ -70,13 +78,22 @@ def _predict(
         raise ElLarqError(f"{model}: takes inputs of shape {input_shape}; its card says {preprocessing.input_shape}")
     labels = card.labels(model_card, str(model))
     if not images:
-        return []
+        return _tabulate([], model)
     outputs = np.stack([_output(run, preprocessing.load(path), model) for path in images])
     classes = outputs.shape[1]
     if labels is not None and len(labels) != classes:
         raise ElLarqError(f"{model}: there are {len(labels)} labels for its {classes} classes; name them with --labels FILE")
     names = labels or [str(index) for index in range(classes)]
-    return [Prediction(str(path), _best(row, names, top)) for path, row in zip(images, probabilities(outputs), strict=True)]
+    found = [Prediction(str(path), _best(row, names, top)) for path, row in zip(images, probabilities(outputs), strict=True)]
+    return _tabulate(found, model)
+
+
+def _tabulate(predictions: list[Prediction], model: Path) -> list[Prediction]:
+    return TableList(predictions, str(model), ("image", "classes and their probabilities"), _cells)
+
+
+def _cells(prediction: Prediction) -> tuple[str, str]:
+    return prediction.image, ", ".join(f"{name} {share:.4f}" for name, share in prediction.top)
 
 
 def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:

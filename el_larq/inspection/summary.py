@@ -9,9 +9,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from el_larq.inspection.elementwise import Work
+from el_larq.tables import html_table
 
 CLASSES = (1, 8, 32)
 """The bit widths that are distinguished; other widths count as the next larger one, those over 32 as 32."""
+
+_SHOWN = ("schema", "inputs", "outputs")
+"""Card fields that are not shown as such: the schema, and what is shown of the model itself."""
 
 
 def bit_class(bits: int) -> int:
@@ -70,6 +74,45 @@ class Inspection:
     notes: tuple[str, ...] = field(default=())
     beside: tuple[Work, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Inspection({self.model!r}: {self.size:,} bytes, {len(self.layers):,} layers, {self.ops:,.0f} OPs)"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.model, self.totals())
+
+    def totals(self) -> list[tuple[str, str]]:
+        """The figures of the whole model in words, as the command prints them: headings and texts."""
+        return [
+            ("file", f"{self.size:,} bytes"),
+            (
+                "as .tflite" if self.format != "tflite" else "predicted",
+                f"{self.predicted_size:,} bytes{_departure(self)}: "
+                + ", ".join(f"{size:,} {name}" for name, size in self.predicted.items() if size),
+            ),
+            ("weights", _by_bits(self.weights)),
+            ("MACs", _by_bits(self.macs)),
+            ("OPs", f"{self.ops:,.0f} = {self.flops:,} FLOPs + {self.bops:,} BOPs / 64"),
+            *([("beside", _beside(self))] if self.beside else []),
+            (
+                "peak RAM",
+                f"{self.arena:,} bytes of activations and buffers (greatest buffer {self.scratch_peak:,}; "
+                f"no plan can do with less than {self.live_peak:,})",
+            ),
+            *(("input", _describe(tensor)) for tensor in self.inputs),
+            *(
+                ("output", f"{number} {_describe(tensor)}" if len(self.outputs) > 1 else _describe(tensor))
+                for number, tensor in enumerate(self.outputs)
+            ),
+            *(("metadata", f"{name}, {size:,} bytes") for name, size in self.metadata.items()),
+            *(
+                ("card", f"{name}: {_short(value)}")
+                for name, value in self.card.items()
+                if value is not None and name not in _SHOWN
+            ),
+            *(("note", f"MACs of {name} are not counted") for name in self.uncounted),
+            *(("note", note) for note in self.notes),
+        ]
+
     @property
     def weights(self) -> dict[int, int]:
         return {bits: sum(layer.weights.get(bits, 0) for layer in self.layers) for bits in CLASSES}
@@ -104,3 +147,33 @@ class Inspection:
             "parameters": sum(self.weights.values()),
             "predicted_size": self.predicted_size,
         }
+
+
+def _beside(inspection: Inspection) -> str:
+    kinds = ("multiplications", "additions", "comparisons", "functions")
+    totals = ((kind, sum(getattr(one, kind) for one in inspection.beside)) for kind in kinds)
+    return ", ".join(f"{total:,} {kind}" for kind, total in totals if total) or "none"
+
+
+def _departure(inspection: Inspection) -> str:
+    """How much larger a .tflite is than the predicted size of its parts, due to names, shapes and operators."""
+    if inspection.format != "tflite" or not inspection.predicted_size:
+        return ""
+    return f" (the file has {inspection.size / inspection.predicted_size - 1:+.1%} for names, shapes and operators)"
+
+
+def _by_bits(counts: dict[int, int]) -> str:
+    return ", ".join(f"{count:,} of {bits} bit" for bits, count in counts.items() if count) or "none"
+
+
+def _describe(tensor: dict[str, object]) -> str:
+    return f"{tensor['name']}: {tensor['type']} {tensor['shape']}"
+
+
+def _short(value: object, limit: int = 120) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {item}" for name, item in value.items() if not isinstance(item, (dict, list)))
+    elif isinstance(value, list):
+        value = f"{len(value)}: {', '.join(str(item) for item in value)}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

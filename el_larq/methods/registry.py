@@ -24,6 +24,7 @@ from el_larq.methods import (
     xnor_pp,
 )
 from el_larq.methods.method import Method
+from el_larq.tables import TableList
 
 MODULES = {
     module.METHOD.name: module
@@ -50,8 +51,13 @@ METHODS: dict[str, Method] = {name: module.METHOD for name, module in MODULES.it
 
 
 def list_methods() -> list[str]:
-    """The names of all methods."""
-    return list(METHODS)
+    """The names of all methods. A notebook shows them as a table with each method's year, bits and summary."""
+    return TableList(METHODS, "methods", ("method", "year", "bits", "summary"), _cells)
+
+
+def _cells(name: str) -> tuple[str, object, str, str]:
+    method = METHODS[name]
+    return name, method.year or "", method.bits, method.summary
 
 
 def get_maker(name: str) -> Callable[..., Method] | None:

@@ -25,6 +25,7 @@ from el_larq.models.build import build, resolve_method
 from el_larq.models.own import Own, is_own, load_own
 from el_larq.outputs import check_folder
 from el_larq.printable import counted
+from el_larq.tables import html_table
 from el_larq.training import run as run_folder
 from el_larq.training.compiled import summary, take
 from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
@@ -61,6 +62,17 @@ class Trained:
     model: keras.Model
     accuracy: float
     seconds: float
+
+    def __repr__(self) -> str:
+        return f"Trained({str(self.folder)!r}: test accuracy {self.accuracy:.4f}, {self.seconds:,.0f} s)"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("model", f"{self.model.name}, {self.model.count_params():,} parameters"),
+            ("test accuracy", f"{self.accuracy:.4f}"),
+            ("seconds", f"{self.seconds:,.0f}"),
+        ]
+        return html_table(self.folder, rows)
 
     @property
     def h5(self) -> Path:
