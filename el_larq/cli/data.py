@@ -21,7 +21,9 @@ def command() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation, as in training.")
 @click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
 @click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="The data set's folder: where TFDS has prepared it, or its IDX files."
+)
 @click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
 @common_options
 def show_sheet(

@@ -22,7 +22,9 @@ from el_larq.cli.common import (
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--dataset", help="el-larq list datasets. [default: the one the model was trained on]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="The data set's folder: where TFDS has prepared it, or its IDX files."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
 @click.option("--images", type=click.IntRange(1), help="Only so many, spread evenly over the test split.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for a .tflite. [default: one for each core]")

@@ -14,7 +14,9 @@ from el_larq.cli.interruption import interruptible
 @click.option("--link", help="Another link than the method's own: none, identity, elastic, gated.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
 @click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where TFDS has prepared the data set.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="The data set's folder: where TFDS has prepared it, or its IDX files."
+)
 @click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet.")
 @click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
 @click.option(

@@ -38,13 +38,17 @@ class ArrayView:
 
 @dataclass(frozen=True, repr=False)
 class InMemory(Dataset):
-    """shift, mirror: the augmentation: largest random shift in pixels in each direction, and whether to flip at random."""
+    """shift, mirror: the augmentation: largest random shift in pixels in each direction, and whether to flip at random.
+
+    black: whether pixels beside a shifted image are black; otherwise they are its reflection.
+    """
 
     train: Split
     test: Split
     validation: Split | None = field(default=None, kw_only=True)
     shift: int = 0
     mirror: bool = False
+    black: bool = False
 
     def class_counts(self) -> dict[str, list[int]]:
         return counts(self)
@@ -78,6 +82,6 @@ class InMemory(Dataset):
             image = tf.image.stateless_random_flip_left_right(image, key)
         if self.shift:
             margin = [[self.shift, self.shift], [self.shift, self.shift], [0, 0]]
-            padded = tf.pad(image, margin, mode="REFLECT")
+            padded = tf.pad(image, margin, mode="CONSTANT" if self.black else "REFLECT")
             image = tf.image.stateless_random_crop(padded, image.shape, key + tf.constant([1, 0], tf.int64))
         return image

@@ -2,10 +2,12 @@
 
     digits, photos                            embedded
     dir:PATH                                  a folder of images
+    idx:PATH                                  a folder with four IDX files
     tfds:NAME[/CONFIG][:VERSION][@DATA_DIR]   prepared by TensorFlow Datasets
     cifar10[@DATA_DIR], ...                   the same, with the preprocessing that is usual in the literature
+    fashion_mnist[@DATA_DIR], ...             MNIST and sets like it, as IDX files or prepared by TensorFlow Datasets
 
-The last three may end in ",augment=KIND". Does not import TensorFlow.
+All but the embedded ones may end in ",augment=KIND". Does not import TensorFlow.
 """
 
 import re
@@ -15,7 +17,7 @@ from pathlib import Path
 from el_larq.data.augmentation import Augmentation
 from el_larq.errors import UsageError, unknown_name
 
-DIR, TFDS = "dir:", "tfds:"
+DIR, IDX, TFDS = "dir:", "idx:", "tfds:"
 
 AUGMENTATIONS = {
     "none": "images as they are",
@@ -32,7 +34,8 @@ _PREPARED = re.compile(r"(?P<set>\w+)(?:/(?P<config>[\w.-]+))?(?::(?P<version>\d
 
 @dataclass(frozen=True)
 class Name:
-    """kind: "embedded", "dir", "tfds" or "standard". base: PATH for "dir", NAME for "tfds", otherwise the name itself."""
+    """kind: "embedded", "dir", "idx", "tfds", "standard" or "mnist". base: PATH for "dir" and "idx", NAME for "tfds", otherwise the
+    name itself."""
 
     kind: str
     base: str
@@ -42,14 +45,14 @@ class Name:
     augment: str | None = None
 
     def __str__(self) -> str:
-        text = {"dir": DIR, "tfds": TFDS}.get(self.kind, "") + self.base
+        text = {"dir": DIR, "idx": IDX, "tfds": TFDS}.get(self.kind, "") + self.base
         text += f"/{self.config}" if self.config else ""
         text += f":{self.version}" if self.version else ""
         text += f"@{self.data_dir}" if self.data_dir else ""
         return text + (f",augment={self.augment}" if self.augment else "")
 
 
-def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...]) -> Name:
+def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...], mnist: tuple[str, ...] = ()) -> Name:
     """The parts of a name; folders become absolute.
 
     Raises:
@@ -60,11 +63,12 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...]) -> Na
         rest, augment = option["rest"], option["augment"]
         if augment not in AUGMENTATIONS:
             raise unknown_name("augmentation", augment, AUGMENTATIONS)
-    if rest.startswith(DIR):
-        path = rest.removeprefix(DIR)
-        if not path:
-            raise UsageError(f"{DIR} names no folder; write {DIR}PATH")
-        return Name("dir", str(Path(path).expanduser().absolute()), augment=augment)
+    for kind, prefix in (("dir", DIR), ("idx", IDX)):
+        if rest.startswith(prefix):
+            path = rest.removeprefix(prefix)
+            if not path:
+                raise UsageError(f"{prefix} names no folder; write {prefix}PATH")
+            return Name(kind, str(Path(path).expanduser().absolute()), augment=augment)
     base, _, data_dir = rest.partition("@")
     folder = str(Path(data_dir).expanduser().absolute()) if data_dir else None
     if base in embedded:
@@ -73,12 +77,14 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...]) -> Na
         return Name("embedded", base)
     if base in standard:
         return Name("standard", base, data_dir=folder, augment=augment)
+    if base in mnist:
+        return Name("mnist", base, data_dir=folder, augment=augment)
     if base.startswith(TFDS):
         found = _PREPARED.fullmatch(base.removeprefix(TFDS))
         if found is None:
             raise UsageError(f"{base}: write {TFDS}NAME, {TFDS}NAME/CONFIG or {TFDS}NAME:VERSION, as in {TFDS}beans:0.1.0")
         return Name("tfds", found["set"], found["config"], found["version"], folder, augment)
-    raise unknown_name("data set", name, (*embedded, *standard, f"{DIR}PATH", f"{TFDS}NAME"))
+    raise unknown_name("data set", name, (*embedded, *standard, *mnist, f"{DIR}PATH", f"{IDX}PATH", f"{TFDS}NAME"))
 
 
 def with_options(name: str, data_dir: str | Path | None = None, augment: str | None = None) -> str:
@@ -89,7 +95,7 @@ def with_options(name: str, data_dir: str | Path | None = None, augment: str | N
         if augment not in AUGMENTATIONS:
             raise unknown_name("augmentation", augment, AUGMENTATIONS)
     if data_dir is not None:
-        if "@" in name or name.startswith(DIR):
+        if "@" in name or name.startswith((DIR, IDX)):
             raise UsageError(f"{name} names its folder already; leave --data-dir out")
         option = _OPTION.match(name)
         name = f"{option['rest']}@{data_dir},augment={option['augment']}" if option else f"{name}@{data_dir}"
@@ -97,8 +103,8 @@ def with_options(name: str, data_dir: str | Path | None = None, augment: str | N
 
 
 def folders(name: str) -> tuple[Path, ...]:
-    """The folder of images of a ``dir:`` data set; empty for the other kinds."""
-    return (Path(parse(name, (), ()).base),) if name.startswith(DIR) else ()
+    """The folder of a ``dir:`` or ``idx:`` data set; empty for the other kinds."""
+    return (Path(parse(name, (), ()).base),) if name.startswith((DIR, IDX)) else ()
 
 
 def augmentation(kind: str, image_size: int) -> Augmentation:

@@ -23,7 +23,7 @@ def foreign_folder(dataset: str, model: Path) -> str | None:
         UsageError: the data set's name is invalid.
     """
     name = parse_name(dataset)
-    folder = name.base if name.kind == "dir" else name.data_dir
+    folder = name.base if name.kind in ("dir", "idx") else name.data_dir
     return None if folder is None or _is_of_own_run(dataset, model) else folder
 
 

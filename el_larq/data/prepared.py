@@ -131,6 +131,19 @@ def load(
     )
 
 
+def read_encoded(name: Name) -> dict[str, tuple[list[bytes], np.ndarray]]:
+    """The encoded images and labels of a prepared data set, by split, "train" and "test" first.
+
+    Raises:
+        UsageError, ElLarqError: as `load`.
+    """
+    name, folder = find(name)
+    with _readable(folder, name):
+        builder = _builder(folder)
+        records = _splits(builder, name, _parse(*_keys(builder, name)))
+        return {title: _in_memory(part) for title, part in records.items()}
+
+
 @contextlib.contextmanager
 def _readable(folder: Path, name: Name) -> Iterator[None]:
     try:

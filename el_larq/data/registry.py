@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, overload
 
-from el_larq.data import names
+from el_larq.data import mnist_like, names
 from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory
+from el_larq.data.mnist_like import KNOWN
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.standard import STANDARD
 from el_larq.errors import UsageError
@@ -30,12 +31,13 @@ DATASETS = {
     for entry in (
         DatasetEntry("digits", "1,797 handwritten digits, 10 classes, 16x16 grey; embedded", "el_larq.data.digits"),
         DatasetEntry("photos", "12,240 crops of 18 photographs, 18 classes, 32x32 grey; embedded, hard", "el_larq.data.photos"),
-        *(DatasetEntry(entry.name, entry.summary) for entry in STANDARD.values()),
+        *(DatasetEntry(entry.name, entry.summary) for entry in (*KNOWN.values(), *STANDARD.values())),
     )
 }
 
 PATTERNS = {
     "dir:PATH": "a folder of images with train/, val/ and test/, or to be split; one folder per class",
+    "idx:PATH": "a folder with four IDX files, as MNIST comes in: train-images-idx3-ubyte, ..., with or without .gz",
     "tfds:NAME": "any set of classified images that TensorFlow Datasets has prepared; tfds:NAME:VERSION@DATA_DIR",
 }
 
@@ -44,7 +46,7 @@ _EMBEDDED = tuple(entry.name for entry in DATASETS.values() if entry.module)
 
 def parse_name(name: str) -> names.Name:
     """The parts of a data set's name; raises UsageError for an unknown one."""
-    return names.parse(name, _EMBEDDED, tuple(STANDARD))
+    return names.parse(name, _EMBEDDED, tuple(STANDARD), tuple(KNOWN))
 
 
 def check_dataset(name: str) -> None:
@@ -52,6 +54,8 @@ def check_dataset(name: str) -> None:
     parsed = parse_name(name)
     if parsed.kind == "dir" and not Path(parsed.base).is_dir():
         raise UsageError(f"{parsed.base}: no such folder; dir:PATH takes one with train/ and test/, or with one folder per class")
+    if parsed.kind in ("idx", "mnist"):
+        mnist_like.check(parsed)
     if parsed.kind in ("tfds", "standard"):
         from el_larq.data.prepared import find
 
@@ -106,6 +110,8 @@ def load_dataset(
         from el_larq.data.folder import load
 
         return load(parsed, image_size, preprocessing, strict, notify)
+    if parsed.kind in ("idx", "mnist"):
+        return mnist_like.load(parsed, image_size, preprocessing, strict, notify)
     from el_larq.data.prepared import load as load_prepared
 
     return load_prepared(parsed, image_size, preprocessing, strict, notify)
