@@ -48,7 +48,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Compared:
+class SegmentComparison:
     """The results of a batch of N images. Outputs are (N, ...), in the model's order.
 
     alone: outputs of the model with its own signs. given: of the model with the flatbuffer's signs. computed: of the flatbuffer.
@@ -129,7 +129,7 @@ class Segments:
         values, width, shape = prod(self._signs[pair.sign].real.shape[1:]), words(pair.channels), self._shapes[pair.packed]
         return values % pair.channels == 0 and shape[-1] == width and prod(shape) == values // pair.channels * width
 
-    def compare(self, images: np.ndarray) -> Compared:
+    def compare(self, images: np.ndarray) -> SegmentComparison:
         """Compare on images (N, H, W, C).
 
         Raises:
@@ -150,7 +150,7 @@ class Segments:
             if len(tried) <= len(self._choices):
                 chosen = self._nearest(packed, reals)
         flips = self._flips(len(images), tried[-1] if tried else [], packed, reals)
-        return Compared(alone, given, computed, flips)
+        return SegmentComparison(alone, given, computed, flips)
 
     def _check_unchanged(self, images: np.ndarray, computed: list[np.ndarray]) -> None:
         """Compare bit by bit, on the very first image only, with the original file, which lacks the additional outputs."""

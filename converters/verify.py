@@ -24,7 +24,7 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
 from el_larq.converters.match import match
-from el_larq.converters.segments import Compared, LayerSigns, Segments
+from el_larq.converters.segments import LayerSigns, SegmentComparison, Segments
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import check_dataset, load_dataset
@@ -156,7 +156,7 @@ class _Batch:
     same signs; differences_alone: the same for the model with its own signs.
     """
 
-    def __init__(self, compared: Compared):
+    def __init__(self, compared: SegmentComparison):
         self.flips = compared.flips
         self.finite = all(np.isfinite(got).all() for got in compared.computed)
         self.largest = [float(np.abs(wanted).max()) for wanted in compared.given]

@@ -230,7 +230,7 @@ def test_the_python_interface_refuses_too(place: Path, monkeypatch: pytest.Monke
     import el_larq
     from el_larq.evaluation.evaluate import evaluate
     from el_larq.inspection.inspect import inspect
-    from el_larq.inspection.plot import plot
+    from el_larq.inspection.layer_plot import plot
     from el_larq.inspection.weights import binary_kernels, write_weights
 
     monkeypatch.chdir(place)

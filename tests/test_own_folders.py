@@ -12,7 +12,7 @@ import pytest
 from el_larq import own_folders
 from el_larq.cli.main import main
 from el_larq.errors import ElLarqError
-from el_larq.evaluation.state import State
+from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.training.lock import Lock
 from el_larq.training.tensorboard import TensorBoard
 
@@ -182,7 +182,7 @@ def test_the_state_of_an_evaluation_is_a_file(put: Put, tmp_path: Path, outside:
 def test_a_state_that_is_an_array_alone_is_not_used(tmp_path: Path) -> None:
     with open(tmp_path / "unfinished.npz", "wb") as file:
         np.save(file, np.zeros(3))
-    assert State(tmp_path, {}).load() is None
+    assert PartialOutputs(tmp_path, {}).load() is None
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "result.json", "environment.json", "model.tflite"])

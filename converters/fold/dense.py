@@ -6,7 +6,7 @@
 import numpy as np
 
 from el_larq.converters.fold.ir import BINARIZE, Graph, Node, affine, constant
-from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.notes import Notes
 
 
 def dense(graph: Graph, notes: Notes) -> None:

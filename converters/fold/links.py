@@ -11,7 +11,7 @@ so that no copy is made.
 import numpy as np
 
 from el_larq.converters.fold.ir import AFFINE, EXPAND, SQUEEZE, Graph, Node, Readers, constant, scale_of, shift_of
-from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.notes import Notes
 
 _SUMS = ("Add", "AddV2")
 

@@ -9,7 +9,7 @@ other rewrites may move it further. Exact for negative a too. Applies if nothing
 import numpy as np
 
 from el_larq.converters.fold.ir import AFFINE, CONVOLUTIONS, Graph, Node, Readers, affine, scale_of, shift_of
-from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.notes import Notes
 
 
 def placement(graph: Graph, notes: Notes) -> None:

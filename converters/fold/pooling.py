@@ -6,7 +6,7 @@ mean over H and W of (N, H, W, C)  =  average pooling with a window of (H, W)
 import numpy as np
 
 from el_larq.converters.fold.ir import Graph, Node, constant
-from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.notes import Notes
 
 
 def pooling(graph: Graph, notes: Notes) -> None:

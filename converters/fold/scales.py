@@ -36,7 +36,7 @@ from el_larq.converters.fold.ir import (
     scale_of,
     shift_of,
 )
-from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.notes import Notes
 
 _HOMOGENEOUS = ("Relu", PRELU, "AvgPool", "MaxPool", "Mean", "Pad", "Reshape", "Squeeze")
 _SUMS = ("Add", "AddV2", "AddN")
@@ -141,7 +141,7 @@ def _assign(graph: Graph, readers: Readers) -> dict[int, np.ndarray]:
     return forest.offset
 
 
-def same(node: Node) -> bool:
+def keeps_scale(node: Node) -> bool:
     """Whether the node is positively homogeneous and keeps its channels: s_out = s_in."""
     if node.op not in _HOMOGENEOUS or not _carries(node) or not _carries(node.inputs[0]):
         return False
@@ -171,7 +171,7 @@ def _edges(node: Node, readers: Readers) -> list[_Edge]:
         return [_Edge(_elements(node), source, node, np.ones(node.channels)) for source in carried]
     if node.op == EXPAND:
         return [_Edge(_elements(node.inputs[0]), node.inputs[0], node, np.ones(node.channels))]
-    if same(node):
+    if keeps_scale(node):
         cost = min(_elements(node), _elements(node.inputs[0]))
         return [_Edge(cost, node.inputs[0], node, np.ones(node.channels))]
     return [_Edge(_elements(t), None, t, np.ones(t.channels)) for t in (*carried, node) if _carries(t)]
@@ -222,7 +222,7 @@ class _Rebuild:
             return _times(self._with(node, [self.new[id(x)]]), tiled / s)
         if node.op in _SUMS and all(source.shape == node.shape for source in node.inputs):
             return self._with(node, [self._read(source, s) for source in node.inputs])
-        if same(node):
+        if keeps_scale(node):
             x, *rest = node.inputs
             if _elements(x) > _elements(node):
                 return _times(self._with(node, [self.new[id(x)], *rest]), self._of(x) / s)

@@ -16,8 +16,8 @@ each. Of ReActNet's three additions per unit, only the one before the sign remai
 import numpy as np
 
 from el_larq.converters.fold.ir import AFFINE, Graph, Node, Readers, affine, scale_of, shift_of
-from el_larq.converters.fold.rewrite import Notes
-from el_larq.converters.fold.scales import same
+from el_larq.converters.fold.notes import Notes
+from el_larq.converters.fold.scales import keeps_scale
 
 _SUMS = ("Add", "AddV2")
 
@@ -71,7 +71,7 @@ def _into_summand(graph: Graph, node: Node, notes: Notes) -> bool:
 
 
 def _through_pool(graph: Graph, node: Node, notes: Notes) -> bool:
-    if node.op not in ("AvgPool", "Mean") or not is_shift(node.inputs[0]) or not same(node):
+    if node.op not in ("AvgPool", "Mean") or not is_shift(node.inputs[0]) or not keeps_scale(node):
         return False
     shifted = node.inputs[0]
     pooled = Node(node.op, [shifted.inputs[0], *node.inputs[1:]], node.attributes, None, node.shape, node.name)

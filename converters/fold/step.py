@@ -6,10 +6,10 @@ from el_larq.converters.fold.dense import dense
 from el_larq.converters.fold.ir import Graph
 from el_larq.converters.fold.links import expands, gains, squeezes
 from el_larq.converters.fold.normal_form import import_graph
+from el_larq.converters.fold.notes import Notes, Rewrite
 from el_larq.converters.fold.placement import placement
 from el_larq.converters.fold.pooling import pooling
 from el_larq.converters.fold.proof import IMPORT_TOLERANCE, TOLERANCE, compare, compare_import
-from el_larq.converters.fold.rewrite import Notes, Rewrite
 from el_larq.converters.fold.scales import scales
 from el_larq.converters.fold.shifts import shifts
 from el_larq.converters.fold.threshold import threshold

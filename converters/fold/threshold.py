@@ -8,7 +8,7 @@ borders padded with ones, so such a normalization is left unchanged.
 import numpy as np
 
 from el_larq.converters.fold.ir import AFFINE, BINARIZE, Graph, Node, Readers, affine, scale_of, shift_of
-from el_larq.converters.fold.rewrite import Notes
+from el_larq.converters.fold.notes import Notes
 
 
 def threshold(graph: Graph, notes: Notes) -> None:

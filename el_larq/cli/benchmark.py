@@ -125,7 +125,7 @@ def _on_device(
 ) -> None:
     from el_larq.devices import record
     from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession
-    from el_larq.devices.comparison import compare
+    from el_larq.devices.latency_comparison import compare_latencies
     from el_larq.devices.targets import open_target
 
     options.pop("trust")  # on a device, the benchmark binary runs in a separate process
@@ -135,7 +135,7 @@ def _on_device(
     with BenchmarkSession(way, plan, say) as session:
         records = session.run_all(lambda entry, logs: paths.append(str(record.write(out, entry, logs))))
         device = session.device
-    compared = compare(records)
+    compared = compare_latencies(records)
     profiles = [entry for entry in records if entry.profiled]
     notes = [*device.notes, *dict.fromkeys(f"{row.model}: {mark}" for row in compared for mark in row.marks)]
     if as_json:

@@ -22,7 +22,7 @@ from el_larq.converters.steps import STEPS, check_skip
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
-@click.option("--skip", multiple=True, help="Leave a step out: audit or verify.")
+@click.option("--skip", multiple=True, help="Leave a step out: fold, audit or verify.")
 @click.option("--allow", multiple=True, help="Let an audit rule fail, by name.")
 @click.option("--image-size", type=int, help="Input size, for a model that leaves it open.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")

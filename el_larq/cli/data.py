@@ -37,7 +37,7 @@ def show_sheet(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """A contact sheet of DATASET as training sees it, with class counts, mean and spread.
+    """A contact sheet of DATASET as training sees it, with class counts, mean and std.
 
     \b
     el-larq data show dir:my_data -o sheet.png
@@ -90,7 +90,7 @@ def show_sheet(
     if data.validation is None:
         show(f"validation el-larq train holds out {SHARE:.0%} of the training images, unless --validation says otherwise")
     show(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
-    show(f"spread     {'  '.join(f'{value:.1f}' for value in sheet.std)}")
+    show(f"std        {'  '.join(f'{value:.1f}' for value in sheet.std)}")
     if data.skipped:
         show(f"left out   {len(data.skipped)} images that cannot be read")
     show(f"sheet      {out}")

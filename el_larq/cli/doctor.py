@@ -16,10 +16,10 @@ def command(as_json: bool) -> None:
 
     Exit status 1 if something is lacking; works without TensorFlow.
     """
-    from el_larq.doctor import machine, surroundings, versions
+    from el_larq.doctor import environment, machine, versions
     from el_larq.doctor.check import LACK
 
-    checks = [*versions.checks(), *machine.checks(Path.cwd()), *surroundings.checks()]
+    checks = [*versions.checks(), *machine.checks(Path.cwd()), *environment.checks()]
     lacking = sum(check.state == LACK for check in checks)
     if as_json:
         print_json({"lacking": lacking, "checks": [asdict(check) for check in checks]})

@@ -29,7 +29,7 @@ def command(
     """
     from el_larq.errors import ElLarqError
     from el_larq.inspection.inspect import inspect
-    from el_larq.inspection.plot import FORMATS
+    from el_larq.inspection.layer_plot import FORMATS
     from el_larq.outputs import check_output
 
     if not model.exists():
@@ -44,7 +44,7 @@ def command(
         import_layers(modules)
     inspection = inspect(model, trust=trust)
     if picture is not None:
-        from el_larq.inspection.plot import plot
+        from el_larq.inspection.layer_plot import plot
 
         plot(inspection, picture)
         say(f"wrote {picture}")

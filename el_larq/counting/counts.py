@@ -11,7 +11,7 @@ from typing import Any
 
 import tf_keras as keras
 
-from el_larq.counting.macs import call_macs
+from el_larq.counting.layer_macs import call_macs
 from el_larq.keras_internals import layer_calls
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.data import looks
+from el_larq.data import infer_preprocessing
 from el_larq.data.dataset import Dataset
 from el_larq.data.encoded import Cache, Encoded, Unreadable
 from el_larq.data.indexed import Indexed
 from el_larq.data.names import Name, at_version, augmentation
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.standard import STANDARD
-from el_larq.data.streaming import Piece, Records, Streaming
+from el_larq.data.streaming import RecordRange, Records, Streaming
 from el_larq.errors import ElLarqError, UsageError, summarize
 
 MEMORY_BYTES = 1 << 30
@@ -79,7 +79,7 @@ def load(
     strict: bool = False,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """Load a prepared data set; arguments as in `el_larq.data.folder.load`.
+    """Load a prepared data set; arguments as in `el_larq.data.image_folder.load`.
 
     Raises:
         UsageError: the data set does not consist of images with one label each, or has no training split.
@@ -99,13 +99,13 @@ def load(
     slug = name.base if name.kind == "standard" else f"tfds-{name.base}"
     with _readable(folder, name):
         if sum(part.bytes for part in records.values()) > MEMORY_BYTES:
-            sample = [content for _, _, content, _ in train.read().take(looks.SAMPLE).as_numpy_iterator()]
+            sample = [content for _, _, content, _ in train.read().take(infer_preprocessing.SAMPLE).as_numpy_iterator()]
             how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
             vary = _augmentation(name, feature.shape, how)
             options: Any = {"validation": found, "validation_contents": more}
             return Streaming(str(name), 1, names, how, train, test, vary, slug, contents, unreadable, **options)
         parts = {title: _in_memory(part) for title, part in records.items()}
-    sample = [parts["train"][0][index] for index in looks.spread(len(train))]
+    sample = [parts["train"][0][index] for index in infer_preprocessing.sample_indices(len(train))]
     how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
     cache = Cache()
     splits = {
@@ -209,7 +209,7 @@ def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -
 
 
 def _records(split: Any, parse: Callable[[Any], tuple[Any, Any]]) -> Records:
-    pieces = tuple(Piece(piece.filename, piece.skip, piece.take) for piece in split.file_instructions)
+    pieces = tuple(RecordRange(piece.filename, piece.skip, piece.take) for piece in split.file_instructions)
     if not pieces:
         raise UsageError(f"the split {split.name} is empty")
     return Records(pieces, int(split.num_bytes), parse)
@@ -234,13 +234,17 @@ def _preprocessing(
         return STANDARD[name.base].preprocessing(image_size)
     channels = 1 if shape[-1] == 1 else 3
     opened = Encoded(
-        list(sample), np.zeros(len(sample)), Preprocessing(looks.LARGEST, looks.LARGEST, channels), str(name), unreadable
+        list(sample),
+        np.zeros(len(sample)),
+        Preprocessing(infer_preprocessing.LARGEST, infer_preprocessing.LARGEST, channels),
+        str(name),
+        unreadable,
     )
     images = [image for index in range(len(sample)) if (image := opened.try_image(index)) is not None]
     if not images:
         raise ElLarqError(f"{name}: none of its first {len(sample)} images can be read; prepare it again")
-    side = image_size or looks.usual_size([image.size for image in images])
-    return looks.with_statistics(Preprocessing(side, side, channels), images)
+    side = image_size or infer_preprocessing.choose_size([image.size for image in images])
+    return infer_preprocessing.with_statistics(Preprocessing(side, side, channels), images)
 
 
 def _augmentation(name: Name, shape: tuple[int | None, ...], how: Preprocessing) -> Any:

@@ -107,7 +107,7 @@ def load_dataset(
         fits = preprocessing is not None and preprocessing.input_shape == data.preprocessing.input_shape
         return replace(data, preprocessing=preprocessing) if fits else data
     if parsed.kind == "dir":
-        from el_larq.data.folder import load
+        from el_larq.data.image_folder import load
 
         return load(parsed, image_size, preprocessing, strict, notify)
     if parsed.kind in ("idx", "mnist"):

@@ -156,7 +156,7 @@ def describe(how: Preprocessing) -> str:
     """How an image's values become inputs, as a formula in words."""
     order = ", channels in the order BGR" if how.channel_order == "bgr" else ""
     if how.mean is None or how.std is None:
-        return f"standardized by each image's own mean and spread{order}"
+        return f"standardized by each image's own mean and std{order}"
     return f"(x - {_numbers(how.mean)}) / {_numbers(how.std)} for x from 0 to 255{order}"
 
 

@@ -33,7 +33,7 @@ CHUNK_IMAGES, CHUNK_BYTES = 16_384, 1 << 27
 
 
 @dataclass(frozen=True)
-class Piece:
+class RecordRange:
     """A part of a file: ``take`` images after the first ``skip``."""
 
     file: str
@@ -41,13 +41,13 @@ class Piece:
     take: int
 
 
-def cut(pieces: tuple[Piece, ...], first: int, last: int) -> tuple[Piece, ...]:
+def slice_ranges(pieces: tuple[RecordRange, ...], first: int, last: int) -> tuple[RecordRange, ...]:
     """The images ``first`` to ``last`` - 1, counted over all pieces."""
     found, position = [], 0
     for piece in pieces:
         low, high = max(first - position, 0), min(last - position, piece.take)
         if low < high:
-            found.append(Piece(piece.file, piece.skip + low, high - low))
+            found.append(RecordRange(piece.file, piece.skip + low, high - low))
         position += piece.take
     return tuple(found)
 
@@ -56,7 +56,7 @@ def cut(pieces: tuple[Piece, ...], first: int, last: int) -> tuple[Piece, ...]:
 class Records:
     """A split: where its images are, and a function from a serialized example to the encoded image and its label."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[RecordRange, ...]
     bytes: int
     parse: Callable[[Any], tuple[Any, Any]]
 
@@ -66,7 +66,7 @@ class Records:
     def halves(self, border: int) -> tuple["Records", "Records"]:
         """The images before number ``border``, and those from it on."""
         size = len(self)
-        parts = [cut(self.pieces, *ends) for ends in ((0, border), (border, size))]
+        parts = [slice_ranges(self.pieces, *ends) for ends in ((0, border), (border, size))]
         first, second = (Records(part, self.bytes * sum(p.take for p in part) // size, self.parse) for part in parts)
         return first, second
 
@@ -85,7 +85,7 @@ class Records:
             folder = os.path.dirname(self.pieces[0].file)
             raise ElLarqError(f"{folder}: its files cannot be read: {summarize(error)}; prepare the data set again") from error
 
-    def read(self, pieces: tuple[Piece, ...] | None = None, key: Any = None) -> Any:
+    def read(self, pieces: tuple[RecordRange, ...] | None = None, key: Any = None) -> Any:
         """A tf.data.Dataset of (file, number in the file, encoded image, label), in order or shuffled by a key of two integers."""
         import tensorflow as tf
 
@@ -149,7 +149,7 @@ class Streaming(Stored):
         number, workers = shard
         share, steps = batch_size // workers, self.steps_per_epoch(batch_size)
         size = len(self.train)
-        pieces = cut(self.train.pieces, number * size // workers, (number + 1) * size // workers)
+        pieces = slice_ranges(self.train.pieces, number * size // workers, (number + 1) * size // workers)
 
         def epoch(index: Any) -> Any:
             examples = self.train.read(pieces, tf.stack([tf.constant(seed, tf.int64), index])).take(steps * share)

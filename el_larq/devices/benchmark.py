@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from el_larq.devices import benchmark_log, engine, layers, profile_log
+from el_larq.devices import benchmark_log, engine, measured_layers, profile_log
 from el_larq.devices.benchmark_log import BenchmarkLog
 from el_larq.devices.failures import explain
 from el_larq.devices.probe import Device, probe, read_temperature
@@ -206,7 +206,7 @@ class BenchmarkSession:
         done = self.workspace.run(command, timeout=self.plan.timeout, limit=_PROFILE_BYTES if profile else MAX_OUTPUT)
         log = benchmark_log.parse(done.stdout, done.stderr)
         self._complete_or_raise(log, done, model.path)
-        found = layers.join(profile_log.parse(done.stdout), model.graph) if profile else []
+        found = measured_layers.join(profile_log.parse(done.stdout), model.graph) if profile else []
         if profile and not found:
             marks.append("the benchmark binary printed no profile")
         record = Record(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from el_larq.devices.connection import Allowance, Deadline, opener, without_query
+from el_larq.devices.http_connection import Allowance, Deadline, opener, without_query
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import write_json
 from el_larq.printable import printable

@@ -24,7 +24,7 @@ class Record:
 
     model: path, name, sha256, bytes. device: probe.Device as a dict. engine: the benchmark binary, or the interpreter.
     command: the command line on the device. runtime: num_threads, cores, use_xnnpack, repeat (from 0). before, after:
-    temperatures in °C. layers: of a profile, layers.MeasuredLayer as dicts. marks: notes to print with the numbers.
+    temperatures in °C. layers: of a profile, measured_layers.MeasuredLayer as dicts. marks: notes to print with the numbers.
     """
 
     time: str

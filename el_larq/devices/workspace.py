@@ -18,7 +18,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -224,26 +224,31 @@ class RemoteWorkspace:
         name = str(self._run_count)
         command = [*self.target.supervisor, *self.target.command(shell.script(_RUN, [self.path, name, *arguments]))]
         try:
-            done = process.run(command, timeout=timeout, limit=limit)
+            with self._killing_on_error(name):
+                done = process.run(command, timeout=timeout, limit=limit)
         except TimeOutError:
-            with contextlib.suppress(ElLarqError):
-                self.target.execute(_KILL, self.path, name)
             raise TimeOutError(
                 f"{self.target.name}: the benchmark did not end within {timeout:g} seconds and was stopped; "
                 "allow more with --timeout, or run fewer inferences"
             ) from None
         except TooMuchOutputError:
-            with contextlib.suppress(ElLarqError):
-                self.target.execute(_KILL, self.path, name)
             raise TooMuchOutputError(
                 f"{self.target.name}: the benchmark printed more than {limit / 2**20:g} MiB and was stopped; "
                 "is it a benchmark binary (el-larq engine fetch gets LCE's)?"
             ) from None
-        except BaseException:
-            with contextlib.suppress(ElLarqError):
-                self.target.execute(_KILL, self.path, name, timeout=10)
-            raise
         return self._without_supervisor_lines(done)
+
+    @contextlib.contextmanager
+    def _killing_on_error(self, run: str) -> Iterator[None]:
+        """Context for a run: whatever ends it, the program is killed on the device."""
+        try:
+            yield
+        except BaseException as error:
+            # Ctrl-C must not wait long for a device that does not answer.
+            timeout = COMMAND_TIMEOUT if isinstance(error, (TimeOutError, TooMuchOutputError)) else 10
+            with contextlib.suppress(ElLarqError):
+                self.target.execute(_KILL, self.path, run, timeout=timeout)
+            raise
 
     def _without_supervisor_lines(self, done: Completed) -> Completed:
         """The program's own output; the supervisor's lines at its end become warnings."""

@@ -20,8 +20,8 @@ from el_larq.data.registry import load_dataset
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.classes import class_order
+from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
-from el_larq.evaluation.state import State
 from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
@@ -182,7 +182,7 @@ def evaluate(
         "images": len(index),
         "output": scored.position,
     }
-    state = State(folder, key)
+    state = PartialOutputs(folder, key)
     start = time.monotonic()
     before = state.load()
     with opened.start(preprocessing, scored.position) as run:
@@ -211,7 +211,9 @@ def _assumed(path: Path, data: Dataset, scales: str | None) -> str:
     )
 
 
-def _compute(run: Run, images: View, before: np.ndarray | None, state: State, notify: Callable[[int, int], None]) -> np.ndarray:
+def _compute(
+    run: Run, images: View, before: np.ndarray | None, state: PartialOutputs, notify: Callable[[int, int], None]
+) -> np.ndarray:
     """All outputs, starting with those computed before. They are saved at intervals and when the computation is interrupted."""
     parts = [] if before is None else [before]
     done = sum(map(len, parts))

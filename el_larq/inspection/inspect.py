@@ -15,7 +15,7 @@ def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
     """
     path = Path(path)
     if path.suffix == ".tflite":
-        from el_larq.inspection.operators import inspect_graph
+        from el_larq.inspection.tflite_graph import inspect_graph
         from el_larq.tflite.reader import parse
 
         return inspect_graph(parse(read_bytes(path), str(path)), str(path))

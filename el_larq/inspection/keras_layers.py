@@ -9,13 +9,13 @@ import tf_keras as keras
 from el_larq import card
 from el_larq.counting.counts import LayerCount, calls, count_call
 from el_larq.errors import ElLarqError
-from el_larq.inspection.foretell import Neighbours, stored_bytes
-from el_larq.inspection.sketch import Sketch
+from el_larq.inspection.predicted_graph import PredictedGraph
+from el_larq.inspection.predicted_weights import Neighbours, stored_bytes
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.keras_internals import is_functional
 from el_larq.loading.load import load_model
 from el_larq.model_outputs import of_keras
-from el_larq.tflite.arena import plan
+from el_larq.tflite.arena import plan_arena
 
 _NOTE = "memory, peak and size are those of the .tflite that this model foretells, without links; inspect the .tflite itself"
 
@@ -40,9 +40,9 @@ def inspect_model(
     for tensor in model.inputs or []:
         if None in tensor.shape[1:]:
             raise ElLarqError(f"{source}: its input {tuple(tensor.shape[1:])} has no fixed size; build it with one")
-    sketch = Sketch(model)
+    lce_graph = PredictedGraph(model)
     try:
-        memory = plan(sketch.graph)
+        memory = plan_arena(lce_graph.graph)
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
     layers: list[Layer] = []
@@ -85,7 +85,7 @@ def inspect_model(
                 0 if last is None else bit_class(max(last.kernel_bits, last.input_bits)),
                 binary_bytes + real_bytes,
                 4 * prod(shape[1:]),
-                max((memory.live[index] for index in sketch.operators_of.get(id(layer), ())), default=0),
+                max((memory.live[index] for index in lce_graph.operators_of.get(id(layer), ())), default=0),
             )
         )
     return Inspection(

@@ -28,7 +28,7 @@ import numpy as np
 from el_larq.errors import ElLarqError
 from el_larq.files import read_bytes, write_bytes
 from el_larq.inspection.binary_layer import BinaryLayer, Kernels, two_signs
-from el_larq.inspection.operators import layer_name
+from el_larq.inspection.tflite_graph import layer_name
 from el_larq.outputs import WEIGHTS, check_output
 from el_larq.tflite.operators import BINARY, KERNELS, TRANSPOSED, kernel_signs
 from el_larq.tflite.reader import Graph, Operator, parse

@@ -9,7 +9,7 @@ from typing import Any
 
 from el_larq import card, own_folders
 from el_larq.devices import record
-from el_larq.devices.comparison import Compared, compare
+from el_larq.devices.latency_comparison import ModelLatency, compare_latencies
 from el_larq.devices.record import Record
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, read_bytes
@@ -74,12 +74,12 @@ class Material:
         return ", ".join(counted(len(found), word) for found, word in parts)
 
     @property
-    def groups(self) -> dict[str, list[Compared]]:
+    def groups(self) -> dict[str, list[ModelLatency]]:
         """Comparisons by target and engine, so that one table never mixes figures of different devices or binaries."""
         found: dict[str, list[Record]] = {}
         for entry in self.records:
             found.setdefault(place(entry), []).append(entry)
-        return {target: rows for target, entries in found.items() if (rows := compare(entries))}
+        return {target: rows for target, entries in found.items() if (rows := compare_latencies(entries))}
 
     @property
     def profiles(self) -> list[Record]:

@@ -26,7 +26,7 @@ _SAME_BYTES = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "BITCAST")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ArenaPlan:
     """A planned arena.
 
     size: bytes of the whole block.
@@ -52,7 +52,7 @@ class _Block:
     offset: int = -1
 
 
-def plan(graph: Graph) -> Plan:
+def plan_arena(graph: Graph) -> ArenaPlan:
     """The arena of a graph, planned as in TFLite: largest tensors first, each in the smallest gap that fits it.
 
     Raises:
@@ -62,7 +62,7 @@ def plan(graph: Graph) -> Plan:
     blocks = _lifetimes(graph) + [_Block(size, index, index) for index, size in scratch.items()]
     if len(blocks) > MAX_BLOCKS:
         raise ElLarqError(f"{len(blocks):,} tensors and buffers are more than the {MAX_BLOCKS:,} whose memory can be planned")
-    return Plan(_place(blocks, len(graph.operators)), _live(blocks, graph), scratch)
+    return ArenaPlan(_place(blocks, len(graph.operators)), _live(blocks, graph), scratch)
 
 
 def _live(blocks: list[_Block], graph: Graph) -> dict[int, int]:

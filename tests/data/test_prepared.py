@@ -17,7 +17,7 @@ from el_larq.data import prepared
 from el_larq.data.dataset import Dataset
 from el_larq.data.indexed import Indexed
 from el_larq.data.registry import check_dataset, load_dataset
-from el_larq.data.streaming import Piece, Streaming, cut
+from el_larq.data.streaming import RecordRange, Streaming, slice_ranges
 from el_larq.errors import ElLarqError, UsageError
 
 
@@ -311,8 +311,8 @@ def failing(open_: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_pieces_are_cut_where_asked() -> None:
-    pieces = (Piece("a", 5, 10), Piece("b", 0, 4), Piece("c", 0, 10))
-    assert cut(pieces, 0, 24) == pieces
-    assert cut(pieces, 8, 15) == (Piece("a", 13, 2), Piece("b", 0, 4), Piece("c", 0, 1))
-    assert cut(pieces, 14, 24) == (Piece("c", 0, 10),)
-    assert cut(pieces, 3, 3) == ()
+    pieces = (RecordRange("a", 5, 10), RecordRange("b", 0, 4), RecordRange("c", 0, 10))
+    assert slice_ranges(pieces, 0, 24) == pieces
+    assert slice_ranges(pieces, 8, 15) == (RecordRange("a", 13, 2), RecordRange("b", 0, 4), RecordRange("c", 0, 1))
+    assert slice_ranges(pieces, 14, 24) == (RecordRange("c", 0, 10),)
+    assert slice_ranges(pieces, 3, 3) == ()

@@ -57,7 +57,7 @@ def test_tensorflow_scales_as_numpy_does(seed: int, levels: int, kind: str, chan
     np.testing.assert_allclose(scale(how, images), how.scale(images), atol=1e-5, rtol=1e-5)
 
 
-def test_a_channel_has_its_own_mean_and_spread():
+def test_a_channel_has_its_own_mean_and_std():
     y = CHANNELS.scale(np.full((1, 8, 8, 3), 150, np.uint8))
     assert y.dtype == np.float32
     np.testing.assert_allclose(y[0, 0, 0], [50 / 50, 39.5 / 60, 30 / 70], rtol=1e-6)

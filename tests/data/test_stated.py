@@ -102,7 +102,7 @@ def test_statements_that_do_not_fit_a_model_are_refused(statements: dict[str, An
 
 def test_the_preparation_is_described_exactly() -> None:
     assert describe(BGR) == "(x - (103.9, 116.8, 123.7)) / (1, 2, 3) for x from 0 to 255, channels in the order BGR"
-    assert describe(Preprocessing(8, 8, 1)) == "standardized by each image's own mean and spread"
+    assert describe(Preprocessing(8, 8, 1)) == "standardized by each image's own mean and std"
 
 
 @pytest.mark.parametrize("content", ["cat\ndog\n", "\ufeffcat\r\ndog\r\n\r\n", '["cat",\n "dog"]', " cat \ndog"])

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from el_larq.devices import download
-from el_larq.devices.connection import Allowance, Deadline, opener
 from el_larq.devices.download import fetch, pinned_sha256
+from el_larq.devices.http_connection import Allowance, Deadline, opener
 from el_larq.errors import ElLarqError, UsageError
 
 CONTENT = bytes(range(256)) * 2000

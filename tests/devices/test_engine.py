@@ -8,8 +8,8 @@ import stand_in
 
 from el_larq.devices import engine
 from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession, parse_cores
-from el_larq.devices.comparison import compare
 from el_larq.devices.engine_check import build_model, check, judge
+from el_larq.devices.latency_comparison import compare_latencies
 from el_larq.devices.local_shell import LocalTarget
 from el_larq.devices.probe import Device, parse
 from el_larq.devices.record import Record, read, write
@@ -241,12 +241,12 @@ def test_differences_within_noise_are_called_so() -> None:
     records = [
         _record(m, ms, r) for r in range(3) for m, ms in (("a", 10 + 0.1 * r), ("b", 10.15 + 0.1 * r), ("c", 12.0 + 0.1 * r))
     ]
-    a, b, c = compare([*records, _record("a", 99, 0, profile=True)])
+    a, b, c = compare_latencies([*records, _record("a", 99, 0, profile=True)])
     assert (a.latency_ms, a.noise_ms, a.ratio, a.within_noise) == (10.1, pytest.approx(0.1), 1.0, None)
     assert b.within_noise is True
     assert c.within_noise is False
     assert c.ratio == pytest.approx(12.1 / 10.1)
-    noisy = compare([_record("a", 10, 0, std=5.0), _record("b", 11, 0, std=5.0)])
+    noisy = compare_latencies([_record("a", 10, 0, std=5.0), _record("b", 11, 0, std=5.0)])
     assert noisy[1].within_noise is True
     assert noisy[0].noise_ms == 1.0
 

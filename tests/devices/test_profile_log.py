@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from el_larq.devices import profile_log
-from el_larq.devices.layers import join
+from el_larq.devices.measured_layers import join
 from el_larq.tflite.reader import parse
 
 DATA = Path(__file__).parents[1] / "data"

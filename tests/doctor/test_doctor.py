@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from el_larq.doctor import machine, surroundings, versions
+from el_larq.doctor import environment, machine, versions
 from el_larq.doctor.check import LACK, NOTE, OK
 
 ROOT = Path(__file__).parents[2]
@@ -76,18 +76,18 @@ def test_phones_and_their_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "else echo Android Debug Bridge version 1.0.41; fi",
     )
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    found = {check.name: check for check in surroundings.checks()}
+    found = {check.name: check for check in environment.checks()}
     assert found["adb"].state == OK
     assert found["phone A1"].state == OK
     assert (found["phone B2"].state, found["phone C3"].state) == (LACK, LACK)
     assert "allow USB debugging" in found["phone B2"].remedy
     program(tmp_path, "adb", "exit 1")
-    assert next(check for check in surroundings.checks() if check.name == "adb").state == LACK
+    assert next(check for check in environment.checks() if check.name == "adb").state == LACK
 
 
 def test_without_programs_there_are_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = {check.name: check for check in surroundings.checks()}
+    found = {check.name: check for check in environment.checks()}
     assert found["adb"].state == found["ssh"].state == NOTE
     assert "openssh-client" in found["ssh"].remedy
 

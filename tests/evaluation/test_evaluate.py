@@ -16,7 +16,7 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.evaluate import CHUNK, evaluate
-from el_larq.evaluation.state import State
+from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.workers import Workers
 from el_larq.tflite.interpreter import Interpreter
 
@@ -58,11 +58,11 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(small: Any, tmp_path
 
 
 def test_a_state_of_something_else_is_not_used(tmp_path: Path) -> None:
-    state = State(tmp_path, {"model": "a"})
+    state = PartialOutputs(tmp_path, {"model": "a"})
     assert state.load() is None
     state.save(np.eye(3))
     assert np.array_equal(state.load(), np.eye(3))  # pyright: ignore[reportArgumentType]
-    assert State(tmp_path, {"model": "b"}).load() is None
+    assert PartialOutputs(tmp_path, {"model": "b"}).load() is None
     state.path.write_bytes(b"damaged")
     assert state.load() is None
     state.remove()

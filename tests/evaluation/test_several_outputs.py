@@ -20,8 +20,8 @@ from el_larq.converters.job import Options
 from el_larq.converters.rewrite import with_metadata
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.evaluate import evaluate
+from el_larq.evaluation.partial_outputs import NAME
 from el_larq.evaluation.predict import predict
-from el_larq.evaluation.state import NAME
 from el_larq.model_outputs import Output, choose, of_graph, of_keras
 from el_larq.tflite.reader import parse
 from el_larq.training.train import save_model

@@ -15,7 +15,7 @@ from el_larq import card
 from el_larq.converters.rules.registry import check_graph
 from el_larq.devices import record
 from el_larq.errors import ElLarqError
-from el_larq.inspection.operators import inspect_graph
+from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.report.collect import read_run
 from el_larq.tflite.reader import parse
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.inspection.inspect import inspect
 from el_larq.inspection.keras_layers import inspect_model
-from el_larq.inspection.operators import inspect_graph
-from el_larq.inspection.plot import plot
+from el_larq.inspection.layer_plot import plot
 from el_larq.inspection.summary import bit_class
+from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.models.build import build
 from el_larq.tflite.reader import parse
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from el_larq.devices import layers, profile_log, record
+from el_larq.devices import measured_layers, profile_log, record
 from el_larq.devices.record import Record
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.report import plots
@@ -55,7 +55,7 @@ def material(tmp_path: Path, data_folder: Path) -> list[Path]:
     t1 = tmp_path / "t1.tflite"
     shutil.copy(data_folder / "t1.tflite", t1)
     rows = profile_log.parse((data_folder / "logs/aarch64/profile_t1_noxnn.stdout").read_text())
-    joined = tuple(layer.to_dict() for layer in layers.join(rows, parse(t1.read_bytes())))
+    joined = tuple(layer.to_dict() for layer in measured_layers.join(rows, parse(t1.read_bytes())))
     results = tmp_path / "results"
     for entry in (
         _record(t1, 1.0),

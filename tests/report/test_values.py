@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from el_larq import card
-from el_larq.devices import layers, profile_log, record
+from el_larq.devices import measured_layers, profile_log, record
 from el_larq.errors import ElLarqError
 from el_larq.report.collect import ModelFile, collect
 from el_larq.report.page import render
@@ -46,7 +46,7 @@ ODD: tuple[Any, ...] = (
 def _content() -> dict[str, Any]:
     """A record with every field and a profile, as JSON has it."""
     rows = profile_log.parse((DATA / "logs/aarch64/profile_t1_noxnn.stdout").read_text())
-    joined = [layer.to_dict() for layer in layers.join(rows, parse((DATA / "t1.tflite").read_bytes()))][:1]
+    joined = [layer.to_dict() for layer in measured_layers.join(rows, parse((DATA / "t1.tflite").read_bytes()))][:1]
     device = {"machine": "aarch64", "bits": 64, "kernel": "6.1", "board": "b", "android": None, "cpus": 4, "big_cores": [2, 3]}
     device |= {"governors": ["ondemand"], "celsius": 71.5, "throttled": "0x1", "clock_offset_s": 9e4, "temperatures": {"cpu": 70.0}}
     latency = {"avg_ms": 2.0, "median_ms": 1.9, "min_ms": 1.5, "max_ms": 3.0, "stddev_ms": 0.1, "iqr_ms": 0.2}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from el_larq.tflite.arena import ALIGNMENT, plan, scratch_bytes
+from el_larq.tflite.arena import ALIGNMENT, plan_arena, scratch_bytes
 from el_larq.tflite.reader import Graph, Operator, Tensor, parse
 
 DATA = Path(__file__).parents[1] / "data"
@@ -16,7 +16,7 @@ ALLOCATED = {"bin4": 3211264, "binpool": 606208, "float": 733184, "int8": 183296
 
 @pytest.mark.parametrize("name", ALLOCATED)
 def test_the_plan_is_the_interpreters(name: str) -> None:
-    assert plan(parse((DATA / f"{name}.tflite").read_bytes())).size == ALLOCATED[name]
+    assert plan_arena(parse((DATA / f"{name}.tflite").read_bytes())).size == ALLOCATED[name]
 
 
 def tensor(index: int, *shape: int, kind: str = "float32", data: bytes = b"") -> Tensor:
@@ -34,7 +34,7 @@ def graph(tensors: list[Tensor], operators: list[tuple[str, list[int], list[int]
 def test_a_chain_needs_its_input_and_the_greatest_pair() -> None:
     tensors = [tensor(i, 1, size) for i, size in enumerate((16, 64, 32, 16))]
     chain = graph(tensors, [("RELU", [0], [1]), ("RELU", [1], [2]), ("RELU", [2], [3])], [0], [3])
-    planned = plan(chain)
+    planned = plan_arena(chain)
     assert planned.live == {0: 4 * (16 + 64), 1: 4 * (16 + 64 + 32), 2: 4 * (16 + 32 + 16)}
     assert planned.size == planned.lower_bound == 448
 
@@ -42,16 +42,16 @@ def test_a_chain_needs_its_input_and_the_greatest_pair() -> None:
 def test_an_addition_takes_the_place_of_an_input_that_nobody_else_reads() -> None:
     tensors = [tensor(i, 1, 64) for i in range(5)]
     nodes = [("RELU", [0], [1]), ("RELU", [1], [2]), ("ADD", [2, 1], [3]), ("RELU", [3], [4])]
-    assert plan(graph(tensors, nodes, [0], [4])).live[2] == 3 * 256
+    assert plan_arena(graph(tensors, nodes, [0], [4])).live[2] == 3 * 256
     # An input that is read again later keeps its memory; the other operand is taken then.
     nodes = [("RELU", [0], [1]), ("RELU", [1], [2]), ("ADD", [1, 2], [3]), ("ADD", [3, 1], [4])]
-    assert plan(graph(tensors, nodes, [0], [4])).live[2] == 3 * 256
+    assert plan_arena(graph(tensors, nodes, [0], [4])).live[2] == 3 * 256
 
 
 def test_a_reshaped_tensor_is_the_same_memory() -> None:
     tensors = [tensor(0, 1, 64), tensor(1, 1, 64), tensor(2, 1, 8, 8), tensor(3, 1, 64)]
     nodes = [("RELU", [0], [1]), ("RESHAPE", [1], [2]), ("RELU", [2], [3])]
-    assert plan(graph(tensors, nodes, [0], [3])).size == 3 * 256
+    assert plan_arena(graph(tensors, nodes, [0], [3])).size == 3 * 256
 
 
 def convolution(name: str, kernel: tuple[int, ...], output: tuple[int, ...], kind: str = "float32", **options: Any) -> Operator:
@@ -82,10 +82,10 @@ def test_scratch(operator: Operator, size: int) -> None:
 def test_no_plan_is_smaller_than_what_is_alive_nor_larger_than_everything(sizes: list[int], data: st.DataObject) -> None:
     tensors = [tensor(i, 1, size) for i, size in enumerate(sizes)]
     nodes = [("CONCATENATION", [data.draw(st.integers(0, i - 1)), i - 1], [i]) for i in range(1, len(sizes))]
-    planned = plan(graph(tensors, nodes, [0], [len(sizes) - 1]))
+    planned = plan_arena(graph(tensors, nodes, [0], [len(sizes) - 1]))
     everything = sum(-(-4 * size // ALIGNMENT) * ALIGNMENT for size in sizes)
     assert planned.lower_bound <= planned.size <= everything
 
 
 def test_nothing_needs_nothing() -> None:
-    assert plan(graph([tensor(0, 1, 4)], [], [0], [0])).size == 16
+    assert plan_arena(graph([tensor(0, 1, 4)], [], [0], [0])).size == 16

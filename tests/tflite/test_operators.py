@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from el_larq.devices.layers import join
+from el_larq.devices.measured_layers import join
 from el_larq.devices.profile_log import ProfileRow
 from el_larq.errors import ElLarqError
-from el_larq.inspection.operators import inspect_graph
+from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.operators import binary_groups, kernel_shape, kernel_signs, output_shape, source_of, unpack_signs
 from el_larq.tflite.reader import Graph, Operator, Tensor

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from el_larq.data import folder
 from el_larq.errors import ElLarqError
 from el_larq.training.train import Trained, train
 
@@ -60,7 +59,7 @@ def test_a_run_says_what_it_was_trained_on(place: Path) -> None:
 def test_a_file_that_vanishes_during_a_strict_training_is_one_line(
     place: Path, monkeypatch: pytest.MonkeyPatch, one_line: Callable[[BaseException], str]
 ) -> None:
-    monkeypatch.setattr(folder, "CHECK_BYTES", 0)
+    monkeypatch.setattr(image_folder, "CHECK_BYTES", 0)
 
     def vanish(line: str) -> None:
         if line.startswith("training "):

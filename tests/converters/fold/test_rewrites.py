@@ -14,8 +14,8 @@ from random_networks import Gain, Shift, random_network, randomize
 
 from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, SQUEEZE, Graph
 from el_larq.converters.fold.normal_form import import_graph
+from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.proof import TOLERANCE, compare
-from el_larq.converters.fold.rewrite import Notes
 from el_larq.converters.fold.scales import multiplications
 from el_larq.converters.fold.step import REWRITES, fold_model
 from el_larq.converters.frozen import FrozenModel

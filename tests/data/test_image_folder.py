@@ -9,7 +9,7 @@ import pytest
 from image_folders import assert_equal, batches, pixels, write_class, write_folder
 from PIL import Image
 
-from el_larq.data import encoded, folder
+from el_larq.data import encoded
 from el_larq.data.dataset import Dataset
 from el_larq.data.indexed import Indexed
 from el_larq.data.registry import check_dataset, load_dataset
@@ -120,7 +120,7 @@ def test_size_and_channels_are_those_of_the_images(tmp_path: Path) -> None:
     assert load(tmp_path / "grey", None).preprocessing.input_shape == (18, 18, 1)
 
 
-def test_mean_and_spread_are_those_of_the_training_images(make: Callable[..., Path]) -> None:
+def test_mean_and_std_are_those_of_the_training_images(make: Callable[..., Path]) -> None:
     data = load(make())
     seen = np.stack([data.preprocessing.pixels(data.train.image(index)) for index in range(data.train_size)]).astype(float)
     how: Any = data.preprocessing
@@ -179,7 +179,7 @@ def test_what_lies_in_the_cache_changes_nothing(make: Callable[..., Path], monke
     kept = load(path)
     assert len(kept.train.cache.images) == 15
     cached = batches(kept, 4, 2, seed=1)
-    monkeypatch.setattr(folder, "CHECK_BYTES", 0)
+    monkeypatch.setattr(image_folder, "CHECK_BYTES", 0)
     data = load(path)
     data.train.cache.limit = 3000  # room for one at most
     data.train.cache.images.clear()
@@ -288,7 +288,7 @@ def test_a_class_of_which_nothing_can_be_read_is_an_error(make: Callable[..., Pa
 def vanished(make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, strict: bool) -> tuple[Indexed, Path, list[str]]:
     """A set too large to be looked through at the start, one of whose training images goes away afterwards."""
     path = make()
-    monkeypatch.setattr(folder, "CHECK_BYTES", 0)
+    monkeypatch.setattr(image_folder, "CHECK_BYTES", 0)
     lines: list[str] = []
     data = load(path, strict=strict, notify=lines.append)
     data.train.cache.images.clear()

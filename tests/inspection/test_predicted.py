@@ -13,8 +13,8 @@ from el_larq.converters.lower import lower_model
 from el_larq.counting.counts import count
 from el_larq.inspection.inspect import inspect
 from el_larq.inspection.keras_layers import inspect_model
-from el_larq.inspection.operators import inspect_graph
 from el_larq.inspection.summary import Inspection
+from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.keras_internals import leaf_layers
 from el_larq.models.registry import NETWORKS
 from el_larq.tflite.reader import parse
@@ -43,15 +43,15 @@ def _trained(model: keras.Model) -> keras.Model:
 
 
 def _check_size(model: keras.Model) -> Inspection:
-    foretold = inspect_model(_trained(model), "model")
+    predicted = inspect_model(_trained(model), "model")
     content = el_larq.convert(model, skip=("audit", "verify")).need_tflite()
     real = inspect_graph(parse(content), "model")
-    assert foretold.predicted["binary kernels"] == real.predicted["binary kernels"]
+    assert predicted.predicted["binary kernels"] == real.predicted["binary kernels"]
     weights = real.predicted_size - real.predicted["metadata"]
-    assert foretold.predicted_size == pytest.approx(weights, rel=WEIGHTS_TOLERANCE)
-    least, most = (foretold.predicted_size * (1 + sign * WEIGHTS_TOLERANCE) for sign in (-1, 1))
+    assert predicted.predicted_size == pytest.approx(weights, rel=WEIGHTS_TOLERANCE)
+    least, most = (predicted.predicted_size * (1 + sign * WEIGHTS_TOLERANCE) for sign in (-1, 1))
     assert least <= len(content) <= most + BYTES_AN_OPERATOR * len(real.layers) + BYTES_A_FILE
-    return foretold
+    return predicted
 
 
 def _small(network: str) -> keras.Model:
@@ -60,35 +60,35 @@ def _small(network: str) -> keras.Model:
 
 
 @pytest.mark.parametrize("network", ["resnet18", "mobilenet"])
-def test_the_foretold_size_is_near_the_files(network: str) -> None:
+def test_the_predicted_size_is_near_the_files(network: str) -> None:
     _check_size(_small(network))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
-def test_the_foretold_size_is_near_the_files_of_every_network(network: str) -> None:
+def test_the_predicted_size_is_near_the_files_of_every_network(network: str) -> None:
     _check_size(_small(network))
 
 
-def test_binary_dense_layers_are_foretold_as_the_convolutions_that_they_become() -> None:
+def test_binary_dense_layers_are_predicted_as_the_convolutions_that_they_become() -> None:
     keras.utils.set_random_seed(0)
     image = keras.Input((28, 28, 1))
     x = L.BatchNormalization()(L.Flatten()(image))
     for units in (512, 256):
         x = L.BatchNormalization()(Q.QuantDense(units, **SIGNS)(x))
-    foretold = _check_size(keras.Model(image, L.Dense(10)(x)))
-    assert foretold.predicted["binary kernels"] == 4 * 25 * 512 + 4 * 16 * 256  # 784 inputs take 25 words
-    assert foretold.layers[2].memory == 4 * 25 * 512 + 4 * 512  # with thresholds, for the next layer reads signs
+    predicted = _check_size(keras.Model(image, L.Dense(10)(x)))
+    assert predicted.predicted["binary kernels"] == 4 * 25 * 512 + 4 * 16 * 256  # 784 inputs take 25 words
+    assert predicted.layers[2].memory == 4 * 25 * 512 + 4 * 512  # with thresholds, for the next layer reads signs
 
 
-def test_what_does_not_become_binary_is_foretold_in_full() -> None:
+def test_what_does_not_become_binary_is_predicted_in_full() -> None:
     image = keras.Input((8, 8, 32))
     heaviside = Q.QuantConv2D(32, 3, **(SIGNS | {"kernel_quantizer": "ste_heaviside"}))(image)
     real_noop = Q.QuantConv2D(32, 3, **(SIGNS | {"kernel_quantizer": larq.quantizers.NoOp(1)}))(heaviside)
     map_dense = Q.QuantDense(32, **SIGNS)(real_noop)
     minus_one = Q.QuantConv2D(32, 3, padding="same", pad_values=-1.0, **SIGNS)(map_dense)
-    foretold = inspect_model(keras.Model(image, minus_one), "model")
-    assert foretold.predicted == {"binary kernels": 0, "real-valued weights": 4 * (3 * 9 * 32 * 32 + 32 * 32)}
+    predicted = inspect_model(keras.Model(image, minus_one), "model")
+    assert predicted.predicted == {"binary kernels": 0, "real-valued weights": 4 * (3 * 9 * 32 * 32 + 32 * 32)}
     real = inspect_graph(parse(lower_model(FrozenModel(keras.Model(image, minus_one)))), "model")
     assert real.predicted["binary kernels"] == 0
 

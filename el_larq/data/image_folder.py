@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from el_larq.data import looks
+from el_larq.data import infer_preprocessing
 from el_larq.data.encoded import CHECK_BYTES, Cache, Encoded, Unreadable
 from el_larq.data.indexed import Indexed
 from el_larq.data.names import Name, augmentation
@@ -223,27 +223,27 @@ def _fingerprint(path: Path, parts: Sequence[Listing], used: int) -> str:
 def _preprocessing(train: Listing, image_size: int | None, unreadable: Unreadable) -> Preprocessing:
     """Size and channels inferred from the headers of a sample; mean and standard deviation are not set yet."""
     sizes, grey = [], True
-    for index in looks.spread(len(train.files)):
+    for index in infer_preprocessing.sample_indices(len(train.files)):
         path = train.files[index][0]
         try:
             with Image.open(path, formats=image_formats()) as image:
                 sizes.append(image.size)
-                grey = grey and looks.is_grey(image)
+                grey = grey and infer_preprocessing.is_grey(image)
         except Exception as error:  # Pillow's decoders raise nearly every kind of error for damaged files
             unreadable.report(path, ElLarqError(f"{path}: cannot be read as an image: {summarize(error)}"))
     if not sizes:
         raise ElLarqError(
             f"{Path(train.files[0][0]).parent.parent}: none of its images can be read; give PNG, JPEG or another common format"
         )
-    side = image_size or looks.usual_size(sizes)
+    side = image_size or infer_preprocessing.choose_size(sizes)
     return Preprocessing(side, side, 1 if grey else 3)
 
 
 def _measured(how: Preprocessing, train: Encoded) -> Preprocessing:
-    images = [image for index in looks.spread(len(train)) if (image := train.try_image(index)) is not None]
+    images = [image for index in infer_preprocessing.sample_indices(len(train)) if (image := train.try_image(index)) is not None]
     if not images:
         raise ElLarqError(f"{train.name(0)}: neither this nor any other image can be read")
-    return looks.with_statistics(how, images)
+    return infer_preprocessing.with_statistics(how, images)
 
 
 def _require_images(path: Path, split: str, labels: tuple[str, ...], images: Encoded) -> None:

@@ -7,7 +7,7 @@ from el_larq.errors import ElLarqError
 from el_larq.inspection.elementwise import work
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.model_outputs import of_graph
-from el_larq.tflite.arena import plan
+from el_larq.tflite.arena import plan_arena
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape
 from el_larq.tflite.reader import Graph, Operator, Tensor
@@ -24,7 +24,7 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
         ElLarqError: shapes do not match, as in a damaged file, or the graph is too large to plan its memory.
     """
     try:
-        memory = plan(graph)
+        memory = plan_arena(graph)
         layers = tuple(_layer(operator, graph, memory.live[operator.index]) for operator in graph.operators)
         beside = work(graph)
     except ElLarqError as error:

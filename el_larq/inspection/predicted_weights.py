@@ -11,6 +11,7 @@ from el_larq.counting.kernels import quantized_kernels
 from el_larq.inspection.binary_layer import one_magnitude
 from el_larq.keras_internals import layer_calls
 from el_larq.layers.elastic_link import ElasticLink
+from el_larq.tflite.operators import WORD, words
 
 _NORMS = (keras.layers.BatchNormalization,)
 _WIDE = (keras.layers.DepthwiseConv2D, keras.layers.Conv2DTranspose)
@@ -24,7 +25,7 @@ def becomes_binary(layer: Any, input_shape: Any) -> bool:
     if not kernel_bits(layer) == input_bits(layer) == 1 or type(layer.input_quantizer).__name__ == "SteHeaviside":
         return False
     groups = getattr(layer, "groups", 1)
-    if (groups > 1 and layer.kernel.shape[2] % 32) or getattr(layer, "pad_values", 0.0) not in (0.0, 1.0):
+    if (groups > 1 and layer.kernel.shape[2] % WORD) or getattr(layer, "pad_values", 0.0) not in (0.0, 1.0):
         return False
     kernels = [np.moveaxis(values, -1, 0) for kernel in quantized_kernels(layer) for values in kernel.values()]
     return all(one_magnitude(filters) and np.all(filters) for filters in kernels)
@@ -82,8 +83,8 @@ def stored_bytes(layer: Any, input_shape: Any, neighbours: Neighbours) -> tuple[
     packed = _reads_signs(neighbours.after(after) if isinstance(after, _NORMS) else after)
     channels = shape[-1] * getattr(layer, "products", 1)
     bias = 4 * shape[-1] if layer.use_bias else 0
-    words = prod(shape[:-2]) * -(-shape[-2] // 32) * shape[-1]
-    return 4 * words * getattr(layer, "kernels", 1), real - 4 * prod(shape) - bias + (4 if packed else 8) * channels
+    packed_words = prod(shape[:-2]) * words(shape[-2]) * shape[-1]
+    return 4 * packed_words * getattr(layer, "kernels", 1), real - 4 * prod(shape) - bias + (4 if packed else 8) * channels
 
 
 def _reads_signs(layer: Any | None) -> bool:

@@ -16,12 +16,12 @@ LARGEST = 224
 _STEP = 32
 
 
-def spread(count: int) -> list[int]:
+def sample_indices(count: int) -> list[int]:
     """Indices of the sample, at even intervals over ``count`` images."""
     return sorted(set(np.linspace(0, count - 1, min(count, SAMPLE)).astype(int).tolist()))
 
 
-def usual_size(sizes: Sequence[tuple[int, int]]) -> int:
+def choose_size(sizes: Sequence[tuple[int, int]]) -> int:
     """The median of the images' shorter sides, rounded down to a multiple of 32 if it is at least 32; at most 224."""
     side = min(int(np.median([min(size) for size in sizes])), LARGEST)
     return side if side < _STEP else side // _STEP * _STEP

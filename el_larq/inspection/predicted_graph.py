@@ -9,15 +9,15 @@ from typing import Any
 
 import tf_keras as keras
 
-from el_larq.inspection.foretell import becomes_binary
+from el_larq.inspection.predicted_weights import becomes_binary
 from el_larq.keras_internals import layer_calls
-from el_larq.tflite.operators import BINARY
+from el_larq.tflite.operators import BINARY, words
 from el_larq.tflite.reader import Graph, Operator, Tensor
 
 _PRESENT = b"\0"  # placeholder for the data of a constant, which the planner does not read
 
 
-class Sketch:
+class PredictedGraph:
     """The graph of a functional model; ``operators_of`` maps the id of each layer to the indices of its operators."""
 
     def __init__(self, model: keras.Model):
@@ -74,12 +74,11 @@ class Sketch:
     def _binary(self, source: Tensor, output: Tensor, shape: Any, strides: tuple[int, int]) -> None:
         """An LceBconv2d with a kernel of shape (kh, kw, C_in, C_out), and the packing of its input unless it was packed already."""
         kh, kw, channels, filters = shape
-        words = -(-source.shape[-1] // 32)
         if source.index not in self._packed:
-            packed = self._tensor((*source.shape[:-1], words), "int32")
+            packed = self._tensor((*source.shape[:-1], words(source.shape[-1])), "int32")
             self._operator("LceQuantize", (source,), [packed])
             self._packed[source.index] = packed
-        kernel = self._tensor((filters, kh, kw, -(-channels // 32)), "int32", _PRESENT)
+        kernel = self._tensor((filters, kh, kw, words(channels)), "int32", _PRESENT)
         options = {"channels_in": source.shape[-1], "stride_height": strides[0], "stride_width": strides[1]}
         self._operator(BINARY, (self._packed[source.index], kernel), [output], options)
 

@@ -13,7 +13,7 @@ from el_larq.files import atomic_path
 NAME = "unfinished.npz"
 
 
-class State:
+class PartialOutputs:
     """The outputs of the first images, in ``folder``/unfinished.npz, with ``key``: everything that the outputs depend on."""
 
     def __init__(self, folder: Path, key: dict[str, Any]):

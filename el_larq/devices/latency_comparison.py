@@ -9,7 +9,7 @@ from el_larq.devices.record import Record
 
 
 @dataclass(frozen=True)
-class Compared:
+class ModelLatency:
     """A model measured with one number of threads, over all repeats.
 
     latency_ms: median over the repeats. noise_ms: half the range of the repeats, or twice the standard error within a run
@@ -34,13 +34,13 @@ class Compared:
         return asdict(self)
 
 
-def compare(records: Sequence[Record]) -> list[Compared]:
+def compare_latencies(records: Sequence[Record]) -> list[ModelLatency]:
     """Rows in the order of the records; the first model is the baseline. Profiled runs are ignored: they are slower."""
     groups: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         if not record.profiled:
             groups.setdefault((record.model["path"], record.threads), []).append(record)
-    rows: list[Compared] = []
+    rows: list[ModelLatency] = []
     baselines: dict[int, tuple[float, float]] = {}
     for (path, threads), group in groups.items():
         latencies = [record.latency_ms for record in group]
@@ -48,7 +48,7 @@ def compare(records: Sequence[Record]) -> list[Compared]:
         known = baselines.setdefault(threads, (latency, noise))
         first = not any(row.threads == threads for row in rows)
         rows.append(
-            Compared(
+            ModelLatency(
                 model=path,
                 sha256=group[0].model["sha256"],
                 threads=threads,
