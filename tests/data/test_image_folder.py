@@ -9,7 +9,7 @@ import pytest
 from image_folders import assert_equal, batches, pixels, write_class, write_folder
 from PIL import Image
 
-from el_larq.data import encoded
+from el_larq.data import encoded, image_folder
 from el_larq.data.dataset import Dataset
 from el_larq.data.indexed import Indexed
 from el_larq.data.registry import check_dataset, load_dataset

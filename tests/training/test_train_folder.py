@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from el_larq.data import image_folder
 from el_larq.errors import ElLarqError
 from el_larq.training.train import Trained, train
 
