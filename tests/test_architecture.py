@@ -147,6 +147,26 @@ def test_every_package_and_top_level_module_has_its_place() -> None:
         assert parts[1] in BASE, f"el_larq/{parts[1]}.py is a new base module: list it in BASE"
 
 
+CONVENTIONAL = {"__init__", "load", "pages", "plan", "reactnet", "registry", "workers"}
+"""Modules that may share a name: what they contain is of one kind in each package."""
+
+SHARED_CLASSES = {"Graph", "Row"}
+"""Graph: of a .tflite, and of the rewrites in `converters.fold`. Row: of the table of an audit, and of a comparison."""
+
+
+def test_modules_and_classes_have_names_of_their_own() -> None:
+    """A command's module in el_larq/cli is named after the command, whatever else has that name."""
+    names = [path.stem for module, path in _sources().items() if _layer(module) != "cli"]
+    assert {name for name in names if names.count(name) > 1} <= CONVENTIONAL
+    classes = [
+        node.name
+        for path in _sources().values()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert {name for name in classes if classes.count(name) > 1} <= SHARED_CLASSES
+
+
 KERAS_NODES = {"inbound_nodes", "outbound_nodes", "inbound_layers", "keras_inputs", "input_tensors"}
 """Attributes of Keras' graphs that are private although no underscore says so."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from el_larq.data import idx, looks
+from el_larq.data import idx, infer_preprocessing
 from el_larq.data.encoded import Encoded, Unreadable
 from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.names import Name, augmentation
@@ -126,7 +126,7 @@ def load(
     strict: bool = False,
     notify: Callable[[str], None] = lambda line: None,
 ) -> MnistLike:
-    """Load a data set of this kind; arguments as in `el_larq.data.folder.load`.
+    """Load a data set of this kind; arguments as in `el_larq.data.image_folder.load`.
 
     The input is scaled by the mean and std of all training images in their own size.
 
@@ -143,7 +143,7 @@ def load(
     labels = known.labels if known else tuple(map(str, range(int(train[1].max()) + 1)))
     train, test = (_checked(part, labels, known, f"{name} {title}") for part, title in ((train, "train"), (test, "test")))
     height, width = train[0].shape[1:]
-    side = image_size or looks.usual_size([(width, height)])
+    side = image_size or infer_preprocessing.choose_size([(width, height)])
     mean, std = _statistics(train[0])
     how = preprocessing or Preprocessing(side, side, 1, mean, std)
     digest = hashlib.sha256()
