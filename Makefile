@@ -8,7 +8,7 @@ WORKERS ?= 2
 # What runs on devices.
 SCRIPTS := $(wildcard el_larq/devices/scripts/*.sh)
 
-.PHONY: install demo test test-slow lint docs site lock clean
+.PHONY: install demo test test-slow lint docs notebook site lock clean
 
 install: $(VENV)/installed
 
@@ -47,6 +47,11 @@ lint: install
 docs: install
 	$(BIN)/python -m el_larq.methods.pages docs/methods
 	$(BIN)/python -m el_larq.converters.rules.pages docs/audit.md
+	$(BIN)/python docs/api.py
+
+# The outputs stored in examples/first_steps.ipynb; a test executes it with fewer epochs.
+notebook: install
+	$(BIN)/python examples/execute.py
 
 # The documentation as a web site, to look at in a browser: build/site/index.html.
 site: install

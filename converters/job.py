@@ -43,7 +43,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Entry:
-    """One step's entry in the report: a summary in one sentence, and the details as data."""
+    """One step's entry in the report.
+
+    step: the step's name.
+    summary: its result in one sentence.
+    seconds: the time it took.
+    details: its result as data.
+    """
 
     step: str
     summary: str
@@ -55,10 +61,15 @@ class Entry:
 class Job:
     """The state of a conversion. Immutable: each step returns a changed copy.
 
+    destination: the .tflite to write; None writes nothing.
+    source: the model's file or folder; None for a model given as an object.
     loaded: the Keras model.
     original: its inference graph, which the result is verified against; never changed.
     model: the graph that the next step works on; rewriting steps replace it.
+    card: what the model says of itself: labels, preprocessing, data set, provenance.
     tflite: the flatbuffer, once lowered.
+    report: one entry per step that has run.
+    summary, details: those of the step that has just run.
     """
 
     destination: Path | None

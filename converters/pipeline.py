@@ -43,15 +43,22 @@ def convert(
     """Convert a Keras model for Larq Compute Engine. Nothing is written unless every step before `write` succeeded.
 
     Arguments:
-        source: a model file, a SavedModel folder, or a Keras model.
+        source: a .h5 or .keras file, a SavedModel folder, or a Keras model; with one input (N, H, W, C).
         destination: the .tflite to write; None only returns it, as ``tflite`` of the job.
+        options: further options; None uses the defaults.
         skip: names of steps to leave out.
         card: the card of a Keras model given as an object (a file has its own card).
         notify: called after each step with its entry of the report.
         statements: preprocessing of the images and class names, for the card: see `el_larq.data.stated`.
 
+    Returns:
+        The job after its last step: ``report`` has the steps, ``tflite`` the file's content.
+
     Raises:
-        UsageError, ElLarqError: one line with cause and remedy.
+        UsageError: an unknown step or data set, statements or options that are invalid or do not fit the model, or a destination
+            that would overwrite something else.
+        ElLarqError: the model cannot be loaded or lowered, a rule of the audit or the verification fails, or the file cannot be
+            written.
     """
     check_skip(skip)
     if destination is not None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 class Conv:
     """A convolution's shape and role in the network. How it is computed is up to the method.
 
+    name: prefix of the names of the unit's layers; unique in the network.
+    filters: number of output channels.
+    kernel_size, strides: the same in both directions, in pixels.
     depthwise: one kernel per channel; filters is then the number of channels.
     groups: the number of groups that the channels are split into; each is convolved separately.
     real: the convolution itself stays real-valued; norm, link, shortcut and activation are still the method's.
@@ -25,5 +28,8 @@ class Conv:
 
     @property
     def padding(self) -> str:
-        """A 1x1 kernel needs no padding, and without it LCE keeps more of a chain of such convolutions in packed bits."""
+        """Keras' name of the padding: "valid" for a 1x1 kernel, else "same".
+
+        A 1x1 kernel needs no padding, and without it LCE keeps more of a chain of such convolutions in packed bits.
+        """
         return "valid" if self.kernel_size == 1 else "same"

@@ -56,7 +56,8 @@ def build(
     Arguments:
         network, method, link: names from the registries; ``method`` may also be a Method object.
         input_shape: (height, width, channels); None is the network's default size, with three channels.
-        width: factor for all channel counts.
+        num_classes: number of classes, 2 or more.
+        width: factor for all channel counts, above 0.
         placement, link_options: options of an elastic link ("after_norm" or "before_norm"; ElasticLink's arguments).
         method_options: the method's own options, as listed by `el-larq list methods --json`.
         variant: a block variant of the network; None uses the one that the method needs, or the standard block.

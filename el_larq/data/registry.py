@@ -88,7 +88,9 @@ def load_dataset(
     """Load a data set by name, in its own image size or the given one.
 
     Arguments:
-        name: see `el_larq.data.names`.
+        name: "digits", "photos", "cifar10", "cifar100", "imagenet2012", "dir:PATH" or "tfds:NAME"; `el_larq.data.names` has all of
+            the syntax.
+        image_size: height and width in pixels, 8 or more; None is the data set's own.
         preprocessing: that of the model which the images are for; for an embedded data set, it is ignored if its size or channels
             differ from those of the images.
         strict: an image that cannot be read is an error; otherwise it is reported, left out and counted.

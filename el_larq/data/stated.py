@@ -1,10 +1,6 @@
 """What a user can state about a model whose file does not contain it: the preprocessing of images, and the names of the classes.
 
-mean, std      inputs are (x - mean) / std for x from 0 to 255: one number, or one per channel. The default of mean is 0,
-               that of std is 1
-range          (LOW, HIGH): inputs go linearly from LOW for 0 to HIGH for 255; in place of mean and std
-channel_order  "rgb" or "bgr": the order of the network's input channels, and of a mean and std per channel
-labels         names of the classes in the order of the outputs, or a file of them: one per line, or a JSON list
+`Statements` describes each.
 """
 
 import math
@@ -24,7 +20,14 @@ OPTIONS = "--range LOW,HIGH (inputs for black and white) or --mean and --std (of
 
 
 class Statements(TypedDict, total=False):
-    """Keyword arguments for functions that take statements, as described above; None is the same as leaving one out."""
+    """Keyword arguments that state what a model's file does not say; None is the same as leaving one out.
+
+    mean, std: inputs are (x - mean) / std for x from 0 to 255: one number, or one per channel. The default of mean is 0, that of
+        std is 1.
+    range: (LOW, HIGH): inputs go linearly from LOW for 0 to HIGH for 255; in place of mean and std.
+    channel_order: "rgb" or "bgr": the order of the input channels, and of a mean and std per channel.
+    labels: names of the classes in the order of the outputs, or a file of them: one per line, or a JSON list.
+    """
 
     mean: PerChannel | None
     std: PerChannel | None

@@ -47,8 +47,14 @@ Run = Callable[[Any, int], Iterator[np.ndarray]]
 class Evaluation:
     """The result of an evaluation.
 
+    model: path of the model.
+    dataset: complete name of the data set.
+    folder: where evaluation.json and the plots are.
+    scores: accuracy, calibration and confusion matrix, see `el_larq.evaluation.scores.Scores`; fractions are from 0 to 1.
+    preprocessing: how images became inputs.
     output: name of the output that was scored.
-    images_now, seconds: number of images computed by this call, and its time; other images come from an interrupted evaluation.
+    images_now, seconds: number of images computed by this call, and its time in seconds; other images come from an interrupted
+        evaluation.
     notes: assumptions made about the model, and differences from its card.
     """
 
@@ -126,13 +132,15 @@ def evaluate(
     """Score a model on the test split and write evaluation.json and plots into a folder.
 
     Arguments:
+        model: a .h5, .keras or .tflite file or a SavedModel folder, of a classifier with one input (N, H, W, C) and outputs
+            (N, classes), logits or probabilities.
         dataset: a name from the registry or a data set; None uses the one on the model's card. If that names a folder, the model
             must be in a run folder of this user that names the same data set.
         output: name or number (from 0) of the output to score, for a model with several.
         out: the folder; None creates evaluations/FOLDER-MODEL-DATASET, with the output's number for a model with several. An
             interrupted evaluation leaves its state there, and the next one with the same model, data, preprocessing, output and
             number of images resumes from it.
-        images: maximum number of images, at even intervals over the split; None for all.
+        images: maximum number of images, 1 or more, at even intervals over the split; None for all.
         workers: number of processes for a .tflite; None for one per core.
         trust: run any code in a Keras file, and a .tflite without limits of memory and time.
         notify: called with the number of finished images and the total.

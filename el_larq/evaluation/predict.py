@@ -22,7 +22,11 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one image, with their probabilities, in descending order."""
+    """The most probable classes of one image.
+
+    image: path of the image.
+    top: names of the classes with their probabilities, 0 to 1, in descending order.
+    """
 
     image: str
     top: tuple[tuple[str, float], ...]
@@ -47,8 +51,10 @@ def predict(
     """Classify image files. A .tflite runs in a separate process.
 
     Arguments:
+        model: a .h5, .keras or .tflite file or a SavedModel folder, of a classifier with one input (N, H, W, C).
+        images: paths of image files. They are cropped, resized and scaled as the model's card or the statements say.
         output: name or number (from 0) of the output that classifies, for a model with several.
-        top: number of classes in each prediction.
+        top: maximum number of classes in each prediction.
         trust: run any code in a Keras file, and a .tflite without limits of memory and time.
         note: called with one line for each statement that contradicts the model's card.
         statements: the preprocessing of images for the model, and its classes: see `el_larq.data.stated`.

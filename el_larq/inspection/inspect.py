@@ -10,6 +10,12 @@ from el_larq.inspection.summary import Inspection
 def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
     """Size, operations and memory of a model. A .tflite is inspected without TensorFlow and LCE.
 
+    Sizes are in bytes, multiply-accumulates and activations for one input.
+
+    Arguments:
+        path: a .h5, .keras or .tflite file or a SavedModel folder.
+        trust: run any code in a Keras file, and do not limit its size.
+
     Raises:
         ElLarqError: the file is missing, damaged or not a model.
     """

@@ -48,6 +48,11 @@ class Layer:
 class Inspection:
     """A model's layers and the figures derived from them.
 
+    model, format: path of the file, and the kind of model that it contains.
+    layers: layers or operators in the order in which they run, see `el_larq.inspection.summary.Layer`.
+    inputs: name, type and shape of each input.
+    card: what the file says of itself: labels, preprocessing, data set, provenance.
+    metadata: bytes of each entry of a .tflite's metadata.
     size: bytes of the file.
     predicted: bytes of the .tflite by purpose: of a .tflite as stored, of a Keras model as predicted from the layers' weights.
     outputs: in the model's order; --output takes their names or numbers.

@@ -44,6 +44,7 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
     """Load a Keras model, without its optimizer; no code in the file is executed unless it is trusted.
 
     Arguments:
+        path: a .h5, .hdf5 or .keras file, or a SavedModel folder.
         trust: load it as Keras does, including any code in it and without size limits.
 
     Raises:

@@ -56,7 +56,13 @@ def _silent(_line: str) -> None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: its folder, the model, that model's accuracy on the test split, and the seconds the training took."""
+    """A finished run.
+
+    folder: the run folder.
+    model: the model of the last epoch.
+    accuracy: that model's accuracy on the test split, 0 to 1.
+    seconds: the time that the training took.
+    """
 
     folder: Path
     model: keras.Model
@@ -116,6 +122,7 @@ def train(
             "my_network.py:build" (see `el_larq.models.own`). method None means "el", or no method for a network that takes none.
         epochs, batch_size, learning_rate: changes to the recipe. A user network that comes compiled keeps its optimizer and loss
             (see `el_larq.training.compiled`), and learning_rate is then an error.
+        image_size: height and width of the inputs in pixels, 8 or more; None is the data set's own size.
         width, placement, link_options, method_options, network_options: see `el_larq.models.build.build`.
         seed: of initialization, shuffling and augmentation. Two runs with the same seed on the same machine end with the same
             weights, interrupted or not; for this, TensorFlow uses deterministic operations for the rest of the process.
