@@ -8,7 +8,7 @@ WORKERS ?= 2
 # What runs on devices.
 SCRIPTS := $(wildcard el_larq/devices/scripts/*.sh)
 
-.PHONY: install demo test test-slow lint docs notebook site lock clean
+.PHONY: install demo test coverage test-slow lint docs notebook site lock clean
 
 install: $(VENV)/installed
 
@@ -24,6 +24,17 @@ demo: install
 
 test: install
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+# What the floor is for, each measured by its own tests.
+COVERED := converters el_larq/tflite el_larq/methods el_larq/layers
+FLOOR := 90
+
+coverage: install
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow" $(patsubst %,tests/%,$(notdir $(COVERED))) \
+		$(patsubst %,--cov=%,$(COVERED)) --cov-report=
+	@for package in $(COVERED); do \
+		echo "$$package:"; $(BIN)/coverage report --skip-covered --include="$$package/*" --fail-under=$(FLOOR) || exit 1; \
+	done
 
 test-slow: install
 	$(BIN)/pytest -n $(WORKERS) -m slow
