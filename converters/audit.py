@@ -9,10 +9,11 @@ from el_larq.converters.graph import Convolution, find_convolutions
 from el_larq.converters.intent import Intent, evidence, join, read_intents
 from el_larq.converters.job import Job
 from el_larq.converters.match import match, real_layers
-from el_larq.converters.rules.registry import RULES, check
+from el_larq.converters.rules.allow import check_layers, parse_allowed
+from el_larq.converters.rules.registry import check
 from el_larq.converters.rules.rule import Finding, summarized
 from el_larq.converters.rules.subject import Subject
-from el_larq.errors import ElLarqError, unknown_name
+from el_larq.errors import ElLarqError
 from el_larq.tflite.macs import count_macs
 from el_larq.tflite.operators import BINARY, KERNELS, input_bits, kernel_bits, kernel_shape, output_shape
 from el_larq.tflite.reader import Graph, Operator, parse
@@ -82,21 +83,21 @@ def audit(job: Job) -> Job:
 def audit_model(
     convolutions: Sequence[Convolution], graph: Graph, allow: Iterable[str] = (), intents: Iterable[Intent] = ()
 ) -> Audit:
-    """Apply every rule to a model's convolutions and its flatbuffer. Findings of allowed rules are kept and marked as allowed.
+    """Apply every rule to a model's convolutions and its flatbuffer. Findings that are allowed are kept and marked so.
 
     Arguments:
+        allow: rules that may fail, in all layers (RULE) or in one (RULE:LAYER).
         intents: what the model's layers declare; without them, what was meant to be binary is inferred from the graph.
     """
-    allow = set(allow)
-    for name in allow - set(RULES):
-        raise unknown_name("audit rule", name, RULES)
+    allowed = parse_allowed(allow)
     matches = match(convolutions, graph)
     meant = join(convolutions, intents)
+    check_layers(allowed, {c.layer for c in convolutions} | {one.layer for one in meant})
     layers = real_layers(convolutions, graph) | {m.operator.index: m.convolution.layer for m in matches}
     weights = sum(c.kernel.size for c in convolutions) + sum(one.elsewhere for one in meant)
     subject = Subject(graph, layers, meant, weights, {id(m.convolution): m.operator for m in matches})
     rows = tuple(_row(operator, layers) for operator in graph.operators if operator.name in KERNELS)
-    findings = tuple(replace(finding, allowed=finding.rule in allow) for finding in check(subject))
+    findings = tuple(replace(found, allowed=any(one.covers(found) for one in allowed)) for found in check(subject))
     binary = [one for one in meant if one.sort == "binary"]
     became = sum(subject.operator(one) is not None for one in binary)
     low_bit = sum(one.sort == "low-bit" for one in meant)

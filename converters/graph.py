@@ -26,6 +26,9 @@ _PRODUCTS = ("BatchMatMulV2", "SparseMatMul", "SparseTensorDenseMatMul", "Einsum
 _PASS_THROUGH = ("Identity", "StopGradient", "Snapshot", "Reshape")
 _PADS = ("Pad", "PadV2", "MirrorPad")
 _SELECTS = ("Select", "SelectV2")
+_COMPARISONS = ("Greater", "GreaterEqual", "Less", "LessEqual")
+_PRODUCTS_BY_CONSTANT = ("Mul", "RealDiv")
+_SUMS = ("Add", "AddV2", "Sub")
 
 # LCE's converter treats a kernel as binary if each output channel has a single magnitude, within this tolerance.
 _SCALE_TOLERANCE = 0.005
@@ -58,7 +61,9 @@ class Convolution:
     one_dimensional: bool = False
     """An axis of size 1 is added to its input, as in Conv1D. LCE recognizes no sign before that, so ``signs`` is None."""
     sign_input: bool = False
-    """Its input is a sign of any kind, whether LCE recognizes it or not."""
+    """Its input is a sign or a comparison of any kind, also scaled, shifted or max-pooled, whether LCE recognizes it or not."""
+    two_values: bool = False
+    """Its input is -a and +a for one a > 0: Larq's sign, or a choice between two constants, also multiplied by a constant."""
 
     @property
     def dead_filters(self) -> int:
@@ -75,7 +80,7 @@ class Convolution:
     @property
     def meant_binary(self) -> bool:
         """Whether the kernel is quantized to two values, or stores two and is applied to signs, as kernels trained with Bop."""
-        if self.kind in ("Conv2D", "MatMul") and self.signs is not None and self.binary_kernel:
+        if self.kind in ("Conv2D", "MatMul") and (self.signs is not None or self.two_values) and self.binary_kernel:
             return True
         return self.quantized and not self._has_zeros
 
@@ -138,7 +143,8 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
                 groups=channels // kernel.shape[2] if channels else 1,
                 first=not any(before.name in products or before.type in _PRODUCTS for before in behind(x)),
                 one_dimensional=_unpadded(x).op.type == "ExpandDims",
-                sign_input=_unshaped(x).op.type == "Sign",
+                sign_input=_is_sign(x),
+                two_values=_has_two_values(x),
             )
         )
     return tuple(found)
@@ -168,9 +174,47 @@ def _unpadded(tensor: Any) -> Any:
 def _unshaped(tensor: Any) -> Any:
     """The tensor before padding and operations that only rearrange values: Conv1D's added axis, Tensordot's transposition."""
     tensor = _unpadded(tensor)
-    while tensor.op.type in ("ExpandDims", "Transpose"):
+    while tensor.op.type in ("ExpandDims", "Transpose", "Squeeze"):
         tensor = _unpadded(tensor.op.inputs[0])
     return tensor
+
+
+def _is_sign(tensor: Any) -> bool:
+    """Whether a tensor is a sign or a comparison, whatever constants it is multiplied by and added to, also after max pooling."""
+    operation = _unshaped(tensor).op
+    while operation.type in ("Cast", "Neg", "MaxPool", *_PRODUCTS_BY_CONSTANT, *_SUMS):
+        varying = [source for source in operation.inputs if not _is_constant(source)]
+        if not varying or (len(varying) > 1 and operation.type != "MaxPool"):
+            return False
+        operation = _unshaped(varying[0]).op
+    if operation.type in _SELECTS:
+        return all(_is_constant(value) for value in operation.inputs[1:])
+    return operation.type in ("Sign", *_COMPARISONS)
+
+
+def _has_two_values(tensor: Any) -> bool:
+    """Whether a tensor is -a and +a for one a > 0."""
+    tensor = _unshaped(tensor)
+    while tensor.op.type in _PRODUCTS_BY_CONSTANT:
+        varying = [source for source in tensor.op.inputs if tf.get_static_value(_source(source)) is None]
+        factors = (
+            [tf.get_static_value(_source(source)) for source in tensor.op.inputs if source is not varying[0]] if varying else []
+        )
+        if len(varying) != 1 or not factors or np.size(factors[0]) != 1 or not np.all(factors[0]):
+            return False
+        tensor = _unshaped(varying[0])
+    if tensor.op.type in _SELECTS:
+        a, b = (tf.get_static_value(_source(value)) for value in tensor.op.inputs[1:])
+        return a is not None and b is not None and np.size(a) == np.size(b) == 1 and bool(np.all(a == -b) and np.all(a != 0))
+    return _sign(tensor) is not None
+
+
+def _is_constant(tensor: Any) -> bool:
+    """Whether a tensor's values do not depend on the image, though its shape may."""
+    operation = _source(tensor).op
+    if operation.type in ("Neg", "Fill", "BroadcastTo"):
+        return _is_constant(operation.inputs[1 if operation.type == "Fill" else 0])
+    return operation.type in ("Const", "OnesLike", "ZerosLike")
 
 
 def _pad_value(model: FrozenModel, tensor: Any) -> float | None:

@@ -71,12 +71,16 @@ class Meant:
 
     @property
     def sort(self) -> Literal["binary", "low-bit", "real-input"]:
-        """Kernel and input are binary, one of them has more bits, or only the kernel is quantized by design."""
+        """Kernel and input are binary, one of them has more bits, or only the kernel is quantized.
+
+        The last of these if the layer declares no input quantizer and the graph shows no sign of any kind there: then there is
+        nothing that a conversion could have lost.
+        """
         convolution, intent = self.convolution, self.intent
         if intent is not None and intent.part == "pointwise_kernel":
             return "real-input"
-        quantized_input = intent is not None and intent.input_quantizer is not None
-        if not quantized_input and (convolution is None or (convolution.first and not convolution.sign_input)):
+        quantized_input = intent is not None and intent.input_quantizer is not None and (intent.input_bits or 1) < 32
+        if not quantized_input and (convolution is None or not convolution.sign_input):
             return "real-input"
         bits = None if intent is None else intent.kernel_bits
         if bits is None:

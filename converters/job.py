@@ -25,7 +25,7 @@ class Options:
         verify_on: name of the data set to verify with; None uses the one named on the model's card, else random inputs.
         verify_images: number of images to verify with.
         modules: Python modules to import before loading, for custom layers.
-        allow: names of audit rules that may fail.
+        allow: audit rules that may fail, in all layers (RULE) or in one (RULE:LAYER).
         trust: run any code in the model's file, and do not limit its size.
         stated: preprocessing of the images and class names; written to the card.
         by_layer: if verification fails, report how many signs differ at each binary convolution.

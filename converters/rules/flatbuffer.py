@@ -1,10 +1,21 @@
 """Rules that need the flatbuffer alone and so apply to any .tflite for Larq Compute Engine."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from el_larq.converters.rules.rule import Found, Place, rule
 from el_larq.converters.rules.subject import Subject
-from el_larq.tflite.operators import REAL_KERNELS, WORD, binary_groups, binary_operators, input_channels, source_of, words
+from el_larq.tflite.operators import (
+    REAL_KERNELS,
+    WORD,
+    binary_groups,
+    binary_operators,
+    input_channels,
+    kernel_of,
+    source_of,
+    words,
+)
 from el_larq.tflite.reader import Operator, Tensor
 
 _SAME = 0  # LCE's code for padding "same"
@@ -43,7 +54,7 @@ def dynamic_shape(subject: Subject) -> Found:
     "error",
     requirement='no real-valued convolution with padding "same" has a stride larger than its kernel',
     why='XNNPACK, TFLite\'s default for real-valued operators, computes it wrongly where "same" would need negative padding',
-    remedy='use padding="valid", which is the same convolution there',
+    remedy='`padding="valid"` where no side is padded; else crop what no window reads before it, as the finding says',
 )
 def stride_over_kernel(subject: Subject) -> Found:
     for operator in subject.graph.operators:
@@ -54,11 +65,73 @@ def stride_over_kernel(subject: Subject) -> Found:
         if len(shapes) < 3 or shapes[1] == (1, 1):
             continue
         axes = zip(*shapes, *options, strict=False)
-        if any((after - 1) * stride + (size - 1) * dilation + 1 < before for before, size, after, stride, dilation in axes):
-            reason = (
-                f"a {operator.name} that strides past its kernel, which TFLite's default implementation (XNNPACK) computes wrongly"
-            )
+        # Pixels along each axis: those that the windows cover, with padding, minus those that there are.
+        missing = [(after - 1) * stride + (size - 1) * dilation + 1 - before for before, size, after, stride, dilation in axes]
+        if all(pixels >= 0 for pixels in missing):
+            continue
+        unread = ", ".join(f"(0, {max(0, -pixels)})" for pixels in missing)
+        remedy = f"put Cropping2D(({unread})) before it, which removes what no window reads"
+        if all(pixels <= 0 for pixels in missing):
+            remedy = 'use padding="valid", which is the same convolution there'
+        reason = f"a {operator.name} that strides past its kernel, which TFLite's default implementation (XNNPACK) computes wrongly"
+        yield operator, reason, remedy
+
+
+@rule(
+    "zero-padded-small-map",
+    "error",
+    requirement="no binary convolution with zero padding runs on a map that is smaller than its (dilated) kernel",
+    why=(
+        "LCE's default and indirect kernels pad with ones and correct the borders, assuming that a window sticks out at one of two "
+        "opposite sides only; where that does not hold (3x3 on 1 or 2 pixels, 3x3 with dilation 4 on up to 8), results are wrong"
+    ),
+    remedy="train with pad_values=1.0, or use a smaller kernel there; --use_reference_bconv computes it correctly, but slowly",
+)
+def zero_padded_small_map(subject: Subject) -> Found:
+    for operator in binary_operators(subject.graph):
+        source = operator.inputs[0]
+        if operator.options.get("padding") != _SAME or operator.options.get("pad_values") != 0 or source is None:
+            continue
+        reach, steps = [], []
+        for axis, name in enumerate(("height", "width")):
+            dilation = operator.options.get(f"dilation_{name}_factor", 1)
+            reach.append((kernel_of(operator).shape[1 + axis] - 1) * dilation + 1)
+            steps.append(operator.options.get(f"stride_{name}", 1))
+        before, after = source.shape[1:3], operator.outputs[0].shape[1:3]
+        if any(size < wide for size, wide in zip(before, reach, strict=True)) and not _borders_corrected(
+            before, after, reach, steps
+        ):
+            size, kernel = ("x".join(map(str, pair)) for pair in (before, reach))
+            reason = f"a window of {kernel} padded with zeros on a map of {size}, which LCE's default kernel computes wrongly"
             yield operator, reason
+
+
+def _borders_corrected(before: Sequence[int], after: Sequence[int], reach: Sequence[int], steps: Sequence[int]) -> bool:
+    """Whether LCE subtracts the right values wherever a window sticks out of the map; sizes are those of height and width.
+
+    LCE knows four cases, by the pixels that a window sticks out at each side (negative if it ends inside). It corrects two sides in
+    each, and nothing where none applies.
+    """
+    sides = []
+    for size, outputs, wide, step in zip(before, after, reach, steps, strict=True):
+        first = max(0, (outputs - 1) * step + wide - size) // 2
+        ends = ((first - i * step, i * step - first + wide - size) for i in range(outputs))
+        sides.append({(_signum(start), _signum(end)) for start, end in ends})
+    for top, bottom in sides[0]:
+        for left, right in sides[1]:
+            corrected = (
+                (right <= 0 and top > 0 and bottom < 0)
+                or (left < 0 and right > 0 and bottom <= 0)
+                or (left > 0 and right < 0 and top <= 0)
+                or (left <= 0 and top < 0 and bottom > 0)
+            )
+            if max(top, bottom, left, right) > 0 and not corrected:
+                return False
+    return True
+
+
+def _signum(number: int) -> int:
+    return (number > 0) - (number < 0)
 
 
 @rule(

@@ -79,10 +79,7 @@ def binary_depthwise(subject: Subject) -> Found:
     "low-bit",
     "error",
     requirement="kernels and inputs are quantized to -1 and +1 or not at all",
-    why=(
-        "LCE computes with signs only: with ternary or DoReFa quantizers a layer runs as a real-valued one, and an `LceBconv2d` "
-        "would read ternary inputs as signs"
-    ),
+    why=("LCE computes with signs only: with ternary or DoReFa quantizers a layer runs as a real-valued one"),
     remedy="use sign quantizers for kernel and input, or allow the rule",
     needs="flatbuffer and model",
 )
@@ -90,11 +87,29 @@ def low_bit(subject: Subject) -> Found:
     for meant in subject.meant:
         if meant.sort != "low-bit":
             continue
-        reason, remedy = why_low_bit(meant)
-        if subject.operator(meant) is not None:
-            yield _place(meant), f"runs as {BINARY}, which takes every value for a sign, though {reason}", remedy
-        else:
+        if subject.operator(meant) is None:
+            reason, remedy = why_low_bit(meant)
             yield _place(meant), _runs_as(subject, meant, f"{reason} and LCE computes with signs only"), remedy
+
+
+@rule(
+    "zeros-as-signs",
+    "error",
+    requirement="no `LceBconv2d` reads an input that the model quantizes to zeros too",
+    why="LCE takes the outer sign of ternary inputs (`SteTern`) for one of -1 and +1, and the results are wrong",
+    remedy="use one of Larq's sign quantizers as input_quantizer",
+    needs="flatbuffer and model",
+)
+def zeros_as_signs(subject: Subject) -> Found:
+    for meant in subject.meant:
+        if subject.operator(meant) is None or meant.convolution is None:
+            continue
+        if meant.convolution.plain_sign and not meant.convolution.two_values:
+            quantizer = "" if meant.intent is None or meant.intent.input_quantizer is None else f" ({meant.intent.input_quantizer})"
+            reason = (
+                f"runs as {BINARY}, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"
+            )
+            yield _place(meant), reason
 
 
 @rule(
@@ -115,14 +130,20 @@ def stray_binary(subject: Subject) -> Found:
 @rule(
     "real-input",
     "warning",
-    requirement="no quantized kernel reads a real-valued input",
-    why="the layer runs as a real-valued one, as first layers and the pointwise part of separable convolutions do",
-    remedy="only its kernel is quantized, which saves nothing in a .tflite; for a binary convolution quantize its input too",
+    requirement="a layer with a quantized kernel has a quantized input",
+    why=(
+        "LCE has no operator for a binary kernel and a real-valued input: the layer runs in 32 bits, at the time and size of a "
+        "real-valued one. A first layer, the pointwise part of a separable convolution, and a layer without an `input_quantizer`; "
+        "a layer with one, or behind a sign, breaks `not-binary`"
+    ),
+    remedy="quantize its input too if it should be binary",
     needs="flatbuffer and model",
 )
 def real_input(subject: Subject) -> Found:
     for meant in subject.missing("real-input"):
-        yield _place(meant), _runs_as(subject, meant, why_real_input(meant))
+        reason, remedy = why_real_input(meant)
+        runs = _runs_as(subject, meant, f"{reason}: its binary kernel takes the time and size of a real-valued one")
+        yield _place(meant), runs, remedy
 
 
 @rule(

@@ -15,7 +15,8 @@ _ABOUT = """\
 # The audit
 
 `el-larq convert` reads the flatbuffer that it made and checks it against what the model was meant to become. An error stops the
-conversion before anything is written; `--allow RULE` lets violations of that rule pass. Warnings and notes never stop it.
+conversion before anything is written. Warnings and notes never stop it. `--allow RULE` lets violations of that rule pass;
+`--allow RULE:LAYER` (`--allow not-binary:conv1`) does so in one layer, so that faults of other layers are still found.
 `el-larq convert --table` shows every convolution, its bits and its operator; `--json` has all findings, with subject, reason
 and remedy. Where many layers break a rule for the same reason, the message names the first three and the number of all.
 

@@ -41,7 +41,7 @@ def why_not(meant: "Meant") -> tuple[str, str]:
     input_quantizer = None if intent is None else intent.input_quantizer
     if input_quantizer == "SteHeaviside":
         return "its input is 0 and 1 (SteHeaviside)", "set input_quantizer to one of Larq's sign quantizers"
-    if convolution.plain_sign and convolution.signs is None:
+    if convolution.plain_sign and not convolution.two_values:
         return "its input is tf.sign, which is zero at zero", "use one of Larq's sign quantizers, which are 1 there"
     if not convolution.sign_input or (convolution.signs is None and convolution.kind != "MatMul"):
         by = "" if input_quantizer is None else f" ({input_quantizer})"
@@ -83,11 +83,16 @@ def why_low_bit(meant: "Meant") -> tuple[str, str]:
     return what, f"use a sign as {argument}{_OR_ALLOW}low-bit"
 
 
-def why_real_input(meant: "Meant") -> str:
-    """For a layer with a quantized kernel whose input is real-valued by design."""
-    if meant.intent is not None and meant.intent.part == "pointwise_kernel":
-        return "it reads the real-valued sums of the depthwise part"
-    return "its input is real-valued"
+def why_real_input(meant: "Meant") -> tuple[str, str]:
+    """For a layer with a quantized kernel whose input is not quantized."""
+    convolution, intent = meant.convolution, meant.intent
+    if intent is not None and intent.part == "pointwise_kernel":
+        remedy = "for a binary pointwise part use DepthwiseConv2D, then QuantConv2D of 1x1 with an input_quantizer"
+        return "it reads the real-valued sums of the depthwise part", remedy
+    if convolution is not None and convolution.first:
+        return "it reads the model's real-valued input", "this is usual for a first layer"
+    what = "its input is not a sign" if intent is None else "it has no input_quantizer and its input is not a sign"
+    return what, "if it was meant to be binary, set its input_quantizer to one of Larq's sign quantizers"
 
 
 def _by(intent: "Intent | None") -> str:

@@ -19,11 +19,23 @@ from el_larq.cli.common import (
 from el_larq.converters.steps import STEPS, check_skip
 
 
+def _complete_rules(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    from el_larq.converters.rules.registry import RULES
+
+    return [name for name in RULES if name.startswith(incomplete)]
+
+
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
 @click.option("--skip", multiple=True, help="Leave a step out: fold, audit or verify.")
-@click.option("--allow", multiple=True, help="Let an audit rule fail, by name.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="RULE[:LAYER]",
+    shell_complete=_complete_rules,
+    help="Let an audit rule fail, in all layers or in one. docs/audit.md has the rules.",
+)
 @click.option("--image-size", type=int, help="Input size, for a model that leaves it open.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
@@ -52,12 +64,14 @@ def command(
     \b
     el-larq convert model.h5 -o model.tflite
     """
+    from el_larq.converters.rules.allow import parse_allowed
     from el_larq.data.registry import check_dataset
     from el_larq.data.stated import stated
     from el_larq.errors import ElLarqError
     from el_larq.outputs import TFLITE, check_output
 
     check_skip(skip)
+    parse_allowed(allow)
     stated(**statements)
     if verify_on is not None:
         check_dataset(verify_on)

@@ -22,8 +22,8 @@ SIGNS: dict[str, Any] = {
 }
 
 
-def binary(filters: int, name: str, kernel_size: int = 3, **changes: Any) -> Any:
-    padding: dict[str, Any] = {"padding": "same", "pad_values": 1.0} if kernel_size > 1 else {"padding": "valid"}
+def binary(filters: int, name: str, kernel_size: int | tuple[int, int] = 3, **changes: Any) -> Any:
+    padding: dict[str, Any] = {"padding": "same", "pad_values": 1.0} if kernel_size != 1 else {"padding": "valid"}
     return larq.layers.QuantConv2D(filters, kernel_size, name=name, **(SIGNS | padding | changes))
 
 

@@ -62,11 +62,6 @@ def test_padding_with_minus_one_is_found() -> None:
     assert "padded with -1" in finding.reason
 
 
-def test_a_kernel_quantizer_without_an_input_quantizer_is_found() -> None:
-    result = _audit(models.network(models.binary(32, "conv", input_quantizer=None), models.norm("n")))
-    assert "input" in _finding(result, "conv").reason
-
-
 def test_a_binary_dense_layer_is_found() -> None:
     image = keras.Input((8, 8, 1), name="image")
     x = models.norm("n")(keras.layers.Conv2D(32, 3, 2, name="stem")(image))
@@ -150,9 +145,37 @@ def test_an_allowed_rule_stays_in_the_report() -> None:
     assert result.to_dict()["findings"][0]["allowed"]
 
 
-def test_an_unknown_rule_offers_the_nearest() -> None:
-    with pytest.raises(UsageError, match="unknown audit rule 'not-binery'; did you mean not-binary"):
-        _audit(models.network(), allow=("not-binery",))
+def test_a_rule_that_is_allowed_in_one_layer_still_finds_others() -> None:
+    first, second = models.binary(32, "conv1", pad_values=-1.0), models.binary(32, "conv2", pad_values=-1.0)
+    model = models.network(first, models.norm("n1"), second, models.norm("n2"))
+    content = lower_model(FrozenModel(model))
+    _finding(_audit(model, ("not-binary:conv1",), content), "conv2")
+    _finding(_audit(model, ("not-binary:conv2", "low-bit"), content), "conv1")
+    assert _audit(model, ("not-binary:conv1", "not-binary:conv2"), content).errors == []
+    assert _audit(model, ("not-binary",), content).errors == []
+    assert len(_audit(model, ("low-bit:conv1",), content).errors) == 2
+
+
+def test_findings_of_operators_name_their_layer_and_can_be_allowed_there() -> None:
+    model = models.network(models.binary(32, "wide", pad_values=0.0, dilation_rate=4), models.norm("n"), size=8)
+    finding = _finding(_audit(model), "operator 2 (wide)", "zero-padded-small-map")
+    assert finding.layer == "wide"
+    assert _audit(model, ("zero-padded-small-map:wide",)).errors == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("not-binery", "unknown audit rule 'not-binery'; did you mean not-binary"),
+        ("not-binery:conv", "unknown audit rule 'not-binery'; did you mean not-binary"),
+        ("not-binary:", "--allow not-binary:: the layer is missing; name one, or use --allow not-binary for all layers"),
+        ("not-binary:cnv", "no convolution or dense layer 'cnv'; did you mean conv"),
+    ],
+)
+def test_an_unknown_rule_or_layer_offers_the_nearest(entry: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        _audit(models.network(models.binary(32, "conv")), allow=(entry,))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_step_fails_in_one_line_with_rule_layer_and_remedy() -> None:

@@ -140,10 +140,6 @@ LOW_BIT = {
         "CONV_2D, since its kernel has 3 bits (DoReFa)",
     ),
     "DoReFa input": ({"input_quantizer": "dorefa_quantizer"}, "CONV_2D, since its input has 2 bits (DoReFa)"),
-    "ternary input": (
-        {"input_quantizer": "ste_tern"},
-        "LceBconv2d, which takes every value for a sign, though its input has 2 bits (SteTern)",
-    ),
 }
 
 
@@ -156,6 +152,16 @@ def test_other_values_than_signs_are_an_error_of_their_own(case: str) -> None:
     assert f"error: runs as {reason}" in text
     assert f"use a sign as {'kernel' if 'kernel' in case else 'input'}_quantizer, or allow it with --allow low-bit" in text
     assert result.summary == "0 of 0 binary convolutions are LceBconv2d, 1 quantized to other values than signs"
+
+
+@pytest.mark.parametrize(("layers", "quantizer"), [(True, " (SteTern)"), (False, "")])
+def test_a_ternary_input_that_lce_takes_for_a_sign_is_an_error_of_its_own(layers: bool, quantizer: str) -> None:
+    model = models.network(_conv(input_quantizer="ste_tern"), models.norm("n"))
+    (finding,) = _audit(model, layers=layers).errors
+    assert (finding.rule, finding.subject) == ("zeros-as-signs", "q")
+    assert finding.reason == (
+        f"runs as LceBconv2d, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"
+    )
 
 
 def test_the_graph_alone_shows_a_ternary_kernel() -> None:
@@ -190,14 +196,65 @@ def test_every_sign_passes_as_kernel_quantizer(quantizer: Any) -> None:
     assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
 
 
-def test_a_first_layer_with_a_real_input_is_a_warning_and_a_later_one_an_error() -> None:
-    first = _conv(input_quantizer=None)
-    result = _audit(_chain(first, models.norm("n"), models.binary(32, "second")))
-    assert set(_found(result)) == {"real-input"}
-    assert _found(result)["real-input"][0] == "q"
-    assert "warning: runs as CONV_2D, since its input is real-valued" in _found(result)["real-input"][1]
+def test_a_binary_kernel_on_a_real_input_is_a_warning_that_says_why_and_what_it_costs() -> None:
+    """Larq's CIFAR-10 tutorial has such a first layer; a later one has no input quantizer either."""
+    first, later = _conv(input_quantizer=None), models.binary(32, "later", input_quantizer=None)
+    result = _audit(_chain(first, models.norm("n"), models.binary(32, "second"), models.norm("n2"), later))
+    assert result.errors == []
     assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
-    assert set(_found(_audit(models.network(_conv(input_quantizer=None), models.norm("n"))))) == {"not-binary"}
+    costs = "its binary kernel takes the time and size of a real-valued one"
+    assert [str(finding) for finding in result.findings if finding.severity == "warning"] == [
+        f"[real-input] q: runs as CONV_2D, since it reads the model's real-valued input: {costs}; this is usual for a first layer",
+        f"[real-input] later: runs as CONV_2D, since it has no input_quantizer and its input is not a sign: {costs}; "
+        "if it was meant to be binary, set its input_quantizer to one of Larq's sign quantizers",
+    ]
+
+
+@keras.utils.register_keras_serializable("el_larq_tests")
+class Choice(keras.layers.Layer):
+    """A sign as others write it: constants chosen by a comparison. LCE knows it with plain numbers and not with ones_like."""
+
+    def __init__(self, known: bool = True, scale: float = 1.0, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.known, self.scale = known, scale
+
+    def call(self, inputs: Any) -> Any:
+        ones = tf.ones_like(inputs)
+        return self.scale * (tf.where(inputs >= 0, 1.0, -1.0) if self.known else tf.where(inputs > 0.1, ones, -ones))
+
+
+LOST = {
+    "an input quantizer that makes no sign": lambda: _conv(input_quantizer=larq.quantizers.NoOp(precision=1)),
+    "a choice that LCE does not know": lambda: [Choice(known=False), _conv(input_quantizer=None)],
+    "signs behind pooling": lambda: [larq.quantizers.SteSign(), keras.layers.MaxPooling2D(2), _conv(input_quantizer=None)],
+    "tf.sign": lambda: [keras.layers.Lambda(tf.sign), _conv(input_quantizer=None)],
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_a_sign_that_got_lost_is_an_error(case: str) -> None:
+    layers = LOST[case]()
+    result = _audit(models.network(*(layers if isinstance(layers, list) else [layers]), models.norm("n")))
+    assert [(finding.rule, finding.subject) for finding in result.errors] == [("not-binary", "q")]
+    assert "input" in result.errors[0].reason
+    assert result.summary == "0 of 1 binary convolutions are LceBconv2d"
+
+
+def test_the_graph_alone_tells_the_pointwise_part_from_a_lost_sign() -> None:
+    result = _audit(models.network(Layers.QuantSeparableConv2D(32, 3, name="q", **SEPARABLE)), layers=False)
+    assert {rule: text.partition(":")[0] for rule, (_, text) in _found(result).items()} == {
+        "binary-depthwise": "error",
+        "real-input": "warning",
+    }
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_kernel_of_signs_behind_any_sign_is_binary(scale: float) -> None:
+    """A plain Conv2D whose kernel holds +1 and -1 itself: LCE makes it binary, and that is right."""
+    plain = keras.layers.Conv2D(32, 3, use_bias=False, name="q")
+    result = _audit(_with_signs(models.network(Choice(scale=scale), plain, models.norm("n"))), fold=True)
+    assert result.errors == []
+    assert result.summary == "1 of 1 binary convolutions are LceBconv2d (by the graph: no layer declares a quantizer)"
 
 
 def test_a_first_dense_layer_with_a_real_input_is_a_warning() -> None:
@@ -217,6 +274,7 @@ def test_parts_of_separable_convolutions_are_told_apart() -> None:
             "real-input": "q (pointwise part)",
         }
         assert "runs as CONV_2D, since it reads the real-valued sums" in found["real-input"][1]
+        assert "use DepthwiseConv2D, then QuantConv2D of 1x1" in found["real-input"][1]
 
 
 def test_a_dense_layer_on_more_than_vectors_gets_a_true_remedy() -> None:

@@ -1,5 +1,8 @@
 """Each rule over a flatbuffer: a graph in which it finds nothing, and one in which it does."""
 
+import ast
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import binary_models as models
@@ -12,6 +15,7 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rules.registry import check_graph
 from el_larq.converters.rules.rule import Finding, summarized
+from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import Graph, Operator, Tensor, parse
 
 
@@ -77,6 +81,76 @@ def test_stride_over_kernel(layer: Any) -> None:
     assert "stride-over-kernel" not in _found(_graph(*strided(2, 4, "valid")))
     assert "stride-over-kernel" not in _found(_graph(*strided(4, 4, "same")))
     assert "stride-over-kernel" not in _found(_graph(*strided(1, 4, "same")))
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides", "remedy"),
+    [
+        ((8, 8), (2, 2), 4, 'use padding="valid"'),
+        ((8, 8), (2, 1), 2, 'use padding="valid"'),
+        ((8, 8), (3, 1), 2, "put Cropping2D(((0, 0), (0, 1))) before it"),
+        ((10, 9), (1, 3), 4, "put Cropping2D(((0, 1), (0, 0))) before it"),
+    ],
+)
+def test_the_remedy_for_a_stride_over_the_kernel_is_the_same_convolution(size: Any, kernel: Any, strides: int, remedy: str) -> None:
+    """With (3, 1), "valid" is not: it makes 3x4 of 8x8 pixels, where "same" makes 4x4."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((*size, 4), name="image")
+    same = keras.layers.Conv2D(8, kernel, strides, padding="same", name="strided")
+    wrong = keras.Model(image, same(image))
+    x = np.random.default_rng(0).standard_normal((2, *size, 4)).astype(np.float32)
+    content = lower_model(FrozenModel(wrong))
+    (finding,) = check_graph(parse(content))
+    assert finding.remedy.startswith(remedy)
+    assert not np.allclose(Interpreter(content).run(x)[0], wrong.predict(x, verbose=0), atol=1e-4)  # pyright: ignore[reportArgumentType]
+    if "valid" in remedy:
+        right = keras.Model(image, keras.layers.Conv2D(8, kernel, strides, name="right", weights=same.get_weights())(image))
+    else:
+        crop = ast.literal_eval(finding.remedy.partition("Cropping2D(")[2].partition(") before")[0])
+        right = keras.Model(image, same(keras.layers.Cropping2D(crop)(image)))
+    content = lower_model(FrozenModel(right))
+    assert "stride-over-kernel" not in {finding.rule for finding in check_graph(parse(content))}
+    assert np.allclose(Interpreter(content).run(x)[0], wrong.predict(x, verbose=0), atol=1e-4)  # pyright: ignore[reportArgumentType]
+
+
+def _padded_with_zeros(size: tuple[int, int], kernel: tuple[int, int], dilation: int, strides: int) -> tuple[Any, bytes]:
+    keras.utils.set_random_seed(1)
+    image = keras.Input((*size, 32), name="image")
+    layer = models.binary(
+        8, "c", kernel, strides=strides, dilation_rate=dilation, padding="same", pad_values=0.0
+    )  # fmt: skip
+    model = keras.Model(image, layer(image))
+    return model, lower_model(FrozenModel(model))
+
+
+def _zero_padded_cases() -> Iterator[Any]:
+    """The slow suite has all; the fast one, those at the bounds."""
+    fast = [(2, 3, 1, 1), (3, 3, 1, 1), (2, 3, 1, 2), (8, 3, 4, 1), (9, 3, 4, 1), (4, 5, 1, 1), (5, 5, 1, 1)]
+    for kernel, (dilation, strides) in itertools.product((3, 5), ((1, 1), (1, 2), (2, 1), (4, 1))):
+        for size in range(1, 11):
+            case = ((size, size), (kernel, kernel), dilation, strides)
+            yield pytest.param(*case, marks=[] if (size, kernel, dilation, strides) in fast else [pytest.mark.slow])
+    for size, kernel in (
+        ((2, 8), (3, 3)),
+        ((8, 2), (3, 3)),
+        ((1, 8), (1, 3)),
+        ((8, 1), (3, 1)),
+        ((1, 1), (3, 1)),
+        ((2, 2), (2, 2)),
+    ):
+        yield pytest.param(size, kernel, 1, 1, marks=[] if size == (2, 8) else [pytest.mark.slow])
+    yield pytest.param((6, 6), (7, 7), 1, 3)  # smaller than the kernel, and right all the same: every window is corrected
+
+
+@pytest.mark.parametrize(("size", "kernel", "dilation", "strides"), list(_zero_padded_cases()))
+def test_zero_padded_small_map(size: Any, kernel: Any, dilation: int, strides: int) -> None:
+    """The rule finds exactly what LCE's default and indirect kernels compute wrongly."""
+    model, content = _padded_with_zeros(size, kernel, dilation, strides)
+    x = np.random.default_rng(0).standard_normal((4, *size, 32)).astype(np.float32)
+    wanted = model.predict(x, verbose=0)
+    for indirect in (False, True):
+        wrong = not np.allclose(Interpreter(content, indirect=indirect).run(x)[0], wanted, atol=1e-3)
+        assert wrong == ("zero-padded-small-map" in {finding.rule for finding in check_graph(parse(content))})
 
 
 def test_float_on_signs(clean: Graph) -> None:
