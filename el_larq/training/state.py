@@ -2,6 +2,9 @@
 
     magic line | length of the header, 8 bytes little-endian | header, JSON | each array's bytes, C order | SHA-256 of all before
 
+Not safetensors: its files must end with the last array, so that no checksum of the whole fits in, and with NumPy it
+cannot read bfloat16 and writes arrays that are not contiguous wrongly, without an error.
+
 The header contains the step, facts (JSON), and the name, type and shape of each array. A file is written completely or not at all.
 The previous one is kept as well, in case the newer one is damaged later.
 """
@@ -42,7 +45,8 @@ class State:
 
     @property
     def is_finite(self) -> bool:
-        return all(np.isfinite(array).all() for array in self.arrays.values() if np.issubdtype(array.dtype, np.floating))
+        # NumPy does not count bfloat16 among its floating types.
+        return all(np.isfinite(array).all() for array in self.arrays.values() if array.dtype.kind not in "biu")
 
 
 class DamagedError(ElLarqError):
@@ -55,7 +59,8 @@ def write_state(path: Path, state: State) -> None:
     header = json.dumps({"step": state.step, "facts": state.facts, "arrays": described}).encode()
     digest = hashlib.sha256()
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        parts = (np.ascontiguousarray(array).data.cast("B") for array in state.arrays.values() if array.size)
+        # A view as bytes, not as a buffer, which bfloat16 does not have.
+        parts = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in state.arrays.values())
         for part in (MAGIC, len(header).to_bytes(8, "little"), header, *parts):
             digest.update(part)
             file.write(part)
@@ -74,26 +79,30 @@ def read_state(path: Path, limit: int | None = None) -> State:
         raise DamagedError(f"cannot read {path}: {error.strerror or error}") from error
     start = len(MAGIC) + 8
     if len(content) < start + _DIGEST or not content.startswith(MAGIC):
-        raise DamagedError(f"{path} is damaged: it is no state of a training")
+        raise DamagedError(f"{path} is damaged: it is not the state of a training")
     body = memoryview(content)[:-_DIGEST]
     if hashlib.sha256(body).digest() != content[-_DIGEST:]:
         raise DamagedError(f"{path} is damaged: its checksum is wrong")
     # The checksum detects damage but not manipulation, since anyone can compute it.
     try:
-        return _parse(content, start)
+        return _parse(body, start)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: it describes no state") from error
+        raise DamagedError(f"{path} is damaged: its header does not describe its content") from error
 
 
-def _parse(content: bytes, start: int) -> State:
-    end = start + int.from_bytes(content[len(MAGIC) : start], "little")
-    header = json.loads(content[start:end])
+def _parse(body: memoryview, start: int) -> State:
+    end = start + int.from_bytes(body[len(MAGIC) : start], "little")
+    header = json.loads(bytes(body[start:end]))
     arrays = {}
     for name, kind, shape in header["arrays"]:
         count = math.prod(shape)
         dtype = np.dtype(kind)
-        arrays[name] = np.frombuffer(content, dtype, count, end).reshape(shape) if count else np.zeros(shape, dtype)
+        if count < 0:
+            raise ValueError("negative size")
+        arrays[name] = np.frombuffer(body, dtype, count, end).reshape(shape) if count else np.zeros(shape, dtype)
         end += count * dtype.itemsize
+    if end != len(body):
+        raise ValueError("not all bytes are described")
     return State(header["step"], header["facts"], arrays)
 
 
