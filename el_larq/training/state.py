@@ -2,11 +2,11 @@
 
     magic line | length of the header, 8 bytes little-endian | header, JSON | each array's bytes, C order | SHA-256 of all before
 
-Not safetensors: its files must end with the last array, so that no checksum of the whole fits in, and with NumPy it
-cannot read bfloat16 and writes arrays that are not contiguous wrongly, without an error.
-
 The header contains the step, facts (JSON), and the name, type and shape of each array. A file is written completely or not at all.
 The previous one is kept as well, in case the newer one is damaged later.
+
+This is not a safetensors file, which must end with its last array and so cannot contain a checksum of the whole; with NumPy, that
+library also cannot read bfloat16.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def write_state(path: Path, state: State) -> None:
     digest = hashlib.sha256()
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         # A view as bytes, not as a buffer, which bfloat16 does not have.
-        parts = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in state.arrays.values())
+        parts = (np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in state.arrays.values())
         for part in (MAGIC, len(header).to_bytes(8, "little"), header, *parts):
             digest.update(part)
             file.write(part)
