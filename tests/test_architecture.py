@@ -16,7 +16,6 @@ BASE = (
     "_version",
     "by_name",
     "card",
-    "child",
     "conv",
     "errors",
     "files",
@@ -28,6 +27,7 @@ BASE = (
     "printable",
     "published",
     "tables",
+    "worker_process",
 )
 """The top-level modules of el_larq: everything may import these."""
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from el_larq.comparison.calls import Call, run
 from el_larq.comparison.folder import SCHEMA, Folder
 from el_larq.comparison.plan import Plan, Training
 from el_larq.comparison.table import Row, markdown, read_rows, to_csv
-from el_larq.comparison.workers import Call, run
 from el_larq.files import write_bytes, write_json
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.child import Child, Died, limit_memory
-from el_larq.child import notify as send_to_parent
 from el_larq.devices.measurement import Measurement
 from el_larq.files import read_bytes
 from el_larq.native_output import captured_stderr
 from el_larq.tflite.interpreter import Interpreter, import_lce
 from el_larq.tflite.limited_interpreter import SECONDS_TO_LOAD, SECONDS_TO_START, clear_death
 from el_larq.tflite.reader import parse
+from el_larq.worker_process import Died, WorkerProcess, limit_memory
+from el_larq.worker_process import notify as send_to_parent
 
 ARM = ("aarch64", "arm64", "armv7l", "armv8l")
 
@@ -100,15 +100,15 @@ def measure_in_subprocess(
         elif kind == "at":
             (at,) = content
 
-    with Child() as child:
+    with WorkerProcess() as worker:
         try:
-            child.send(_measure_in_child, [str(path) for path in paths], tuple(threads), runs, warmup, trust)
-            return child.receive(None if trust else SECONDS_TO_LOAD, receive_progress, first=None if trust else SECONDS_TO_START)
+            worker.send(_measure_in_worker, [str(path) for path in paths], tuple(threads), runs, warmup, trust)
+            return worker.receive(None if trust else SECONDS_TO_LOAD, receive_progress, first=None if trust else SECONDS_TO_START)
         except Died as error:
             raise clear_death(error, at) from None
 
 
-def _measure_in_child(paths: list[str], threads: tuple[int, ...], runs: int, warmup: int, trust: bool) -> list[Measurement]:
+def _measure_in_worker(paths: list[str], threads: tuple[int, ...], runs: int, warmup: int, trust: bool) -> list[Measurement]:
     with captured_stderr():
         import_lce()
         if not trust:

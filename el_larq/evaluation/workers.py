@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.child import Child, first_ready
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.tflite.limited_interpreter import SECONDS_AN_IMAGE, LimitedInterpreter
+from el_larq.worker_process import WorkerProcess, first_ready
 
 
 def available_cores() -> int:
@@ -62,7 +62,7 @@ class Workers:
             ElLarqError: the interpreter rejects the model, crashes or does not return.
         """
         idle = list(self.workers)
-        busy: dict[Child, tuple[LimitedInterpreter, int]] = {}
+        busy: dict[WorkerProcess, tuple[LimitedInterpreter, int]] = {}
         done: dict[int, np.ndarray] = {}
         position = wanted = start
         try:
@@ -70,22 +70,22 @@ class Workers:
                 while idle and position < len(images):
                     worker = idle.pop()
                     worker.begin(_predict, images[position : position + chunk], self.preprocessing, self.position)
-                    busy[worker.child] = worker, position
+                    busy[worker.process] = worker, position
                     position += chunk
                 # If no worker answers in time, `finish` applies its own time limit to the first one.
-                children = list(busy)
-                child = first_ready(children, SECONDS_AN_IMAGE) or children[0]
-                worker, at = busy[child]
+                processes = list(busy)
+                process = first_ready(processes, SECONDS_AN_IMAGE) or processes[0]
+                worker, at = busy[process]
                 done[at] = worker.finish(min(chunk, len(images) - at))
-                del busy[child]
+                del busy[process]
                 idle.append(worker)
                 while wanted in done:
                     yield done.pop(wanted)
                     wanted += chunk
         finally:
             # Busy workers would send their results to a later call of this method.
-            for child in busy:
-                child.close()
+            for process in busy:
+                process.close()
 
 
 def _predict(interpreter: Any, images: np.ndarray, preprocessing: Preprocessing, position: int) -> np.ndarray:

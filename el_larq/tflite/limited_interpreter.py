@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from el_larq import child
-from el_larq.child import Child, Died
 from el_larq.errors import ElLarqError
 from el_larq.tflite.reader import parse
+from el_larq.worker_process import Died, WorkerProcess, limit_memory, notify
 
 SECONDS_TO_START = 600
 SECONDS_TO_LOAD = 60
@@ -18,7 +17,7 @@ SECONDS_AN_IMAGE = 20
 """Limits in seconds for: importing TensorFlow from a slow disk; loading a file; running it on one image."""
 
 _state: dict[str, Any] = {}
-"""The interpreter of the child process."""
+"""The interpreter of this process."""
 
 
 class LimitedInterpreter:
@@ -35,21 +34,13 @@ class LimitedInterpreter:
         self.graph = parse(content, source)
         self.source, self._content, self._trust = source, content, trust
         self._opened = False
-        self._child = Child()
+        self.process = WorkerProcess()
 
     def __enter__(self) -> "LimitedInterpreter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._child.close()
-
-    @property
-    def process(self) -> Any:
-        return self._child.process
-
-    @property
-    def child(self) -> Child:
-        return self._child
+        self.process.close()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -70,9 +61,9 @@ class LimitedInterpreter:
         """Start ``function(interpreter, images, *arguments)`` in the process; it must be a module-level function."""
         try:
             if not self._opened:
-                self._child.send(_open_and_call, self._content, self.source, self._trust, function, images, *arguments)
+                self.process.send(_open_and_call, self._content, self.source, self._trust, function, images, *arguments)
             else:
-                self._child.send(_call, function, images, *arguments)
+                self.process.send(_call, function, images, *arguments)
         except Died as error:
             raise self._clear(error) from None
 
@@ -80,7 +71,7 @@ class LimitedInterpreter:
         """The result of the call that `begin` started. The time limit grows with the number of images."""
         seconds = None if self._trust else SECONDS_TO_LOAD + SECONDS_AN_IMAGE * images
         try:
-            result = self._child.receive(seconds, first=seconds if self._opened or seconds is None else SECONDS_TO_START)
+            result = self.process.receive(seconds, first=seconds if self._opened or seconds is None else SECONDS_TO_START)
         except Died as error:
             raise self._clear(error) from None
         self._opened = True
@@ -107,8 +98,8 @@ def _open_and_call(content: bytes, source: str, trust: bool, function: Any, imag
 
         import_lce()
         if not trust:
-            child.limit_memory()
-        child.notify("ready")
+            limit_memory()
+        notify("ready")
         _state["interpreter"] = Interpreter(content, source=source)
     return _call(function, images, *arguments)
 

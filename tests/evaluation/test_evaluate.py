@@ -1,7 +1,5 @@
 import json
-import os
 import re
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +89,7 @@ def test_the_death_of_a_worker_is_one_clear_line() -> None:
         results = started.run(np.zeros((4, 32, 32, 3), np.uint8), 1)
         next(results)
         for worker in started.workers:
-            os.kill(worker.process.pid, signal.SIGKILL)
+            worker.process.process.kill()
         time.sleep(0.2)
         with pytest.raises(ElLarqError, match=r"doomed\.tflite: the process that ran it died by SIGKILL"):
             list(started.run(np.zeros((4, 32, 32, 3), np.uint8), 1))

@@ -1,11 +1,15 @@
-"""A child process, with limits, for work that an untrusted file could make crash, hang or use too much memory.
+"""A process that executes function calls one after another, for work that must not affect the command: files that could make it
+crash, hang or use too much memory, and trainings, which release their memory only when their process ends.
 
-It executes function calls one after another. If it dies during a call, the caller gets an error with the reason and continues.
+If the process dies during a call, the caller gets an error with the reason and continues. If the caller dies, so does the process.
 """
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -15,15 +19,19 @@ from el_larq.errors import ElLarqError, summarize
 MEMORY = 3 * 2**30
 """Bytes that a call may use in addition to what the process and its libraries use, which is about half a gigabyte."""
 
+PATIENCE = 20.0
+"""Seconds that a training gets to save its state before its process is killed."""
+
 
 class Died(ElLarqError):  # noqa: N818  (named after the state)
     """The process has ended, or was killed because it did not answer; the message says how."""
 
 
-class Child:
+class WorkerProcess:
     """A process that is started at once and ended by `close`, or at the end of a ``with`` block.
 
-    It is spawned, not forked: TensorFlow's threads do not survive a fork. It ignores Ctrl-C, which the parent handles by ending it.
+    It is spawned, not forked: TensorFlow's threads do not survive a fork. It ignores Ctrl-C, which reaches every process of a
+    terminal and which the parent handles by ending it.
     """
 
     def __init__(self) -> None:
@@ -33,14 +41,18 @@ class Child:
         self.process.start()
         theirs.close()
 
-    def __enter__(self) -> "Child":
+    def __enter__(self) -> "WorkerProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
+    def close(self, patience: float = 0) -> None:
+        """End the process. A call first gets ``patience`` seconds to react to SIGTERM, as a training does by saving its state."""
         self._connection.close()
+        if patience:
+            self.process.terminate()
+            self.process.join(patience)
         self.process.kill()
         self.process.join()
 
@@ -96,9 +108,9 @@ class Child:
         return Died(f"ended with status {code}" if code is not None else "does not answer any more")
 
 
-def first_ready(children: Sequence[Child], seconds: float | None) -> Child | None:
-    """The first child that has sent something or has died; None if none does within ``seconds``."""
-    by_channel = {channel: child for child in children for channel in (child._connection, child.process.sentinel)}
+def first_ready(workers: Sequence[WorkerProcess], seconds: float | None = None) -> WorkerProcess | None:
+    """The first process that has sent something or has died; None if none does within ``seconds``."""
+    by_channel = {channel: worker for worker in workers for channel in (worker._connection, worker.process.sentinel)}
     ready = wait(list(by_channel), seconds)
     return by_channel[ready[0]] if ready else None  # pyright: ignore[reportArgumentType]
 
@@ -133,19 +145,29 @@ _channel: Connection | None = None
 
 
 def notify(*content: Any) -> None:
-    """In the child: send a message to the parent, which is waiting for the current call."""
+    """In the process: send a message to the parent, which is waiting for the current call."""
     if _channel is not None:
         _channel.send(("notice", content))
 
 
 def _serve(channel: Connection) -> None:
-    """The child's main loop: execute calls until the parent closes the connection."""
+    """The process's main loop: execute calls until the parent closes the connection, or a call is interrupted by SIGTERM."""
     global _channel
     _channel = channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(EOFError, OSError):
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             _answer(channel, *channel.recv())
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)
 
 
 def _answer(channel: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -158,4 +180,4 @@ def _answer(channel: Connection, function: Callable[..., Any], arguments: tuple[
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:
-        channel.send(("error", ElLarqError(summarize(error))))
+        channel.send(("error", ElLarqError(f"unexpected {summarize(error)}")))

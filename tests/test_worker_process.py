@@ -2,25 +2,27 @@
 
 import math
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from el_larq import child
-from el_larq.child import Child, Died
+from el_larq import worker_process
 from el_larq.errors import ElLarqError
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.limited_interpreter import LimitedInterpreter
+from el_larq.worker_process import Died, WorkerProcess
 
 DATA = Path(__file__).parent / "data"
 
 
 def test_calls_return_and_errors_pass() -> None:
-    with Child() as process:
+    with WorkerProcess() as process:
         assert process.call(math.sqrt, 9.0) == 3.0
-        with pytest.raises(ElLarqError, match="math domain error"):
+        with pytest.raises(ElLarqError, match="unexpected ValueError: math domain error"):
             process.call(math.sqrt, -1.0)
         with pytest.raises(Died, match=r"gave no answer for 0\.3 seconds and was stopped"):
             process.call(time.sleep, 60, seconds=0.3)
@@ -30,16 +32,16 @@ def test_calls_return_and_errors_pass() -> None:
 
 
 def test_a_death_is_told_by_its_signal() -> None:
-    with Child() as process, pytest.raises(Died, match="died by SIGABRT"):
+    with WorkerProcess() as process, pytest.raises(Died, match="died by SIGABRT"):
         process.call(os.abort)
-    with Child() as process, pytest.raises(Died, match="ended with status 3"):
+    with WorkerProcess() as process, pytest.raises(Died, match="ended with status 3"):
         process.call(os._exit, 3)
 
 
 def test_memory_is_limited_from_then_on() -> None:
-    with Child() as process:
+    with WorkerProcess() as process:
         assert len(process.call(bytes, 10**8)) == 10**8
-        process.call(child.limit_memory, 10**7)
+        process.call(worker_process.limit_memory, 10**7)
         with pytest.raises(ElLarqError, match="needs more memory than it is allowed"):
             process.call(bytes, 10**8)
         assert process.call(math.sqrt, 4.0) == 2.0
@@ -47,8 +49,8 @@ def test_memory_is_limited_from_then_on() -> None:
 
 def test_notices_arrive_before_the_result() -> None:
     heard: list[tuple[object, ...]] = []
-    with Child() as process:
-        process.send(child.notify, "half", 2)
+    with WorkerProcess() as process:
+        process.send(worker_process.notify, "half", 2)
         assert process.receive(30, lambda *content: heard.append(content)) is None
     assert heard == [("half", 2)]
 
@@ -68,3 +70,27 @@ def test_a_file_that_crashes_lce_is_one_line_and_the_sound_one_computes_the_same
     assert "--trust to run it without limits" in str(caught.value)
     assert callable(one_line)
     one_line(caught.value)
+
+
+def test_a_process_ends_when_its_parent_is_killed_during_a_call(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, time\n"
+        "from el_larq.worker_process import WorkerProcess\n"
+        "def finish():\n"
+        "    time.sleep(20)\n"
+        "    pathlib.Path(sys.argv[1]).touch()\n"
+        "if __name__ == '__main__':\n"
+        "    worker = WorkerProcess()\n"
+        "    worker.call(abs, 1)\n"
+        "    worker.send(finish)\n"
+        "    print('started', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    script, finished = tmp_path / "parent.py", tmp_path / "finished"
+    script.write_text(code)
+    with subprocess.Popen([sys.executable, script, finished], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "started\n"
+        parent.kill()
+        parent.stdout.read()  # which ends with the last process that has it open
+    assert not finished.exists()

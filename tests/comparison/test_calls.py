@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from el_larq.comparison import workers
-from el_larq.comparison.workers import Call, Outcome, run
+from el_larq.comparison import calls
+from el_larq.comparison.calls import Call, Outcome, run
 
 
 def _run(*calls: tuple[str, Any], jobs: int = 1) -> list[tuple[Any, Outcome]]:
@@ -25,12 +25,12 @@ def test_every_call_has_its_outcome(jobs: int) -> None:
 def test_a_failure_of_one_call_is_its_outcome_and_the_others_go_on() -> None:
     found = _run(("refuse", "no room"), ("stumble", 1), ("crash", 2), ("double", 3))
     errors = [outcome.error for _argument, outcome in found]
-    assert errors == ["no room", "unexpected ValueError: two", "the process that ran it died (SIGSEGV)", ""]
+    assert errors == ["no room", "unexpected ValueError: two", "the process that ran it died by SIGSEGV", ""]
     assert found[-1][1].value == 6
 
 
 def test_a_process_does_several_calls_and_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_CALLS", 2)
+    monkeypatch.setattr(calls, "_CALLS", 2)
     processes = [outcome.value for _argument, outcome in _run(*(("process", number) for number in range(5)))]
     assert [processes.index(process) for process in processes] == [0, 0, 2, 2, 4]
 
