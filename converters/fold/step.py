@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from el_larq.converters.fold.dense import dense
 from el_larq.converters.fold.ir import Graph
+from el_larq.converters.fold.left import Left, left_over
 from el_larq.converters.fold.links import expands, gains, squeezes
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.notes import Notes, Rewrite
@@ -34,14 +35,15 @@ REWRITES: dict[str, Rewrite] = {
 def fold(job: Job) -> Job:
     folded = fold_model(job.need_model())
     applied = sum(bool(note.applied) for note in folded.notes.values())
-    refused = sum(len(note.refused) for note in folded.notes.values())
+    places = sum(left.places for left in folded.left)
     summary = (
-        f"{applied} of {len(REWRITES)} rewrites applied, {refused} places left alone; "
+        f"{applied} of {len(REWRITES)} rewrites applied, {places} places left alone; "
         f"differs by {folded.difference:.0e} in double precision"
     )
     details = {
         "difference": folded.difference,
         "left_out": folded.left_out,
+        "left": [asdict(left) for left in folded.left],
         "rewrites": {name: asdict(note) for name, note in folded.notes.items()},
     }
     return job.done(f"left out: {folded.left_out}" if folded.left_out else summary, details, model=folded.model)
@@ -51,6 +53,7 @@ def fold(job: Job) -> Job:
 class Folded:
     """The rewritten model, the notes of each rewrite, and the difference of the outputs in double precision.
 
+    left: the multiplications that remain, by kind.
     left_out: why the model was left as it is; empty if it was rewritten.
     """
 
@@ -58,6 +61,7 @@ class Folded:
     notes: dict[str, Notes]
     difference: float
     left_out: str = ""
+    left: tuple[Left, ...] = ()
 
 
 def fold_model(model: FrozenModel) -> Folded:
@@ -79,7 +83,8 @@ def fold_model(model: FrozenModel) -> Folded:
             f"fold: the rewritten graph departs from the model by {difference:.1e} in double precision; "
             "this is a fault of el-larq, please report it and convert with --skip fold"
         )
-    return Folded(FrozenModel.from_function(lambda image: graph.run(image)[0], model), notes, difference)
+    rewritten = FrozenModel.from_function(lambda image: graph.run(image)[0], model)
+    return Folded(rewritten, notes, difference, left=left_over(graph))
 
 
 def _imported(model: FrozenModel) -> Graph | str:

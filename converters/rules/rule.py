@@ -13,10 +13,14 @@ Needs = Literal["flatbuffer", "flatbuffer and model"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rule found something: the text that names it, and the Keras layer, "" if it is unknown or not one layer."""
+    """Where a rule found something: the text that names it, and the Keras layer, "" if it is unknown or not one layer.
+
+    operations: what it costs, in operations for one image; 0 if that is not counted.
+    """
 
     subject: str
     layer: str = ""
+    operations: int = 0
 
 
 Found = Iterable[tuple[Place | Operator, str] | tuple[Place | Operator, str, str]]
@@ -25,7 +29,11 @@ Found = Iterable[tuple[Place | Operator, str] | tuple[Place | Operator, str, str
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding of a rule. layer: name of the Keras layer, "" if it is unknown or the finding is not about one layer."""
+    """A finding of a rule.
+
+    layer: name of the Keras layer, "" if it is unknown or the finding is not about one layer.
+    operations: what it costs, in operations for one image; 0 if that is not counted.
+    """
 
     rule: str
     severity: str
@@ -34,9 +42,15 @@ class Finding:
     remedy: str
     allowed: bool = False
     layer: str = ""
+    operations: int = 0
+
+    @property
+    def explanation(self) -> str:
+        """The reason and what it costs."""
+        return f"{self.reason} ({self.operations:,} operations per image)" if self.operations else self.reason
 
     def __str__(self) -> str:
-        return f"[{self.rule}] {self.subject}: {self.reason}; {self.remedy}"
+        return f"[{self.rule}] {self.subject}: {self.explanation}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class Rule:
         for where, reason, *remedy in self.check(subject):
             place = _place(where, subject) if isinstance(where, Operator) else where
             own = remedy[0] if remedy else self.remedy
-            yield Finding(self.name, self.severity, place.subject, reason, own, layer=place.layer)
+            yield Finding(self.name, self.severity, place.subject, reason, own, layer=place.layer, operations=place.operations)
 
 
 def rule(
@@ -80,11 +94,14 @@ _NAMED = 3
 
 
 def summarized(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding for each rule, reason and remedy; repeated ones name the first few subjects and their number."""
-    groups: dict[Finding, list[str]] = {}
+    """One finding for each rule, reason and remedy; repeated ones name the first few subjects and their number, and add up."""
+    groups: dict[Finding, list[Finding]] = {}
     for finding in findings:
-        groups.setdefault(replace(finding, subject="", layer=""), []).append(finding.subject)
-    return [replace(finding, subject=_joined(subjects)) for finding, subjects in groups.items()]
+        groups.setdefault(replace(finding, subject="", layer="", operations=0), []).append(finding)
+    return [
+        replace(kind, subject=_joined([one.subject for one in group]), operations=sum(one.operations for one in group))
+        for kind, group in groups.items()
+    ]
 
 
 def _joined(subjects: list[str]) -> str:

@@ -80,6 +80,7 @@ def command(
         raise ElLarqError(f"{model}: no such file")
 
     start_tensorflow()
+    from el_larq.converters.fold.left import Left
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
     from el_larq.converters.rules.rule import Finding, summarized
@@ -112,6 +113,8 @@ def command(
         ]
         headings = ("layer", "operator", "kernel bits", "input bits", "kernel", "output", "MACs")
         print_table("Convolutions", headings, rows)
+    for left in next((entry.details["left"] for entry in job.report if entry.step == "fold"), []):
+        say(f"left alone: {Left(**left)}")
     for finding in summarized(Finding(**finding) for finding in (audit or {}).get("findings", [])):
         what = "allowed" if finding.allowed else finding.severity
         if what != "note":

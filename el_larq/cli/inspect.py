@@ -63,6 +63,7 @@ def _audit(model: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from el_larq.converters.rules.registry import check_graph
+    from el_larq.converters.rules.rule import summarized
     from el_larq.errors import UsageError
     from el_larq.files import read_bytes
     from el_larq.tflite.reader import parse
@@ -73,7 +74,7 @@ def _audit(model: Path, as_json: bool) -> None:
     if as_json:
         print_json({"model": str(model), "findings": [asdict(finding) for finding in findings]})
     elif findings:
-        rows = [(f.severity, f.rule, f.subject, f.reason, f.remedy) for f in findings]
+        rows = [(f.severity, f.rule, f.subject, f.explanation, f.remedy) for f in summarized(findings)]
         print_table(str(model), ("severity", "rule", "subject", "reason", "remedy"), rows)
     else:
         show(f"{model}: nothing found")

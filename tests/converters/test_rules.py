@@ -3,6 +3,7 @@
 import ast
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import binary_models as models
@@ -183,6 +184,9 @@ def test_norm_left() -> None:
         return keras.layers.Add()([models.norm("n")(models.binary(32, "c")(x)), x])
 
     assert "norm-left" in _found(_graph(residual_before_norm))
+    (finding,) = (finding for finding in check_graph(_graph(residual_before_norm)) if finding.rule == "norm-left")
+    assert "behind ADD" in finding.reason
+    assert finding.operations == 2 * 8 * 8 * 32
     assert "norm-left" not in _found(_graph(residual_after_norm))
 
 
@@ -215,3 +219,7 @@ def test_a_finding_that_is_repeated_is_one_with_a_count() -> None:
         str(allowed),
     ]
     assert summarized(many[:1]) == many[:1]
+    costly = [replace(finding, layer=finding.subject, operations=100) for finding in many[:2]]
+    assert [str(finding) for finding in summarized(costly)] == [
+        "[binary-depthwise] block0, block1: runs as DEPTHWISE_CONV_2D (200 operations per image); keep it real-valued"
+    ]

@@ -1,13 +1,16 @@
 """Small networks of the designs that users bring, rebuilt from their public descriptions: they convert with a clean audit."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import binary_models as models
+import numpy as np
 import pytest
 import tf_keras as keras
 
 import el_larq
+from el_larq.cli.convert import command as convert_command
 from el_larq.converters.job import Job, Options
 from el_larq.converters.verify import FLIP_TOLERANCE, OUTPUT_TOLERANCE, verify_model
 from el_larq.models.build import build
@@ -64,6 +67,37 @@ def test_real_to_binary_converts_clean() -> None:
     job = el_larq.convert(models.network(lambda x: _real_to_binary_unit(_real_to_binary_unit(x, "a"), "b")), options=OPTIONS)
     assert _details(job, "audit")["binary"] == 2
     assert _errors_and_warnings(job) in ([], ["norm-left", "norm-left"])
+
+
+def _melius_unit(x: Any, name: str) -> Any:
+    """MeliusNet: a dense block, then an improvement block, which adds to the new channels alone."""
+    x = _dense_unit(x, 32, f"{name}_dense")
+    z = models.binary(32, f"{name}_improve")(models.norm(f"{name}_improve_norm")(x))
+    return keras.layers.Concatenate()([x[..., :-32], keras.layers.Add()([x[..., -32:], z])])
+
+
+def test_what_fold_leaves_of_a_melius_net_is_reported_in_one_line_per_kind(tmp_path: Path, capsys: Any) -> None:
+    model = models.network(lambda x: _melius_unit(_melius_unit(_melius_unit(x, "a"), "b"), "c"))
+    # Trained normalizations have negative factors, which cannot become thresholds.
+    for layer in model.layers:
+        if layer.name.endswith("_norm") and layer.name != "stem_norm":
+            gamma = layer.gamma.numpy()
+            layer.gamma.assign(gamma * np.where(np.arange(len(gamma)) % 5, 1, -1))
+    path = models.save(model, tmp_path / "model.h5")
+    convert_command.main(
+        [str(path), "-o", str(tmp_path / "model.tflite"), "--verify-images", "8"], prog_name="convert", standalone_mode=False
+    )
+    lines = capsys.readouterr().err.splitlines()
+    # Six normalizations, of 32, 64, 64, 96, 96 and 128 channels, by a multiplication and an addition each.
+    operations = 2 * 8 * 8 * (32 + 64 + 64 + 96 + 96 + 128)
+    (left,) = (line for line in lines if line.startswith("left alone: "))
+    assert left == (
+        "left alone: 6 scales or normalizations before a sign with factors that are not all positive: "
+        f"{operations:,} multiplications and additions per image"
+    )
+    warnings = [line for line in lines if "[norm-left]" in line]
+    assert len(warnings) <= 3
+    assert any("more (" in line or "operations per image" in line for line in warnings)
 
 
 def test_bi_real_net_converts_clean() -> None:

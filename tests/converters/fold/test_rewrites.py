@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from random_networks import Gain, Shift, random_network, randomize
 
 from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, SQUEEZE, Graph
+from el_larq.converters.fold.left import Left, left_over
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.proof import TOLERANCE, compare
@@ -143,6 +144,7 @@ def test_negative_gates_stay_multiplications() -> None:
     graph, notes = _folded(model)
     assert len(multiplications(graph)) == 1
     assert "left on 32 channels" in notes["scales"].refused[0]
+    assert [left.kind for left in left_over(graph)] == ["with factors that are not all positive"]
     _check(model)
 
 
@@ -170,9 +172,10 @@ def test_before_norm_is_left_alone_where_the_sum_is_read_elsewhere() -> None:
     linked = ElasticLink(name="link")([x, _conv(32, 3, "c")(x)])
     y = keras.layers.Add()([keras.layers.BatchNormalization(name="n")(linked), linked])
     model = randomize(_end(image, y), 6)
-    _, notes = _folded(model)
+    graph, notes = _folded(model)
     assert notes["placement"].applied == []
     assert "read elsewhere" in notes["placement"].refused[0]
+    assert [left.kind for left in left_over(graph)] == ["of a sum that is read elsewhere too"]
     _check(model)
 
 
@@ -240,9 +243,13 @@ def test_a_normalization_before_a_sign_becomes_a_threshold() -> None:
 
 def test_a_negative_scale_before_a_sign_stays() -> None:
     model = _before_sign([0.5, -2.0, 1.5, 0.1])
-    _, notes = _folded(model)
+    graph, notes = _folded(model)
     assert notes["threshold"].applied == []
     assert "1 of 4 scales before the sign are not positive" in notes["threshold"].refused[0]
+    (left,) = left_over(graph)
+    _, height, width, channels = next(node for node in graph.nodes() if node.op == BINARIZE).shape
+    operations = 2 * (height or 0) * (width or 0) * (channels or 0)
+    assert left == Left("before a sign with factors that are not all positive", 1, operations)
     _check(model)
 
 
