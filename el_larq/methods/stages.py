@@ -8,7 +8,7 @@ import tf_keras as keras
 
 from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.layers import SplitChannels
+from el_larq.layers import ActivationScale, SplitChannels
 from el_larq.methods.binarization import Binarization
 from el_larq.quantizers import PerChannel
 
@@ -75,6 +75,17 @@ def make_convolution(method: Binarization, conv: Conv, group: int | None = None)
         kernel_constraint=_make(method.kernel_constraint),
         kernel_initializer="glorot_normal",
     )
+
+
+def scale_by_input(x: "tf.Tensor", z: "tf.Tensor", conv: Conv, k: str) -> "tf.Tensor":
+    """XNOR-Net's K times the output z of a convolution of x, where the option ``k`` enables it.
+
+    k: off, 1x1, 3x3 (all kernels larger than 1x1) or all.
+    """
+    if k == "off" or (k != "all" and (conv.kernel_size == 1) != (k == "1x1")):
+        return z
+    groups = conv.filters if conv.depthwise else conv.groups
+    return ActivationScale(conv.kernel_size, conv.strides, groups, name=f"{conv.name}_k")([x, z])
 
 
 def add(shortcut: "tf.Tensor", y: "tf.Tensor", name: str) -> "tf.Tensor":

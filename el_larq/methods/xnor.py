@@ -58,14 +58,9 @@ def make(
         return ScaledSign(gradient)
 
     def convolve(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
-        from el_larq.layers import ActivationScale
         from el_larq.methods import stages
 
-        z = stages.convolve(method, y, conv)
-        if k == "off" or (k != "all" and (conv.kernel_size == 1) != (k == "1x1")):
-            return z
-        groups = conv.filters if conv.depthwise else conv.groups
-        return ActivationScale(conv.kernel_size, conv.strides, groups, name=f"{conv.name}_k")([y, z])
+        return stages.scale_by_input(y, stages.convolve(method, y, conv), conv, k)
 
     extra = "at most one addition before the sign"
     if k != "off":

@@ -1,0 +1,360 @@
+"""Ablation of the Elastic-Link: one factor at a time around the default, on Fashion-MNIST and on `photos`.
+
+    python benchmarks/ablation.py [--only TEXT] [--scratch build/ablation] [--results docs/results/ablation.csv]
+    python benchmarks/ablation.py --list       what would run, in order
+    python benchmarks/ablation.py --table      paired differences as Markdown
+
+One training at a time, at the lowest priority. A line is added to the results when a run ends; runs that have one are skipped,
+and one that was stopped or killed resumes from its folder in the scratch folder. Before it starts, a step of each size is
+measured and the hours that are left are printed. Fashion-MNIST is Debian's package dataset-fashion-mnist.
+
+Every run uses the recipe `demo` with a batch size of 128 and all training images; the accuracy is that of the last epoch's model
+on the test split. The default is method `el`: an elastic link behind the norm, one trained gamma per link, real-valued
+downsampling. ResNet26 appears twice on Fashion-MNIST: at width 0.25 to compare links, and at width 0.125 for all factors.
+
+The table. Runs of one seed start from the same random numbers and see the same batches, so they are compared in pairs. For a value
+v of a factor and the reference r, with accuracies a of the n seeds that both have,
+
+    d_s = a_v,s - a_r,s        m = mean(d)        interval = m -+ t(0.975, n - 1) * std(d) / sqrt(n)
+
+with the sample standard deviation (n - 1) and Student's t. The interval contains the true mean difference over seeds with
+probability 0.95 if differences are normally distributed. It says nothing about other data sets, sizes or numbers of epochs, and
+there is no correction for the number of rows: of 20 rows without an effect, one is expected to exclude 0.
+"""
+
+import argparse
+import csv
+import gc
+import io
+import itertools
+import json
+import math
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import el_larq
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCH = 128
+COLUMNS: tuple[str, ...] = (
+    "factor",
+    "value",
+    "network",
+    "dataset",
+    "method",
+    "options",
+    "seed",
+    "epochs",
+    "width",
+    "accuracy",
+    "seconds",
+    "commit",
+    "machine",
+)
+KEY = ("factor", "value", "network", "dataset", "seed", "epochs", "width")
+"""What identifies a run."""
+
+DEFAULT = "elastic"
+"""The value that the others of a factor are compared with, or those of factor "link" if a factor does not have it."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A network on a data set, and how many epochs it is trained."""
+
+    network: str
+    dataset: str
+    width: float
+    epochs: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Run:
+    factor: str
+    value: str
+    setting: Setting
+    seed: int
+    method: str = "el"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        s = self.setting
+        return tuple(map(str, (self.factor, self.value, s.network, s.dataset, self.seed, s.epochs, s.width)))
+
+    @property
+    def folder(self) -> str:
+        return "-".join("".join(c if c.isalnum() or c == "." else "_" for c in part) for part in self.key)
+
+
+RESNET = Setting("resnet26", "fashion_mnist", 0.25, 3, 3)
+RESNET_SMALL = Setting("resnet26", "fashion_mnist", 0.125, 3, 3)
+MOBILENET = Setting("mobilenet", "fashion_mnist", 0.5, 3, 3)
+PHOTOS = Setting("resnet26", "photos", 0.125, 8, 5)
+
+Variant = tuple[str, str, str, dict[str, Any]]
+"""Factor, value, method, and further arguments of `el_larq.train`."""
+
+LINKS: list[Variant] = [
+    ("link", DEFAULT, "el", {}),
+    ("link", "identity", "el", {"link": "identity"}),
+    ("link", "none", "binary", {}),
+]
+BIREAL: list[Variant] = [("link", "identity (bireal)", "bireal", {})]
+
+_BINARY = {"network_options": {"downsample": "binary"}}
+DOWNSAMPLE: list[Variant] = [
+    ("link at binary downsample", DEFAULT, "el", _BINARY),
+    ("link at binary downsample", "identity", "el", {"link": "identity", **_BINARY}),
+    ("link at binary downsample", "none", "binary", _BINARY),
+]
+
+
+def _start(value: float) -> dict[str, Any]:
+    return {"link_options": {"gamma_initializer": {"class_name": "Constant", "config": {"value": value}}}}
+
+
+FACTORS: list[Variant] = [
+    ("placement", "before_norm", "el", {"placement": "before_norm"}),
+    ("placement", "before_norm, alpha", "el", {"placement": "before_norm", "method_options": {"alpha": True}}),
+    ("placement", "before_norm, alpha, K", "el", {"placement": "before_norm", "method_options": {"alpha": True, "k": "all"}}),
+    ("gamma", "fixed", "el", {"link_options": {"trainable": False}}),
+    ("gamma", "per channel", "el", {"link_options": {"per_channel": True}}),
+    ("start of gamma", "0", "el", _start(0.0)),
+    ("start of gamma", "1", "el", _start(1.0)),
+    ("alpha", "on", "el", {"method_options": {"alpha": True}}),
+    ("K", "all", "el", {"method_options": {"k": "all"}}),
+]
+
+
+def plan() -> list[Run]:
+    """All runs, the most important ones first; the seeds of a comparison follow each other."""
+    blocks: list[list[tuple[Setting, list[Variant]]]] = [
+        [(MOBILENET, LINKS), (RESNET, LINKS)],
+        [(RESNET, DOWNSAMPLE)],
+        [(MOBILENET, BIREAL), (RESNET, BIREAL)],
+        [(MOBILENET, FACTORS), (RESNET_SMALL, [*LINKS, *FACTORS])],
+        [(PHOTOS, [*LINKS, *BIREAL, *DOWNSAMPLE[:1], *FACTORS])],
+    ]
+    return [
+        Run(factor, value, setting, seed, method, options)
+        for block in blocks
+        for seed in range(max(setting.seeds for setting, _ in block))
+        for setting, variants in block
+        for factor, value, method, options in variants
+        if seed < setting.seeds
+    ]
+
+
+# --- Results --------------------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add a line. The file is replaced as a whole, so that it is never incomplete."""
+    from el_larq.files import write_bytes
+
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*read(path), row])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, text.getvalue().encode())
+
+
+def key_of(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+# --- Training -------------------------------------------------------------------------------------------------------------
+
+
+def step_seconds(setting: Setting, steps: int = 8) -> tuple[float, float, int]:
+    """Seconds and CPU seconds of one training step of the default method, and the number of steps in an epoch."""
+    import tf_keras as keras
+
+    from el_larq.methods.registry import get_method
+    from el_larq.models.build import build
+
+    data = el_larq.load_dataset(setting.dataset).without_validation()
+    shape = data.preprocessing.input_shape
+    model = build(setting.network, get_method("el"), input_shape=shape, num_classes=data.num_classes, width=setting.width)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    batches = list(itertools.islice(data.training_batches(BATCH, 1, 0), steps + 2))
+    for images, labels in batches[:2]:
+        model.train_on_batch(images, labels)
+    began, cpu = time.perf_counter(), time.process_time()
+    for images, labels in batches[2:]:
+        model.train_on_batch(images, labels)
+    return (time.perf_counter() - began) / steps, (time.process_time() - cpu) / steps, data.steps_per_epoch(BATCH)
+
+
+def print_budget(runs: list[Run]) -> None:
+    """Hours of the given runs, from a measured step of each size; evaluation and start are counted as a tenth."""
+    total = idle = 0.0
+    for setting in dict.fromkeys(run.setting for run in runs):
+        wall, cpu, steps = step_seconds(setting)
+        count = sum(run.setting == setting for run in runs)
+        hours = 1.1 * count * setting.epochs * steps / 3600
+        total, idle = total + hours * wall, idle + hours * cpu / 2
+        size = f"{setting.network}, width {setting.width:g}, {setting.dataset}"
+        print(f"{size}: {count} runs, {wall:.2f} s a step ({cpu:.2f} s of CPU): {hours * wall:.1f} hours", flush=True)
+    print(f"{len(runs)} runs, about {total:.1f} hours at the present load, at least {idle:.1f} on two idle cores", flush=True)
+
+
+def train(run: Run, scratch: Path) -> tuple[float, float]:
+    """Train, or continue a run that was stopped; returns the test accuracy and the seconds."""
+    import tf_keras as keras
+
+    keras.backend.clear_session()
+    gc.collect()
+    folder, setting = scratch / run.folder, run.setting
+    if (folder / "config.json").exists():
+        trained = el_larq.resume(folder, notify=print)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        trained = el_larq.train(
+            setting.network,
+            method=run.method,
+            dataset=setting.dataset,
+            recipe="demo",
+            epochs=setting.epochs,
+            batch_size=BATCH,
+            width=setting.width,
+            seed=run.seed,
+            validation=0.0,
+            out=folder,
+            **run.options,
+        )
+    return trained.accuracy, trained.seconds
+
+
+def machine() -> str:
+    """The processor and the number of cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {names[0] if names else platform.processor() or platform.machine()}"
+
+
+def commit() -> str:
+    """The commit, with "+" if the sources differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "el_larq", "models", "benchmarks")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+# --- The table ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row of the table, in accuracy from 0 to 1; ``half`` is half the width of the 95 % interval, None for one seed."""
+
+    factor: str
+    value: str
+    seeds: int
+    accuracy: float
+    mean: float
+    half: float | None
+
+
+def paired(differences: list[float]) -> tuple[float, float | None]:
+    """Mean of the differences and half the width of its 95 % interval, see the module's docstring."""
+    from scipy.stats import t
+
+    n, mean = len(differences), statistics.fmean(differences)
+    if n < 2:
+        return mean, None
+    return mean, float(t.ppf(0.975, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+
+
+def compare(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, ...], list[Difference]]]:
+    """The differences of each (network, dataset, width, epochs); the reference itself has a difference of 0 and no interval."""
+    groups: dict[tuple[str, ...], dict[tuple[str, str], dict[str, float]]] = {}
+    for row in rows:
+        group = groups.setdefault((row["network"], row["dataset"], row["width"], row["epochs"]), {})
+        group.setdefault((row["factor"], row["value"]), {})[row["seed"]] = float(row["accuracy"])
+    for title, group in groups.items():
+        found = []
+        for (factor, value), by_seed in group.items():
+            reference = group.get((factor, DEFAULT)) or group.get(("link", DEFAULT)) or {}
+            seeds = sorted(by_seed.keys() & reference.keys())
+            accuracy = statistics.fmean(by_seed.values())
+            if by_seed is reference:
+                found.append(Difference(factor, value, len(by_seed), accuracy, 0.0, None))
+            elif seeds:
+                mean, half = paired([by_seed[seed] - reference[seed] for seed in seeds])
+                found.append(Difference(factor, value, len(seeds), accuracy, mean, half))
+        yield title, found
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    lines = []
+    for (network, dataset, width, epochs), differences in compare(rows):
+        lines += [f"### {network}, width {width}, {dataset}, {epochs} epochs", ""]
+        lines += [
+            "| factor | value | seeds | accuracy | difference to the reference, points, 95 % interval |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for row in differences:
+            points = f"{100 * row.mean:+.2f}"
+            if row.half is not None:
+                low, high = 100 * (row.mean - row.half), 100 * (row.mean + row.half)
+                points += f" [{low:+.2f}, {high:+.2f}]"
+            if row.value == DEFAULT:
+                points = "reference"
+            lines.append(f"| {row.factor} | {row.value} | {row.seeds} | {100 * row.accuracy:.2f} % | {points} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=ROOT / "docs/results/ablation.csv")
+    parser.add_argument("--scratch", type=Path, default=ROOT / "build/ablation", help="folder for the runs under way")
+    parser.add_argument("--only", default="", help="only runs whose folder's name contains this text, as in mobilenet")
+    parser.add_argument("--list", action="store_true", help="print what would run, and end")
+    parser.add_argument("--table", action="store_true", help="print the table of the results, and end")
+    options = parser.parse_args()
+    if options.table:
+        print(table(read(options.results)))
+        return
+    done = {key_of(row) for row in read(options.results)}
+    runs = [run for run in plan() if run.key not in done and options.only in run.folder]
+    if options.list:
+        print(*(run.folder for run in runs), sep="\n")
+        return
+    os.nice(19)
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    print_budget(runs)
+    for number, run in enumerate(runs, 1):
+        print(f"{time.strftime('%H:%M:%S')} {number} of {len(runs)}: {run.folder}", flush=True)
+        accuracy, seconds = train(run, options.scratch)
+        setting = run.setting
+        values = (*run.key[:4], run.method, json.dumps(run.options, sort_keys=True), run.seed, setting.epochs, setting.width)
+        append(options.results, dict(zip(COLUMNS, (*values, round(accuracy, 4), round(seconds), commit(), machine()), strict=True)))
+        shutil.rmtree(options.scratch / run.folder)
+        print(f"accuracy {accuracy:.4f} in {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
