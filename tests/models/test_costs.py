@@ -36,7 +36,7 @@ def rounds_to(value: float, published: float) -> bool:
 @pytest.mark.parametrize("network", [*REACTNETS, *DENSENETS])
 def test_counted_operations_are_the_published_ones(network: str) -> None:
     counts, published = count(full_size(network)), of_network(network)
-    counted = dict(zip(OPERATIONS, (counts.bops, counts.flops, counts.ops), strict=True))
+    counted: dict[str, float] = dict(zip(OPERATIONS, (counts.bops, counts.flops, counts.ops), strict=True))
     figures = {what: published[what][0] for what in OPERATIONS if what in published}
     numbers = {what: figure for what, figure in figures.items() if not isinstance(figure, str)}
     assert numbers

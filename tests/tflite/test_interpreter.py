@@ -61,8 +61,8 @@ def test_the_limited_process_computes_the_same(data_folder: Path) -> None:
         np.testing.assert_array_equal(there.run_real(batch), here.run_real(batch))
         for a, b in zip(there.run(batch), here.run(batch), strict=True):
             np.testing.assert_array_equal(a, b)
-        assert there.process.is_alive()
-    assert not there.process.is_alive()
+        assert there.process.process.is_alive()
+    assert not there.process.process.is_alive()
 
 
 def test_a_process_that_ends_is_named_with_the_remedy(data_folder: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_process_that_ends_is_named_with_the_remedy(data_folder: Path) -> None
     with LimitedInterpreter(content, source="bin4.tflite") as there:
         batch = np.zeros((1, *there.input_shape), np.float32)
         there.run_real(batch)
-        there.process.kill()
+        there.process.process.kill()
         with pytest.raises(ElLarqError, match=r"^bin4\.tflite: the process that ran it .*convert it again.*--trust"):
             there.run_real(batch)
 
