@@ -143,7 +143,7 @@ def plan() -> list[Run]:
         [(RESNET, DOWNSAMPLE)],
         [(MOBILENET, BIREAL), (RESNET, BIREAL)],
         [(MOBILENET, FACTORS), (RESNET_SMALL, [*LINKS, *FACTORS])],
-        [(PHOTOS, [*LINKS, *BIREAL, *DOWNSAMPLE[:1], *FACTORS])],
+        [(PHOTOS, [*LINKS, *(variant for variant in FACTORS if variant[0] in ("placement", "gamma"))])],
     ]
     return [
         Run(factor, value, setting, seed, method, options)
