@@ -1,4 +1,4 @@
-"""A model as a frozen TensorFlow graph: the steps after `load` work on it, however the Keras model was built."""
+"""A model as a frozen TensorFlow graph: the steps after `load` work on it, however the model was built."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -7,44 +7,90 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from el_larq.converters.freezing import freeze
 from el_larq.keras_internals import grouped_convolutions_traced
 from el_larq.native_output import captured_stderr
 
+Images = np.ndarray | Sequence[np.ndarray]
+"""A batch (N, ...) for the only input of a model, or one batch for each of several inputs."""
+
 
 class FrozenModel:
-    """An inference graph with one input (N, ...) and its weights as constants.
+    """An inference graph with its weights as constants.
 
-    input, outputs: tensors of the graph, the outputs in the model's order. operations: all of its nodes.
-    output_names: the unique names that Keras gives the outputs.
+    inputs, outputs: tensors of the graph, (N, ...), in the model's order. operations: all of its nodes.
+    input_names, output_names: the unique names that Keras gives them.
     """
 
     def __init__(self, model: keras.Model):
-        self._freeze(lambda image: model(image, training=False), model.inputs[0], model.name, tuple(model.output_names or ()))
+        inputs, structure = list(model.inputs or ()), model.input
+        self._freeze(
+            lambda *images: model(_arranged(structure, model, images), training=False),
+            [tuple(tensor.shape[1:]) for tensor in inputs],
+            [tensor.dtype for tensor in inputs],
+            model.name,
+            tuple(model.input_names or ("image",)),
+            tuple(model.output_names or ()),
+        )
 
     @classmethod
-    def from_function(cls, function: Callable[[Any], Any], like: "FrozenModel") -> "FrozenModel":
-        """Freeze a function of an image batch, with the name, input and output names of another model."""
+    def from_function(cls, function: Callable[..., Any], like: "FrozenModel") -> "FrozenModel":
+        """Freeze a function of a batch for each input, with the name, inputs and output names of another model."""
         frozen = cls.__new__(cls)
-        frozen._freeze(function, like.input, like.name, like.output_names)
+        types = [tensor.dtype for tensor in like.inputs]
+        frozen._freeze(function, like.input_shapes, types, like.name, like.input_names, like.output_names)
         return frozen
 
-    def _freeze(self, function: Callable[[Any], Any], image: Any, name: str, output_names: tuple[str, ...]) -> None:
-        self.name, self.output_names = name, output_names
-        self.input_shape: tuple[int, ...] = tuple(image.shape[1:])
-        self._spec = tf.TensorSpec([None, *self.input_shape], image.dtype, name="image")
+    def edited(self, change: Callable[[Any], None], types: Sequence[tf.DType] | None = None) -> "FrozenModel":
+        """The model after a change of its GraphDef, which keeps the names of its outputs' operations.
+
+        types: those of the inputs if they change; the graph then has placeholders of these types.
+        """
+        graph = self._function.graph.as_graph_def()
+        change(graph)
+        sources, outputs = [tensor.name for tensor in self.inputs], [output.name for output in self.outputs]
+        frozen = FrozenModel.__new__(FrozenModel)
+        frozen._freeze(
+            lambda *images: tf.graph_util.import_graph_def(graph, dict(zip(sources, images, strict=True)), outputs, name=""),
+            self.input_shapes,
+            types or [tensor.dtype for tensor in self.inputs],
+            self.name,
+            self.input_names,
+            self.output_names,
+        )
+        return frozen
+
+    def _freeze(
+        self,
+        function: Callable[..., Any],
+        shapes: Sequence[tuple[int, ...]],
+        types: Sequence[tf.DType],
+        name: str,
+        input_names: tuple[str, ...],
+        output_names: tuple[str, ...],
+    ) -> None:
+        self.name, self.input_names, self.output_names = name, input_names, output_names
+        self.input_shapes = [tuple(shape) for shape in shapes]
+        specs = [
+            tf.TensorSpec([None, *shape], dtype, name="image" if len(shapes) == 1 else input_key(number))
+            for number, (shape, dtype) in enumerate(zip(shapes, types, strict=True))
+        ]
         # TensorFlow sorts outputs by name; numbered names keep the model's order.
         traced = tf.function(
-            lambda image: {output_key(i): y for i, y in enumerate(tf.nest.flatten(function(image)))},
-            input_signature=[self._spec],
+            lambda *images: {output_key(i): y for i, y in enumerate(tf.nest.flatten(function(*images)))}, input_signature=specs
         )
         with captured_stderr(), grouped_convolutions_traced():  # Grappler prints which devices it did not find
-            self._function = convert_variables_to_constants_v2(traced.get_concrete_function())
+            self._function = freeze(traced.get_concrete_function())
 
     @property
-    def input(self) -> Any:
-        return self._function.inputs[0]
+    def inputs(self) -> list[Any]:
+        return list(self._function.inputs)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of the only input, or of the first one."""
+        return self.input_shapes[0]
 
     @property
     def outputs(self) -> list[Any]:
@@ -54,59 +100,83 @@ class FrozenModel:
     def operations(self) -> list[Any]:
         return self._function.graph.get_operations()
 
+    def zeros(self, count: int) -> list[np.ndarray]:
+        """A batch of zeros for each input."""
+        return [
+            np.zeros((count, *shape), tensor.dtype.as_numpy_dtype)
+            for shape, tensor in zip(self.input_shapes, self.inputs, strict=True)
+        ]
+
     def fetch(self, tensors: list[Any], fed: Sequence[Any] = ()) -> Callable[..., list[np.ndarray]]:
-        """A function from images (N, ...) to the values of the tensors.
+        """A function from `Images` to the values of the tensors.
 
         The values of the tensors in ``fed``, (N, ...), are its further arguments: the graph uses these values instead of computing
         them.
         """
-        pruned = self._function.prune([self.input, *fed], tensors)
+        pruned = self._function.prune([*self.inputs, *fed], tensors)
 
-        def run(*values: np.ndarray) -> list[np.ndarray]:
-            with _without_constant_folding() if fed else contextlib.nullcontext():
-                return [value.numpy() for value in pruned(*map(tf.constant, values))]
+        def run(images: Images, *values: np.ndarray) -> list[np.ndarray]:
+            batches = [images] if isinstance(images, np.ndarray) else list(images)
+            with _unoptimized(bool(fed)):
+                return [value.numpy() for value in pruned(*map(tf.constant, (*batches, *values)))]
 
         return run
 
     def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
-        """The values of the tensors that do not depend on the input, None for those that do."""
+        """The values of the tensors that do not depend on the inputs, None for those that do."""
         known = [not self.depends(tensor) for tensor in tensors]
         fetched = [tensor for tensor, is_known in zip(tensors, known, strict=True) if is_known]
-        # The input is passed because in a graph from a SavedModel constants may wait for it without depending on its value.
-        zeros = tf.zeros([1, *self.input_shape], self._spec.dtype)
-        values = iter(self._function.prune(self.input, fetched)(zeros) if fetched else [])
-        return [next(values).numpy() if is_known else None for is_known in known]
+        values = iter(self.fetch(fetched)(self.zeros(1)) if fetched else [])
+        return [next(values) if is_known else None for is_known in known]
 
     def depends(self, tensor: Any) -> bool:
-        """Whether a tensor depends on the input."""
-        return any(operation is self.input.op for operation in behind(tensor))
+        """Whether a tensor depends on an input."""
+        sources = {source.op.name for source in self.inputs}
+        return any(operation.name in sources for operation in behind(tensor))
 
     def save(self, folder: str) -> None:
-        """Write a SavedModel with batch size 1 and outputs named by `output_key`.
+        """Write a SavedModel with batch size 1, its inputs and outputs named by `input_key` and `output_key`.
 
         It holds only the function: saving Keras layers would trace each of them again.
         """
-        shape = tf.TensorSpec([1, *self.input_shape], self._spec.dtype, name="image")
+        specs = [
+            tf.TensorSpec([1, *shape], tensor.dtype, name=tensor.op.name)
+            for shape, tensor in zip(self.input_shapes, self.inputs, strict=True)
+        ]
         names = [output_key(i) for i in range(len(self.outputs))]
         serve = tf.function(
-            lambda image: dict(zip(names, tf.nest.flatten(self._function(image)), strict=True)), input_signature=[shape]
+            lambda *images: dict(zip(names, tf.nest.flatten(self._function(*images)), strict=True)), input_signature=specs
         )
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(tf.Module(), folder, signatures=serve.get_concrete_function(), options=options)
 
 
-@contextlib.contextmanager
-def _without_constant_folding() -> Iterator[None]:
-    """Disable constant folding.
+def _arranged(structure: Any, model: keras.Model, images: Sequence[Any]) -> Any:
+    """The batches in the structure in which the model takes its inputs: one, a list or a dictionary."""
+    if isinstance(structure, dict):
+        return dict(zip(model.input_names or (), images, strict=True))
+    return list(images) if len(images) > 1 else images[0]
 
-    TensorFlow 2.21 aborts on folding a factor by position into a convolution of fed values with unknown batch size.
+
+@contextlib.contextmanager
+def _unoptimized(fed: bool) -> Iterator[None]:
+    """Without the optimizations of TensorFlow 2.21 that fail.
+
+    It fuses normalization with functions for which no fused kernel exists (tanh), and aborts on folding a factor by position into a
+    convolution of fed values with unknown batch size.
     """
+    names = ("remapping", "constant_folding") if fed else ("remapping",)
     before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"constant_folding": False})
+    tf.config.optimizer.set_experimental_options(dict.fromkeys(names, False))
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({"constant_folding": before.get("constant_folding", True)})
+        tf.config.optimizer.set_experimental_options({name: before.get(name, True) for name in names})
+
+
+def input_key(number: int) -> str:
+    """The name of one of several inputs inside TensorFlow and LCE's converter; sorting by it keeps the model's order."""
+    return f"input_{number:06}"
 
 
 def output_key(number: int) -> str:

@@ -24,7 +24,7 @@ _OPERANDS = {
 # Other operations that sum products with weights; locally connected layers consist of them.
 _PRODUCTS = ("BatchMatMulV2", "SparseMatMul", "SparseTensorDenseMatMul", "Einsum")
 _PASS_THROUGH = ("Identity", "StopGradient", "Snapshot", "Reshape")
-_PADS = ("Pad", "PadV2", "MirrorPad")
+PADS = ("Pad", "PadV2", "MirrorPad")
 _SELECTS = ("Select", "SelectV2")
 _COMPARISONS = ("Greater", "GreaterEqual", "Less", "LessEqual")
 _PRODUCTS_BY_CONSTANT = ("Mul", "RealDiv")
@@ -38,6 +38,7 @@ _SCALE_TOLERANCE = 0.005
 class Convolution:
     """A convolution (or dense layer) of the frozen graph.
 
+    operation: name of the operation in the graph.
     layer: name of the Keras layer, nested names joined by "/".
     kernel: the quantized values, (kh, kw, C_in / groups, C_out); (C_in, C_out) for a dense layer.
     quantized: the kernel is computed by a sign or a select operation, as quantizers do.
@@ -45,6 +46,7 @@ class Convolution:
     binarized: these signs, -1 and 1, in the shape of ``signs``.
     """
 
+    operation: str
     layer: str
     kind: str
     kernel: np.ndarray
@@ -55,6 +57,8 @@ class Convolution:
     """The input is a sign operation: with ``signs`` None it is tf.sign(x), which is 0 at 0, and not Larq's sign."""
     pad_value: float | None = None
     """The value of explicit constant padding before the convolution; None without it."""
+    paddings: tuple[tuple[int, int], ...] | None = None
+    """The amounts of this padding along each axis of the input, before and after; None without it."""
     groups: int = 1
     first: bool = False
     """No other convolution or dense layer precedes it."""
@@ -109,7 +113,7 @@ class Sign:
 
 def find_signs(model: FrozenModel) -> tuple[Sign, ...]:
     """Every sign of a model, in graph order, whichever operation reads it."""
-    found = [sign for operation in model.operations if operation.type == "Sign" for sign in [_sign(operation.outputs[0])]]
+    found = [sign for operation in model.operations if operation.type == "Sign" for sign in [larq_sign(operation.outputs[0])]]
     return tuple(sign for sign in found if sign is not None and model.depends(sign.real))
 
 
@@ -124,14 +128,15 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
     for operation, kernel in zip(operations, kernels, strict=True):
         if kernel is None:
             continue  # a product of two activations
-        source, operand = _OPERANDS[operation.type]
+        position, operand = _OPERANDS[operation.type]
         quantized = any(o.type == "Sign" or o.type in _SELECTS for o in behind(operation.inputs[operand]))
         layer = layer_name(operation.name, model.name)
-        x = operation.inputs[source]
+        x = operation.inputs[position]
         channels = x.shape[-1] if operation.type == "Conv2D" else None
-        sign = _sign(_unpadded(x))
+        sign = larq_sign(_unpadded(x))
         found.append(
             Convolution(
+                operation.name,
                 layer,
                 operation.type,
                 kernel,
@@ -140,6 +145,7 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
                 sign.signs if sign else None,
                 plain_sign=_unpadded(x).op.type == "Sign",
                 pad_value=_pad_value(model, x),
+                paddings=_paddings(model, x),
                 groups=channels // kernel.shape[2] if channels else 1,
                 first=not any(before.name in products or before.type in _PRODUCTS for before in behind(x)),
                 one_dimensional=_unpadded(x).op.type == "ExpandDims",
@@ -151,11 +157,10 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
 
 
 def _sees(model: FrozenModel, operation: Any) -> bool:
-    source = operation.inputs[_OPERANDS[operation.type][0]]
-    return any(before is model.input.op for before in behind(source))
+    return model.depends(operation.inputs[_OPERANDS[operation.type][0]])
 
 
-def _source(tensor: Any) -> Any:
+def source(tensor: Any) -> Any:
     """The tensor before any operations that do not change values."""
     while True:
         if tensor.op.type in _PASS_THROUGH:
@@ -167,8 +172,8 @@ def _source(tensor: Any) -> Any:
 
 
 def _unpadded(tensor: Any) -> Any:
-    tensor = _source(tensor)
-    return _source(tensor.op.inputs[0]) if tensor.op.type in _PADS else tensor
+    tensor = source(tensor)
+    return source(tensor.op.inputs[0]) if tensor.op.type in PADS else tensor
 
 
 def _unshaped(tensor: Any) -> Any:
@@ -196,44 +201,50 @@ def _has_two_values(tensor: Any) -> bool:
     """Whether a tensor is -a and +a for one a > 0."""
     tensor = _unshaped(tensor)
     while tensor.op.type in _PRODUCTS_BY_CONSTANT:
-        varying = [source for source in tensor.op.inputs if tf.get_static_value(_source(source)) is None]
+        varying = [operand for operand in tensor.op.inputs if tf.get_static_value(source(operand)) is None]
         factors = (
-            [tf.get_static_value(_source(source)) for source in tensor.op.inputs if source is not varying[0]] if varying else []
+            [tf.get_static_value(source(operand)) for operand in tensor.op.inputs if operand is not varying[0]] if varying else []
         )
         if len(varying) != 1 or not factors or np.size(factors[0]) != 1 or not np.all(factors[0]):
             return False
         tensor = _unshaped(varying[0])
     if tensor.op.type in _SELECTS:
-        a, b = (tf.get_static_value(_source(value)) for value in tensor.op.inputs[1:])
+        a, b = (tf.get_static_value(source(value)) for value in tensor.op.inputs[1:])
         return a is not None and b is not None and np.size(a) == np.size(b) == 1 and bool(np.all(a == -b) and np.all(a != 0))
-    return _sign(tensor) is not None
+    return larq_sign(tensor) is not None
 
 
 def _is_constant(tensor: Any) -> bool:
     """Whether a tensor's values do not depend on the image, though its shape may."""
-    operation = _source(tensor).op
+    operation = source(tensor).op
     if operation.type in ("Neg", "Fill", "BroadcastTo"):
         return _is_constant(operation.inputs[1 if operation.type == "Fill" else 0])
     return operation.type in ("Const", "OnesLike", "ZerosLike")
 
 
 def _pad_value(model: FrozenModel, tensor: Any) -> float | None:
-    operation = _source(tensor).op
+    operation = source(tensor).op
     if operation.type == "Pad":
         return 0.0
     value = model.constants([operation.inputs[2]])[0] if operation.type == "PadV2" else None
     return None if value is None else float(value)
 
 
-def _sign(tensor: Any) -> Sign | None:
+def _paddings(model: FrozenModel, tensor: Any) -> tuple[tuple[int, int], ...] | None:
+    operation = source(tensor).op
+    amounts = model.constants([operation.inputs[1]])[0] if operation.type in ("Pad", "PadV2") else None
+    return None if amounts is None else tuple((int(before), int(after)) for before, after in amounts)
+
+
+def larq_sign(tensor: Any) -> Sign | None:
     """Larq's sign, which is sign(sign(x) + c) with 0 < c < 1; None if the tensor is anything else."""
     if tensor.op.type != "Sign":
         return None
-    shifted = _source(tensor.op.inputs[0])
+    shifted = source(tensor.op.inputs[0])
     if shifted.op.type not in ("Add", "AddV2"):
         return None
     for candidate, shift in (shifted.op.inputs, shifted.op.inputs[::-1]):
-        inner, value = _source(candidate), tf.get_static_value(_source(shift))
+        inner, value = source(candidate), tf.get_static_value(source(shift))
         if inner.op.type == "Sign" and value is not None and np.all((value > 0) & (value < 1)):
             real = inner.op.inputs[0]
             return Sign(real, tensor) if list(real.shape) == list(tensor.shape) else None

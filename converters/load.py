@@ -5,6 +5,8 @@ import tf_keras as keras
 from el_larq import card
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job
+from el_larq.converters.normalized import normalized
+from el_larq.converters.precision import other_precision
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import import_modules, load_model, with_static_input
 
@@ -21,6 +23,9 @@ def load(job: Job) -> Job:
     model_card, notes = job.options.stated.onto(model_card, tuple(model.inputs[0].shape[1:]), source)
     _check_labels(job.options.stated.labels, model, source)
     frozen = FrozenModel(model)
+    if (other := other_precision(frozen)) is not None:
+        notes = (*notes, f"{source}: computes in {other}; the .tflite computes in float32")
+    frozen = normalized(frozen)
     summary = f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters"
     summary = "; ".join((summary, *notes))
     details = {"name": model.name, "layers": len(model.layers), "parameters": model.count_params(), "notes": list(notes)}

@@ -30,14 +30,16 @@ def with_outputs(content: bytes, tensors: list[int]) -> bytes:
     return _pack(model)
 
 
-def with_named_outputs(content: bytes, names: dict[str, str]) -> bytes:
+def with_named_outputs(content: bytes, names: dict[str, str], inputs: dict[str, str]) -> bytes:
     """The flatbuffer with its outputs in the order of ``names``, which maps the signature's names to new ones.
+
+    ``inputs`` does the same for its inputs; if it is empty, they stay as they are.
 
     Only the signature identifies outputs: in the graph their order is arbitrary, and a tensor may occur twice. The signature gets
     the new names, and each tensor the first of its new names; an input that is also an output keeps its name.
 
     Raises:
-        ElLarqError: the signature does not list exactly the outputs in ``names``.
+        ElLarqError: the signature does not list exactly these outputs and inputs.
     """
     model = _unpack(content)
     graph = model.subgraphs[0]
@@ -47,6 +49,8 @@ def with_named_outputs(content: bytes, names: dict[str, str]) -> bytes:
             f"LCE's converter made {len(found)} outputs of the model's {len(names)}; report this as a fault of el-larq"
         )
     entries = [found[old] for old in names]
+    if inputs:
+        _name_inputs(model, inputs)
     named = set(graph.inputs)
     for entry, new in zip(entries, names.values(), strict=True):
         entry.name = new
@@ -56,6 +60,20 @@ def with_named_outputs(content: bytes, names: dict[str, str]) -> bytes:
     model.signatureDefs[0].outputs = entries
     graph.outputs = np.array([entry.tensorIndex for entry in entries], np.int32)
     return _pack(model)
+
+
+def _name_inputs(model: Any, names: dict[str, str]) -> None:
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    found = {entry.name.decode(): entry for entry in signature.inputs}
+    if set(found) != set(names):
+        raise ElLarqError(
+            f"LCE's converter made {len(found)} inputs of the model's {len(names)}; report this as a fault of el-larq"
+        )
+    signature.inputs = [found[old] for old in names]
+    for entry, new in zip(signature.inputs, names.values(), strict=True):
+        entry.name = new
+        graph.tensors[entry.tensorIndex].name = new
+    graph.inputs = np.array([entry.tensorIndex for entry in signature.inputs], np.int32)
 
 
 def with_metadata(content: bytes, name: str, value: bytes) -> bytes:

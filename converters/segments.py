@@ -11,7 +11,7 @@ packed tensor or sign with the fewest differences is chosen.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -63,11 +63,16 @@ class SegmentComparison:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A sign of the model, a packed tensor that may hold it (both by position), and the number of channels."""
+    """A sign of the model, a packed tensor that may hold it (both by position), and the number of channels.
+
+    paddings: where the flatbuffer pads before it takes the signs, and the model after it: the amounts along each axis, before and
+    after.
+    """
 
     sign: int
     packed: int
     channels: int
+    paddings: tuple[tuple[int, int], ...] | None = None
 
 
 class Segments:
@@ -107,6 +112,8 @@ class Segments:
             if packed is not None and packed.index in positions:
                 channels = input_channels(m.operator)
                 pairs = [_Pair(sign, positions[packed.index], channels) for sign in sorted(alike[_key(m.convolution)])]
+                if not any(map(self._fits, pairs)):
+                    pairs = [replace(pair, paddings=m.convolution.paddings) for pair in pairs]
                 self._add(m.convolution.layer, pairs)
 
     def _choose_by_shape(self) -> None:
@@ -127,10 +134,13 @@ class Segments:
 
     def _fits(self, pair: _Pair) -> bool:
         values, width, shape = prod(self._signs[pair.sign].real.shape[1:]), words(pair.channels), self._shapes[pair.packed]
+        if pair.paddings is not None:
+            inner = [size - before - after for size, (before, after) in zip(shape[1:-1], pair.paddings[1:-1], strict=False)]
+            return inner == list(self._signs[pair.sign].real.shape[1:-1]) and shape[-1] == width
         return values % pair.channels == 0 and shape[-1] == width and prod(shape) == values // pair.channels * width
 
-    def compare(self, images: np.ndarray) -> SegmentComparison:
-        """Compare on images (N, H, W, C).
+    def compare(self, images: list[np.ndarray]) -> SegmentComparison:
+        """Compare on a batch (N, ...) for each input.
 
         Raises:
             ElLarqError: the flatbuffer's outputs have different shapes than the model's, or change when its signs are read out.
@@ -149,20 +159,20 @@ class Segments:
             tried.append(chosen)
             if len(tried) <= len(self._choices):
                 chosen = self._nearest(packed, reals)
-        flips = self._flips(len(images), tried[-1] if tried else [], packed, reals)
+        flips = self._flips(len(images[0]), tried[-1] if tried else [], packed, reals)
         return SegmentComparison(alone, given, computed, flips)
 
-    def _check_unchanged(self, images: np.ndarray, computed: list[np.ndarray]) -> None:
-        """Compare bit by bit, on the very first image only, with the original file, which lacks the additional outputs."""
+    def _check_unchanged(self, images: list[np.ndarray], computed: list[np.ndarray]) -> None:
+        """Compare bit by bit, on the very first images only, with the original file, which lacks the additional outputs."""
         if self._plain is None:
             return
-        values = self._plain.run(images[:1])
+        values = self._plain.run([batch[:1] for batch in images])
         if not all(np.array_equal(_shaped(v, c[:1]), c[:1], equal_nan=True) for v, c in zip(values, computed, strict=True)):
             raise ElLarqError("verify: reading out its signs changed what the .tflite computes; report this as a fault of el-larq")
         self._plain = None
 
     def _run(
-        self, images: np.ndarray, fed: dict[int, np.ndarray], with_reals: bool
+        self, images: list[np.ndarray], fed: dict[int, np.ndarray], with_reals: bool
     ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         """The model's outputs, with some of its signs fed, and the tensors that signs are taken of, by name."""
         wanted = self._reals if with_reals else {}
@@ -178,6 +188,9 @@ class Segments:
     def _negative(self, pair: _Pair, packed: list[np.ndarray]) -> np.ndarray:
         """Where the flatbuffer's signs are -1, in the shape of the model's tensor."""
         bits = unpack_signs(packed[pair.packed], pair.channels)
+        if pair.paddings is not None:
+            inner = (slice(before, size - after) for size, (before, after) in zip(bits.shape, pair.paddings, strict=True))
+            bits = bits[tuple(inner)]
         return bits.reshape(-1, *self._signs[pair.sign].real.shape[1:])
 
     def _departs(self, pair: _Pair, packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> np.ndarray:

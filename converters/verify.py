@@ -20,15 +20,16 @@ import numpy as np
 
 from el_larq import card
 from el_larq.converters.decisions import Agreement, Decisions, agreements
-from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.frozen import FrozenModel, Images
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
 from el_larq.converters.match import match
+from el_larq.converters.random_inputs import random_inputs
 from el_larq.converters.segments import LayerSigns, SegmentComparison, Segments
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import check_dataset, load_dataset
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, UsageError
 from el_larq.printable import counted
 from el_larq.tflite.reader import parse
 
@@ -91,20 +92,32 @@ def _by_layer(job: Job, result: Verification) -> str:
     return f"; in order of execution: {', '.join(rows) or 'no sign departs, so the fault lies behind the last binary convolution'}"
 
 
-def verification_images(job: Job) -> tuple[np.ndarray, str, str]:
-    """Test images of the requested data set or of the card's, else random images; the name of the data; a note for the summary."""
-    shape = job.need_original().input_shape
+def verification_images(job: Job) -> tuple[list[np.ndarray], str, str]:
+    """Test images of the requested data set or of the card's, else random values; the name of the data; a note for the summary.
+
+    There is a batch for each input. Images of data sets are for models with one; where it takes integers, they are not scaled.
+    """
+    model = job.need_original()
+    shape = model.input_shape
     count = job.options.verify_images
-    count = max(1, min(count, _ALL_VALUES // max(1, math.prod(shape))))
+    count = max(1, min(count, _ALL_VALUES // max(1, sum(map(math.prod, model.input_shapes)))))
     name, note = _dataset(job)
+    if len(model.inputs) > 1:
+        if job.options.verify_on is not None:
+            raise UsageError(
+                f"verify: a data set has images alone, and the model takes {len(model.inputs)} inputs; omit --verify-on"
+            )
+        name = None
+    kind = model.inputs[0].dtype
     if name is not None:
         size = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
-        data = load_dataset(name, size, preprocessing=_preprocessing(job, shape))
+        unscaled = Preprocessing(*shape, mean=0.0, std=1.0) if kind.is_integer and len(shape) == 3 else None
+        data = load_dataset(name, size, preprocessing=unscaled or _preprocessing(job, shape))
         if data.preprocessing.input_shape == shape:
-            return data.test_images(count)[0], name, note
+            return [data.test_images(count)[0].astype(kind.as_numpy_dtype)], name, note
         if job.options.verify_on is not None:
             raise ElLarqError(f"verify: {name} has images of {data.preprocessing.input_shape}, the model takes {shape}")
-    return np.random.default_rng(0).standard_normal((count, *shape), np.float32), "random numbers", note
+    return random_inputs(model, count), "random numbers", note
 
 
 def _dataset(job: Job) -> tuple[str | None, str]:
@@ -131,8 +144,9 @@ def _preprocessing(job: Job, shape: tuple[int, ...]) -> Preprocessing | None:
     return found if found is not None and found.input_shape == shape else None
 
 
-def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: str = "the given data") -> Verification:
-    """Compare a model with a .tflite on images (N, H, W, C)."""
+def verify_model(model: FrozenModel, content: bytes, images: Images, data: str = "the given data") -> Verification:
+    """Compare a model with a .tflite on a batch (N, ...) for its only input, or one for each input."""
+    images = [images] if isinstance(images, np.ndarray) else list(images)
     graph = parse(content)
     matches = match(find_convolutions(model), graph)
     failures = [
@@ -144,8 +158,9 @@ def verify_model(model: FrozenModel, content: bytes, images: np.ndarray, data: s
         raise ElLarqError(f"verify: the .tflite has {len(graph.outputs)} outputs, the model {len(model.outputs)}")
     segments = Segments(model, content, matches)
     largest = max((tensor.elements for tensor in graph.tensors if not tensor.constant), default=1)
-    step = max(1, min(len(images), _BATCH_VALUES // max(1, segments.values_per_image, largest)))
-    batches = [_Batch(segments.compare(images[start : start + step])) for start in range(0, len(images), step)]
+    step = max(1, min(len(images[0]), _BATCH_VALUES // max(1, segments.values_per_image, largest)))
+    starts = range(0, len(images[0]), step)
+    batches = [_Batch(segments.compare([batch[start : start + step] for batch in images])) for start in starts]
     return replace(_judge(batches, model.output_names, data, failures), layers=tuple(segments.layers))
 
 

@@ -170,7 +170,10 @@ def test_modules_and_classes_have_names_of_their_own() -> None:
 KERAS_NODES = {"inbound_nodes", "outbound_nodes", "inbound_layers", "keras_inputs", "input_tensors"}
 """Attributes of Keras' graphs that are private although no underscore says so."""
 
-NOT_OF_KERAS = {"_exit", "_replace", "_default_vspace", "_aggregate_grads", "_compute_var_opt_mapping", "_unique_id"}
+NOT_OF_KERAS = {
+    *("_exit", "_replace", "_default_vspace", "_aggregate_grads", "_compute_var_opt_mapping", "_unique_id"),
+    *("_FunctionConverterDataInEager", "_replace_variables_by_constants", "_construct_concrete_function"),
+}
 """Private names of Python, TensorFlow and Larq."""
 
 

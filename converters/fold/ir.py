@@ -13,7 +13,7 @@ Constants are NumPy arrays: as imported (float32), or float64 where a rewrite co
 constants to the precision of its input.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -64,19 +64,20 @@ def constant(value: Any, name: str = "") -> Node:
 
 
 class Graph:
-    """A graph with one input and one or more outputs. Only nodes that an output depends on belong to it."""
+    """A graph with one or more inputs and outputs. Only nodes that an output depends on belong to it."""
 
-    def __init__(self, source: Node, outputs: list[Node]):
-        self.input = source
+    def __init__(self, inputs: list[Node], outputs: list[Node]):
+        self.inputs = inputs
         self.outputs = outputs
 
     def copy(self) -> "Graph":
         """A copy with new nodes, so that it can be changed independently; the arrays of constants are shared."""
         new = {id(node): replace(node) for node in self.nodes()}
-        new.setdefault(id(self.input), self.input)
+        for source in self.inputs:
+            new.setdefault(id(source), source)
         for node in new.values():
             node.inputs = [new[id(source)] for source in node.inputs]
-        return Graph(new[id(self.input)], [new[id(node)] for node in self.outputs])
+        return Graph([new[id(node)] for node in self.inputs], [new[id(node)] for node in self.outputs])
 
     def nodes(self) -> list[Node]:
         """Every node an output depends on, each after its inputs."""
@@ -103,7 +104,7 @@ class Graph:
 
     def replace(self, old: Node, new: Node) -> None:
         """Make everything that reads ``old`` read ``new`` instead, except ``new`` and the nodes that it introduces."""
-        made_of = {id(node) for node in Graph(self.input, [new]).nodes()} - {id(n) for n in Graph(self.input, [old]).nodes()}
+        made_of = {id(node) for node in Graph(self.inputs, [new]).nodes()} - {id(n) for n in Graph(self.inputs, [old]).nodes()}
         for node in self.nodes():
             if id(node) not in made_of:
                 node.inputs = [new if source is old else source for source in node.inputs]
@@ -111,17 +112,24 @@ class Graph:
 
     @tf.autograph.experimental.do_not_convert
     def run(
-        self, x: tf.Tensor, keep: Iterable[Node] = (), given: Mapping[Node, tf.Tensor] = MappingProxyType({})
+        self,
+        inputs: Sequence[tf.Tensor],
+        keep: Iterable[Node] = (),
+        given: Mapping[Node, tf.Tensor] = MappingProxyType({}),
+        precision: tf.DType = tf.float32,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """The outputs for an input, in the input's precision, and the values of the nodes in ``keep``; inside a tf.function.
+        """The outputs for a batch of each input, and the values of the nodes in ``keep``; inside a tf.function.
 
         given: values of nodes that are used instead of computing these.
+        precision: of all floating-point values, those of the inputs included.
         """
-        values: dict[int, Any] = {id(self.input): x, **{id(node): value for node, value in given.items()}}
+        values: dict[int, Any] = {id(node): value for node, value in given.items()}
+        for node, x in zip(self.inputs, inputs, strict=True):
+            values.setdefault(id(node), tf.cast(x, precision) if x.dtype.is_floating else x)
         kept = list(keep)
-        for node in Graph(self.input, [*self.outputs, *kept]).nodes():
+        for node in Graph(self.inputs, [*self.outputs, *kept]).nodes():
             if id(node) not in values:
-                values[id(node)] = _compute(node, [values[id(source)] for source in node.inputs], x.dtype)
+                values[id(node)] = _compute(node, [values[id(source)] for source in node.inputs], precision)
         return [values[id(node)] for node in self.outputs], [values[id(node)] for node in kept]
 
 
@@ -129,6 +137,8 @@ def _compute(node: Node, inputs: list[Any], dtype: tf.DType) -> Any:
     if node.value is not None:
         value = node.value
         return tf.constant(value, dtype if np.issubdtype(value.dtype, np.floating) else value.dtype)
+    if node.op == "Cast" and tf.dtypes.as_dtype(node.attributes["DstT"]).is_floating:
+        return tf.cast(inputs[0], dtype)
     if node.op in _OWN:
         return _OWN[node.op](node, *inputs)
     if node.integers:

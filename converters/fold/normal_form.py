@@ -33,19 +33,18 @@ _IDENTITIES = ("Identity", "StopGradient", "Snapshot", "CheckNumerics")
 
 def import_graph(model: FrozenModel) -> Graph:
     """The model's inference graph in normal form."""
-    source, nodes = _copy(model)
-    graph = Graph(source, [nodes[tensor.name] for tensor in model.outputs])
+    sources, nodes = _copy(model)
+    graph = Graph(sources, [nodes[tensor.name] for tensor in model.outputs])
     for normalize in (_signs, _binary_kernels, _affines, _zeros, _prelus, _squeezes, _expands, _merge_affines):
         normalize(graph)
     return graph
 
 
-def _copy(model: FrozenModel) -> tuple[Node, dict[str, Node]]:
-    """The input node, and the nodes of the TensorFlow graph by tensor name; constants are computed, identities skipped."""
-    image = model.input
-    source = Node(INPUT, shape=_shape(image), name=image.op.name)
-    nodes: dict[str, Node] = {image.name: source}
-    depends = {image.op.name}
+def _copy(model: FrozenModel) -> tuple[list[Node], dict[str, Node]]:
+    """The input nodes, and the nodes of the TensorFlow graph by tensor name; constants are computed, identities skipped."""
+    sources = [Node(INPUT, shape=_shape(image), name=image.op.name) for image in model.inputs]
+    nodes: dict[str, Node] = {image.name: source for image, source in zip(model.inputs, sources, strict=True)}
+    depends = {image.op.name for image in model.inputs}
     operations = [op for op in model.operations if op.type not in ("NoOp", "Placeholder")]
     constants = []
     for operation in operations:
@@ -73,7 +72,7 @@ def _copy(model: FrozenModel) -> tuple[Node, dict[str, Node]]:
             else:
                 for index, tensor in enumerate(operation.outputs):
                     nodes[tensor.name] = Node(OUTPUT, [node], {"index": index}, None, _shape(tensor), operation.name)
-    return source, nodes
+    return sources, nodes
 
 
 def _shape(tensor: Any) -> tuple[int | None, ...]:

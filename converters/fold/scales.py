@@ -132,7 +132,9 @@ def _elements(node: Node) -> int:
 def _assign(graph: Graph, readers: Readers) -> dict[int, np.ndarray]:
     """The scale s of each tensor, by node id."""
     nodes = [node for node in graph.nodes() if _carries(node)]
-    edges = [_Edge(_elements(node), None, node, np.ones(node.channels)) for node in [graph.input, *graph.outputs] if _carries(node)]
+    edges = [
+        _Edge(_elements(node), None, node, np.ones(node.channels)) for node in [*graph.inputs, *graph.outputs] if _carries(node)
+    ]
     for node in graph.nodes():
         edges += _edges(node, readers)
     forest = _Forest(nodes)
@@ -197,7 +199,7 @@ class _Rebuild:
         return _times(self.new[id(node)], self._of(node) / wanted)
 
     def _copy(self, node: Node) -> Node:
-        if node is self.graph.input or node.constant:
+        if node in self.graph.inputs or node.constant:
             return node
         s = self._of(node)
         if node.op == AFFINE:

@@ -77,13 +77,13 @@ def fold_model(model: FrozenModel) -> Folded:
     graph = original.copy()
     for name, rewrite in REWRITES.items():
         rewrite(graph, notes[name])
-    difference = compare(original, graph, model.input_shape)
+    difference = compare(original, graph, model)
     if not difference <= TOLERANCE:
         raise ElLarqError(
             f"fold: the rewritten graph departs from the model by {difference:.1e} in double precision; "
             "this is a fault of el-larq, please report it and convert with --skip fold"
         )
-    rewritten = FrozenModel.from_function(lambda image: graph.run(image)[0], model)
+    rewritten = FrozenModel.from_function(lambda *images: graph.run(images)[0], model)
     return Folded(rewritten, notes, difference, left=left_over(graph))
 
 

@@ -63,8 +63,8 @@ def why_not(meant: "Meant") -> tuple[str, str]:
             "LCE has no binary dense layer",
             "do not skip the step fold, which makes a 1x1 convolution of it, and give it vectors (N, C)",
         )
-    if convolution.pad_value not in (None, 0.0, 1.0):
-        return f"it is padded with {convolution.pad_value:g}", "use pad_values=1.0: LCE takes 1 and 0 only"
+    if convolution.pad_value not in (None, -1.0, 0.0, 1.0):
+        return f"it is padded with {convolution.pad_value:g}", "use pad_values=1.0: only -1, 0 and 1 can be binary"
     if convolution.groups > 1 and convolution.kernel.shape[2] % 32:
         reason = f"its {convolution.groups} groups have {convolution.kernel.shape[2]} channels each"
         return reason, "use groups of a multiple of 32 channels, or one group"

@@ -8,7 +8,6 @@ from el_larq.keras_internals import leaf_layers
 _KINDS = {
     "binary-depthwise": (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D),
     "no-operator": (
-        keras.layers.Conv1D,
         keras.layers.Conv3D,
         keras.layers.Conv2DTranspose,
         keras.layers.LocallyConnected1D,

@@ -56,7 +56,7 @@ def measure(
             begin(path)
             interpreters[path] = Interpreter(content, threads=count, source=path)
         random = np.random.default_rng(0)
-        inputs = {path: interpreter.random_input(random) for path, interpreter in interpreters.items()}
+        inputs = {path: interpreter.random_inputs(random) for path, interpreter in interpreters.items()}
         latencies: dict[str, list[float]] = {path: [] for path in contents}
         for run in range(warmup + runs):
             for path, interpreter in interpreters.items():

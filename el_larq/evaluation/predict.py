@@ -108,6 +108,8 @@ def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Ru
         from el_larq.tflite.limited_interpreter import LimitedInterpreter
 
         interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
+        if len(interpreter.graph.inputs) != 1:
+            raise ElLarqError(f"{model}: has {len(interpreter.graph.inputs)} inputs; only classifiers with one can predict")
         content = interpreter.graph.metadata.get(card.NAME)
         model_card = card.parse(content, str(model)) if content else {}
         position = choose(of_graph(interpreter.graph), output, str(model)).position

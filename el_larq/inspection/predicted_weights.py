@@ -25,7 +25,7 @@ def becomes_binary(layer: Any, input_shape: Any) -> bool:
     if not kernel_bits(layer) == input_bits(layer) == 1 or type(layer.input_quantizer).__name__ == "SteHeaviside":
         return False
     groups = getattr(layer, "groups", 1)
-    if (groups > 1 and layer.kernel.shape[2] % WORD) or getattr(layer, "pad_values", 0.0) not in (0.0, 1.0):
+    if (groups > 1 and layer.kernel.shape[2] % WORD) or getattr(layer, "pad_values", 0.0) not in (-1.0, 0.0, 1.0):
         return False
     kernels = [np.moveaxis(values, -1, 0) for kernel in quantized_kernels(layer) for values in kernel.values()]
     return all(one_magnitude(filters) and np.all(filters) for filters in kernels)

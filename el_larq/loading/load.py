@@ -145,9 +145,17 @@ def scaling_layer(model: keras.Model) -> str | None:
 
 
 def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model:
-    """The same model with a single input of static size: otherwise LCE silently leaves convolutions in float."""
-    if len(model.inputs or []) != 1:
-        raise ElLarqError(f"model {model.name!r} has {len(model.inputs or [])} inputs; only models with one can be converted")
+    """The same model with inputs of static size: otherwise LCE silently leaves convolutions in float."""
+    inputs = list(model.inputs or ())
+    if not inputs:
+        raise ElLarqError(f"model {model.name!r} has no inputs of known shape; call it on an image once, then save it")
+    if len(inputs) > 1:
+        missing = [tensor.name.split(":")[0] for tensor in inputs if None in tuple(tensor.shape[1:])]
+        if missing:
+            raise ElLarqError(
+                f"the inputs {', '.join(missing)} have no fixed size; give each input a fixed shape and save it again"
+            )
+        return model
     shape = tuple(model.inputs[0].shape[1:])
     if None not in shape:
         if image_size is not None and shape[:2] != (image_size, image_size):

@@ -1,5 +1,6 @@
 """Runs a .tflite in this process with LCE's interpreter."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class Interpreter:
     so both are enabled by default. They change results only by rounding.
 
     Raises:
-        ElLarqError: the content is not a .tflite, LCE refuses to load it, or it does not have exactly one input.
+        ElLarqError: the content is not a .tflite, or LCE refuses to load it.
     """
 
     def __init__(self, content: bytes, *, threads: int = 1, indirect: bool = True, source: str = "the .tflite"):
@@ -40,28 +41,39 @@ class Interpreter:
                 reason = f"{summarize(error)}{cause(printed())}"
                 raise ElLarqError(f"{source}: LCE's interpreter refuses to load it: {reason}") from error
 
-        if len(self.graph.inputs) != 1:
-            raise ElLarqError(f"{source}: has {len(self.graph.inputs)} inputs; only models with one can be run")
-
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one image: (height, width, channels) for an image classifier."""
-        return tuple(self._interpreter.input_shapes[0][1:])
+        """The shape of one value of the only input, or of the first one: (height, width, channels) for an image classifier."""
+        return self.input_shapes[0]
 
-    def random_input(self, random: np.random.Generator) -> np.ndarray:
-        """One input (1, ...) of the model's input type: normally distributed, or integers over the type's range."""
-        shape, kind = (1, *self.input_shape), self._interpreter.input_types[0]
-        if np.issubdtype(kind, np.integer):
-            limits = np.iinfo(kind)
-            return random.integers(limits.min, limits.max, shape, kind, endpoint=True)
-        return random.standard_normal(shape).astype(kind)
+    @property
+    def input_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of one value of each input, in the file's order."""
+        return [tuple(shape[1:]) for shape in self._interpreter.input_shapes]
 
-    def run(self, images: np.ndarray) -> list[np.ndarray]:
-        """All outputs, each (N, ...), for inputs (N, ...) of `input_shape`."""
-        if tuple(images.shape[1:]) != self.input_shape:
-            raise ElLarqError(f"{self.source}: takes inputs of shape {self.input_shape}; got {tuple(images.shape[1:])}")
+    def random_inputs(self, random: np.random.Generator) -> list[np.ndarray]:
+        """A value (1, ...) of each input's type: normally distributed, bytes over their range, or wider integers of 0 and 1.
+
+        Wider integers are often indices, of which only the smallest are certain to exist.
+        """
+        values = []
+        for shape, kind in zip(self.input_shapes, self._interpreter.input_types, strict=True):
+            if np.issubdtype(kind, np.integer):
+                low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if np.dtype(kind).itemsize == 1 else (0, 1)
+                values.append(random.integers(low, high, (1, *shape), kind, endpoint=True))
+            else:
+                values.append(random.standard_normal((1, *shape)).astype(kind))
+        return values
+
+    def run(self, images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All outputs, each (N, ...), for a batch (N, ...) of the only input, or one of each input in the file's order."""
+        batches = [images] if isinstance(images, np.ndarray) else list(images)
+        shapes = [tuple(batch.shape[1:]) for batch in batches]
+        if shapes != self.input_shapes:
+            expected, got = (" and ".join(map(str, found)) for found in (self.input_shapes, shapes))
+            raise ElLarqError(f"{self.source}: takes inputs of shape {expected}; got {got}")
         try:
-            outputs = self._interpreter.predict(images, verbose=0)
+            outputs = self._interpreter.predict(batches, verbose=0)
         except (RuntimeError, ValueError) as error:
             raise ElLarqError(f"{self.source}: LCE's interpreter cannot run it: {summarize(error)}") from error
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]

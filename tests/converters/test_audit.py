@@ -56,10 +56,10 @@ def test_paddings_that_lce_takes_pass(padding: dict[str, Any]) -> None:
     assert _audit(models.network(models.binary(32, "conv", 3, **changes), models.norm("n"))).errors == []
 
 
-def test_padding_with_minus_one_is_found() -> None:
-    finding = _finding(_audit(models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))), "conv")
+def test_padding_that_is_neither_a_sign_nor_zero_is_found() -> None:
+    finding = _finding(_audit(models.network(models.binary(32, "conv", pad_values=0.5), models.norm("n"))), "conv")
     assert "CONV_2D" in finding.reason
-    assert "padded with -1" in finding.reason
+    assert "padded with 0.5" in finding.reason
 
 
 def test_a_binary_dense_layer_is_found() -> None:
@@ -138,7 +138,7 @@ def test_a_binary_convolution_from_nowhere_is_found() -> None:
 
 
 def test_an_allowed_rule_stays_in_the_report() -> None:
-    model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
+    model = models.network(models.binary(32, "conv", pad_values=0.5), models.norm("n"))
     result = _audit(model, allow=("not-binary",))
     assert result.errors == []
     assert [finding.allowed for finding in result.findings if finding.rule == "not-binary"] == [True]
@@ -179,7 +179,7 @@ def test_an_unknown_rule_or_layer_offers_the_nearest(entry: str, message: str) -
 
 
 def test_the_step_fails_in_one_line_with_rule_layer_and_remedy() -> None:
-    model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n"))
+    model = models.network(models.binary(32, "conv", pad_values=0.5), models.norm("n"))
     job = Job(None, Options(), original=FrozenModel(model), model=FrozenModel(model), tflite=lower_model(FrozenModel(model)))
     with pytest.raises(ElLarqError, match=r"0 of 1 binary.*\[not-binary\] conv: .*; use pad_values") as caught:
         audit(job)

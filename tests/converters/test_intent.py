@@ -83,12 +83,6 @@ NO_OPERATOR = {
         "TRANSPOSE_CONV",
         "upsample and use QuantConv2D",
     ),
-    "Conv1D": (
-        _row,
-        lambda: Layers.QuantConv1D(8, 3, padding="same", pad_values=1.0, name="q", **models.SIGNS),
-        "CONV_2D",
-        "use QuantConv2D with a kernel of (1, k)",
-    ),
     "LocallyConnected1D": (
         _row,
         lambda: Layers.QuantLocallyConnected1D(4, 3, name="q", **models.SIGNS),
@@ -118,19 +112,18 @@ def test_a_layer_that_lce_has_no_binary_operator_for_is_an_error_of_its_own(kind
     assert result.evidence == "layers"
 
 
-def test_the_graph_alone_shows_binary_3d_and_1d_kernels() -> None:
+def test_the_graph_alone_shows_binary_3d_kernels() -> None:
     result = _audit(
         models.network(
-            _row,
-            NO_OPERATOR["Conv1D"][1](),
-            lambda x: keras.layers.Reshape((4, 4, 4, 8))(x),
+            _cube,
             Layers.QuantConv3D(8, 3, name="cube", **models.SIGNS),
             _one_pixel,
+            size=8,
         ),
         layers=False,
     )
-    assert [finding.subject for finding in result.errors if finding.rule == "no-operator"] == ["q", "cube"]
-    assert result.summary == "0 of 2 binary convolutions are LceBconv2d (by the graph: no layer declares a quantizer)"
+    assert [finding.subject for finding in result.errors if finding.rule == "no-operator"] == ["cube"]
+    assert result.summary == "0 of 1 binary convolutions are LceBconv2d (by the graph: no layer declares a quantizer)"
 
 
 LOW_BIT = {

@@ -88,7 +88,7 @@ def test_an_unknown_step_offers_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_failing_audit_stops_the_conversion_and_an_allowed_one_does_not(tmp_path: Path) -> None:
-    model = models.network(models.binary(32, "conv", pad_values=-1.0), models.norm("n", fan_in=288))
+    model = models.network(models.binary(32, "conv", pad_values=0.5), models.norm("n", fan_in=288))
     with pytest.raises(ElLarqError, match=r"\[not-binary\] conv"):
         el_larq.convert(model, tmp_path / "model.tflite")
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from el_larq.converters.rules.registry import RULES
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 
 CASES = {
-    "not-binary": test_audit.test_padding_with_minus_one_is_found,
+    "not-binary": test_audit.test_padding_that_is_neither_a_sign_nor_zero_is_found,
     "no-operator": test_intent.test_a_layer_that_lce_has_no_binary_operator_for_is_an_error_of_its_own,
     "binary-depthwise": test_audit.test_a_binary_depthwise_layer_is_found,
     "low-bit": test_intent.test_other_values_than_signs_are_an_error_of_their_own,

@@ -99,6 +99,6 @@ def test_a_conversion_reads_it_in_a_run_of_ones_own_only(with_card: Path, writte
 
 def test_a_conversion_verifies_on_images_prepared_as_stated(small: Any) -> None:
     job = convert(small.h5, options=Options(verify_images=4), skip=("fold", "audit", "verify"), range=(0, 1))
-    images, data, _ = verification_images(job)
+    (images,), data, _ = verification_images(job)
     assert data == "digits"
     assert (images.min(), images.max()) == pytest.approx((0, 1), abs=0.01)

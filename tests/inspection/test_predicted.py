@@ -86,10 +86,10 @@ def test_what_does_not_become_binary_is_predicted_in_full() -> None:
     heaviside = Q.QuantConv2D(32, 3, **(SIGNS | {"kernel_quantizer": "ste_heaviside"}))(image)
     real_noop = Q.QuantConv2D(32, 3, **(SIGNS | {"kernel_quantizer": larq.quantizers.NoOp(1)}))(heaviside)
     map_dense = Q.QuantDense(32, **SIGNS)(real_noop)
-    minus_one = Q.QuantConv2D(32, 3, padding="same", pad_values=-1.0, **SIGNS)(map_dense)
-    predicted = inspect_model(keras.Model(image, minus_one), "model")
+    half = Q.QuantConv2D(32, 3, padding="same", pad_values=0.5, **SIGNS)(map_dense)
+    predicted = inspect_model(keras.Model(image, half), "model")
     assert predicted.predicted == {"binary kernels": 0, "real-valued weights": 4 * (3 * 9 * 32 * 32 + 32 * 32)}
-    real = inspect_graph(parse(lower_model(FrozenModel(keras.Model(image, minus_one)))), "model")
+    real = inspect_graph(parse(lower_model(FrozenModel(keras.Model(image, half)))), "model")
     assert real.predicted["binary kernels"] == 0
 
 

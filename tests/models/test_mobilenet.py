@@ -58,15 +58,15 @@ def test_what_lce_cannot_run_is_known_before_training():
     assert line.startswith(f"LCE has no operator for binary depthwise convolutions: {named} will run real-valued")
     assert line.endswith("el-larq convert asks for --allow binary-depthwise")
     signs: Any = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign"}
-    rows: Any = keras.Sequential(
+    cubes: Any = keras.Sequential(
         [
-            keras.Input((8, 4)),
-            larq.layers.QuantConv1D(4, 3, name="binary", **signs),
-            larq.layers.QuantConv1D(4, 3, kernel_quantizer="ste_sign", name="real_input"),
-            larq.layers.QuantConv1D(4, 1, input_quantizer="ste_sign", kernel_quantizer="ste_tern", name="ternary"),
+            keras.Input((4, 4, 4, 4)),
+            larq.layers.QuantConv3D(4, 3, padding="same", name="binary", **signs),
+            larq.layers.QuantConv3D(4, 3, kernel_quantizer="ste_sign", name="real_input"),
+            larq.layers.QuantConv3D(4, 1, input_quantizer="ste_sign", kernel_quantizer="ste_tern", name="ternary"),
         ]
     )
-    assert without_operator(rows) == {"no-operator": ["binary"]}
+    assert without_operator(cubes) == {"no-operator": ["binary"]}
 
 
 def test_without_links_nothing_goes_around_a_convolution():

@@ -29,7 +29,7 @@ def test_outputs_depend_on_each_image_alone(data_folder: Path, name: str) -> Non
 def test_integer_inputs_are_quantized_and_outputs_dequantized(data_folder: Path) -> None:
     interpreter = Interpreter((data_folder / "int8.tflite").read_bytes())
     tensor, output = interpreter.graph.inputs[0], interpreter.graph.outputs[0]
-    raw = interpreter.random_input(np.random.default_rng(1))
+    (raw,) = interpreter.random_inputs(np.random.default_rng(1))
     assert tensor.type == output.type == "int8"
     given = interpreter._interpreter
     real = (raw.astype(np.float32) - given.input_zero_points[0]) * given.input_scales[0]
@@ -40,7 +40,7 @@ def test_integer_inputs_are_quantized_and_outputs_dequantized(data_folder: Path)
 def test_random_inputs_are_of_the_inputs_type(data_folder: Path) -> None:
     for path in sorted(data_folder.glob("*.tflite")):
         interpreter = Interpreter(path.read_bytes())
-        value = interpreter.random_input(np.random.default_rng(0))
+        (value,) = interpreter.random_inputs(np.random.default_rng(0))
         assert value.shape == (1, *interpreter.input_shape)
         assert value.dtype.name == interpreter.graph.inputs[0].type
         assert len(np.unique(value)) > 1

@@ -1,0 +1,37 @@
+"""Nodes for a GraphDef: what the workarounds for LCE's converter insert into a frozen graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+def add_constant(graph: Any, name: str, value: Any, dtype: tf.DType) -> str:
+    """Add a constant; returns its name."""
+    node = graph.node.add(name=_unique(graph, name), op="Const")
+    node.attr["dtype"].type = dtype.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.asarray(value), dtype))
+    return node.name
+
+
+def add_sign(graph: Any, name: str, source: str, dtype: tf.DType) -> str:
+    """Add Larq's sign of a tensor, which is 1 at 0: sign(sign(x) + 0.1); returns its name."""
+    inner = add_operation(graph, "Sign", f"{name}/inner", [source], dtype)
+    shift = add_constant(graph, f"{name}/shift", 0.1, dtype)
+    shifted = add_operation(graph, "AddV2", f"{name}/shifted", [inner, shift], dtype)
+    return add_operation(graph, "Sign", name, [shifted], dtype)
+
+
+def add_operation(graph: Any, op: str, name: str, inputs: Sequence[str], dtype: tf.DType, **types: tf.DType) -> str:
+    """Add an operation on ``dtype``, with further type attributes by name; returns its name."""
+    node = graph.node.add(name=_unique(graph, name), op=op, input=inputs)
+    for attribute, value in {"T": dtype, **types}.items():
+        node.attr[attribute].type = value.as_datatype_enum
+    return node.name
+
+
+def _unique(graph: Any, name: str) -> str:
+    """A name that no node has yet: several workarounds may concern one convolution."""
+    names = {node.name for node in graph.node}
+    return next(unique for unique in (name, *(f"{name}_{number}" for number in range(1, len(names) + 2))) if unique not in names)

@@ -1,0 +1,15 @@
+"""One spelling for what Keras computes in several ways, before anything looks at the graph. Exact in every number."""
+
+from el_larq.converters.dilations import with_dilations
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.one_dimensional import with_two_dimensions
+from el_larq.converters.precision import with_single_precision
+from el_larq.converters.static_shapes import with_static_shapes
+from el_larq.converters.unsupported import without_softsign
+
+
+def normalized(model: FrozenModel) -> FrozenModel:
+    """The model as the further steps expect it."""
+    for normalize in (with_single_precision, with_static_shapes, with_dilations, with_two_dimensions, without_softsign):
+        model = normalize(model)
+    return model

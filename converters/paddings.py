@@ -1,0 +1,208 @@
+"""Padding in the spelling that LCE's converter and kernels get right.
+
+Three faults of theirs would make a wrong .tflite:
+
+1. Explicit padding and a VALID convolution become one SAME convolution if the output has ceil(size / stride) positions and the
+   padding is split as SAME splits it, floor(total / 2) before. That SAME would pad by this total is not checked: at stride 2 on an
+   even size, padding by 3 on each side before a 7x7 kernel becomes SAME, which pads by 2 and 3, so the map is shifted by one
+   pixel. Every ResNet ported from PyTorch begins like this. The last rows of such padding are not read by any kernel position; one
+   row fewer computes the same, but the split is no longer that of SAME:
+
+       size 32, stride 2, kernel 7, padding (3, 3): the last position reads rows 30 to 36 of 38; (3, 2) is the same
+
+2. A binary convolution whose input is padded with signs behind the quantizer is binary only if these are ones and the padding is
+   that of SAME. Otherwise the padding moves before the sign: sign(pad(x, s)) = pad(sign(x), s) for s = -1 and 1.
+
+3. Zero padding of a binary convolution on a map that is smaller than the kernel (dilation included) is computed incorrectly by the
+   optimized kernels. Such a convolution pads with ones instead, and what these add is subtracted, a constant by position:
+
+       conv(pad(s, 0)) = conv(pad(s, 1)) - conv(1 where padded, else 0)
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import PADS, Convolution, find_convolutions
+from el_larq.converters.graph_def import add_constant, add_operation, add_sign
+
+_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+
+
+def respell(model: FrozenModel) -> FrozenModel:
+    """The model with every padding in a spelling that survives the conversion; most models are returned as they are."""
+    sites = [site for operation in model.operations if (site := _site(model, operation)) is not None]
+    convolutions = {convolution.operation: convolution for convolution in find_convolutions(model)}
+    changes = []
+    for site in sites:
+        convolution = convolutions.get(site.operation.name)
+        if convolution is not None and (convolution.signs is None or not convolution.meant_binary):
+            convolution = None
+        kept = tuple(kept_padding(*axis) for axis in site.axes)
+        if convolution is not None and site.value == 0 and any(size < reach for size, reach, *_ in site.axes):
+            changes.append(_Correction(site, convolution))
+        elif convolution is not None and site.pad is not None and (site.value == -1 or (site.value == 1 and not site.is_same)):
+            changes.append(_Move(site, convolution))
+        elif site.pad is not None and kept != site.paddings:
+            changes.append(_Trim(site, kept))
+    if not changes:
+        return model
+
+    def change(graph: Any) -> None:
+        nodes = {node.name: node for node in graph.node}
+        for one in changes:
+            one.apply(graph, nodes)
+
+    return model.edited(change)
+
+
+def kept_padding(size: int, reach: int, stride: int, before: int, after: int) -> tuple[int, int]:
+    """The padding along one axis that computes the same and that LCE's converter does not replace by a different one.
+
+    Arguments:
+        size: of the map before padding. reach: of the kernel, dilation included. Both in pixels.
+    """
+    positions = (size + before + after - reach) // stride + 1
+    unread = size + before + after - reach - (positions - 1) * stride
+    # One of these is always right: none may be taken for SAME, or only the one that is.
+    for candidate in (after, *range(max(0, after - unread), after - unread + stride)):
+        taken_for_same = positions == -(-size // stride) and before == (before + candidate) // 2
+        if not taken_for_same or before + candidate == _same(size, reach, stride):
+            return before, candidate
+    return before, after
+
+
+def _same(size: int, reach: int, stride: int) -> int:
+    """The total padding of SAME along one axis."""
+    return max(0, (-(-size // stride) - 1) * stride + reach - size)
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A convolution with padding, explicit (by the operation ``pad``) or SAME.
+
+    axes: for height and width: size, reach, stride, padding before and after. value: what it is padded with.
+    """
+
+    operation: Any
+    pad: Any | None
+    value: float
+    axes: tuple[tuple[int, int, int, int, int], ...]
+
+    @property
+    def paddings(self) -> tuple[tuple[int, int], ...]:
+        return tuple((before, after) for *_, before, after in self.axes)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the padding is that of SAME along both axes."""
+        totals = [_same(size, reach, stride) for size, reach, stride, *_ in self.axes]
+        return self.paddings == tuple((total // 2, total - total // 2) for total in totals)
+
+    @property
+    def source(self) -> Any:
+        """The tensor that is padded."""
+        return self.operation.inputs[0] if self.pad is None else self.pad.inputs[0]
+
+
+def _site(model: FrozenModel, operation: Any) -> _Site | None:
+    if operation.type not in _CONVOLUTIONS or operation.get_attr("data_format") != b"NHWC":
+        return None
+    pad = operation.inputs[0].op if operation.inputs[0].op.type in PADS else None
+    explicit = operation.get_attr("padding") == b"VALID" and pad is not None and pad.type != "MirrorPad"
+    if not explicit and operation.get_attr("padding") != b"SAME":
+        return None
+    sizes = (pad.inputs[0] if explicit else operation.inputs[0]).shape
+    if sizes.rank != 4 or None in tuple(sizes[1:]):
+        return None
+    paddings, value = None, 0.0
+    if explicit:
+        constants = [constant for constant in model.constants(list(pad.inputs[1:])) if constant is not None]
+        if len(constants) < len(pad.inputs) - 1:
+            return None
+        paddings, value = constants[0], float(constants[1]) if len(constants) > 1 else 0.0
+        if np.any(paddings[[0, 3]]):
+            return None
+    axes = []
+    strides, dilations, kernel = operation.get_attr("strides"), operation.get_attr("dilations"), operation.inputs[1].shape
+    for axis in (1, 2):
+        reach = (kernel[axis - 1] - 1) * dilations[axis] + 1
+        total = _same(sizes[axis], reach, strides[axis])
+        before, after = (total // 2, total - total // 2) if paddings is None else map(int, paddings[axis])
+        axes.append((int(sizes[axis]), reach, strides[axis], before, after))
+    return _Site(operation, pad if explicit else None, value, tuple(axes))
+
+
+def _padded(graph: Any, site: _Site, name: str, source: str, paddings: Any, value: float) -> str:
+    dtype = site.operation.inputs[0].dtype
+    amounts = add_constant(graph, f"{name}/amounts", [(0, 0), *paddings, (0, 0)], tf.int32)
+    filling = add_constant(graph, f"{name}/value", value, dtype)
+    return add_operation(graph, "PadV2", name, [source, amounts, filling], dtype, Tpaddings=tf.int32)
+
+
+@dataclass(frozen=True)
+class _Trim:
+    site: _Site
+    paddings: tuple[tuple[int, int], ...]
+
+    def apply(self, graph: Any, nodes: dict[str, Any]) -> None:
+        # The padding may be read by other convolutions as well, so this one gets its own.
+        name = self.site.operation.name
+        pad = _padded(graph, self.site, f"{name}/padded", self.site.source.name, self.paddings, self.site.value)
+        nodes[name].input[0] = pad
+
+
+@dataclass(frozen=True)
+class _Move:
+    site: _Site
+    convolution: Convolution
+
+    def apply(self, graph: Any, nodes: dict[str, Any]) -> None:
+        name, dtype, real = self.site.operation.name, self.site.operation.inputs[0].dtype, self.convolution.signs
+        assert real is not None
+        x = _padded(graph, self.site, f"{name}/padded", real.name, self.site.paddings, self.site.value)
+        nodes[name].input[0] = add_sign(graph, f"{name}/sign", x, dtype)
+
+
+@dataclass(frozen=True)
+class _Correction:
+    site: _Site
+    convolution: Convolution
+
+    def apply(self, graph: Any, nodes: dict[str, Any]) -> None:
+        site, name = self.site, self.site.operation.name
+        dtype, shape = site.operation.outputs[0].dtype, [int(size) for size in site.operation.outputs[0].shape[1:]]
+        # The convolution moves to another name, so that its readers read the corrected values.
+        convolution = graph.node.add()
+        convolution.CopyFrom(nodes[name])
+        convolution.name = f"{name}/padded_with_ones"
+        convolution.attr["padding"].s = b"VALID"
+        convolution.input[0] = _padded(graph, site, f"{name}/padded", site.source.name, site.paddings, 1.0)
+        if shape[:2] == [1, 1]:
+            extra = add_constant(graph, f"{name}/extra", self._extra().reshape(-1), dtype)
+            nodes[name].Clear()
+            nodes[name].op, nodes[name].name = "Sub", name
+            nodes[name].input.extend([convolution.name, extra])
+            nodes[name].attr["T"].type = dtype.as_datatype_enum
+            return
+        # LCE takes a summand right behind a binary convolution for one per channel, hence the flat view.
+        flat = add_constant(graph, f"{name}/flat_shape", [-1, int(np.prod(shape))], tf.int32)
+        view = add_operation(graph, "Reshape", f"{name}/flat", [convolution.name, flat], dtype, Tshape=tf.int32)
+        extra = add_constant(graph, f"{name}/extra", self._extra().reshape(1, -1), dtype)
+        corrected = add_operation(graph, "Sub", f"{name}/corrected", [view, extra], dtype)
+        full = add_constant(graph, f"{name}/full_shape", [-1, *shape], tf.int32)
+        nodes[name].Clear()
+        nodes[name].op, nodes[name].name = "Reshape", name
+        nodes[name].input.extend([corrected, full])
+        nodes[name].attr["T"].type, nodes[name].attr["Tshape"].type = dtype.as_datatype_enum, tf.int32.as_datatype_enum
+
+    def _extra(self) -> np.ndarray:
+        """What ones in place of the zeros add, (H, W, C_out)."""
+        site, operation = self.site, self.site.operation
+        inside = tf.zeros([1, *(size for size, *_ in site.axes), operation.inputs[0].shape[-1]])
+        padded = tf.pad(inside, [(0, 0), *site.paddings, (0, 0)], constant_values=1.0)
+        strides, dilations = operation.get_attr("strides"), operation.get_attr("dilations")
+        return tf.nn.conv2d(padded, self.convolution.kernel, strides, "VALID", dilations=dilations).numpy()[0]

@@ -1,0 +1,54 @@
+"""What no .tflite of LCE can compute, found in the graph, so that it is named before LCE's converter or interpreter fails on it."""
+
+from typing import Any
+
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.graph import layer_name
+from el_larq.converters.graph_def import add_constant, add_operation
+from el_larq.errors import ElLarqError
+
+_TRAINING = (
+    "normalizes with the statistics of each batch (it is called with training=True), so its result depends on which images are "
+    "together in a batch; call it without training=True and save the model again"
+)
+_LIST = "keeps a list in a loop, which LCE's converter cannot write; build a recurrent layer with unroll=True, or replace the loop"
+_OPERATORS = {
+    "Erfc": "uses Erfc, which LCE's runtime does not have; for GELU use approximate=True, which takes tanh",
+    "Erf": "uses Erf, which LCE's runtime does not have; for GELU use approximate=True, which takes tanh",
+    "SparseTensorDenseMatMul": (
+        "multiplies by a sparse matrix, which LCE's runtime cannot; build a locally connected layer with implementation=1 or 2"
+    ),
+    "TensorListReserve": _LIST,
+    "TensorListFromTensor": _LIST,
+    "TensorListStack": _LIST,
+}
+
+
+def check_supported(model: FrozenModel) -> None:
+    """Raise ElLarqError, naming the layer, for an operation that cannot be converted."""
+    for operation in model.operations:
+        reason = _OPERATORS.get(operation.type)
+        if operation.type.startswith("FusedBatchNorm") and operation.get_attr("is_training"):
+            reason = _TRAINING
+        if reason is not None and model.depends(operation.outputs[0]):
+            layer = layer_name(operation.name, model.name).split("/PartitionedCall")[0]
+            raise ElLarqError(f"layer {layer} {reason}")
+
+
+def without_softsign(model: FrozenModel) -> FrozenModel:
+    """The model with x / (|x| + 1) in place of Softsign, which LCE's runtime does not have."""
+    found = {operation.name: operation.inputs[0] for operation in model.operations if operation.type == "Softsign"}
+    if not found:
+        return model
+
+    def change(graph: Any) -> None:
+        for node in list(graph.node):
+            if node.name in found:
+                x, dtype = found[node.name].name, found[node.name].dtype
+                size = add_operation(graph, "Abs", f"{node.name}/size", [x], dtype)
+                one = add_constant(graph, f"{node.name}/one", 1.0, dtype)
+                larger = add_operation(graph, "AddV2", f"{node.name}/larger", [size, one], dtype)
+                node.op = "RealDiv"
+                node.input[:] = [x, larger]
+
+    return model.edited(change)

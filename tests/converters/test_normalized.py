@@ -1,0 +1,219 @@
+"""Models as others make them: several inputs, other types than float32, conditions, one dimension. Each converts and verifies."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import binary_models as models
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+import el_larq
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.job import Job, Options
+from el_larq.converters.normalized import normalized
+from el_larq.converters.random_inputs import random_inputs
+from el_larq.errors import ElLarqError
+from el_larq.tflite.interpreter import Interpreter
+from el_larq.tflite.reader import parse
+
+L = keras.layers
+Layers: Any = larq.layers
+
+
+def _convert(model: keras.Model, binary: int = 1) -> Job:
+    """Convert with all steps, and compare the .tflite with Keras' own outputs where Keras runs in single precision."""
+    job = el_larq.convert(model, options=Options(verify_images=16))
+    details = {entry.step: entry.details for entry in job.report}
+    assert (details["audit"]["binary"], details["audit"]["meant_binary"]) == (binary, binary)
+    assert not details["fold"]["left_out"]
+    return job
+
+
+def _head(x: Any) -> Any:
+    return L.Dense(10, name="logits", bias_initializer="normal")(L.GlobalAveragePooling2D()(x))
+
+
+def _body(x: Any) -> Any:
+    x = models.norm("before")(L.Conv2D(32, 3, padding="same", name="stem")(x))
+    return models.norm("after")(models.binary(32, "conv")(x))
+
+
+def _model(before: Callable[[Any], Any] = lambda x: x, after: Callable[[Any], Any] = lambda x: x, **kind: Any) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3), **kind)
+    return keras.Model(image, _head(after(_body(before(image)))))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int32", "int8"])
+def test_integer_images_that_the_model_scales_itself(kind: str) -> None:
+    job = _convert(_model(L.Rescaling(1 / 127.5, offset=-1), dtype=kind))
+    assert job.tflite is not None
+    assert parse(job.tflite).inputs[0].type == kind
+
+
+def test_several_inputs_keep_their_order_and_names(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    side, image, scale = keras.Input((5,), name="zside"), keras.Input((8, 8, 3), name="image"), keras.Input((1,), name="a")
+    x = L.Concatenate()([L.GlobalAveragePooling2D()(_body(image)), L.Dense(4)(side)])
+    model = keras.Model([side, image, scale], L.Multiply()([L.Dense(10)(x), scale]))
+    job = el_larq.convert(model, tmp_path / "model.tflite", options=Options(verify_images=16))
+    assert job.tflite is not None
+    assert [tensor.name for tensor in parse(job.tflite).inputs] == ["zside", "image", "a"]
+    batches = random_inputs(FrozenModel(model), 4)
+    np.testing.assert_allclose(Interpreter(job.tflite).run(batches)[0], model(batches).numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_inputs_by_name() -> None:
+    keras.utils.set_random_seed(0)
+    inputs = {"z": keras.Input((8, 8, 3), name="z"), "b": keras.Input((8, 8, 3), name="b")}
+    _convert(keras.Model(inputs, _head(_body(inputs["z"] + 2 * inputs["b"]))))
+
+
+def test_indices_stay_within_the_rows_that_they_select_from() -> None:
+    keras.utils.set_random_seed(0)
+    words = keras.Input((16,), dtype="int32")
+    x = L.Reshape((4, 4, 8))(L.Embedding(5, 8)(words))
+    (batch,) = random_inputs(FrozenModel(keras.Model(words, x)), 100)
+    assert (batch.min(), batch.max()) == (0, 4)
+    _convert(keras.Model(words, _head(_body(x))))
+
+
+@contextmanager
+def _policy(name: str) -> Iterator[None]:
+    keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_other_precisions_become_float32(policy: str) -> None:
+    keras.utils.set_random_seed(0)
+    with _policy(policy):
+        image = keras.Input((8, 8, 3))
+        x = L.BatchNormalization()(L.Conv2D(8, 3, name="stem")(image))
+        model = keras.Model(image, L.Dense(4)(L.GlobalAveragePooling2D()(L.ReLU()(x))))
+        job = el_larq.convert(model, options=Options(verify_images=4))
+    assert job.tflite is not None
+    assert all(tensor.type in ("float32", "int32") for tensor in parse(job.tflite).tensors)
+    assert "the .tflite computes in float32" in job.report[0].summary
+    images = models.images(4, 8, 3)
+    wanted = model(images.astype(np.float64) if policy == "float64" else images).numpy().astype(np.float32)
+    tolerance = 1e-4 if policy == "float64" else 3e-2
+    np.testing.assert_allclose(Interpreter(job.tflite).run(images)[0], wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_conditions_on_sizes_are_decided() -> None:
+    assert not any(o.type == "If" for o in normalized(FrozenModel(_model(L.CenterCrop(6, 6)))).operations)
+    _convert(_model(L.CenterCrop(6, 6)))
+
+
+def test_targets_of_reshapes_are_constants() -> None:
+    def dense(x: Any) -> Any:
+        x = L.Reshape((1, 1, -1))(L.Flatten()(L.MaxPool2D(4)(x)))
+        return models.norm("n")(models.binary(64, "dense", 1)(x))
+
+    _convert(_model(after=dense), binary=2)
+
+
+def test_a_reshape_behind_a_binary_dense_layer() -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = models.norm("a")(Layers.QuantDense(64, name="dense", **models.SIGNS)(L.GlobalAveragePooling2D()(_body(image))))
+    x = models.binary(64, "conv1", 1)(L.Reshape((1, 1, -1))(x))
+    _convert(keras.Model(image, L.Dense(10)(L.Flatten()(models.norm("b")(x)))), binary=3)
+
+
+@pytest.mark.parametrize(
+    "padding", [{"padding": "valid"}, {"padding": "same", "pad_values": 1.0}, {"padding": "same"}, {"dilation_rate": 2}]
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_binary_one_dimensional_convolutions(padding: dict[str, Any], stride: int) -> None:
+    if "dilation_rate" in padding and stride > 1:
+        return
+    keras.utils.set_random_seed(0)
+    row = keras.Input((16, 3))
+    x = models.norm("n")(L.Conv1D(32, 3, padding="same")(row))
+    x = Layers.QuantConv1D(32, 3, stride, name="conv", **padding, **models.SIGNS)(x)
+    _convert(keras.Model(row, L.Dense(10)(L.GlobalAveragePooling1D()(models.norm("m")(x)))))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softsign", "elu", "sigmoid", "swish"])
+@pytest.mark.parametrize("normalized_before", [False, True])
+def test_activations(activation: str, normalized_before: bool) -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = models.binary(32, "conv")(models.norm("n")(L.Conv2D(32, 3, padding="same")(image)))
+    x = L.BatchNormalization()(x) if normalized_before else x
+    _convert(keras.Model(image, _head(L.Activation(activation)(x))))
+
+
+class Updates(L.Layer):
+    """A layer that counts its calls, as Larq's flip_ratio metric does."""
+
+    def build(self, input_shape: Any) -> None:
+        self.calls = self.add_weight("calls", (), trainable=False, initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        self.calls.assign_add(1.0)
+        return x
+
+
+def test_what_a_layer_updates_is_left_out() -> None:
+    _convert(_model(after=Updates()))
+
+
+UNSUPPORTED = {
+    "batch statistics": (
+        lambda x: L.BatchNormalization(name="norm")(x, training=True),
+        "layer norm normalizes with the statistics",
+    ),
+    "loops": (
+        lambda x: L.Reshape((1, 1, 8))(L.LSTM(8, name="memory")(L.Reshape((8, -1))(x))),
+        "layer memory keeps a list in a loop",
+    ),
+    "gelu": (L.Activation("gelu", name="act"), "layer act/Gelu uses Erfc"),
+}
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_what_lce_cannot_run_is_named_with_its_layer(case: str) -> None:
+    after, message = UNSUPPORTED[case]
+    with pytest.raises(ElLarqError, match=message):
+        el_larq.convert(_model(after=after))
+
+
+def test_an_unrolled_loop_converts() -> None:
+    _convert(_model(after=lambda x: L.Reshape((1, 1, 8))(L.LSTM(8, unroll=True)(L.Reshape((8, -1))(x)))))
+
+
+def test_inputs_without_a_size_are_named() -> None:
+    image, other = keras.Input((None, None, 3), name="image"), keras.Input((8, 8, 3), name="other")
+    model = keras.Model([image, other], [L.Conv2D(1, 3)(image), _head(other)])
+    with pytest.raises(ElLarqError, match="the inputs image have no fixed size"):
+        el_larq.convert(model)
+
+
+def test_a_data_set_is_not_for_several_inputs() -> None:
+    image, other = keras.Input((8, 8, 3), name="image"), keras.Input((8, 8, 3), name="other")
+    with pytest.raises(ElLarqError, match="takes 2 inputs; omit --verify-on"):
+        el_larq.convert(keras.Model([image, other], _head(_body(image + other))), options=Options(verify_on="digits"))
+
+
+def test_a_tflite_with_several_inputs_is_benchmarked_and_not_evaluated(tmp_path: Path) -> None:
+    from el_larq.devices.local import measure
+    from el_larq.evaluation.predict import predict
+
+    image, other = keras.Input((8, 8, 3), name="image"), keras.Input((8, 8, 3), name="other")
+    path = tmp_path / "model.tflite"
+    el_larq.convert(keras.Model([image, other], _head(_body(image + other))), path, options=Options(verify_images=4))
+    assert measure([path], runs=2, warmup=0)
+    with pytest.raises(ElLarqError, match="has 2 inputs"):
+        predict(path, [tmp_path / "any.png"])
+    tf.keras.backend.clear_session()
