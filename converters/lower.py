@@ -29,7 +29,7 @@ def lower_model(model: FrozenModel) -> bytes:
     names = {output_key(number): name for number, name in enumerate(model.output_names)}
     inputs = {tensor.op.name: name for tensor, name in zip(model.inputs, model.input_names, strict=True)}
     check_supported(model)
-    content = with_named_outputs(_convert(respell(model)), names, inputs if len(inputs) > 1 else {})
+    content = with_named_outputs(run_converter(respell(model)), names, inputs if len(inputs) > 1 else {})
     for output, tensor in zip(model.outputs, parse(content).outputs, strict=True):
         sizes = tuple(output.shape[1:])
         # LCE omits the shapes of some operators. `verify` compares the values.
@@ -41,7 +41,8 @@ def lower_model(model: FrozenModel) -> bytes:
     return content
 
 
-def _convert(model: FrozenModel) -> bytes:
+def run_converter(model: FrozenModel) -> bytes:
+    """What LCE's converter makes of a graph as it is."""
     from larq_compute_engine import convert_saved_model
 
     with tempfile.TemporaryDirectory(prefix="el-larq-") as folder, captured_stderr() as printed:

@@ -50,7 +50,7 @@ def not_binary(subject: Subject) -> Found:
     "no-operator",
     "error",
     requirement="LCE has a binary operator for each layer meant to be binary",
-    why="it has none for Conv1D, Conv3D, transposed and locally connected layers, which run real-valued",
+    why="it has none for Conv3D, transposed and locally connected layers, which run real-valued",
     remedy="use QuantConv2D, or allow the rule",
     needs="flatbuffer and model",
 )

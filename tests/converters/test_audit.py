@@ -12,7 +12,7 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.intent import read_intents
 from el_larq.converters.job import Job, Options
-from el_larq.converters.lower import lower_model
+from el_larq.converters.lower import lower_model, run_converter
 from el_larq.converters.rewrite import with_metadata
 from el_larq.counting import counts
 from el_larq.errors import ElLarqError, UsageError
@@ -146,7 +146,7 @@ def test_an_allowed_rule_stays_in_the_report() -> None:
 
 
 def test_a_rule_that_is_allowed_in_one_layer_still_finds_others() -> None:
-    first, second = models.binary(32, "conv1", pad_values=-1.0), models.binary(32, "conv2", pad_values=-1.0)
+    first, second = models.binary(32, "conv1", pad_values=0.5), models.binary(32, "conv2", pad_values=0.5)
     model = models.network(first, models.norm("n1"), second, models.norm("n2"))
     content = lower_model(FrozenModel(model))
     _finding(_audit(model, ("not-binary:conv1",), content), "conv2")
@@ -158,9 +158,10 @@ def test_a_rule_that_is_allowed_in_one_layer_still_finds_others() -> None:
 
 def test_findings_of_operators_name_their_layer_and_can_be_allowed_there() -> None:
     model = models.network(models.binary(32, "wide", pad_values=0.0, dilation_rate=4), models.norm("n"), size=8)
-    finding = _finding(_audit(model), "operator 2 (wide)", "zero-padded-small-map")
+    content = run_converter(FrozenModel(model))
+    finding = _finding(_audit(model, content=content), "operator 2 (wide)", "zero-padded-small-map")
     assert finding.layer == "wide"
-    assert _audit(model, ("zero-padded-small-map:wide",)).errors == []
+    assert _audit(model, ("zero-padded-small-map:wide",), content).errors == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import tf_keras as keras
 
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.lower import lower_model
+from el_larq.converters.lower import lower_model, run_converter
 from el_larq.converters.rules.registry import check_graph
 from el_larq.converters.rules.rule import Finding, summarized
 from el_larq.tflite.interpreter import Interpreter
@@ -121,7 +121,7 @@ def _padded_with_zeros(size: tuple[int, int], kernel: tuple[int, int], dilation:
         8, "c", kernel, strides=strides, dilation_rate=dilation, padding="same", pad_values=0.0
     )  # fmt: skip
     model = keras.Model(image, layer(image))
-    return model, lower_model(FrozenModel(model))
+    return model, run_converter(FrozenModel(model))
 
 
 def _zero_padded_cases() -> Iterator[Any]:
