@@ -139,12 +139,12 @@ def test_verification_refuses_outputs_in_another_order() -> None:
 def test_an_output_of_another_shape_than_the_models_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from el_larq.converters import lower
 
-    model, convert = FrozenModel(_many((4, 5))), lower._convert
+    model, convert = FrozenModel(_many((4, 5))), lower.run_converter
     for sizes, message in {
         (5, 4): r"makes \(1, 5\) of the output 'zebra' of shape \(4,\)",
         (4,): "1 outputs of the model's 2",
     }.items():
         other = FrozenModel(_many(sizes))
-        monkeypatch.setattr(lower, "_convert", lambda _, other=other: convert(other))
+        monkeypatch.setattr(lower, "run_converter", lambda _, other=other: convert(other))
         with pytest.raises(ElLarqError, match=message):
             lower_model(model)

@@ -52,7 +52,7 @@ def headed(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Headed:
     model.save(folder / "saved_model", save_format="tf")
     el_larq.convert(folder / "model.h5", folder / "model.tflite", options=Options(verify_images=8))
     (folder / "earlier.tflite").write_bytes(
-        with_metadata(lower._convert(FrozenModel(model)), card.NAME, card.dump(small.card))  # as before outputs were named
+        with_metadata(lower.run_converter(FrozenModel(model)), card.NAME, card.dump(small.card))  # as before outputs were named
     )
     data = el_larq.load_dataset("digits")
     view = data.test_view(np.linspace(0, data.test_size - 1, IMAGES).astype(int))
