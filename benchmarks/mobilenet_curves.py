@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.comparison.compare import compare
-from el_larq.comparison.folder import Folder
 from el_larq.comparison.plan import Pair, Settings, make_plan
+from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.files import atomic_path, check_writable
 from el_larq.training.recipe import get_recipe
 
@@ -37,7 +37,7 @@ def main() -> None:
     settings = Settings("photos", recipe, arguments.width, arguments.image_size, {"depthwise": "binary"})
     plan = make_plan(["mobilenet"], list(METHODS), SEEDS, settings)
     result = compare(plan, arguments.folder, jobs=arguments.jobs, notify=lambda line: print(line, file=sys.stderr, flush=True))
-    folder = Folder(arguments.folder, plan)
+    folder = ResultsFolder(arguments.folder, plan)
     curves = {pair.method.name: [_epochs(folder, pair, seed) for seed in range(SEEDS)] for pair in plan.pairs}
     draw(curves, arguments.out)
     for row in result.rows:
@@ -52,7 +52,7 @@ def main() -> None:
     sys.exit(1 if result.failed else 0)
 
 
-def _epochs(folder: Folder, pair: Pair, seed: int) -> list[dict[str, Any]]:
+def _epochs(folder: ResultsFolder, pair: Pair, seed: int) -> list[dict[str, Any]]:
     """The records in a run's metrics.jsonl; empty if the run failed before the end of its first epoch."""
     path = folder.run(pair, seed) / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []

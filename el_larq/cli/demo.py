@@ -22,7 +22,7 @@ def command(out: Path, seed: int, epochs: int | None, as_json: bool) -> None:
     start_tensorflow()
     from el_larq.converters.pipeline import convert
     from el_larq.devices.local import caveat, measure
-    from el_larq.training.run import free_folder
+    from el_larq.training.run_folder import free_folder
     from el_larq.training.train import train
 
     folder = free_folder(out.parent, out.name)

@@ -114,8 +114,9 @@ def command(
     from el_larq.data.validation import check_share
     from el_larq.errors import ElLarqError, UsageError
     from el_larq.methods.registry import get_method, parse_options
-    from el_larq.models.own import check_own, is_own
     from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant
+    from el_larq.models.user_network import check_user_network as check_own
+    from el_larq.models.user_network import is_user_network as is_own
     from el_larq.outputs import check_folder
     from el_larq.training.recipe import get_recipe
 

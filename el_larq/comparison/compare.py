@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.comparison.calls import Call, run
-from el_larq.comparison.folder import SCHEMA, Folder
 from el_larq.comparison.plan import Plan, Training
+from el_larq.comparison.results_folder import SCHEMA
+from el_larq.comparison.results_folder import ResultsFolder as Folder
 from el_larq.comparison.table import Row, markdown, read_rows, to_csv
 from el_larq.files import write_bytes, write_json
 

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from el_larq.comparison.folder import Folder
 from el_larq.comparison.plan import Pair, Plan
+from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.inspection.inspect import inspect
 
 
@@ -56,7 +56,7 @@ class Row:
         return asdict(self) | spread
 
 
-def read_rows(folder: Folder, plan: Plan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
+def read_rows(folder: ResultsFolder, plan: Plan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
     """One row for each pair of the plan; values that are not known yet are None.
 
     Arguments:
@@ -66,7 +66,7 @@ def read_rows(folder: Folder, plan: Plan, errors: dict[str, list[str]], latencie
     return [_row(folder, pair, plan.seeds, latencies, errors.get(pair.name, [])) for pair in plan.pairs]
 
 
-def _row(folder: Folder, pair: Pair, seeds: int, latencies: dict[str, Any], errors: Sequence[str]) -> Row:
+def _row(folder: ResultsFolder, pair: Pair, seeds: int, latencies: dict[str, Any], errors: Sequence[str]) -> Row:
     results = [folder.result(pair, seed) for seed in range(seeds)]
     seconds = [result["seconds"] for result in results if result]
     facts = folder.deployed(pair, 0)

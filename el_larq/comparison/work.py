@@ -11,8 +11,8 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from el_larq.comparison.folder import clear
 from el_larq.comparison.plan import Training
+from el_larq.comparison.results_folder import clear
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
 from el_larq.counting.counts import count

@@ -18,7 +18,7 @@ from el_larq.training.recipe import Recipe
 _STEPS = ("train_step", "test_step", "make_train_function", "make_test_function")
 
 
-def take(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> dict[str, str]:
+def prepare_compiled(model: keras.Model, recipe: Recipe, num_classes: int, network: str) -> dict[str, str]:
     """Prepare a compiled model for the training loop and return the names of its optimizer and loss.
 
     Raises:

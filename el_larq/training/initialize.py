@@ -67,7 +67,7 @@ def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> I
     return Initialized(str(source), tuple(taken), tuple(fresh))
 
 
-def prepared_alike(data: Dataset, source: str | Path) -> Dataset:
+def adopt_scaling(data: Dataset, source: str | Path) -> Dataset:
     """The data set with the scaling of the model's card, so that the copied layers see inputs like those they were trained on.
 
     Only mean, standard deviation and channel order change, and only if the number of channels is the same; data sets that are

@@ -25,7 +25,7 @@ from el_larq.training.determinism import make_deterministic
 from el_larq.training.optimizer import learning_rate, optimizer_variables
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
-from el_larq.training.run import Run, write_lines
+from el_larq.training.run_folder import RunFolder, write_lines
 from el_larq.training.state import State, States, check_space
 from el_larq.training.stopping import Interrupted, Stop
 from el_larq.training.tensorboard import TensorBoard
@@ -55,7 +55,7 @@ class Loop:
 
     def __init__(
         self,
-        run: Run,
+        run: RunFolder,
         model: keras.Model,
         data: Dataset,
         recipe: Recipe,

@@ -10,7 +10,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.files import atomic_path
 from el_larq.native_output import without_warnings
 from el_larq.training.config import TrainConfig
-from el_larq.training.run import environment
+from el_larq.training.run_folder import environment
 
 
 def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:

@@ -6,7 +6,7 @@ from pathlib import Path
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.training.config import CONFIG, FAILURE, FIRST_RESUMABLE, TrainConfig, damaged, read_json
 from el_larq.training.recipe import Recipe
-from el_larq.training.run import open_run
+from el_larq.training.run_folder import open_run
 from el_larq.training.state import States
 
 

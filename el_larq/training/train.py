@@ -22,21 +22,26 @@ from el_larq.keras_internals import is_compiled
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method
 from el_larq.models.build import build, resolve_method
-from el_larq.models.own import Own, is_own, load_own
+from el_larq.models.user_network import UserNetwork as Own
+from el_larq.models.user_network import is_user_network as is_own
+from el_larq.models.user_network import load_user_network as load_own
 from el_larq.outputs import check_folder
 from el_larq.printable import counted
 from el_larq.tables import html_table
-from el_larq.training import run as run_folder
-from el_larq.training.compiled import summary, take
+from el_larq.training import run_folder
+from el_larq.training.compiled import prepare_compiled as take
+from el_larq.training.compiled import summary
 from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
-from el_larq.training.initialize import initialize, prepared_alike
+from el_larq.training.initialize import adopt_scaling as prepared_alike
+from el_larq.training.initialize import initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
 from el_larq.training.optimizer import make_loss, make_optimizer
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe, get_recipe
 from el_larq.training.resumable import check_resumable, recipe_of, tidy
-from el_larq.training.run import Run, free_folder, record_resume
+from el_larq.training.run_folder import RunFolder as Run
+from el_larq.training.run_folder import free_folder, record_resume
 from el_larq.training.stopping import stoppable
 
 CHECKPOINT_SECONDS = 60.0
@@ -112,14 +117,15 @@ def train(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
 ) -> Trained:
-    """Train a network and write everything into a run folder (see `el_larq.training.run`).
+    """Train a network and write everything into a run folder (see `el_larq.training.run_folder`).
 
     The saved model is that of the last epoch, and the test split is used once, for that model. The weights of the best epoch,
     chosen by the validation split, are kept as a checkpoint.
 
     Arguments:
         network, method, link, dataset, recipe: names from the registries; a network may also be the user's own, given as
-            "my_network.py:build" (see `el_larq.models.own`). method None means "el", or no method for a network that takes none.
+            "my_network.py:build" (see `el_larq.models.user_network`). method None means "el", or no method for a network that
+            takes none.
         epochs, batch_size, learning_rate: changes to the recipe. A user network that comes compiled keeps its optimizer and loss
             (see `el_larq.training.compiled`), and learning_rate is then an error.
         image_size: height and width of the inputs in pixels, 8 or more; None is the data set's own size.

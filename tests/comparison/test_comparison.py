@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from el_larq.comparison.compare import compare
-from el_larq.comparison.folder import Folder
 from el_larq.comparison.plan import Plan, Settings, make_plan
 from el_larq.comparison.plot import plot
+from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.comparison.table import Row, cells, markdown, read_rows, to_csv
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.registry import METHODS
@@ -97,8 +97,8 @@ def test_a_pair_that_does_not_fit_is_refused_by_name(monkeypatch: pytest.MonkeyP
 
 
 def test_a_folder_takes_more_methods_networks_and_seeds(tmp_path: Path) -> None:
-    Folder(tmp_path / "new", _plan("el"))
-    Folder(tmp_path / "new", _plan("binary", seeds=3, networks="resnet18,resnet26"))
+    ResultsFolder(tmp_path / "new", _plan("el"))
+    ResultsFolder(tmp_path / "new", _plan("binary", seeds=3, networks="resnet18,resnet26"))
     content = json.loads((tmp_path / "new" / "comparison.json").read_text())
     assert list(content["options"]) == ["el", "binary"]
     assert content["settings"]["recipe"]["batch_size"] == 512
@@ -118,36 +118,36 @@ def test_a_folder_takes_more_methods_networks_and_seeds(tmp_path: Path) -> None:
 def test_a_folder_refuses_other_settings(
     tmp_path: Path, changes: dict[str, Any], reason: str, one_line: Callable[[BaseException], str]
 ) -> None:
-    Folder(tmp_path, _plan())
+    ResultsFolder(tmp_path, _plan())
     before = (tmp_path / "comparison.json").read_text()
     with pytest.raises(UsageError) as caught:
-        Folder(tmp_path, _plan(**changes))
+        ResultsFolder(tmp_path, _plan(**changes))
     assert reason in one_line(caught.value)
     assert (tmp_path / "comparison.json").read_text() == before
 
 
 def test_a_folder_of_an_earlier_version_is_not_mixed_with_other_validation(tmp_path: Path) -> None:
     """Its runs trained on what is held out now, and chose by the test split."""
-    Folder(tmp_path, _plan())
+    ResultsFolder(tmp_path, _plan())
     path = tmp_path / "comparison.json"
     content = json.loads(path.read_text())
     del content["settings"]["validation"]
     path.write_text(json.dumps(content))
     with pytest.raises(UsageError, match="was made with validation test, not default; give the same settings, or another folder"):
-        Folder(tmp_path, _plan())
+        ResultsFolder(tmp_path, _plan())
 
 
 def test_a_folder_refuses_other_options_of_a_method_it_has(tmp_path: Path) -> None:
     plan = _plan("binary")
     method = replace(plan.pairs[0].method, options={"k": "off"})
-    Folder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=method),)))
+    ResultsFolder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=method),)))
     other = replace(method, options={"k": "all"})
     with pytest.raises(UsageError, match=r"was made with binary\.k off, not all"):
-        Folder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=other),)))
+        ResultsFolder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=other),)))
 
 
 def _read_again(path: Path, plan: Plan) -> None:
-    folder = Folder(path, plan)
+    folder = ResultsFolder(path, plan)
     read_rows(folder, plan, {}, folder.latencies())
 
 
@@ -169,7 +169,7 @@ def test_a_strangers_file_gives_one_line(
     tmp_path: Path, name: str, content: str, reason: str, one_line: Callable[[BaseException], str]
 ) -> None:
     plan = _plan("el")
-    folder = Folder(tmp_path / "new", plan)
+    folder = ResultsFolder(tmp_path / "new", plan)
     path = folder.path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -179,24 +179,24 @@ def test_a_strangers_file_gives_one_line(
 
 
 def test_the_options_of_a_method_must_be_an_object(tmp_path: Path) -> None:
-    Folder(tmp_path / "new", _plan("el"))
+    ResultsFolder(tmp_path / "new", _plan("el"))
     path = tmp_path / "new" / "comparison.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"options": {"el": 1}}))
     with pytest.raises(ElLarqError, match=r"is damaged: options\.el is not an object"):
-        Folder(tmp_path / "new", _plan("el"))
+        ResultsFolder(tmp_path / "new", _plan("el"))
 
 
 def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(Exception, match="already holds files that are not a comparison"):
-        Folder(tmp_path, _plan())
+        ResultsFolder(tmp_path, _plan())
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
 # --- Its table ------------------------------------------------------------------------------------------------------------
 
 
-def _fill(folder: Folder, plan: Plan, accuracies: dict[str, list[float | None]]) -> None:
+def _fill(folder: ResultsFolder, plan: Plan, accuracies: dict[str, list[float | None]]) -> None:
     for pair in plan.pairs:
         for seed, accuracy in enumerate(accuracies[pair.method.name]):
             run = folder.run(pair, seed)
@@ -207,7 +207,7 @@ def _fill(folder: Folder, plan: Plan, accuracies: dict[str, list[float | None]])
 
 def test_rows_have_mean_and_range_over_the_seeds_that_are_done(tmp_path: Path, data_folder: Path) -> None:
     plan = _plan("el,binary", seeds=3)
-    folder = Folder(tmp_path / "new", plan)
+    folder = ResultsFolder(tmp_path / "new", plan)
     _fill(folder, plan, {"el": [0.5, 0.625, 0.75], "binary": [0.25, None, None]})
     facts = {"bops": 2_500_000, "flops": 1_250_000, "ops": 1_289_062.5, "tflite_bytes": 263_600, "sha256": "a"}
     run = folder.run(plan.pairs[0], 0)
@@ -250,7 +250,7 @@ def _files(folder: Path) -> dict[str, int]:
 def test_a_comparison_goes_on_around_a_failure_and_from_where_it_stopped(el_larq_command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     arguments = ("compare", *SMALL, "--methods", "binary,el", "--seeds", 1, "-o", folder)
-    Folder(folder, _plan("binary,el"))
+    ResultsFolder(folder, _plan("binary,el"))
     obstacle = folder / "runs" / "resnet18-binary-s0"
     obstacle.write_text("no folder")
     result = el_larq_command(*arguments, "--json", timeout=900)

@@ -15,7 +15,7 @@ from el_larq.data.indexed import Indexed
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError
-from el_larq.training.initialize import initialize, prepared_alike
+from el_larq.training.initialize import adopt_scaling, initialize
 from el_larq.training.train import save_model
 
 
@@ -119,8 +119,8 @@ def test_users_data_are_scaled_as_the_model_saw_its_own(source: Path) -> None:
     how = Preprocessing(24, 24, 1, mean=100.0, std=50.0)
     nothing: Any = Encoded([], np.zeros(0), how)
     data = Indexed("dir:/x", 1, ("a", "b"), how, nothing, nothing, Augmentation(), "x", "")
-    assert prepared_alike(data, source / "model.h5").preprocessing == replace(how, mean=10.0, std=20.0)
+    assert adopt_scaling(data, source / "model.h5").preprocessing == replace(how, mean=10.0, std=20.0)
     colour = replace(data, preprocessing=Preprocessing(24, 24, 3, mean=1.0, std=2.0))
-    assert prepared_alike(colour, source / "model.h5") is colour
+    assert adopt_scaling(colour, source / "model.h5") is colour
     digits = load_dataset("digits")
-    assert prepared_alike(digits, source / "model.h5") is digits
+    assert adopt_scaling(digits, source / "model.h5") is digits

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from el_larq.errors import ElLarqError
-from el_larq.training import run as run_module
+from el_larq.training import run_folder as run_module
 from el_larq.training.config import TrainConfig, read_config
 from el_larq.training.lock import Lock
-from el_larq.training.run import create, open_run
+from el_larq.training.run_folder import create, open_run
 from el_larq.training.state import State, States
 
 CONFIG = TrainConfig(
@@ -110,7 +110,7 @@ def test_a_second_process_is_refused_in_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     code = f"""
 from pathlib import Path
-from el_larq.training.run import open_run
+from el_larq.training.run_folder import open_run
 from el_larq.errors import ElLarqError
 try:
     open_run(Path({str(folder)!r}))

@@ -40,7 +40,7 @@ from el_larq.training.lock import Lock
 _PACKAGES = ("el-larq", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "numpy")
 
 
-class Run:
+class RunFolder:
     """A run folder that this process writes; a context manager that releases the folder's lock at its end."""
 
     def __init__(self, folder: Path, config: TrainConfig, lock: Lock):
@@ -64,7 +64,7 @@ class Run:
         write_json(self.folder / CONFIG, asdict(config))
         self.config = config
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -75,7 +75,7 @@ def resume_command(folder: Path) -> str:
     return f"el-larq train --resume {shlex.quote(str(folder))}"
 
 
-def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None = None) -> Run:
+def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None = None) -> RunFolder:
     """Create a run folder with ``files`` in it.
 
     It is created under a temporary name next to ``folder`` and then renamed, so that there is never a folder without a config.
@@ -98,7 +98,7 @@ def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None 
             lock = _fill(place, config, files)
     except OSError as error:
         raise ElLarqError(f"cannot write a run to {folder}: {error.strerror or error}") from error
-    return Run(folder, config, lock)
+    return RunFolder(folder, config, lock)
 
 
 def _is_taken(folder: Path) -> bool:
@@ -158,7 +158,7 @@ def _remove_abandoned(place: Path) -> None:
                 lock.release()
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: Path) -> RunFolder:
     """Lock a run folder in order to resume it, and remove the partly written files of a killed process.
 
     Raises:
@@ -174,7 +174,7 @@ def open_run(folder: Path) -> Run:
             for entry in part.iterdir():
                 if _is_temporary(entry.name) and not entry.is_dir():
                     entry.unlink(missing_ok=True)
-        return Run(folder, read_config(folder), lock)
+        return RunFolder(folder, read_config(folder), lock)
     except BaseException as error:
         if lock is not None:
             lock.release()
@@ -210,7 +210,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def record_resume(run: Run, step: int) -> list[str]:
+def record_resume(run: RunFolder, step: int) -> list[str]:
     """Record in environment.json that the run was resumed at ``step``; returns how the environment differs from the first one."""
     path = run.folder / "environment.json"
     try:

@@ -5,7 +5,7 @@ import pytest
 
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.registry import get_method
-from el_larq.models.own import check_own, is_own, load_own
+from el_larq.models.user_network import check_user_network, is_user_network, load_user_network
 from el_larq.training.recipe import get_recipe
 from el_larq.training.train import train
 
@@ -57,19 +57,19 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_names() -> None:
-    assert is_own("my.py:build")
-    assert is_own("a/b.py:f")
-    assert is_own("my.py")
-    assert not is_own("resnet26")
+    assert is_user_network("my.py:build")
+    assert is_user_network("a/b.py:f")
+    assert is_user_network("my.py")
+    assert not is_user_network("resnet26")
     for name, text in (("my.py", "name the function"), ("my.py:not a name", "name the function"), ("no.py:f", "no file no.py")):
         with pytest.raises(UsageError, match=text):
-            check_own(name)
+            check_user_network(name)
 
 
 def test_a_function_gets_what_it_takes(own: Path) -> None:
-    assert load_own(f"{own}:plain").build((8, 8, 1), 5).output_shape == (None, 5)
-    assert load_own(f"{own}:anything").build((8, 8, 1), 5, width=2.0).output_shape == (None, 5)
-    model = load_own(f"{own}:methodical").build((8, 8, 1), 5, method=get_method("el"), width=0.5)
+    assert load_user_network(f"{own}:plain").build((8, 8, 1), 5).output_shape == (None, 5)
+    assert load_user_network(f"{own}:anything").build((8, 8, 1), 5, width=2.0).output_shape == (None, 5)
+    model = load_user_network(f"{own}:methodical").build((8, 8, 1), 5, method=get_method("el"), width=0.5)
     assert [layer.name for layer in model.layers if "link" in layer.name]
 
 
@@ -86,12 +86,12 @@ def test_a_function_gets_what_it_takes(own: Path) -> None:
 )
 def test_what_is_wrong_with_a_function_is_said(own: Path, function: str, text: str) -> None:
     with pytest.raises(ElLarqError, match=text):
-        load_own(f"{own}:{function}").build((8, 8, 1), 5)
+        load_user_network(f"{own}:{function}").build((8, 8, 1), 5)
 
 
 def test_an_option_that_a_function_does_not_take_is_refused(own: Path) -> None:
     with pytest.raises(UsageError, match="takes no 'width'"):
-        load_own(f"{own}:plain").build((8, 8, 1), 5, width=2.0)
+        load_user_network(f"{own}:plain").build((8, 8, 1), 5, width=2.0)
     with pytest.raises(UsageError, match="takes no 'method'; leave --method"):
         train(f"{own}:plain", method="el", dataset="digits")
 
@@ -100,7 +100,7 @@ def test_a_file_that_fails_is_named(tmp_path: Path) -> None:
     path = tmp_path / "failing_network.py"
     path.write_text("import nothing_of_that_name\n")
     with pytest.raises(ElLarqError, match=r"failing_network\.py cannot be imported: ModuleNotFoundError"):
-        load_own(f"{path}:build")
+        load_user_network(f"{path}:build")
 
 
 def test_training_leaves_the_source_in_the_run(own: Path, tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from el_larq.errors import ElLarqError, UsageError, summarize
 NEEDED = ("input_shape", "num_classes")
 
 
-def is_own(network: str) -> bool:
+def is_user_network(network: str) -> bool:
     """Whether the network is given as a Python file, with or without a function."""
     return network.rpartition(":")[0].endswith(".py") or network.endswith(".py")
 
 
-def check_own(network: str) -> Path:
+def check_user_network(network: str) -> Path:
     """The file of a user's own network, without running it.
 
     Raises:
@@ -39,7 +39,7 @@ def check_own(network: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Own:
+class UserNetwork:
     """A loaded function, and the names of its arguments (None: it takes any)."""
 
     name: str
@@ -79,14 +79,14 @@ class Own:
         return model
 
 
-def load_own(network: str) -> Own:
+def load_user_network(network: str) -> UserNetwork:
     """Run the file and return the function.
 
     Raises:
         UsageError: no such file or function, or the function does not take ``input_shape`` and ``num_classes``.
         ElLarqError: the file itself fails.
     """
-    path, function_name = check_own(network), network.rpartition(":")[2]
+    path, function_name = check_user_network(network), network.rpartition(":")[2]
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path}: not a Python file that can be imported")
@@ -108,7 +108,7 @@ def load_own(network: str) -> Own:
         raise UsageError(f"{path} has no function {function_name!r}")
     parameters = inspect.signature(function).parameters
     takes = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else frozenset(parameters)
-    own = Own(network, path, function, takes)
+    own = UserNetwork(network, path, function, takes)
     for argument in NEEDED:
         if not own.accepts(argument):
             raise UsageError(f"{network} must take {argument!r}, as in def {function_name}(input_shape, num_classes)")

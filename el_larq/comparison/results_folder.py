@@ -1,7 +1,7 @@
 """The folder of a comparison: its settings, all runs and the results. Does not import TensorFlow.
 
 comparison.json   the settings that all runs share, and the methods' options
-runs/NETWORK-METHOD-sSEED/   one run folder each (see `el_larq.training.run`)
+runs/NETWORK-METHOD-sSEED/   one run folder each (see `el_larq.training.run_folder`)
     model.tflite, deployed.json   in the run of each pair that is converted
 results.json   rewritten after each run
 table.csv, table.md, comparison.png, comparison.svg   rewritten at the end of a call
@@ -35,7 +35,7 @@ _FORMS = {
 """What each file must contain for a comparison to be resumed, as forms of `el_larq.devices.record_form`."""
 
 
-class Folder:
+class ResultsFolder:
     """A comparison's folder, created or opened for a plan.
 
     Raises:
