@@ -71,7 +71,7 @@ def test_all_is_every_method_that_the_network_takes() -> None:
         ({"methods": ""}, "unknown method ''"),
         ({"options": ("k=all",)}, "option 'k=all' is not METHOD.NAME=VALUE"),
         ({"options": ("bireal.k=all",)}, "unknown method of an option 'bireal'"),
-        ({"options": ("el.k=all",)}, "method 'el' has no options of its own"),
+        ({"methods": "bireal", "options": ("bireal.k=all",)}, "method 'bireal' has no options of its own"),
         ({"network_options": {"sten": "small"}}, "network 'resnet18' has no option 'sten'"),
     ],
     ids=str,
