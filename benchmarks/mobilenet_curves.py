@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from el_larq.comparison.compare import compare
-from el_larq.comparison.plan import Pair, Settings, make_plan
+from el_larq.comparison.compare import execute
+from el_larq.comparison.plan import Pair, plan_comparison
 from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.files import atomic_path, check_writable
 from el_larq.training.recipe import get_recipe
@@ -34,9 +34,16 @@ def main() -> None:
     arguments = parser.parse_args()
     check_writable(arguments.out)
     recipe = get_recipe("demo").with_changes(epochs=arguments.epochs, batch_size=128)
-    settings = Settings("photos", recipe, arguments.width, arguments.image_size, {"depthwise": "binary"})
-    plan = make_plan(["mobilenet"], list(METHODS), SEEDS, settings)
-    result = compare(plan, arguments.folder, jobs=arguments.jobs, notify=lambda line: print(line, file=sys.stderr, flush=True))
+    plan = plan_comparison(
+        ["mobilenet"],
+        list(METHODS),
+        SEEDS,
+        recipe=recipe,
+        width=arguments.width,
+        image_size=arguments.image_size,
+        network_options={"depthwise": "binary"},
+    )
+    result = execute(plan, arguments.folder, jobs=arguments.jobs, notify=lambda line: print(line, file=sys.stderr, flush=True))
     folder = ResultsFolder(arguments.folder, plan)
     curves = {pair.method.name: [_epochs(folder, pair, seed) for seed in range(SEEDS)] for pair in plan.pairs}
     draw(curves, arguments.out)

@@ -18,6 +18,7 @@ _HOME = {
     "ElasticLink": "el_larq.layers.elastic_link",
     "Method": "el_larq.methods.method",
     "build": "el_larq.models.build",
+    "compare": "el_larq.comparison.compare",
     "convert": "el_larq.converters.pipeline",
     "evaluate": "el_larq.evaluation.evaluate",
     "inspect": "el_larq.inspection.inspect",

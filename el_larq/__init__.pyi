@@ -1,5 +1,6 @@
 """The public names of el_larq. At run time they are imported when they are first used."""
 
+from el_larq.comparison.compare import compare as compare
 from el_larq.conv import Conv as Conv
 from el_larq.converters.pipeline import convert as convert
 from el_larq.data.registry import load_dataset as load_dataset
@@ -23,6 +24,7 @@ __all__ = [
     "Method",
     "__version__",
     "build",
+    "compare",
     "convert",
     "evaluate",
     "inspect",

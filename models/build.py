@@ -1,40 +1,14 @@
 """Builds a Keras model from the names of a network and a method."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import tf_keras as keras
 
 from el_larq.errors import UsageError
-from el_larq.links.registry import get_link
 from el_larq.methods.method import Method
-from el_larq.methods.registry import get_method
-from el_larq.models.registry import check_options, check_pair, get_network, resolve_variant
-
-
-def resolve_method(
-    method: str | Method,
-    link: str | None,
-    placement: str | None,
-    link_options: dict[str, Any],
-    method_options: dict[str, Any] | None = None,
-) -> Method:
-    """The method with the given link, placement, link options and method options.
-
-    Raises:
-        UsageError: an unknown name, method options for a Method object, or options that do not apply to the link.
-    """
-    if isinstance(method, str):
-        method = get_method(method, chosen=method_options)
-    elif method_options:
-        raise UsageError("options go with a method's name; a Method object has its own")
-    if link is not None:
-        method = method.with_link(get_link(link))
-    if link_options or placement is not None:
-        if method.link.name != "elastic":
-            raise UsageError(f"placement and gamma are options of the elastic link; this method's link is {method.link.name!r}")
-        method = replace(method, link=method.link.with_options(**link_options))
-    return method if placement is None else method.with_placement(placement)
+from el_larq.methods.registry import resolve_method
+from el_larq.models.registry import Network, check_width, get_network, resolve_options
 
 
 def build(
@@ -67,17 +41,19 @@ def build(
         UsageError: an unknown name, an invalid option or value, or a network and a method that do not fit together.
     """
     entry = get_network(network)
-    resolved = resolve_method(method, link, placement, link_options or {}, method_options)
-    variant = resolve_variant(entry, resolved, variant)
-    check_pair(entry, resolved.link.name, resolved.name)
-    arguments = {name: value for name, value in arguments.items() if value is not None}
-    check_options(entry, arguments)
-    if variant is not None:
-        arguments["variant"] = variant
-    if not 0 < width < float("inf"):
-        raise UsageError(f"width must be positive; got {width:g}")
+    resolved = resolve_method(method, link, placement, link_options, method_options)
+    options = resolve_options(entry, resolved, {"variant": variant, **arguments})
+    check_width(width)
     if num_classes < 2:
         raise UsageError(f"a classifier needs at least 2 classes; got {num_classes}")
-    image = keras.Input(input_shape or (entry.image_size, entry.image_size, 3), name="image")
-    logits = entry.load_builder()(image, num_classes, resolved, width=width, **entry.arguments, **arguments)
-    return keras.Model(image, logits, name=entry.name)
+    shape = input_shape or (entry.image_size, entry.image_size, 3)
+    return build_network(entry, resolved, shape, num_classes, width, options)
+
+
+def build_network(
+    network: Network, method: Method, input_shape: tuple[int, ...], num_classes: int, width: float, options: Mapping[str, Any]
+) -> keras.Model:
+    """The Keras model of a network and a method that fit together; the options are those of `resolve_options`."""
+    image = keras.Input(input_shape, name="image")
+    logits = network.load_builder()(image, num_classes, method, width=width, **network.arguments, **options)
+    return keras.Model(image, logits, name=network.name)

@@ -187,6 +187,26 @@ def check_pair(network: Network, link: str, method: str) -> None:
         )
 
 
+def resolve_options(network: Network, method: Method, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given to a network, with the block variant that it is built with, if any.
+
+    A value of None means that an option is not given.
+
+    Raises:
+        UsageError: the network does not support the method's link or lacks an option, or a value is not one of the option's words.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    variant = resolve_variant(network, method, given.pop("variant", None))
+    check_pair(network, method.link.name, method.name)
+    check_options(network, given)
+    return given if variant is None else given | {"variant": variant}
+
+
+def check_width(width: float) -> None:
+    if not 0 < width < float("inf"):
+        raise UsageError(f"width must be positive; got {width:g}")
+
+
 def check_options(network: Network, options: Mapping[str, Any]) -> None:
     """Check a network's options by name. A value of None means that the option is not given.
 
@@ -205,6 +225,11 @@ def runs_real(options: Mapping[str, Any]) -> str | None:
     if options.get("depthwise") == "binary":
         return "LCE has no operator for binary depthwise convolutions: they will run real-valued, and cost more than those do"
     return None
+
+
+def needed_allowances(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The audit rules that the conversion of a network with these options breaks, so that it needs them allowed."""
+    return ("binary-depthwise",) if options.get("depthwise") == "binary" else ()
 
 
 def resolve_variant(network: Network, method: Method, variant: str | None) -> str | None:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,12 +151,11 @@ def test_the_run_folder_itself_may_be_a_link(begun: Path, tmp_path: Path) -> Non
 def test_a_comparison_with_a_link_is_not_continued(
     name: str, put: Put, tmp_path: Path, outside: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from el_larq.comparison.plan import Settings, make_plan
+    from el_larq.comparison.plan import plan_comparison
     from el_larq.comparison.results_folder import ResultsFolder
-    from el_larq.training.recipe import get_recipe
 
-    settings = Settings("digits", get_recipe("standard").with_changes(epochs=1, batch_size=512), 0.0625, 8)
-    ResultsFolder(tmp_path / "comparison", make_plan(["resnet18"], ["el"], 1, settings, ()))
+    settings: Any = {"dataset": "digits", "epochs": 1, "batch_size": 512, "width": 0.0625, "image_size": 8}
+    ResultsFolder(tmp_path / "comparison", plan_comparison(["resnet18"], ["el"], 1, **settings))
     before = _content(outside)
     path = tmp_path / "comparison" / name
     if path.is_dir():

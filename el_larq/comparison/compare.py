@@ -1,31 +1,72 @@
 """Execution of the unfinished part of a plan; results are saved as they arrive. Does not import TensorFlow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from el_larq.comparison.calls import Call, run
-from el_larq.comparison.plan import Plan, Training
-from el_larq.comparison.results_folder import SCHEMA
-from el_larq.comparison.results_folder import ResultsFolder as Folder
-from el_larq.comparison.table import Row, markdown, read_rows, to_csv
+from el_larq.comparison.plan import ALL, ComparisonPlan, Task, plan_comparison
+from el_larq.comparison.results_folder import SCHEMA, ResultsFolder
+from el_larq.comparison.table import HEADINGS, Row, cells, markdown, read_rows, to_csv
 from el_larq.files import write_bytes, write_json
+from el_larq.tables import html_table
+from el_larq.training.plan import SharedSettings
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison: its rows, and a caveat about the latencies."""
+    """The result of a comparison: its folder, one row per network and method, and a caveat about the latencies."""
 
+    folder: Path
     rows: tuple[Row, ...]
     caveat: str
+
+    def __repr__(self) -> str:
+        return f"Comparison({str(self.folder)!r}: {', '.join(f'{row.network} {row.method}' for row in self.rows)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(str(self.folder), HEADINGS, cells(self.rows))
 
     @property
     def failed(self) -> bool:
         return any(row.errors for row in self.rows)
 
 
-def compare(plan: Plan, path: Path, *, jobs: int = 1, notify: Callable[[str], None] = lambda _: None) -> Comparison:
+def compare(
+    networks: str | Sequence[str],
+    methods: str | Sequence[str] = ALL,
+    *,
+    seeds: int = 3,
+    options: Sequence[str] = (),
+    out: str | Path = "comparison",
+    jobs: int = 1,
+    notify: Callable[[str], None] = lambda _: None,
+    **settings: Unpack[SharedSettings],
+) -> Comparison:
+    """Train networks with methods and several seeds, convert, count and time them; one table and one plot in a folder.
+
+    What the folder already contains is kept, so the same call continues where it was stopped, and more methods, networks or seeds
+    are added to it.
+
+    Arguments:
+        networks, methods: names, or one name; "all" methods are those that fit each network.
+        seeds: number of runs of each network with each method, with the seeds 0, 1, 2 ...
+        options: options of methods, each as "METHOD.NAME=VALUE".
+        out: the folder of the comparison.
+        jobs: number of concurrent trainings. It affects the training times but no other result.
+        notify: called with one line for each run that ends.
+        settings: what all runs share, see `el_larq.training.plan.SharedSettings`: data set, recipe, width, image size ...
+
+    Raises:
+        UsageError: an unknown name or a value out of range, or the folder was created with other settings.
+        ElLarqError: the folder is damaged, contains something else, or cannot be written.
+    """
+    names, chosen = ([given] if isinstance(given, str) else list(given) for given in (networks, methods))
+    return execute(plan_comparison(names, chosen, seeds, options, **settings), Path(out), jobs=jobs, notify=notify)
+
+
+def execute(plan: ComparisonPlan, path: Path, *, jobs: int = 1, notify: Callable[[str], None] = lambda _: None) -> Comparison:
     """Train, convert, count and time what the folder does not contain yet; write the tables and the plot.
 
     A run that fails is reported in its row, and the others continue. After an interruption at any moment, the comparison can be
@@ -39,43 +80,43 @@ def compare(plan: Plan, path: Path, *, jobs: int = 1, notify: Callable[[str], No
         UsageError: the folder was created with other settings.
         ElLarqError: it is damaged, contains something else, or cannot be written.
     """
-    folder = Folder(path, plan)
+    folder = ResultsFolder(path, plan)
     errors: dict[str, list[str]] = {}
-    trainings = _unfinished(folder, plan)
+    tasks = _unfinished(folder, plan)
     total = len(plan.pairs) * plan.seeds
-    if len(trainings) < total:
-        notify(f"{total - len(trainings)} of {total} runs are done already")
-    for number, (call, outcome) in enumerate(run([Call(_PERFORM, training) for training in trainings], jobs), 1):
-        training: Training = call.argument
+    if len(tasks) < total:
+        notify(f"{total - len(tasks)} of {total} runs are done already")
+    for number, (call, outcome) in enumerate(run([Call(_PERFORM, task) for task in tasks], jobs), 1):
+        task: Task = call.argument
         if outcome.error:
-            errors.setdefault(training.pair, []).append(f"seed {training.seed}: {outcome.error}")
+            errors.setdefault(task.pair, []).append(f"seed {task.plan.seed}: {outcome.error}")
             said = f"failed: {outcome.error}"
         else:
             said = f"accuracy {outcome.value['accuracy']:.4f} after {outcome.value['seconds']:.0f} s"
-        notify(f"[{number}/{len(trainings)}] {training.name}: {said}")
+        notify(f"[{number}/{len(tasks)}] {task.name}: {said}")
         _write_results(folder, plan, errors, folder.latencies())
     latencies = _measure(folder, plan, errors)
     rows = _write_results(folder, plan, errors, latencies)
     _write_table(path, rows)
-    return Comparison(tuple(rows), latencies.get("caveat", ""))
+    return Comparison(path, tuple(rows), latencies.get("caveat", ""))
 
 
 _PERFORM = "el_larq.comparison.work:perform"
 _MEASURE = "el_larq.comparison.work:measure_all"
 
 
-def _unfinished(folder: Folder, plan: Plan) -> list[Training]:
+def _unfinished(folder: ResultsFolder, plan: ComparisonPlan) -> list[Task]:
     """The trainings left to do, ordered by seed, so that an early stop leaves complete seeds of all pairs."""
     found = []
     for seed in range(plan.seeds):
         for pair in plan.pairs:
             deploy = seed == 0 and not folder.deployed(pair, seed)
             if deploy or not folder.result(pair, seed):
-                found.append(folder.training(pair, seed, plan, deploy))
+                found.append(folder.task(pair, seed, deploy))
     return found
 
 
-def _measure(folder: Folder, plan: Plan, errors: dict[str, list[str]]) -> dict[str, Any]:
+def _measure(folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, list[str]]) -> dict[str, Any]:
     """Latencies of all .tflite files, measured alternately; those of an earlier call if it measured the same files."""
     known = folder.latencies()
     deployed = [(pair, facts) for pair in plan.pairs if (facts := folder.deployed(pair, 0))]
@@ -91,8 +132,10 @@ def _measure(folder: Folder, plan: Plan, errors: dict[str, list[str]]) -> dict[s
     return outcome.value
 
 
-def _write_results(folder: Folder, plan: Plan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
-    content = {"schema": SCHEMA, "settings": plan.settings.to_dict(), "options": plan.options, "latencies": latencies}
+def _write_results(
+    folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, list[str]], latencies: dict[str, Any]
+) -> list[Row]:
+    content = {"schema": SCHEMA, "settings": plan.settings(), "options": plan.options, "latencies": latencies}
     rows = read_rows(folder, plan, errors, latencies)
     write_json(folder.path / "results.json", content | {"rows": [row.to_dict() for row in rows]})
     return rows

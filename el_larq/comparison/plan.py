@@ -3,49 +3,31 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from el_larq.data.registry import check_dataset
-from el_larq.data.validation import check_share
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.methods.registry import METHODS, get_method, parse_options
-from el_larq.models.registry import check_options, check_pair, fits, get_network, resolve_variant
-from el_larq.training.recipe import Recipe
+from el_larq.models.registry import fits, get_network
+from el_larq.training.plan import Settings, SharedSettings, TrainingPlan, make_plan
 
 ALL = "all"
 """In place of names of methods: all that fit each network."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The settings that all trainings of a comparison share.
-
-    network_options: arguments of the network's builder: stem, downsample, variant ...
-    validation: as in `el_larq.training.train.train`.
-    """
-
-    dataset: str
-    recipe: Recipe
-    width: float = 1.0
-    image_size: int | None = None
-    network_options: Mapping[str, Any] | None = None
-    validation: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings for JSON, without the recipe's summary, which has no effect."""
-        content = asdict(self) | {"network_options": dict(self.network_options or {})}
-        content["validation"] = "default" if self.validation is None else self.validation
-        del content["recipe"]["summary"]
-        return content
-
-
-@dataclass(frozen=True)
 class Pair:
-    """A network with a method."""
+    """A network with a method; ``plan`` is its training with the first seed."""
 
-    network: str
-    method: Method
+    plan: TrainingPlan
+
+    @property
+    def network(self) -> str:
+        return self.plan.network_name
+
+    @property
+    def method(self) -> Method:
+        return self.plan.method
 
     @property
     def name(self) -> str:
@@ -53,49 +35,74 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All pairs, each to be trained with the seeds 0 to ``seeds`` - 1."""
+class ComparisonPlan:
+    """All pairs, each to be trained with the seeds 0 to ``seeds`` - 1. Everything but network and method is the same for all.
+
+    network_options: those that were given; a pair's plan may have a block variant besides.
+    """
 
     pairs: tuple[Pair, ...]
     seeds: int
-    settings: Settings
+    network_options: Mapping[str, Any]
+
+    @property
+    def shared(self) -> TrainingPlan:
+        """A plan with the settings that all trainings share."""
+        return self.pairs[0].plan
 
     @property
     def options(self) -> dict[str, dict[str, Any]]:
         """Each method's own options, with their values."""
         return {pair.method.name: dict(pair.method.options) for pair in self.pairs}
 
+    def settings(self) -> dict[str, Any]:
+        """The shared settings for JSON, without the recipe's summary, which has no effect."""
+        plan = self.shared
+        recipe = asdict(plan.recipe)
+        del recipe["summary"]
+        return {
+            "dataset": plan.dataset,
+            "recipe": recipe,
+            "width": plan.width,
+            "image_size": plan.image_size,
+            "network_options": dict(self.network_options),
+            "validation": "default" if plan.validation is None else plan.validation,
+        }
+
 
 @dataclass(frozen=True)
-class Training:
-    """One training of a comparison, in the form sent to the process that executes it: names and plain values.
+class Task:
+    """One training of a comparison, in the form sent to the process that executes it.
 
     deploy: also convert the model. One seed per pair is enough, since its costs do not depend on the weights.
     """
 
-    network: str
-    method: str
-    method_options: dict[str, Any]
-    seed: int
-    settings: Settings
-    folder: Path
+    pair: str
+    plan: TrainingPlan
     deploy: bool
 
     @property
-    def name(self) -> str:
-        return f"{self.network} {self.method} seed {self.seed}"
+    def folder(self) -> Path:
+        assert self.plan.out is not None
+        return self.plan.out
 
     @property
-    def pair(self) -> str:
-        """The `Pair.name` of its pair."""
-        return f"{self.network}-{self.method}"
+    def name(self) -> str:
+        return f"{self.plan.network_name} {self.plan.method.name} seed {self.plan.seed}"
 
 
-def make_plan(networks: Sequence[str], methods: Sequence[str], seeds: int, settings: Settings, options: Sequence[str] = ()) -> Plan:
+def plan_comparison(
+    networks: Sequence[str],
+    methods: Sequence[str],
+    seeds: int,
+    options: Sequence[str] = (),
+    **shared: Unpack[SharedSettings],
+) -> ComparisonPlan:
     """The plan for the given networks and methods; ``["all"]`` stands for all methods that fit each network.
 
     Arguments:
         options: options of the methods, each as METHOD.NAME=VALUE.
+        shared: settings of all trainings: data set, recipe, width, image size, network options, validation.
 
     Raises:
         ElLarqError: the data set does not exist.
@@ -103,30 +110,26 @@ def make_plan(networks: Sequence[str], methods: Sequence[str], seeds: int, setti
     """
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1; got {seeds}")
-    check_dataset(settings.dataset)
-    if settings.validation is not None:
-        check_share(settings.validation)
-    if not 0 < settings.width < float("inf"):
-        raise UsageError(f"width must be positive; got {settings.width:g}")
     entries = [get_network(name) for name in dict.fromkeys(networks)]
     everything = list(methods) == [ALL]
     names = list(METHODS) if everything else list(dict.fromkeys(methods))
     if not entries or not names:
         raise UsageError("a comparison needs at least one network and one method")
     texts = _sort_options(options, names)
-    chosen = [get_method(name, chosen=parse_options(name, texts.get(name, ()))) for name in names]
+    chosen = {name: parse_options(name, texts.get(name, ())) for name in names}
+    given = dict(shared.get("network_options") or {})
+    variant = given.get("variant")
     pairs = []
-    given = dict(settings.network_options or {})
-    variant = given.pop("variant", None)
     for network in entries:
-        check_options(network, given)
-        for method in chosen:
+        for name in names:
+            method = get_method(name, chosen=chosen[name])
             if everything and not (fits(network, method) and method.variant in (None, variant or method.variant)):
                 continue
-            check_pair(network, method.link.name, method.name)
-            resolve_variant(network, method, variant)
-            pairs.append(Pair(network.name, method))
-    return Plan(tuple(pairs), seeds, settings)
+            settings: Settings = {**shared, "method": name, "method_options": chosen[name]}
+            pairs.append(Pair(make_plan(network.name, **settings)))
+    if not pairs:
+        raise UsageError("no method fits: name the methods, or choose another variant")
+    return ComparisonPlan(tuple(pairs), seeds, given)
 
 
 def _sort_options(options: Sequence[str], methods: Sequence[str]) -> dict[str, list[str]]:

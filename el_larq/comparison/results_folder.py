@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq import own_folders
-from el_larq.comparison.plan import Pair, Plan, Training
+from el_larq.comparison.plan import ComparisonPlan, Pair, Task
 from el_larq.data.names import folders
 from el_larq.devices.record_form import misfit
 from el_larq.errors import ElLarqError, UsageError
@@ -43,15 +43,20 @@ class ResultsFolder:
         ElLarqError: it contains something else, a link or a pipe, is damaged, or cannot be written.
     """
 
-    def __init__(self, path: Path, plan: Plan):
-        check_folder(path, inputs=folders(plan.settings.dataset))
+    def __init__(self, path: Path, plan: ComparisonPlan):
+        settings = json.loads(json.dumps(plan.settings()))
+        check_folder(path, inputs=folders(settings["dataset"]))
         self.path = path
         known = self._read(path / "comparison.json")
         options = dict(plan.options)
         if known:
             own_folders.check_all(path)
-            # Comparisons from before validation was a setting used the test split for it and trained on all training images.
-            _check_same(path, {"validation": "test"} | known["settings"], json.loads(json.dumps(plan.settings.to_dict())))
+            if "validation" not in known["settings"]:
+                raise UsageError(
+                    f"{path} was made by an older el-larq, which trained on all training images and chose the best epoch by the "
+                    "test split; its runs do not compare with new ones: choose another folder with -o"
+                )
+            _check_same(path, known["settings"], settings)
             for name, values in known["options"].items():
                 if wrong := misfit(values, {}, f"options.{name}"):
                     raise _damaged(path / "comparison.json", wrong)
@@ -64,7 +69,7 @@ class ResultsFolder:
             self.runs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ElLarqError(f"cannot write a comparison to {path}: {error.strerror or error}") from error
-        write_json(path / "comparison.json", {"schema": SCHEMA, "settings": plan.settings.to_dict(), "options": options})
+        write_json(path / "comparison.json", {"schema": SCHEMA, "settings": settings, "options": options})
 
     @property
     def runs(self) -> Path:
@@ -73,9 +78,8 @@ class ResultsFolder:
     def run(self, pair: Pair, seed: int) -> Path:
         return self.runs / f"{pair.name}-s{seed}"
 
-    def training(self, pair: Pair, seed: int, plan: Plan, deploy: bool) -> Training:
-        options = dict(pair.method.options)
-        return Training(pair.network, pair.method.name, options, seed, plan.settings, self.run(pair, seed), deploy)
+    def task(self, pair: Pair, seed: int, deploy: bool) -> Task:
+        return Task(pair.name, pair.plan.with_seed(seed, self.run(pair, seed)), deploy)
 
     def result(self, pair: Pair, seed: int) -> dict[str, Any]:
         """A run's result; empty until it is finished."""

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from el_larq.comparison.plan import Pair, Plan
+from el_larq.comparison.plan import ComparisonPlan, Pair
 from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.inspection.inspect import inspect
 
@@ -56,7 +56,7 @@ class Row:
         return asdict(self) | spread
 
 
-def read_rows(folder: ResultsFolder, plan: Plan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
+def read_rows(folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
     """One row for each pair of the plan; values that are not known yet are None.
 
     Arguments:

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from el_larq.comparison.plan import Training
+from el_larq.comparison.plan import Task
 from el_larq.comparison.results_folder import clear
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
@@ -21,16 +21,16 @@ from el_larq.files import write_json
 from el_larq.inspection.inspect import inspect
 from el_larq.models.registry import get_network
 from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config
-from el_larq.training.train import resume, train
+from el_larq.training.train import resume, start
 
 # At import time, because the process that imports this module then captures messages about missing GPUs.
 tf.config.list_physical_devices()
 
 
-def perform(task: Training) -> dict[str, Any]:
+def perform(task: Task) -> dict[str, Any]:
     """Train or resume, unless the run is finished, and convert if the task says so; returns the run's result.
 
-    The run is the same as that of `el-larq train` with the same settings: `train` sets all seeds, and clearing the session removes
+    The run is the same as that of `el-larq train` with the same settings: `start` sets all seeds, and clearing the session removes
     every trace of earlier runs in this process, including the counters in names of layers.
     """
     done = task.folder / RESULT
@@ -41,23 +41,9 @@ def perform(task: Training) -> dict[str, Any]:
             resume(task.folder, console=quiet)
         else:
             clear(task.folder)
-            settings = task.settings
-            train(
-                task.network,
-                method=task.method,
-                method_options=task.method_options,
-                dataset=settings.dataset,
-                recipe=settings.recipe,
-                image_size=settings.image_size,
-                width=settings.width,
-                network_options=dict(settings.network_options or {}),
-                validation=settings.validation,
-                seed=task.seed,
-                out=task.folder,
-                console=quiet,
-            )
+            start(task.plan, console=quiet)
     if task.deploy and not (task.folder / "deployed.json").is_file():
-        deploy(task.folder, task.network)
+        deploy(task.folder, task.plan.network_name)
     return json.loads(done.read_text())
 
 

@@ -165,7 +165,7 @@ class Dataset(ABC):
 
     def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
         """The batches of `training_batches` before scaling: uint8 images."""
-        self._check_batch(batch_size, shard)
+        self.check_batch(batch_size, shard)
         order = _order(self.train_size, batch_size, epochs, seed, start).shard(shard[1], shard[0])
         return self._train_pixels(order, batch_size // shard[1])
 
@@ -186,7 +186,8 @@ class Dataset(ABC):
         view = self.test_view(index)
         return self.preprocessing.scale(view[: len(view)]), view.labels
 
-    def _check_batch(self, batch_size: int, shard: Shard) -> None:
+    def check_batch(self, batch_size: int, shard: Shard = ALONE) -> None:
+        """Raise UsageError if the batch is larger than the training split, or cannot be divided evenly among the workers."""
         if batch_size > self.train_size:
             raise UsageError(f"batch size {batch_size} is larger than the {self.train_size} training images of {self.name}")
         if batch_size % shard[1]:

@@ -62,6 +62,11 @@ def check_dataset(name: str) -> None:
         find(parsed)
 
 
+def check_image_size(image_size: int | None) -> None:
+    if image_size is not None and image_size < MIN_IMAGE_SIZE:
+        raise UsageError(f"image size {image_size} is too small; the least is {MIN_IMAGE_SIZE}")
+
+
 @overload
 def load_dataset(name: Literal["digits", "photos"], image_size: int | None = None) -> InMemory: ...
 
@@ -101,8 +106,7 @@ def load_dataset(
         ElLarqError: the data do not exist or cannot be read.
     """
     parsed = parse_name(name)
-    if image_size is not None and image_size < MIN_IMAGE_SIZE:
-        raise UsageError(f"image size {image_size} is too small; the least is {MIN_IMAGE_SIZE}")
+    check_image_size(image_size)
     if parsed.kind == "embedded":
         module = importlib.import_module(DATASETS[parsed.base].module)
         data = module.load() if image_size is None else module.load(image_size)

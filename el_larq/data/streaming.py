@@ -145,7 +145,7 @@ class Streaming(Stored):
         """As `Dataset.augmented_batches`; with several workers, each reads only its own part of the files."""
         import tensorflow as tf
 
-        self._check_batch(batch_size, shard)
+        self.check_batch(batch_size, shard)
         number, workers = shard
         share, steps = batch_size // workers, self.steps_per_epoch(batch_size)
         size = len(self.train)

@@ -1,9 +1,10 @@
 """All methods by name. To add one, write its file and add one line here."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from el_larq.errors import unknown_name
+from el_larq.errors import UsageError, unknown_name
 from el_larq.links.registry import get_link
 from el_larq.methods import (
     abc,
@@ -78,3 +79,28 @@ def get_method(name: str, link: str | None = None, chosen: Mapping[str, Any] | N
     method = options.apply(name, maker, chosen) if chosen else METHODS[name]
     # If the given link is the method's own, keep it as the method's options configured it.
     return method if link in (None, method.link.name) else method.with_link(get_link(link))
+
+
+def resolve_method(
+    method: str | Method,
+    link: str | None = None,
+    placement: str | None = None,
+    link_options: Mapping[str, Any] | None = None,
+    method_options: Mapping[str, Any] | None = None,
+) -> Method:
+    """The method with the given link, placement, link options and method options.
+
+    Raises:
+        UsageError: an unknown name, method options for a Method object, or options that do not apply to the link.
+    """
+    if isinstance(method, str):
+        method = get_method(method, link, method_options)
+    elif method_options:
+        raise UsageError("options belong to a method's name; a Method object has its own")
+    elif link is not None:
+        method = method.with_link(get_link(link))
+    if link_options or placement is not None:
+        if method.link.name != "elastic":
+            raise UsageError(f"placement and gamma are options of the elastic link; this method's link is {method.link.name!r}")
+        method = replace(method, link=method.link.with_options(**(link_options or {})))
+    return method if placement is None else method.with_placement(placement)

@@ -13,6 +13,7 @@ from el_larq import own_folders
 from el_larq.data.validation import TEST
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
+from el_larq.training.recipe import Recipe
 
 SCHEMA = 3
 
@@ -21,6 +22,15 @@ FIRST_RESUMABLE = 2
 
 _REAL_DEPTHWISE = 3
 """The first schema whose MobileNets have real-valued depthwise convolutions by default."""
+
+OWN = "own"
+"""The value of method and link if a user network chooses them itself."""
+
+OWN_SOURCE = "network.py"
+"""The copy of a user network's file in the run folder."""
+
+OWN_MODEL = "network.keras"
+"""A model that was given as an object, as it was before the training, in the run folder; then it is also the network's name."""
 
 CONFIG, RESULT, FAILURE = "config.json", "result.json", "failure.json"
 
@@ -149,3 +159,10 @@ def damaged(path: Path) -> ElLarqError:
 def is_finished(folder: Path) -> bool:
     """Whether the run is finished: the result is written last, after the model files."""
     return (folder / RESULT).exists()
+
+
+def recipe_of(config: TrainConfig, folder: Path) -> Recipe:
+    try:
+        return Recipe(**config.recipe).with_changes()
+    except TypeError as error:
+        raise damaged(folder / CONFIG) from error

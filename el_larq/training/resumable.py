@@ -4,8 +4,7 @@ import contextlib
 from pathlib import Path
 
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.training.config import CONFIG, FAILURE, FIRST_RESUMABLE, TrainConfig, damaged, read_json
-from el_larq.training.recipe import Recipe
+from el_larq.training.config import FAILURE, FIRST_RESUMABLE, TrainConfig, read_json, recipe_of
 from el_larq.training.run_folder import open_run
 from el_larq.training.state import States
 
@@ -31,10 +30,3 @@ def tidy(folder: Path) -> None:
     if any(folder.glob("checkpoints/*.ckpt")) or any(folder.rglob(".*.part.*")):
         with contextlib.suppress(ElLarqError), open_run(folder) as run:  # the run is finished: a failure here does no harm
             States(run.checkpoints).remove()
-
-
-def recipe_of(config: TrainConfig, folder: Path) -> Recipe:
-    try:
-        return Recipe(**config.recipe).with_changes()
-    except TypeError as error:
-        raise damaged(folder / CONFIG) from error

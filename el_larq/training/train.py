@@ -1,12 +1,11 @@
 """Training of a network with a method on a data set: from names to a run folder that contains a model, with resume."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
@@ -15,42 +14,44 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
-from el_larq.data.validation import TEST, apply, choose
+from el_larq.data.validation import TEST, Rule, apply, choose
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.files import read_bytes, write_json
+from el_larq.files import write_json
 from el_larq.keras_internals import is_compiled
-from el_larq.methods.method import Method
-from el_larq.methods.registry import get_method
-from el_larq.models.build import build, resolve_method
-from el_larq.models.user_network import UserNetwork as Own
-from el_larq.models.user_network import is_user_network as is_own
-from el_larq.models.user_network import load_user_network as load_own
+from el_larq.models.user_network import UserNetwork, is_user_network, load_user_network
 from el_larq.outputs import check_folder
 from el_larq.printable import counted
 from el_larq.tables import html_table
 from el_larq.training import run_folder
-from el_larq.training.compiled import prepare_compiled as take
-from el_larq.training.compiled import summary
-from el_larq.training.config import CONFIG, FAILURE, RESULT, TrainConfig, damaged, is_finished, read_config, read_json, read_result
-from el_larq.training.initialize import adopt_scaling as prepared_alike
-from el_larq.training.initialize import initialize
+from el_larq.training.compiled import prepare_compiled, summary
+from el_larq.training.config import (
+    CONFIG,
+    FAILURE,
+    OWN,
+    OWN_MODEL,
+    OWN_SOURCE,
+    RESULT,
+    TrainConfig,
+    damaged,
+    is_finished,
+    read_config,
+    read_json,
+    read_result,
+    recipe_of,
+)
+from el_larq.training.initialize import Initialized, adopt_scaling, initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
+from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources, takes_method
 from el_larq.training.optimizer import make_loss, make_optimizer
+from el_larq.training.plan import Settings, TrainingPlan, make_plan, plan_again
 from el_larq.training.progress import LiveProgress
-from el_larq.training.recipe import Recipe, get_recipe
-from el_larq.training.resumable import check_resumable, recipe_of, tidy
-from el_larq.training.run_folder import RunFolder as Run
-from el_larq.training.run_folder import free_folder, record_resume
+from el_larq.training.recipe import Recipe
+from el_larq.training.resumable import check_resumable, tidy
+from el_larq.training.run_folder import RunFolder, free_folder, record_resume
 from el_larq.training.stopping import stoppable
 
 CHECKPOINT_SECONDS = 60.0
-
-OWN = "own"
-"""The value of method and link in the config if a user network chooses them itself."""
-
-OWN_SOURCE = "network.py"
-"""The copy of a user network's file in the run folder."""
 
 Notify = Callable[[str], None]
 
@@ -91,31 +92,14 @@ class Trained:
 
 
 def train(
-    network: str,
+    network: str | keras.Model,
     *,
-    method: str | None = None,
-    link: str | None = None,
-    dataset: str | Dataset = "photos",
-    recipe: str | Recipe = "standard",
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    image_size: int | None = None,
-    width: float = 1.0,
-    placement: str | None = None,
-    link_options: dict[str, Any] | None = None,
-    method_options: dict[str, Any] | None = None,
-    network_options: dict[str, Any] | None = None,
-    seed: int = 0,
-    init_from: str | Path | None = None,
     trust: bool = False,
-    strict: bool = False,
-    validation: float | None = None,
-    out: str | Path | None = None,
     console: Console | None = None,
     notify: Notify = _silent,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
+    **settings: Unpack[Settings],
 ) -> Trained:
     """Train a network and write everything into a run folder (see `el_larq.training.run_folder`).
 
@@ -123,22 +107,13 @@ def train(
     chosen by the validation split, are kept as a checkpoint.
 
     Arguments:
-        network, method, link, dataset, recipe: names from the registries; a network may also be the user's own, given as
-            "my_network.py:build" (see `el_larq.models.user_network`). method None means "el", or no method for a network that
-            takes none.
-        epochs, batch_size, learning_rate: changes to the recipe. A user network that comes compiled keeps its optimizer and loss
-            (see `el_larq.training.compiled`), and learning_rate is then an error.
-        image_size: height and width of the inputs in pixels, 8 or more; None is the data set's own size.
-        width, placement, link_options, method_options, network_options: see `el_larq.models.build.build`.
-        seed: of initialization, shuffling and augmentation. Two runs with the same seed on the same machine end with the same
-            weights, interrupted or not; for this, TensorFlow uses deterministic operations for the rest of the process.
-        init_from: a model whose weights initialize the layers that they fit (see `el_larq.training.initialize`); images read from
-            files are then scaled as its card says.
-        trust: load that model including any code in it (docs/safety.md).
-        strict: an image that cannot be read ends the training; otherwise it is reported, left out and counted.
-        validation: the fraction of the training images to hold out for validation, 0 to below 1; 0 disables validation. None
-            uses the data set's own validation split, or 0.1 if it has none.
-        out: the run folder; None creates runs/NETWORK-METHOD-DATASET-sSEED.
+        network: a name from the registry, the user's own "my_network.py:build" (see `el_larq.models.user_network`), or a Keras
+            model from images to logits, which is trained in place. A user network that comes compiled keeps its optimizer and loss (see
+            `el_larq.training.compiled`), and ``learning_rate`` is then an error.
+        settings: method, data set, recipe ...: see `el_larq.training.plan.Settings`. Two runs with the same seed on the same
+            machine end with the same weights, interrupted or not; for this, TensorFlow uses deterministic operations for the rest
+            of the process.
+        trust: load the model of ``init_from`` including any code in it (docs/safety.md).
         console: where to draw a progress bar, if it is a terminal.
         notify: called with one line when the training starts, and with anything else a user should know.
         checkpoint_seconds, checkpoint_steps: a state to resume from is saved about this often, in addition to those at the ends
@@ -149,80 +124,53 @@ def train(
         ElLarqError: the folder cannot be written, or the loss is not finite.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; a KeyboardInterrupt. The state is saved, and `notify` was called with how to resume.
     """
-    settings = (get_recipe(recipe) if isinstance(recipe, str) else recipe).with_changes(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
-    )
-    own = load_own(network) if is_own(network) else None
-    if own is not None and not own.accepts("method"):
-        if method or link or placement or link_options or method_options:
-            raise UsageError(f"{network} takes no 'method'; leave --method, --link and their options out, or add the argument")
-        resolved = None
-    else:
-        resolved = _resolve(method or "el", link, placement, link_options or {}, method_options or {})
-    data = load_dataset(dataset, image_size, strict=strict, notify=notify) if isinstance(dataset, str) else dataset
-    if init_from is not None:
-        data = prepared_alike(data, init_from)
-    rule = choose(data, validation)
-    data = apply(data, rule)
-    model = _begin(network, own, resolved, data, width, network_options or {}, seed)
+    plan = make_plan(network, **settings)
+    return start(plan, trust, console, notify, checkpoint_seconds, checkpoint_steps)
+
+
+def start(
+    plan: TrainingPlan,
+    trust: bool = False,
+    console: Console | None = None,
+    notify: Notify = _silent,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_steps: int | None = None,
+) -> Trained:
+    """Execute a plan; everything else is as in `train`."""
+    own = load_function(plan)
+    data, rule = _data(plan, notify)
+    model = build_model(plan, own, data)
     named = None
-    if own is not None and is_compiled(model):
-        if learning_rate is not None:
-            raise UsageError(f"{network} comes compiled, and --learning-rate does not apply; set it in {own.path.name}")
-        named = take(model, settings, data.num_classes, network)
-    started = initialize(model, init_from, trust) if init_from is not None else None
-    # Raises an error for a batch size that is too large, before the folder is created.
-    data.training_batches(settings.batch_size, settings.epochs, seed)
-    config = TrainConfig(
-        network=network,
-        method=resolved.name if resolved else OWN,
-        link=resolved.link.name if resolved else OWN,
-        placement=placement,
-        link_options=link_options or {},
-        method_options=dict(resolved.options) if resolved else {},
-        dataset=data.name,
-        dataset_version=data.version,
-        dataset_fingerprint=data.fingerprint,
-        image_size=data.preprocessing.height,
-        preprocessing=data.preprocessing.to_dict(),
-        width=width,
-        network_options=network_options or {},
-        recipe=asdict(settings),
-        seed=seed,
-        strict=strict,
-        validation=rule,
-        init_from=started.to_dict() if started else None,
-        compiled=named,
-    )
-    name = f"{own.path.stem if own else network}-{config.method}-{data.slug}-s{seed}"
-    folder = Path(out) if out is not None else free_folder(Path("runs"), name)
-    check_folder(folder, inputs=(*folders(data.name), *filter(None, (init_from,))))
-    # A user network determines what is computed, so its source belongs to the run.
-    files = {OWN_SOURCE: read_bytes(own.path)} if own is not None else {}
+    if plan.is_own and is_compiled(model):
+        if "learning_rate" in plan.given:
+            where = f"set it in {own.path.name}" if own else "set it where the model is compiled"
+            raise UsageError(f"{plan.network_name} comes compiled, and --learning-rate does not apply; {where}")
+        named = prepare_compiled(model, plan.recipe, data.num_classes, plan.network_name)
+    files = sources(plan, own)
+    started = initialize(model, plan.init_from, trust) if plan.init_from is not None else None
+    data.check_batch(plan.recipe.batch_size)
+    config = _config(plan, own, data, rule, started, named)
+    name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}-s{plan.seed}"
+    folder = plan.out if plan.out is not None else free_folder(Path("runs"), name)
+    check_folder(folder, inputs=(*folders(data.name), *filter(None, (plan.init_from,))))
     with run_folder.create(folder, config, files) as run:
         notify(
-            f"training {network} with method {config.method}, link {config.link}, on {data.name}: "
+            f"training {plan.network_name} with method {config.method}, link {config.link}, on {data.name}: "
             f"{counted(data.train_size, 'image')}, {data.validation_size or 'none'} for validation, "
-            f"{counted(settings.epochs, 'epoch')}, seed {seed} -> {run.folder}"
+            f"{counted(plan.recipe.epochs, 'epoch')}, seed {plan.seed} -> {run.folder}"
         )
-        if named is not None:
-            notify(summary(network, named))
-        for rule, names in without_operator(model).items():
-            notify(f"note: {warning(rule, names)}")
-        if started is not None:
-            notify(started.summary)
-        if not data.exact_resume:
-            notify(
-                f"{data.name} cannot be read again from any place: a run that is resumed ends near, but not at, the same weights"
-            )
+        for line in _remarks(plan, model, data, named, started):
+            notify(line)
+        search = plan.method.search if config.method != OWN else None
         every = (checkpoint_seconds, checkpoint_steps)
-        return _finish(run, model, data, settings, resolved, every, console, notify, resumed=False)
+        return _finish(run, model, data, plan.recipe, search, every, console, notify, resumed=False)
 
 
 def resume(
     folder: str | Path,
     *,
     dataset: Dataset | None = None,
+    model: keras.Model | None = None,
     learning_rate: float | None = None,
     trust: bool = False,
     console: Console | None = None,
@@ -235,6 +183,7 @@ def resume(
     Arguments:
         folder: the run folder.
         dataset: required if the run was given a Dataset that `load_dataset` cannot load by name.
+        model: required if the run was given a compiled Keras model: the same model, built and compiled again.
         learning_rate: a new peak from here on, for a run that ended because its loss was not finite; otherwise an error.
         trust: for the model of ``init_from``, which is read again if no state is left; the run does not store it.
         console, notify, checkpoint_seconds, checkpoint_steps: see `train`.
@@ -256,55 +205,94 @@ def resume(
         if learning_rate is not None:
             _lower(run, learning_rate)
         config = run.config
-        own = _own_of(folder, config) if is_own(config.network) else None
-        resolved = None
-        if config.method != OWN:
-            given = None if config.link == get_method(config.method, chosen=config.method_options).link.name else config.link
-            resolved = _resolve(config.method, given, config.placement, config.link_options, config.method_options)
-        data = dataset
-        if data is None:
-            data = load_dataset(config.dataset, config.image_size, strict=config.strict, notify=notify)
-        if config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
-            # The images it was measured on, or the model it was taken from, may no longer exist.
-            try:
-                data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
-            except (TypeError, ValueError) as error:
-                raise damaged(folder / CONFIG) from error
-        if config.dataset_fingerprint not in (None, data.fingerprint):
-            raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
-        data = apply(data, config.validation)
-        model = _begin(config.network, own, resolved, data, config.width, config.network_options, config.seed)
+        plan = plan_again(config, folder, network_again(folder, config, model, trust), dataset)
+        own = load_function(plan)
+        data, _ = _data(plan, notify, config, folder)
+        network = build_model(plan, own, data)
         if config.compiled is not None:
-            if not is_compiled(model):
-                raise ElLarqError(f"{folder} cannot go on: {config.network} does not come compiled any more; train again")
-            take(model, recipe_of(config, folder), data.num_classes, config.network)
+            check_compiled(folder, config, network)
+            prepare_compiled(network, plan.recipe, data.num_classes, config.network)
+        search = plan.method.search if config.method != OWN else None
         every = (checkpoint_seconds, checkpoint_steps)
-        return _finish(run, model, data, recipe_of(config, folder), resolved, every, console, notify, resumed=True, trust=trust)
+        return _finish(run, network, data, plan.recipe, search, every, console, notify, resumed=True, trust=trust)
 
 
-def _resolve(method: str, link: str | None, placement: str | None, link_options: Any, method_options: Any) -> Method:
-    """As `resolve_method`, but a link that is the method's own is not passed on, so that it does not count as an override."""
-    own_link = get_method(method, chosen=method_options).link.name
-    return resolve_method(method, None if link == own_link else link, placement, link_options, method_options)
+def _data(
+    plan: TrainingPlan, notify: Notify, config: TrainConfig | None = None, folder: Path | None = None
+) -> tuple[Dataset, Rule]:
+    """The plan's data set with its validation split, and the rule that defines the split.
+
+    For a run that is resumed, images become inputs as its config says.
+    """
+    data = plan.dataset
+    if isinstance(data, str):
+        data = load_dataset(data, plan.image_size, strict=plan.strict, notify=notify)
+    if config is None or folder is None:
+        data = adopt_scaling(data, plan.init_from) if plan.init_from is not None else data
+    elif config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
+        # The images it was measured on, or the model it was taken from, may no longer exist.
+        try:
+            data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
+        except (TypeError, ValueError) as error:
+            raise damaged(folder / CONFIG) from error
+    if config is not None and config.dataset_fingerprint not in (None, data.fingerprint):
+        raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
+    rule = choose(data, plan.validation) if plan.rule is None else plan.rule
+    return apply(data, rule), rule
 
 
-def _begin(
-    network: str, own: Own | None, method: Method | None, data: Dataset, width: float, options: dict[str, Any], seed: int
-) -> keras.Model:
-    """Build the model with its random initialization, which is a function of the arguments."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    # Layers that draw random numbers then have a state that can be saved.
-    keras.backend.experimental.enable_tf_random_generator()
-    return _build(network, own, method, data, width, options)
+def _config(
+    plan: TrainingPlan,
+    own: UserNetwork | None,
+    data: Dataset,
+    rule: Rule,
+    started: Initialized | None,
+    named: dict[str, str] | None,
+) -> TrainConfig:
+    chosen = takes_method(plan, own)
+    return TrainConfig(
+        network=plan.network if isinstance(plan.network, str) else OWN_MODEL,
+        method=plan.method.name if chosen else OWN,
+        link=plan.method.link.name if chosen else OWN,
+        placement=plan.placement,
+        link_options=dict(plan.link_options),
+        method_options=dict(plan.method.options) if chosen else {},
+        dataset=data.name,
+        dataset_version=data.version,
+        dataset_fingerprint=data.fingerprint,
+        image_size=data.preprocessing.height,
+        preprocessing=data.preprocessing.to_dict(),
+        width=plan.width,
+        network_options=dict(plan.network_options),
+        recipe=asdict(plan.recipe),
+        seed=plan.seed,
+        strict=plan.strict,
+        validation=rule,
+        init_from=started.to_dict() if started else None,
+        compiled=named,
+    )
+
+
+def _remarks(
+    plan: TrainingPlan, model: keras.Model, data: Dataset, named: dict[str, str] | None, started: Initialized | None
+) -> Iterator[str]:
+    """What a user should know before the first step, a line each."""
+    if named is not None:
+        yield summary(plan.network_name, named)
+    for rule, names in without_operator(model).items():
+        yield f"note: {warning(rule, names)}"
+    if started is not None:
+        yield started.summary
+    if not data.exact_resume:
+        yield f"{data.name} cannot be read again from any place: a run that is resumed ends near, but not at, the same weights"
 
 
 def _finish(
-    run: Run,
+    run: RunFolder,
     model: keras.Model,
     data: Dataset,
     recipe: Recipe,
-    method: Method | None,
+    search: str | None,
     every: tuple[float, int | None],
     console: Console | None,
     notify: Notify,
@@ -327,7 +315,7 @@ def _finish(
             data,
             recipe,
             seed=run.config.seed,
-            search=method.search if method else None,
+            search=search,
             stop=stop,
             progress=progress,
             every_seconds=every[0],
@@ -381,37 +369,15 @@ def _finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained:
     result = read_result(folder)
     tidy(folder)
     notify(f"{folder} is finished")
-    if is_own(config.network) and (folder / OWN_SOURCE).is_file():
-        _own_of(folder, config)  # registers its layers
+    if is_user_network(config.network) and (folder / OWN_SOURCE).is_file():
+        load_user_network(str(network_again(folder, config, None, trust=False)))  # registers its layers
     return Trained(folder, load_model(folder / "model.h5"), float(result["accuracy"]), float(result["seconds"]))
 
 
-def _lower(run: Run, learning_rate: float) -> None:
+def _lower(run: RunFolder, learning_rate: float) -> None:
     """Set another learning rate for a run whose loss was not finite."""
     if learning_rate != run.config.recipe["learning_rate"]:
         recipe = recipe_of(run.config, run.folder).with_changes(learning_rate=learning_rate)
         change = {"step": read_json(run.folder / FAILURE).get("kept_step"), "learning_rate": learning_rate}
         run.change(replace(run.config, recipe=asdict(recipe), changes=[*run.config.changes, change]))
     (run.folder / FAILURE).unlink(missing_ok=True)
-
-
-def _own_of(folder: Path, config: TrainConfig) -> Own:
-    """The user network that a run was started with: the original file if it is unchanged, otherwise the run's copy."""
-    file, _, function = config.network.rpartition(":")
-    copy = folder / OWN_SOURCE
-    unchanged = Path(file).is_file() and copy.is_file() and Path(file).read_bytes() == copy.read_bytes()
-    return load_own(config.network if unchanged or not copy.is_file() else f"{copy}:{function}")
-
-
-def _build(
-    network: str, own: Own | None, method: Method | None, data: Dataset, width: float, options: dict[str, Any]
-) -> keras.Model:
-    shape, classes = data.preprocessing.input_shape, data.num_classes
-    if own is None:
-        assert method is not None
-        return build(network, method, input_shape=shape, num_classes=classes, width=width, **options)
-    if method is not None:
-        options = options | {"method": method}
-    if width != 1 or (own.takes and "width" in own.takes):
-        options = options | {"width": width}
-    return own.build(shape, classes, **options)

@@ -17,12 +17,13 @@ import h5py
 import numpy as np
 import pytest
 
-from el_larq.comparison.compare import compare
-from el_larq.comparison.plan import Plan, Settings, make_plan
+from el_larq.comparison.compare import execute
+from el_larq.comparison.plan import ComparisonPlan, plan_comparison
 from el_larq.comparison.plot import plot
 from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.comparison.table import Row, cells, markdown, read_rows, to_csv
 from el_larq.errors import ElLarqError, UsageError
+from el_larq.methods.method import Method
 from el_larq.methods.registry import METHODS
 from el_larq.models.registry import NETWORKS, fits
 from el_larq.training.recipe import get_recipe
@@ -33,15 +34,12 @@ SMALL = ("--network", "resnet18", "--dataset", "digits", "--image-size", 8, "--w
 """A comparison whose trainings take two steps each."""
 
 
-def _settings(**changes: Any) -> Settings:
-    recipe = get_recipe("standard").with_changes(epochs=1, batch_size=512)
-    return replace(Settings("digits", recipe, 0.0625, 8), **changes)
-
-
 def _plan(
     methods: str = "el,binary", seeds: int = 1, networks: str = "resnet18", options: tuple[str, ...] = (), **changes: Any
-) -> Plan:
-    return make_plan(networks.split(","), methods.split(","), seeds, _settings(**changes), options)
+) -> ComparisonPlan:
+    recipe = get_recipe("standard").with_changes(epochs=1, batch_size=512)
+    settings: Any = {"dataset": "digits", "recipe": recipe, "width": 0.0625, "image_size": 8} | changes
+    return plan_comparison(networks.split(","), methods.split(","), seeds, options, **settings)
 
 
 # --- What is compared -----------------------------------------------------------------------------------------------------
@@ -93,6 +91,11 @@ def test_a_pair_that_does_not_fit_is_refused_by_name(monkeypatch: pytest.MonkeyP
     assert "el" not in names
 
 
+def _with_method(plan: ComparisonPlan, method: Method) -> ComparisonPlan:
+    (pair,) = plan.pairs
+    return replace(plan, pairs=(replace(pair, plan=replace(pair.plan, method=method)),))
+
+
 # --- Its folder -----------------------------------------------------------------------------------------------------------
 
 
@@ -133,20 +136,20 @@ def test_a_folder_of_an_earlier_version_is_not_mixed_with_other_validation(tmp_p
     content = json.loads(path.read_text())
     del content["settings"]["validation"]
     path.write_text(json.dumps(content))
-    with pytest.raises(UsageError, match="was made with validation test, not default; give the same settings, or another folder"):
+    with pytest.raises(UsageError, match=r"was made by an older el-larq, .*choose another folder with -o"):
         ResultsFolder(tmp_path, _plan())
 
 
 def test_a_folder_refuses_other_options_of_a_method_it_has(tmp_path: Path) -> None:
     plan = _plan("binary")
     method = replace(plan.pairs[0].method, options={"k": "off"})
-    ResultsFolder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=method),)))
+    ResultsFolder(tmp_path, _with_method(plan, method))
     other = replace(method, options={"k": "all"})
     with pytest.raises(UsageError, match=r"was made with binary\.k off, not all"):
-        ResultsFolder(tmp_path, replace(plan, pairs=(replace(plan.pairs[0], method=other),)))
+        ResultsFolder(tmp_path, _with_method(plan, other))
 
 
-def _read_again(path: Path, plan: Plan) -> None:
+def _read_again(path: Path, plan: ComparisonPlan) -> None:
     folder = ResultsFolder(path, plan)
     read_rows(folder, plan, {}, folder.latencies())
 
@@ -196,7 +199,7 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None
 # --- Its table ------------------------------------------------------------------------------------------------------------
 
 
-def _fill(folder: ResultsFolder, plan: Plan, accuracies: dict[str, list[float | None]]) -> None:
+def _fill(folder: ResultsFolder, plan: ComparisonPlan, accuracies: dict[str, list[float | None]]) -> None:
     for pair in plan.pairs:
         for seed, accuracy in enumerate(accuracies[pair.method.name]):
             run = folder.run(pair, seed)
@@ -270,7 +273,7 @@ def test_a_comparison_goes_on_around_a_failure_and_from_where_it_stopped(el_larq
 
     obstacle.unlink()
     before = {name: time for name, time in _files(folder / "runs").items() if name.startswith("resnet18-el")}
-    done = compare(_plan("binary,el"), folder)
+    done = execute(_plan("binary,el"), folder)
     assert not done.failed
     assert before.items() <= _files(folder / "runs").items()
     assert all(row.latency_ms and row.mean is not None for row in done.rows)
@@ -289,7 +292,7 @@ def _weights(path: Path) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_a_run_is_the_one_that_train_makes(el_larq_command: Command, tmp_path: Path) -> None:
     plan = _plan("binary,el", seeds=2)
-    assert not compare(plan, tmp_path / "new").failed
+    assert not execute(plan, tmp_path / "new").failed
     # The fourth training of its process against one in a process of its own.
     options = SMALL[2:]
     result = el_larq_command("train", "resnet18", *options, "--method", "el", "--seed", 1, "-o", tmp_path / "run", timeout=900)

@@ -35,7 +35,7 @@ def test_a_training_begins_with_what_will_run_real_valued(start: Any, tmp_path: 
 def test_a_comparison_begins_with_it_too(
     arguments: list[str], noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("el_larq.comparison.compare.compare", lambda *_, **__: Comparison((), ""))
+    monkeypatch.setattr("el_larq.comparison.compare.execute", lambda *_, **__: Comparison(tmp_path, (), ""))
     given = ["--network", "mobilenet", "--methods", "el", *arguments, "-o", str(tmp_path / "out")]
     compare_command.command.main(given, standalone_mode=False)
     assert capsys.readouterr().err.startswith("note: LCE has no operator for binary depthwise convolutions") == noted

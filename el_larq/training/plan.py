@@ -1,0 +1,234 @@
+"""The plan of a training: names, options, ranges and data set, checked once, with what they stand for. Does not import TensorFlow.
+
+The command line, `el_larq.train`, `el_larq.resume` and comparisons make one, and `el_larq.training.train` executes it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+from el_larq.data.names import folders
+from el_larq.data.registry import check_dataset, check_image_size
+from el_larq.data.validation import Rule, check_share
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.methods.method import Method
+from el_larq.methods.registry import get_method, resolve_method
+from el_larq.models.registry import check_width, get_network, resolve_options
+from el_larq.models.user_network import check_user_network, is_user_network
+from el_larq.outputs import check_folder
+from el_larq.training.config import OWN, TrainConfig, recipe_of
+from el_larq.training.recipe import Recipe, get_recipe
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+    from el_larq.data.dataset import Dataset
+
+DEFAULT_METHOD = "el"
+
+
+class SharedSettings(TypedDict, total=False):
+    """What the trainings of a comparison share; None is the same as leaving an entry out.
+
+    dataset: a name (`el_larq.data.names`), or a loaded data set. image_size: in pixels, in place of the data set's own.
+    validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
+        own validation split, or 0.1 if it has none.
+    recipe: a name, or a recipe. epochs, batch_size, learning_rate: in place of the recipe's.
+    network_options: the network's own options, and ``variant``. width: factor for all channel counts.
+    """
+
+    dataset: "str | Dataset"
+    image_size: int | None
+    validation: float | None
+    recipe: str | Recipe
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    network_options: Mapping[str, Any] | None
+    width: float
+
+
+class Settings(SharedSettings, total=False):
+    """What a training can be given in addition to its network: `SharedSettings`, and
+
+    method, link: names from the registries. The default is "el" with its own link, or no method for a user network that takes none.
+    placement, link_options, method_options: of an elastic link and of the method, see `el_larq.models.build.build`.
+    seed: of initialization, shuffling and augmentation.
+    init_from: a model whose weights initialize the layers that they fit (`el_larq.training.initialize`).
+    strict: an image that cannot be read ends the training; otherwise it is reported, left out and counted.
+    out: the run folder; the default is runs/NETWORK-METHOD-DATASET-sSEED.
+    """
+
+    method: str | None
+    link: str | None
+    placement: str | None
+    link_options: Mapping[str, Any] | None
+    method_options: Mapping[str, Any] | None
+    seed: int
+    init_from: str | Path | None
+    strict: bool
+    out: str | Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """A training that can start: everything that can be checked without TensorFlow and without reading images is.
+
+    network: a name from the registry, a user network ("my_network.py:build"), or a Keras model.
+    method: with its link, placement and options. For a user network it applies only if its function takes a method.
+    network_options: without the options that were not given; with ``variant``, if the network is built with one.
+    given: the names of the settings that were given, for messages about those that do not apply.
+    rule: for a run that is resumed, what its config says of validation; None otherwise.
+    """
+
+    network: "str | keras.Model"
+    method: Method
+    recipe: Recipe
+    dataset: "str | Dataset" = "photos"
+    placement: str | None = None
+    link_options: Mapping[str, Any] = field(default_factory=dict)
+    network_options: Mapping[str, Any] = field(default_factory=dict)
+    width: float = 1.0
+    image_size: int | None = None
+    seed: int = 0
+    init_from: Path | None = None
+    strict: bool = False
+    validation: float | None = None
+    out: Path | None = None
+    given: frozenset[str] = frozenset()
+    rule: Rule | None = None
+
+    @property
+    def network_name(self) -> str:
+        return self.network if isinstance(self.network, str) else self.network.name
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the network is the user's: a file with a function, or a Keras model."""
+        return not isinstance(self.network, str) or is_user_network(self.network)
+
+    def with_seed(self, seed: int, out: Path) -> Self:
+        """The same training with another seed, in another folder."""
+        return replace(self, seed=seed, out=out)
+
+    def settings(self) -> Settings:
+        """The settings that make this plan again: plain values, as a process that executes it is sent them."""
+        own_link = get_method(self.method.name, chosen=self.method.options).link.name
+        return {
+            "method": self.method.name if not self.is_own or "method" in self.given else None,
+            "link": None if self.method.link.name == own_link else self.method.link.name,
+            "placement": self.placement,
+            "link_options": dict(self.link_options),
+            "method_options": dict(self.method.options),
+            "network_options": dict(self.network_options),
+            "width": self.width,
+            "dataset": self.dataset,
+            "image_size": self.image_size,
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "init_from": self.init_from,
+            "strict": self.strict,
+            "validation": self.validation,
+            "out": self.out,
+        }
+
+    def __reduce__(self) -> Any:
+        # Methods hold functions that cannot be sent to another process; their names can.
+        return _again, (self.network, self.settings())
+
+
+def _again(network: str, settings: Settings) -> TrainingPlan:
+    return make_plan(network, **settings)
+
+
+def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> TrainingPlan:
+    """The plan for a network with these `Settings`.
+
+    Raises:
+        UsageError: an unknown name, a value out of range, or settings that do not fit together.
+        ElLarqError: the data set, the user network's file or ``init_from`` does not exist, or ``out`` cannot be used.
+    """
+    unknown = set(settings) - Settings.__optional_keys__
+    if unknown:
+        raise TypeError(f"no such setting of a training: {', '.join(sorted(unknown))}")
+    chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, {})}
+    recipe = chosen.get("recipe", "standard")
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = recipe.with_changes(**{name: chosen.get(name) for name in ("epochs", "batch_size", "learning_rate")})
+    method = resolve_method(
+        chosen.get("method", DEFAULT_METHOD),
+        chosen.get("link"),
+        chosen.get("placement"),
+        chosen.get("link_options"),
+        chosen.get("method_options"),
+    )
+    options = {name: value for name, value in chosen.get("network_options", {}).items() if value is not None}
+    if isinstance(network, str) and is_user_network(network):
+        check_user_network(network)
+    elif isinstance(network, str):
+        options = resolve_options(get_network(network), method, options)
+    check_width(chosen.get("width", 1.0))
+    dataset = chosen.get("dataset", "photos")
+    if isinstance(dataset, str):
+        check_image_size(chosen.get("image_size"))
+        check_dataset(dataset)
+    if "validation" in chosen:
+        check_share(chosen["validation"])
+    init_from, out = (Path(chosen[name]) if name in chosen else None for name in ("init_from", "out"))
+    if init_from is not None and not init_from.exists():
+        raise ElLarqError(f"{init_from}: no such file")
+    if out is not None:
+        check_folder(out, inputs=(*folders(dataset if isinstance(dataset, str) else dataset.name), *filter(None, (init_from,))))
+    return TrainingPlan(
+        network=network,
+        method=method,
+        recipe=recipe,
+        dataset=dataset,
+        placement=chosen.get("placement"),
+        link_options=chosen.get("link_options", {}),
+        network_options=options,
+        width=chosen.get("width", 1.0),
+        image_size=chosen.get("image_size"),
+        seed=chosen.get("seed", 0),
+        init_from=init_from,
+        strict=chosen.get("strict", False),
+        validation=chosen.get("validation"),
+        out=out,
+        given=frozenset(chosen),
+    )
+
+
+def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", dataset: "Dataset | None" = None) -> TrainingPlan:
+    """The plan of a run that is resumed. What may be gone by now (the model that it was initialized from) is not looked for.
+
+    Arguments:
+        network: what the run's network is now, see `el_larq.training.network.network_again`.
+        dataset: in place of the one that the config names.
+    """
+    settings: Settings = {
+        "dataset": config.dataset if dataset is None else dataset,
+        "image_size": config.image_size,
+        "recipe": recipe_of(config, folder),
+        "width": config.width,
+        "network_options": config.network_options,
+        "seed": config.seed,
+        "strict": config.strict,
+    }
+    if config.method != OWN:
+        settings |= {
+            "method": config.method,
+            "link": config.link,
+            "placement": config.placement,
+            "link_options": config.link_options,
+            "method_options": config.method_options,
+        }
+    return replace(make_plan(network, **settings), out=folder, rule=config.validation)
+
+
+def check_no_method(plan: TrainingPlan) -> None:
+    """Raise UsageError if a method's settings were given for a user network that takes no method."""
+    if plan.given & {"method", "link", "placement", "link_options", "method_options"}:
+        raise UsageError(
+            f"{plan.network_name} takes no 'method'; leave --method, --link and their options out, or add the argument"
+        )
