@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.data.dataset import Dataset
-from el_larq.errors import ElLarqError, UsageError
+from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
 from el_larq.keras_internals import is_compiled
 from el_larq.loading.load import load_model
@@ -43,7 +43,8 @@ def build_model(plan: TrainingPlan, own: UserNetwork | None, data: Dataset) -> k
     keras.backend.experimental.enable_tf_random_generator()
     shape, classes = data.preprocessing.input_shape, data.num_classes
     if isinstance(plan.network, keras.Model):
-        return _checked(plan, plan.network, shape, classes)
+        model = _checked(plan, plan.network, shape, classes)
+        return model if is_compiled(model) else _built_again(model)
     if own is None:
         assert isinstance(plan.network, str)
         return build_network(get_network(plan.network), plan.method, shape, classes, plan.width, plan.network_options)
@@ -62,6 +63,18 @@ def _checked(plan: TrainingPlan, model: keras.Model, shape: tuple[int, ...], cla
     if plan.network_options or plan.width != 1:
         raise UsageError("width and network options apply to networks by name; a Keras model has its own")
     return model
+
+
+def _built_again(model: keras.Model) -> keras.Model:
+    """The model with new layers and the same weights: layers that draw random numbers then follow the seed, so that runs repeat."""
+    try:
+        again = keras.models.clone_model(model)
+    except (ValueError, NotImplementedError, TypeError) as error:
+        raise UsageError(
+            f"the model {model.name} cannot be built again from its layers ({summarize(error)}); compile it"
+        ) from error
+    again.set_weights(model.get_weights())
+    return again
 
 
 def sources(plan: TrainingPlan, own: UserNetwork | None) -> dict[str, bytes]:

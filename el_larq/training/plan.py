@@ -113,7 +113,7 @@ class TrainingPlan:
         return replace(self, seed=seed, out=out)
 
     def settings(self) -> Settings:
-        """The settings that make this plan again: plain values, as a process that executes it is sent them."""
+        """The settings that make this plan again, in plain values, without its folder."""
         own_link = get_method(self.method.name, chosen=self.method.options).link.name
         return {
             "method": self.method.name if not self.is_own or "method" in self.given else None,
@@ -130,16 +130,15 @@ class TrainingPlan:
             "init_from": self.init_from,
             "strict": self.strict,
             "validation": self.validation,
-            "out": self.out,
         }
 
     def __reduce__(self) -> Any:
         # Methods hold functions that cannot be sent to another process; their names can.
-        return _again, (self.network, self.settings())
+        return _again, (self.network, self.settings(), self.out)
 
 
-def _again(network: str, settings: Settings) -> TrainingPlan:
-    return make_plan(network, **settings)
+def _again(network: str, settings: Settings, out: Path | None) -> TrainingPlan:
+    return replace(make_plan(network, **settings), out=out)  # the folder may have been begun meanwhile
 
 
 def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> TrainingPlan:

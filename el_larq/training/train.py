@@ -108,8 +108,8 @@ def train(
 
     Arguments:
         network: a name from the registry, the user's own "my_network.py:build" (see `el_larq.models.user_network`), or a Keras
-            model from images to logits, which is trained in place. A user network that comes compiled keeps its optimizer and loss (see
-            `el_larq.training.compiled`), and ``learning_rate`` is then an error.
+            model from images to logits, whose weights the training starts from. A user network or model that comes compiled
+            keeps its optimizer and loss (see `el_larq.training.compiled`), and ``learning_rate`` is then an error.
         settings: method, data set, recipe ...: see `el_larq.training.plan.Settings`. Two runs with the same seed on the same
             machine end with the same weights, interrupted or not; for this, TensorFlow uses deterministic operations for the rest
             of the process.

@@ -91,7 +91,7 @@ def test_trust_and_import_are_options_of_the_command(
         given.append(trust)
         raise ElLarqError("enough")
 
-    monkeypatch.setattr("el_larq.training.train.train", fake)
+    monkeypatch.setattr("el_larq.training.train.start", fake)
     for options in ([], ["--trust"], ["--import", "json"], ["--import", "no_such_module"]):
         with pytest.raises(SystemExit):
             main(["train", "resnet26", "--init-from", str(source / "model.h5"), *options])

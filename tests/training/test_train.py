@@ -84,7 +84,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
         "link": "elastic",
         "placement": None,
         "link_options": {},
-        "method_options": {},
+        "method_options": {"alpha": False, "k": "off"},
         "dataset": "digits",
         "dataset_version": 1,
         "dataset_fingerprint": "digits version 1",
