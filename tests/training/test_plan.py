@@ -85,6 +85,8 @@ def test_a_plan_arrives_in_another_process_as_it_was(tmp_path: Path) -> None:
 
 
 def _model(size: int = 8, classes: int = 10) -> keras.Model:
+    # A training enables it for the rest of the process; initial weights depend on it.
+    keras.backend.experimental.enable_tf_random_generator()
     keras.utils.set_random_seed(0)
     image = keras.Input((size, size, 1))
     x = keras.layers.Dropout(0.1)(keras.layers.Flatten()(image))
