@@ -6,7 +6,7 @@ from pathlib import Path
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.training.config import FAILURE, FIRST_RESUMABLE, TrainConfig, read_json, recipe_of
 from el_larq.training.run_folder import open_run
-from el_larq.training.state import States
+from el_larq.training.state_files import StateFiles
 
 
 def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | None = None) -> None:
@@ -29,4 +29,4 @@ def tidy(folder: Path) -> None:
     """Remove what is left of a process that was killed after it wrote the result and before it exited."""
     if any(folder.glob("checkpoints/*.ckpt")) or any(folder.rglob(".*.part.*")):
         with contextlib.suppress(ElLarqError), open_run(folder) as run:  # the run is finished: a failure here does no harm
-            States(run.checkpoints).remove()
+            StateFiles(run.checkpoints).remove()

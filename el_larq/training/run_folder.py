@@ -11,8 +11,8 @@ network.py        a copy of the user's own network
 .lock             locked by the process that writes to the folder
 
 The folder is created together with its config or not at all. From then on the run can be resumed, however it was ended: a state
-(`el_larq.training.state`) holds everything that the rest of the training depends on, and all other files are either written before
-the next state or can be rewritten from it.
+(`el_larq.training.state_files`) contains everything that the rest of the training depends on, and all other files are either
+written before the next state or can be rewritten from it.
 """
 
 import contextlib

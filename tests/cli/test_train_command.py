@@ -179,7 +179,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(
     started, stopped, last = filter(None, err.splitlines())  # click adds an empty line
     assert started.startswith("training ")
     assert stopped.startswith("stopped at step ")
-    assert stopped.endswith(f" of 400; to go on: el-larq train --resume {folder}")
+    assert stopped.endswith(f" of 400; to continue: el-larq train --resume {folder}")
     assert last == "el-larq: interrupted"
     states = sorted(int(path.stem.rpartition("-")[2]) for path in (folder / "checkpoints").glob("*.ckpt"))
     assert states[-1] == int(stopped.split()[3])

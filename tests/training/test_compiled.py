@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from watched import kill_at
 
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.training.config import read_config
-from el_larq.training.progress import LiveProgress
 from el_larq.training.train import resume
 
 NETWORK = """
@@ -39,10 +39,6 @@ BOP = (
     "default_optimizer=keras.optimizers.legacy.Adam(0.01))"
 )
 SPARSE = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
-
-
-class Killed(BaseException):
-    pass
 
 
 Compile = Callable[..., str]
@@ -85,14 +81,8 @@ def test_bop_keeps_its_kernels_binary_and_is_resumed_exactly(
     assert record["learning_rate"] == pytest.approx(0.01)
     assert "val_accuracy" in record
 
-    def die(_bar: Any, at: int, _logs: Any) -> None:
-        if at == 7:
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LiveProgress, "step", die)
-        with pytest.raises(Killed):
-            start(tmp_path / "run", network=network, checkpoint_steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "run", network=network, checkpoint_steps=3, dataset=kill_at(digits, 7))
     again = resume(tmp_path / "run", dataset=digits)
     assert everything(again) == everything(whole)
     assert again.accuracy == whole.accuracy

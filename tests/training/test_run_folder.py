@@ -15,7 +15,7 @@ from el_larq.training import run_folder as run_module
 from el_larq.training.config import TrainConfig, read_config
 from el_larq.training.lock import Lock
 from el_larq.training.run_folder import create, open_run
-from el_larq.training.state import State, States
+from el_larq.training.state_files import SavedState, StateFiles
 
 CONFIG = TrainConfig(
     network="n",
@@ -167,13 +167,13 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-# --- States ---------------------------------------------------------------------------------------------------------------
+# --- States -------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_clock_that_jumps_back_does_not_make_an_old_state_the_newest(tmp_path: Path) -> None:
-    states = States(tmp_path)
+    states = StateFiles(tmp_path)
     for step, time in ((9, 3e9), (10, 1e9), (11, 2e9)):
-        states.save(State(step, {}, {"a": np.array([step])}))
+        states.save(SavedState(step, {}, {"a": np.array([step])}))
         os.utime(states.path(step), (time, time))
     (tmp_path / "state-of-mine.ckpt").touch()  # is none of ours
     assert [path.name for path in states.paths()] == ["state-000000011.ckpt", "state-000000010.ckpt"]
@@ -184,8 +184,8 @@ def test_a_clock_that_jumps_back_does_not_make_an_old_state_the_newest(tmp_path:
 
 
 def test_a_state_that_claims_more_than_the_training_has_is_not_read(tmp_path: Path) -> None:
-    states, said = States(tmp_path), []
-    states.save(State(1, {}, {"a": np.zeros(4)}))
+    states, said = StateFiles(tmp_path), []
+    states.save(SavedState(1, {}, {"a": np.zeros(4)}))
     with open(states.path(2), "wb") as file:
         file.truncate(2**40)  # which takes no place on the disk
     found = states.load(said.append, 2**20)

@@ -17,7 +17,7 @@ from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model
 from el_larq.training.run_folder import free_folder
-from el_larq.training.state import read_state
+from el_larq.training.state_files import read_state
 from el_larq.training.train import Trained, train
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from watched import kill_at
 
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
 from el_larq.training.config import read_config
-from el_larq.training.progress import LiveProgress
 from el_larq.training.train import Trained, resume
 
 
@@ -61,19 +61,10 @@ def test_without_a_validation_split_a_tenth_is_held_out(start: Any, digits: InMe
 def test_a_share_is_kept_by_a_resume_and_0_is_no_validation(
     start: Any, digits: InMemory, tmp_path: Path, assert_same: Any, share: float
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def die(_bar: Any, at: int, _logs: Any) -> None:
-        if at == 4:
-            raise Killed
-
     bare = replace(digits, validation=None)
     whole = start(tmp_path / "whole", dataset=bare, validation=share)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LiveProgress, "step", die)
-        with pytest.raises(Killed):
-            start(tmp_path / "run", dataset=bare, validation=share, checkpoint_steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "run", dataset=kill_at(bare, 4), validation=share, checkpoint_steps=1)
     assert_same(resume(tmp_path / "run", dataset=bare), whole)
     names = {path.name for path in (whole.folder / "checkpoints").iterdir()}
     assert names == {"last.weights.h5"} | ({"best.weights.h5"} if share else set())

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from el_larq.training.state import MAGIC, DamagedError, State, read_state, write_state
+from el_larq.training.state_files import MAGIC, DamagedError, SavedState, read_state, write_state
 
 ARRAYS = {
     "kernel": np.arange(6, dtype=np.float32).reshape(2, 3).T,
@@ -22,7 +22,7 @@ ARRAYS = {
 
 
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_state(tmp_path / "state", State(3, {"records": [{"epoch": 1}]}, ARRAYS))
+    write_state(tmp_path / "state", SavedState(3, {"records": [{"epoch": 1}]}, ARRAYS))
     found = read_state(tmp_path / "state")
     assert (found.step, found.facts, list(found.arrays)) == (3, {"records": [{"epoch": 1}]}, list(ARRAYS))
     for name, array in ARRAYS.items():
@@ -32,13 +32,13 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["float16", "float32", ml_dtypes.bfloat16])
 def test_nan_is_found_in_every_type_of_number(kind: str) -> None:
-    assert State(0, {}, ARRAYS).is_finite
-    assert not State(0, {}, {"a": np.array([1, np.nan], kind)}).is_finite
+    assert SavedState(0, {}, ARRAYS).is_finite
+    assert not SavedState(0, {}, {"a": np.array([1, np.nan], kind)}).is_finite
 
 
 def test_every_changed_byte_is_found(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    write_state(path, State(3, {"a": 1}, {"b": np.ones(2, np.float32)}))
+    write_state(path, SavedState(3, {"a": 1}, {"b": np.ones(2, np.float32)}))
     content = path.read_bytes()
     for position in range(len(content)):
         path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])

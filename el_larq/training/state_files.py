@@ -32,7 +32,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
-class State:
+class SavedState:
     """step: number of completed steps. facts: everything that is not an array. arrays: values of the variables by name."""
 
     step: int
@@ -53,7 +53,7 @@ class DamagedError(ElLarqError):
     """A state file that cannot be read or whose content is not what was written."""
 
 
-def write_state(path: Path, state: State) -> None:
+def write_state(path: Path, state: SavedState) -> None:
     """Write a state. Raises ElLarqError if the file cannot be written."""
     described = [[name, array.dtype.name, list(array.shape)] for name, array in state.arrays.items()]
     header = json.dumps({"step": state.step, "facts": state.facts, "arrays": described}).encode()
@@ -68,7 +68,7 @@ def write_state(path: Path, state: State) -> None:
     sync(path.parent)
 
 
-def read_state(path: Path, limit: int | None = None) -> State:
+def read_state(path: Path, limit: int | None = None) -> SavedState:
     """Read a state. Raises DamagedError if the file cannot be read, is larger than ``limit`` bytes or is not what was written."""
     try:
         with own_folders.open_file(path) as file:
@@ -90,7 +90,7 @@ def read_state(path: Path, limit: int | None = None) -> State:
         raise DamagedError(f"{path} is damaged: its header does not describe its content") from error
 
 
-def _parse(body: memoryview, start: int) -> State:
+def _parse(body: memoryview, start: int) -> SavedState:
     end = start + int.from_bytes(body[len(MAGIC) : start], "little")
     header = json.loads(bytes(body[start:end]))
     arrays = {}
@@ -103,10 +103,10 @@ def _parse(body: memoryview, start: int) -> State:
         end += count * dtype.itemsize
     if end != len(body):
         raise ValueError("not all bytes are described")
-    return State(header["step"], header["facts"], arrays)
+    return SavedState(header["step"], header["facts"], arrays)
 
 
-class States:
+class StateFiles:
     """The states in a run's checkpoints folder: the newest and the one before it."""
 
     def __init__(self, folder: Path):
@@ -124,7 +124,7 @@ class States:
         """The step of the newest state; None if there is no state."""
         return next(map(_step, self.paths()), None)
 
-    def save(self, state: State) -> None:
+    def save(self, state: SavedState) -> None:
         """Save a state, and keep the one before it.
 
         Raises:
@@ -138,7 +138,7 @@ class States:
             with contextlib.suppress(OSError):
                 old.unlink()
 
-    def load(self, notify: Callable[[str], None], limit: int | None = None) -> State | None:
+    def load(self, notify: Callable[[str], None], limit: int | None = None) -> SavedState | None:
         """Load the newest undamaged state, or None. Damaged ones are removed and reported, one line each."""
         for path in self.paths():
             try:
