@@ -32,6 +32,15 @@ def _change(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+@pytest.mark.parametrize(("depthwise", "allow"), [("binary", " --allow binary-depthwise"), ("real", "")])
+def test_the_next_command_allows_what_the_conversion_needs(
+    old: Path, capsys: pytest.CaptureFixture[str], depthwise: str, allow: str
+) -> None:
+    _change(old / "config.json", schema=3, network="mobilenet", network_options={"depthwise": depthwise})
+    _, out, _ = _call(capsys, "train", "--resume", old)
+    assert out.splitlines()[-1] == f"next: el-larq convert {old}/model.h5 -o model.tflite{allow}"
+
+
 def test_a_finished_run_of_an_older_version_says_so(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
     status, out, err = _call(capsys, "train", "--resume", old)
