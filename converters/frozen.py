@@ -117,7 +117,7 @@ class FrozenModel:
 
         def run(images: Images, *values: np.ndarray) -> list[np.ndarray]:
             batches = [images] if isinstance(images, np.ndarray) else list(images)
-            with _unoptimized(bool(fed)):
+            with _unoptimized():
                 return [value.numpy() for value in pruned(*map(tf.constant, (*batches, *values)))]
 
         return run
@@ -159,13 +159,13 @@ def _arranged(structure: Any, model: keras.Model, images: Sequence[Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _unoptimized(fed: bool) -> Iterator[None]:
+def _unoptimized() -> Iterator[None]:
     """Without the optimizations of TensorFlow 2.21 that fail.
 
     It fuses normalization with functions for which no fused kernel exists (tanh), and aborts on folding a factor by position into a
-    convolution of fed values with unknown batch size.
+    convolution with unknown batch size.
     """
-    names = ("remapping", "constant_folding") if fed else ("remapping",)
+    names = ("remapping", "constant_folding")
     before = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options(dict.fromkeys(names, False))
     try:
