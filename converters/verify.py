@@ -81,15 +81,15 @@ def verify(job: Job) -> Job:
     images, data, note = verification_images(job)
     result = verify_model(job.need_original(), job.need_tflite(), images, data)
     if result.failures:
-        raise ElLarqError(f"verify: the .tflite departs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
+        raise ElLarqError(f"verify: the .tflite differs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
     return job.done(result.summary + note, asdict(result))
 
 
 def _by_layer(job: Job, result: Verification) -> str:
     if not job.options.by_layer:
-        return "; --by-layer says where"
+        return "; --by-layer shows where"
     rows = [f"{r.layer} {r.flipped} of {r.compared:,} signs (worst {r.worst:.1e})" for r in result.layers if r.flipped]
-    return f"; in order of execution: {', '.join(rows) or 'no sign departs, so the fault lies behind the last binary convolution'}"
+    return f"; in order of execution: {', '.join(rows) or 'no sign differs, so the fault is after the last binary convolution'}"
 
 
 def verification_images(job: Job) -> tuple[list[np.ndarray], str, str]:

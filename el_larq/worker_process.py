@@ -105,7 +105,7 @@ class WorkerProcess:
         code = self.process.exitcode
         if code is not None and code < 0:
             return Died(f"died by {_signal_name(-code)}")
-        return Died(f"ended with status {code}" if code is not None else "does not answer any more")
+        return Died(f"ended with status {code}" if code is not None else "no longer answers")
 
 
 def first_ready(workers: Sequence[WorkerProcess], seconds: float | None = None) -> WorkerProcess | None:

@@ -76,7 +76,7 @@ def mobilenet(
     if variant is None and channels_per_group is not None:
         raise UsageError("channels per group are an option of the block variant 'mid'; add --variant mid")
     if variant is not None and depthwise is not None:
-        raise UsageError(f"the block variant {variant!r} has no depthwise convolution; leave --depthwise out")
+        raise UsageError(f"the block variant {variant!r} has no depthwise convolution; omit --depthwise")
     if depthwise not in (None, *DEPTHWISES):
         raise unknown_name("depthwise", depthwise, DEPTHWISES)
     k = CHANNELS_PER_GROUP if channels_per_group is None else channels_per_group
@@ -101,7 +101,7 @@ def mobilenet(
 def _mid(x: tf.Tensor, channels: int, filters: int, strides: int, name: str, method: Method, k: int) -> tf.Tensor:
     if channels > k and channels % k:
         raise UsageError(
-            f"{name}: {channels} channels do not go into groups of {k}; choose another --width or --channels-per-group"
+            f"{name}: {channels} channels cannot be divided into groups of {k}; choose another --width or --channels-per-group"
         )
     x = unit_with_shortcut(x, Conv(f"{name}_conv1", channels, 3, strides, groups=max(1, channels // k)), method)
     # A residual link would be a shortcut around this convolution; the block has none here, even where the channel count is kept.

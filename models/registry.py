@@ -239,7 +239,7 @@ def resolve_variant(network: Network, method: Method, variant: str | None) -> st
         UsageError: the network does not offer it, or the method needs a different one.
     """
     if method.variant is not None and variant not in (None, method.variant):
-        raise UsageError(f"method {method.name!r} needs block variant {method.variant!r}; leave --variant {variant} out")
+        raise UsageError(f"method {method.name!r} needs block variant {method.variant!r}; omit --variant {variant}")
     wanted = variant or method.variant
     if wanted is not None and wanted not in network.variants:
         offer = ", ".join(network.variants) or "none"

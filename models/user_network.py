@@ -32,7 +32,7 @@ def check_user_network(network: str) -> Path:
     """
     file, _, function = network.rpartition(":")
     if not file.endswith(".py") or not function.isidentifier():
-        raise UsageError(f"{network}: name the function that builds the network too, as in my_network.py:build")
+        raise UsageError(f"{network}: also name the function that builds the network, as in my_network.py:build")
     if not Path(file).is_file():
         raise UsageError(f"{network}: there is no file {file}")
     return Path(file)
@@ -61,7 +61,7 @@ class UserNetwork:
 
         for option in options:
             if not self.accepts(option):
-                raise UsageError(f"{self.name} takes no {option!r}; leave the option out, or add the argument to the function")
+                raise UsageError(f"{self.name} takes no {option!r}; omit the option, or add the argument to the function")
         try:
             model = self.function(input_shape=input_shape, num_classes=num_classes, **options)
         except ElLarqError:

@@ -80,7 +80,7 @@ def fold_model(model: FrozenModel) -> Folded:
     difference = compare(original, graph, model)
     if not difference <= TOLERANCE:
         raise ElLarqError(
-            f"fold: the rewritten graph departs from the model by {difference:.1e} in double precision; "
+            f"fold: the rewritten graph differs from the model by {difference:.1e} in double precision; "
             "this is a fault of el-larq, please report it and convert with --skip fold"
         )
     rewritten = FrozenModel.from_function(lambda *images: graph.run(images)[0], model)
@@ -93,10 +93,10 @@ def _imported(model: FrozenModel) -> Graph | str:
         graph = import_graph(model)
         difference, where = compare_import(model, graph)
     except Exception as error:  # unknown operators may raise anything when run by name
-        return f"the model has what its rewrites cannot read ({summarize(error, 120)}), so it is lowered as it is"
+        return f"the model contains what the rewrites cannot read ({summarize(error, 120)}), so it is lowered as it is"
     if not difference <= IMPORT_TOLERANCE:
         return (
-            f"read for rewriting, the model departs from itself by {difference:.1e} at {where}, so it is lowered as it is; "
-            "this is a fault of el-larq, please report it"
+            f"as imported for rewriting, the model differs from the original by {difference:.1e} at {where}, "
+            "so it is lowered as it is; this is a fault of el-larq, please report it"
         )
     return graph

@@ -218,7 +218,7 @@ def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
     "channels",
     "note",
     requirement="the number of input channels of binary convolutions is a multiple of 32",
-    why="bits are packed by 32, and the rest of a word is computed in vain",
+    why="bits are packed by 32, and the rest of a word is wasted",
     remedy="use multiples of 32 where speed counts",
 )
 def channels(subject: Subject) -> Found:
@@ -233,7 +233,7 @@ def channels(subject: Subject) -> Found:
     "warning",
     requirement="no output channel of a binary convolution is constant",
     why="it costs as much as any other and carries no information",
-    remedy="train on, or prune them",
+    remedy="train longer, or prune them",
 )
 def dead_channels(subject: Subject) -> Found:
     for operator in binary_operators(subject.graph):

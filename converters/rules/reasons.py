@@ -52,8 +52,8 @@ def why_not(meant: "Meant") -> tuple[str, str]:
         return reason, "train it with an optimizer that keeps kernels at +1 and -1, as larq.optimizers.Bop does"
     if convolution.dead_filters and convolution.meant_binary:
         return (
-            f"{convolution.dead_filters} of its filters are zero throughout",
-            "train on: a kernel_quantizer scaled by the mean magnitude has no sign there",
+            f"{convolution.dead_filters} of its filters are all zero",
+            "train longer: a kernel_quantizer scaled by the mean magnitude has no sign there",
         )
     if not convolution.binary_kernel:
         zeros = np.any(convolution.kernel == 0)
@@ -75,7 +75,7 @@ def why_low_bit(meant: "Meant") -> tuple[str, str]:
     """For a layer whose kernel or input is quantized to values other than -1 and +1."""
     intent = meant.intent
     if intent is None:
-        what, argument = "its kernel holds zeros beside one magnitude", "kernel_quantizer"
+        what, argument = "its kernel contains zeros and one magnitude", "kernel_quantizer"
     elif intent.kernel_bits not in (None, 1):
         what, argument = f"its kernel has {intent.kernel_bits} bits{_by(intent)}", "kernel_quantizer"
     else:

@@ -50,4 +50,4 @@ def check_graph(graph: Graph, source: str = "the .tflite") -> list[Finding]:
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
     except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ElLarqError(f"{source}: its operators do not go together; the file is damaged, convert the model again") from error
+        raise ElLarqError(f"{source}: its operators are inconsistent; the file is damaged, convert the model again") from error

@@ -18,7 +18,7 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
     except ValueError:
         counts = (0,)
     if min(counts) < 1:
-        raise click.BadParameter(f"{value!r} is no list of thread counts like 1,2,4")
+        raise click.BadParameter(f"{value!r} is not a list of thread counts such as 1,2,4")
     return counts
 
 
@@ -26,15 +26,17 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", default="local", show_default=True, help="local, ssh://user@host[:port], android[:SERIAL].")
 @click.option("--threads", default="1", show_default=True, callback=_threads, help="One or several: 1,2,4.")
-@click.option("--runs", type=click.IntRange(1), default=50, show_default=True, help="Inferences that count, at least.")
+@click.option("--runs", type=click.IntRange(1), default=50, show_default=True, help="Minimum number of timed inferences.")
 @click.option("--warmup", type=click.IntRange(0), default=5, show_default=True, help="Inferences before them.")
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Rounds on a device; each starts anew.")
+@click.option(
+    "--repeat", type=click.IntRange(1), default=3, show_default=True, help="Rounds on a device; each starts a new process."
+)
 @click.option("--profile", is_flag=True, help="One more run without XNNPACK: time of each layer.")
 @click.option("--binary", type=click.Path(path_type=Path), help="A benchmark binary instead of the fetched one.")
 @click.option("--cores", default="auto", show_default=True, help="auto (the big ones), all, or numbers: 4-7.")
 @click.option("--cool-down", type=click.FloatRange(0), default=0, help="Seconds to wait at most for the processor to cool.")
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that one run may take.")
-@click.option("--folder", help="Where on the device to work; it chooses a place itself otherwise.")
+@click.option("--folder", help="Working folder on the device. [default: chosen automatically]")
 @click.option("--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config.")
 @click.option("--against", help="Also measure a baseline network: int8-mobilenetv2.")
 @click.option("--trust", is_flag=True, help="On this machine, run the models without limits of memory and time.")

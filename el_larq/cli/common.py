@@ -36,9 +36,11 @@ def _keep_verbose(context: click.Context, _parameter: click.Parameter, value: bo
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
     """--import and --trust, for commands that open models which others may have made. docs/safety.md says what they permit."""
     function = click.option(
-        "--trust", is_flag=True, help="Run whatever code the model holds, at whatever size; for files whose maker you know."
+        "--trust",
+        is_flag=True,
+        help="Run code that the model contains, without size limits; only for files from a source you trust.",
     )(function)
-    return click.option("--import", "modules", multiple=True, help="A module that registers layers of your own.")(function)
+    return click.option("--import", "modules", multiple=True, help="A Python module that registers your own layers.")(function)
 
 
 class _Numbers(click.ParamType):
@@ -66,7 +68,7 @@ def statement_options(function: Callable[..., None]) -> Callable[..., None]:
         (
             click.option("--mean", type=_Numbers((1, 3)), metavar="M[,M,M]", help="Inputs are (x - M) / S for x from 0 to 255."),
             click.option("--std", type=_Numbers((1, 3)), metavar="S[,S,S]", help="See --mean. Either alone: M is 0, S is 1."),
-            click.option("--range", type=_Numbers((2,)), metavar="LOW,HIGH", help="Inputs go from LOW, black, to HIGH, white."),
+            click.option("--range", type=_Numbers((2,)), metavar="LOW,HIGH", help="Inputs range from LOW (black) to HIGH (white)."),
             click.option(
                 "--channel-order", type=click.Choice(("rgb", "bgr")), help="Of the inputs, and of M and S. [default: rgb]"
             ),
@@ -80,7 +82,9 @@ def statement_options(function: Callable[..., None]) -> Callable[..., None]:
 def output_option(function: Callable[..., None]) -> Callable[..., None]:
     """--output, for commands that use one output of a model: `el_larq.model_outputs`."""
     return click.option(
-        "--output", metavar="NAME|NUMBER", help="Which output, of a model with several; numbers start at 0 (inspect lists them)."
+        "--output",
+        metavar="NAME|NUMBER",
+        help="The output to use if the model has several; numbers start at 0 (inspect lists them).",
     )(function)
 
 

@@ -11,15 +11,15 @@ from el_larq.cli.option_groups import data_options, names, network_options, reci
 
 @click.command()
 @click.option("--network", "networks", required=True, metavar="NAME[,NAME]", help="el-larq list networks.")
-@click.option("--methods", default="all", show_default=True, metavar="NAME[,NAME]", help="all is every one the network takes.")
+@click.option("--methods", default="all", show_default=True, metavar="NAME[,NAME]", help="all: every method that fits the network.")
 @click.option(
     "--option", "method_options", multiple=True, metavar="METHOD.NAME=VALUE", help="An option of a method; may be repeated."
 )
 @data_options
-@click.option("--seeds", type=int, default=3, show_default=True, help="How many: 0, 1, 2 ...")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Number of seeds: 0, 1, 2 ...")
 @recipe_options
 @network_options
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings at the same time.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of concurrent trainings.")
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True)
 @common_options
 def command(
@@ -53,7 +53,7 @@ def command(
         with interruptible():
             result = execute(plan, folder, jobs=jobs, notify=say)
     except KeyboardInterrupt:
-        say(f"what is done is in {folder}; the same command goes on from there")
+        say(f"finished runs are in {folder}; the same command continues from there")
         raise
     if as_json:
         print_json(

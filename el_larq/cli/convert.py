@@ -28,18 +28,18 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
-@click.option("--skip", multiple=True, help="Leave a step out: fold, audit or verify.")
+@click.option("--skip", multiple=True, help="Skip a step: fold, audit or verify.")
 @click.option(
     "--allow",
     multiple=True,
     metavar="RULE[:LAYER]",
     shell_complete=_complete_rules,
-    help="Let an audit rule fail, in all layers or in one. docs/audit.md has the rules.",
+    help="Allow an audit rule to fail, in all layers or in one. docs/audit.md has the rules.",
 )
-@click.option("--image-size", type=int, help="Input size, for a model that leaves it open.")
+@click.option("--image-size", type=int, help="Input size in pixels, for a model without a fixed input size.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--by-layer", is_flag=True, help="Where a verification fails, say at which layers signs depart.")
+@click.option("--by-layer", is_flag=True, help="If verification fails, show the layers at which signs differ.")
 @click.option("--table", is_flag=True, help="Show every convolution, its bits, and the operator it became.")
 @statement_options
 @model_options

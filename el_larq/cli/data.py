@@ -18,7 +18,7 @@ def command() -> None:
 @click.argument("dataset")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The contact sheet to write: .png or .jpg.")
 @click.option("--count", type=click.IntRange(1, 400), default=49, show_default=True, help="Images on the sheet.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation, as in training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of order and augmentation, as in training.")
 @click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
 @click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet.")
 @click.option(

@@ -26,5 +26,5 @@ def command(as_json: bool) -> None:
     else:
         rows = [(check.area, check.name, check.state, check.found, check.remedy) for check in checks]
         print_table("doctor", ("area", "what", "state", "found", "remedy"), rows)
-        show("nothing is lacking" if not lacking else f"{lacking} lacking: see the remedies")
+        show("nothing is lacking" if not lacking else f"{lacking} missing: see the remedies")
     sys.exit(1 if lacking else 0)

@@ -17,8 +17,8 @@ def command() -> None:
 
 @command.command()
 @click.argument("kinds", nargs=-1)
-@click.option("--tag", help="The release of LCE; the one that fits this converter if not given.")
-@click.option("--sha256", help="What the file must be; pinned on the first download otherwise.")
+@click.option("--tag", help="LCE release. [default: the one that matches this converter]")
+@click.option("--sha256", help="Expected SHA-256 of the file. [default: pinned at the first download]")
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that one download may take.")
 @common_options
 def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: float, as_json: bool) -> None:
@@ -61,10 +61,10 @@ def _progress(kind: str):
 
 @command.command()
 @click.argument("target")
-@click.option("--model", type=click.Path(path_type=Path), help="A .tflite with binary convolutions; built on the spot otherwise.")
+@click.option("--model", type=click.Path(path_type=Path), help="A .tflite with binary convolutions. [default: one is built]")
 @click.option("--binary", type=click.Path(path_type=Path), help="A benchmark binary instead of the fetched one.")
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--folder", help="Where on the device to work.")
+@click.option("--folder", help="Working folder on the device.")
 @click.option("--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config.")
 @common_options
 def check(

@@ -26,7 +26,7 @@ from el_larq.cli.common import (
     "--data-dir", type=click.Path(path_type=Path), help="The data set's folder: where TFDS has prepared it, or its IDX files."
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
-@click.option("--images", type=click.IntRange(1), help="Only so many, spread evenly over the test split.")
+@click.option("--images", type=click.IntRange(1), help="Number of images, taken evenly from the test split. [default: all]")
 @click.option("--workers", type=click.IntRange(1), help="Processes for a .tflite. [default: one for each core]")
 @output_option
 @statement_options
@@ -102,7 +102,7 @@ def command(
         show(f"top-5             {scores.top5:.2%}")
     show(f"calibration error {scores.ece:.4f}")
     if result.images_now < scores.images:
-        say(f"{scores.images - result.images_now:,} images had been done before an interruption")
+        say(f"{scores.images - result.images_now:,} images were evaluated before an interruption")
     show(f"report            {result.folder}")
 
 

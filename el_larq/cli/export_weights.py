@@ -10,7 +10,9 @@ from el_larq.cli.common import common_options, import_layers, model_options, pri
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--binary", is_flag=True, help="The binary kernels as packed bits and scales; the one form there is.")
+@click.option(
+    "--binary", is_flag=True, help="Export the binary kernels as packed bits and scales; required, since it is the only format."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .npz to write.")
 @model_options
 @common_options
@@ -24,7 +26,7 @@ def command(model: Path, binary: bool, out: Path, modules: tuple[str, ...], trus
     from el_larq.outputs import WEIGHTS, check_output
 
     if not binary:
-        raise UsageError("say --binary: packed bits and scales are the one form that is exported; model.h5 itself has the rest")
+        raise UsageError("add --binary: packed bits and scales are the only export format; the other weights are in model.h5")
     check_output(out, WEIGHTS, inputs=(model,))
     if not model.exists():
         raise ElLarqError(f"{model}: no such file")

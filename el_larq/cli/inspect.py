@@ -69,7 +69,7 @@ def _audit(model: Path, as_json: bool) -> None:
     from el_larq.tflite.reader import parse
 
     if model.suffix != ".tflite":
-        raise UsageError(f"{model}: --audit looks at a .tflite; convert the model first, which audits it")
+        raise UsageError(f"{model}: --audit checks a .tflite; convert the model first, which audits it as well")
     findings = check_graph(parse(read_bytes(model), str(model)), str(model))
     if as_json:
         print_json({"model": str(model), "findings": [asdict(finding) for finding in findings]})
@@ -106,4 +106,4 @@ def _print_beside(inspection: "Inspection") -> None:
         figures = [f"{getattr(one, kind):,}" if getattr(one, kind) else "" for kind in kinds]
         rows.append((one.operator, one.count, f"{one.values:,}", *(figures if one.counted else ("?", *figures[1:]))))
     if rows:
-        print_table("Beside MACs, for one input", ("operator", "count", "values", *kinds), rows)
+        print_table("Operations other than MACs, for one input", ("operator", "count", "values", *kinds), rows)

@@ -118,7 +118,7 @@ _SHOWN = {
 
 @click.command(name="list")
 @click.argument("kind")
-@click.option("--published", is_flag=True, help="Of networks: accuracies and costs as published, beside our counts.")
+@click.option("--published", is_flag=True, help="For networks: published accuracies and costs next to our counts.")
 @common_options
 def command(kind: str, published: bool, as_json: bool) -> None:
     """List KIND: networks, methods, links, recipes, datasets or targets."""
@@ -128,7 +128,7 @@ def command(kind: str, published: bool, as_json: bool) -> None:
         raise unknown_name("list", kind, KINDS)
     if published:
         if kind != "networks":
-            raise UsageError("--published goes with networks; list methods has the methods' published figures anyway")
+            raise UsageError("--published applies to networks; list methods always shows published figures")
         _print_published(as_json)
         return
     entries = KINDS[kind]()

@@ -16,16 +16,16 @@ COMMANDS = {
     "train": "Train a network with a method on a data set.",
     "compare": "Networks and methods side by side: one table and one plot.",
     "convert": "Convert a Keras model to a .tflite for Larq Compute Engine.",
-    "inspect": "What a model weighs, computes and needs, layer by layer.",
+    "inspect": "Size, operations and memory of a model, layer by layer.",
     "evaluate": "Accuracy of a Keras model or a .tflite on a data set.",
     "export-weights": "The binary kernels of a model as packed bits and scales.",
     "benchmark": "Measure the latency of .tflite files here, on a phone or a Raspberry Pi.",
     "engine": "Download and test the benchmark binary that runs on a device.",
     "report": "One HTML page of training runs and measurements.",
-    "data": "Look at a data set as training sees it.",
+    "data": "Show a data set as training sees it.",
     "predict": "Classify image files with a Keras model or a .tflite.",
     "list": "Networks, methods, links, recipes, data sets, targets.",
-    "doctor": "What this machine has and lacks, and how to mend it.",
+    "doctor": "What this machine has and lacks, and how to fix it.",
     "demo": "Train, convert, verify and time two networks on embedded data.",
 }
 
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         status, message, trace = error.exit_status, str(error), error
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        hint = "this needs {}, which is not installed; el-larq doctor says how to get it, and where there is none"
+        hint = "this needs {}, which is not installed; el-larq doctor shows how to install it, and where it is not available"
         own = package in ("", "el_larq")
         message = f"unexpected {summarize(error)} (-v shows the trace)" if own else hint.format(package)
         status, trace = 1, error

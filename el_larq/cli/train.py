@@ -29,14 +29,14 @@ from el_larq.cli.option_groups import (
 @click.option("--init-from", type=click.Path(path_type=Path), help="A model (.h5, .keras, SavedModel) to start from.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/NAME]")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run that was stopped or killed.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
 @click.option(
     "--checkpoint-every",
     type=click.FloatRange(0),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="A state to resume from is saved about this often.",
+    help="Interval between saved states from which a run can be resumed.",
 )
 @model_options
 @common_options

@@ -64,7 +64,7 @@ class ResultsFolder:
                     _check_same(path, _named(name, values), _named(name, json.loads(json.dumps(options[name]))))
             options = known["options"] | options
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ElLarqError(f"{path} already holds files that are not a comparison; choose another folder with -o")
+            raise ElLarqError(f"{path} already contains files that are not a comparison; choose another folder with -o")
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -125,7 +125,7 @@ def read_folder(path: Path, notify: Callable[[str], None]) -> tuple[tuple[str, .
         place = folders.get("train", path)
         for name, files in train.items():
             if len(files) < 2:
-                raise UsageError(f"{place / name}: holds one image; a class needs two at least, one of them for testing")
+                raise UsageError(f"{place / name}: contains one image; a class needs at least two, one of them for testing")
         parts = {name: _split(place, name, files) for name, files in train.items()}
         classes["train"], classes["test"] = ({name: part[side] for name, part in parts.items()} for side in (0, 1))
     return tuple(train), {split: _listing(found) for split, found in classes.items()}
@@ -146,7 +146,7 @@ def _split_folders(path: Path, notify: Callable[[str], None]) -> dict[str, Path]
         return {}  # they are classes, one of which may be called "valid"
     for split, name in known:
         if found[split].name != name:
-            raise UsageError(f"{path}: {name}/ and {found[split].name}/ both hold the {split} split; remove or rename one")
+            raise UsageError(f"{path}: {name}/ and {found[split].name}/ both contain the {split} split; remove or rename one")
     if others := [f"{name}/" for name in names if name.lower() not in SPLITS]:
         notify(f"{path}: {', '.join(others)} left out; a folder with train/ takes its images from train/, val/ and test/")
     return found
@@ -169,7 +169,7 @@ def _classes(path: Path) -> dict[str, Files]:
     if empty:
         raise UsageError(f"{path / empty[0]}: a class without images (known: {', '.join(SUFFIXES)}); add some or remove the folder")
     if len(found) == 1:
-        raise UsageError(f"{path}: only one class, {folders[0]!r}; a classifier needs two at least")
+        raise UsageError(f"{path}: only one class, {folders[0]!r}; a classifier needs at least two")
     return found
 
 

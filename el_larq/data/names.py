@@ -67,7 +67,7 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...], mnist
         if rest.startswith(prefix):
             path = rest.removeprefix(prefix)
             if not path:
-                raise UsageError(f"{prefix} names no folder; write {prefix}PATH")
+                raise UsageError(f"{prefix} does not name a folder; write {prefix}PATH")
             return Name(kind, str(Path(path).expanduser().absolute()), augment=augment)
     base, _, data_dir = rest.partition("@")
     folder = str(Path(data_dir).expanduser().absolute()) if data_dir else None
@@ -91,12 +91,12 @@ def with_options(name: str, data_dir: str | Path | None = None, augment: str | N
     """The name with the values of --data-dir and --augment added. Raises UsageError if it already has them."""
     if augment is not None:
         if _OPTION.match(name):
-            raise UsageError(f"{name} names its augmentation already; leave --augment out")
+            raise UsageError(f"{name} already names its augmentation; omit --augment")
         if augment not in AUGMENTATIONS:
             raise unknown_name("augmentation", augment, AUGMENTATIONS)
     if data_dir is not None:
         if "@" in name or name.startswith((DIR, IDX)):
-            raise UsageError(f"{name} names its folder already; leave --data-dir out")
+            raise UsageError(f"{name} already names its folder; omit --data-dir")
         option = _OPTION.match(name)
         name = f"{option['rest']}@{data_dir},augment={option['augment']}" if option else f"{name}@{data_dir}"
     return f"{name},augment={augment}" if augment is not None else name

@@ -58,7 +58,7 @@ class Preprocessing:
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3; got {self.channels!r}")
         if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std go together")
+            raise ValueError("mean and std must be given together")
         for value in (*self._each(self.mean), *self._each(self.std)):
             if not (isinstance(value, (int, float)) and math.isfinite(value)):
                 raise ValueError(f"mean and std must be finite numbers; got {value!r}")
@@ -181,7 +181,7 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None, least
                 image.draft(image.mode, draft)
             image.load()
             if lacks_rows(image, file, draft):
-                raise ElLarqError(f"{path}: cannot be read as an image: it holds fewer rows than it declares")
+                raise ElLarqError(f"{path}: cannot be read as an image: it contains fewer rows than it declares")
             if image.mode == "I" or image.mode.startswith("I;16"):
                 # Pillow clips 16-bit grey values at 255 instead of scaling them.
                 return Image.fromarray((np.asarray(image, np.uint32) >> 8).clip(0, 255).astype(np.uint8))

@@ -64,7 +64,7 @@ def check_dataset(name: str) -> None:
 
 def check_image_size(image_size: int | None) -> None:
     if image_size is not None and image_size < MIN_IMAGE_SIZE:
-        raise UsageError(f"image size {image_size} is too small; the least is {MIN_IMAGE_SIZE}")
+        raise UsageError(f"image size {image_size} is too small; the minimum is {MIN_IMAGE_SIZE}")
 
 
 @overload

@@ -104,7 +104,7 @@ def stated(
         ElLarqError: the file of labels cannot be read.
     """
     if channel_order not in (None, "rgb", "bgr"):
-        raise UsageError(f"the order of channels is rgb or bgr; got {channel_order!r}")
+        raise UsageError(f"the channel order must be rgb or bgr; got {channel_order!r}")
     if isinstance(labels, (str, os.PathLike)):
         labels = read_labels(labels)
     return Stated(_scaling(mean, std, range), channel_order, None if labels is None else tuple(labels))
@@ -115,7 +115,7 @@ def _scaling(
 ) -> tuple[PerChannel, PerChannel] | None:
     if limits is not None:
         if mean is not None or std is not None:
-            raise UsageError("--range stands in place of --mean and --std; leave it out, or them")
+            raise UsageError("--range replaces --mean and --std; give either --range or those")
         low, high = limits
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise UsageError(f"--range takes two numbers, the lower one first; got {low:g},{high:g}")

@@ -27,7 +27,7 @@ def choose(data: Dataset, share: float | None) -> Rule:
     if share is not None:
         check_share(share)
         if share and data.validation is not None:
-            raise UsageError(f"{data.name} has a validation split; leave --validation out")
+            raise UsageError(f"{data.name} has a validation split; omit --validation")
         return float(share)
     return SHARE if data.validation is None else SPLIT
 
@@ -48,7 +48,7 @@ def apply(data: Dataset, rule: Rule) -> Dataset:
         return data.validated_by_testing()
     if rule == SPLIT:
         if data.validation is None:
-            raise ElLarqError(f"{data.name} has no validation split; the run was begun with one")
+            raise ElLarqError(f"{data.name} has no validation split, but the run was started with one")
         return data
     if isinstance(rule, str):
         raise ElLarqError(f"validation {rule!r} is unknown; a run has {SPLIT!r}, {TEST!r} or a share")

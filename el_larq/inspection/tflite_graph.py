@@ -30,7 +30,7 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ElLarqError(f"{source}: its operators do not go together; the file is damaged, convert the model again") from error
+        raise ElLarqError(f"{source}: its operators are inconsistent; the file is damaged, convert the model again") from error
     content = graph.metadata.get(card.NAME)
     uncounted = sorted({o.name for o in graph.operators if _has_weights(o) and o.name not in KERNELS})
     notes = []

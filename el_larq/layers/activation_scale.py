@@ -43,7 +43,7 @@ class ActivationScale(keras.layers.Layer):
         if None in (*x[1:], *z[1:]):
             raise ValueError(f"{self.name}: sizes must be static; got {x} and {z}")
         if x[-1] % self.groups or z[-1] % self.groups:
-            raise ValueError(f"{self.name}: {x[-1]} channels to {z[-1]} do not go into {self.groups} groups")
+            raise ValueError(f"{self.name}: {x[-1]} channels to {z[-1]} cannot be divided into {self.groups} groups")
         self._channels, self._outputs = x[-1], z[-1]
         missing = [max((-(-size // self.strides) - 1) * self.strides + self.kernel_size - size, 0) for size in x[1:3]]
         self._padding = [(size // 2, size - size // 2) for size in missing]

@@ -46,7 +46,7 @@ def h5_config(path: Path, *, trust: bool = False) -> Any:
         if not trust:
             check_hdf5(file, str(path), allowance(path))
         if "model_config" not in file.attrs:
-            raise ElLarqError(f"{path}: holds weights only; save the whole model with model.save(), not save_weights()")
+            raise ElLarqError(f"{path}: contains weights only; save the whole model with model.save(), not save_weights()")
         config: Any = file.attrs["model_config"]
         return _parse(config, str(path))
 
@@ -66,7 +66,7 @@ def keras_config(path: Path, *, trust: bool = False) -> Any:
 def check_folder(path: Path) -> None:
     """Reject a folder that is not a SavedModel of Keras layers, or holds a second graph, which TensorFlow might read instead."""
     if not (path / "saved_model.pb").is_file():
-        raise ElLarqError(f"{path}: a folder without saved_model.pb is no SavedModel")
+        raise ElLarqError(f"{path}: a folder without saved_model.pb is not a SavedModel")
     if not (path / "keras_metadata.pb").is_file():
         raise ElLarqError(f"{path}: a SavedModel without Keras layers; save it with model.save() from tf-keras")
     for other in ("saved_model.pbtxt", "saved_model.cpb"):
@@ -120,9 +120,9 @@ def _dataset_bytes(dataset: h5py.Dataset, source: str) -> int:
     creation = dataset.id.get_create_plist()
     filters = [creation.get_filter(index)[0] for index in range(creation.get_nfilters())]
     if any(number not in _FILTERS for number in filters):
-        raise ElLarqError(f"{source} is compressed by a program that is no part of HDF5; save the model again, {TRUST}")
+        raise ElLarqError(f"{source} is compressed with a filter that is not part of HDF5; save the model again, {TRUST}")
     if dataset.dtype.hasobject:
-        raise ElLarqError(f"{source} holds no numbers; save the model again, {TRUST}")
+        raise ElLarqError(f"{source} does not contain numbers; save the model again, {TRUST}")
     return int(dataset.size or 0) * dataset.dtype.itemsize
 
 
@@ -139,7 +139,7 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     for member in archive.infolist():
         parts = Path(member.filename.replace("\\", "/")).parts
         if not parts or ".." in parts or os.path.isabs(member.filename) or ":" in member.filename:
-            raise ElLarqError(f"{path}: its member {member.filename!r} leads out of the archive; save the model again")
+            raise ElLarqError(f"{path}: its member {member.filename!r} points outside the archive; save the model again")
         if member.filename in names:
             raise ElLarqError(f"{path}: holds {member.filename!r} twice; save the model again")
         names.add(member.filename)
@@ -155,7 +155,7 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
 
 def _parse(config: Any, source: str) -> Any:
     if not isinstance(config, (str, bytes)):
-        raise ValueError("a configuration that is no text")
+        raise ValueError("a configuration that is not text")
     if len(config) > MAX_CONFIG:
         raise ElLarqError(f"{source}: its configuration has {len(config):,} bytes, more than {MAX_CONFIG:,}; save the model again")
     return parse_json(config)

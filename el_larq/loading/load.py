@@ -112,7 +112,7 @@ def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]
         if limit is not None and taken > limit:
             refused.append(
                 ElLarqError(
-                    f"{path}: its layers claim {taken:,} bytes of weights, more than a file of its size holds; "
+                    f"{path}: its layers claim {taken:,} bytes of weights, more than a file of its size can contain; "
                     f"save the model again, {containers.TRUST}"
                 )
             )

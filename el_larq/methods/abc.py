@@ -68,7 +68,7 @@ def make(bases: int = 1, shifts: int = 1) -> Method:
 
     return Method(
         name="abc",
-        summary="M x N binary products a convolution: bases of the kernel by least squares, learned shifts of the input",
+        summary="M x N binary products per convolution: bases of the kernel by least squares, learned shifts of the input",
         reference="Lin, Zhao, Pan: Towards Accurate Binary Convolutional Neural Network, NeurIPS 2017, arXiv 1711.11294",
         year=2017,
         link=LINKS["none"],

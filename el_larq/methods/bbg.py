@@ -59,9 +59,9 @@ def make(
     """BBG with kernels centred by their mean or median, per filter or per kernel, and gates that start at ``gate``."""
     link = LINKS["gated"]
     if not isfinite(gate):
-        raise UsageError(f"option gate is a finite number; got {gate:g}")
+        raise UsageError(f"option gate must be a finite number; got {gate:g}")
     if positive and gate < SMALLEST_GATE:
-        raise UsageError(f"option gate starts at {SMALLEST_GATE} or above where gates are positive; got {gate:g}")
+        raise UsageError(f"option gate must be at least {SMALLEST_GATE} if gates are positive; got {gate:g}")
     if gate != 1.0:
         link = link.with_options(gate_initializer=gate)
     if not positive:
@@ -74,7 +74,7 @@ def make(
 
     return Method(
         name="bbg",
-        summary="weights balanced around zero, a gate a channel on the identity around each convolution",
+        summary="weights balanced around zero, one gate per channel on the identity around each convolution",
         reference="Shen, Liu, Gong, Han: Balanced Binary Neural Networks with Gated Residual, ICASSP 2020, arXiv 1909.12117",
         year=2020,
         link=link,
@@ -82,7 +82,7 @@ def make(
         kernel_quantizer=quantizer,
         kernel_constraint="weight_clip",
         options={"center": center, "per": per, "gate": gate, "positive": positive},
-        extra_cost="" if positive else "one multiplication a value for each gate",
+        extra_cost="" if positive else "one multiplication per value for each gate",
     )
 
 

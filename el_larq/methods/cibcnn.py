@@ -67,7 +67,7 @@ def make(threshold: float = 1.0, edges: int = 100, proposals: int = 16) -> Metho
 
     return Method(
         name="cibcnn",
-        summary="channels correct one another's bit counts by small steps, along a graph found by policy gradient",
+        summary="channels correct each other's bit counts in small steps, along a graph found by policy gradient",
         reference="Wang et al.: Learning Channel-wise Interactions for Binary Convolutional Neural Networks, CVPR 2019",
         year=2019,
         link=LINKS["none"],

@@ -81,7 +81,7 @@ class Method(Binarization):
         """
         if link.name != "none" and not self.binary:
             raise UsageError(
-                f"method {self.name!r} binarizes nothing, so there is nothing for link {link.name!r} to carry around; "
+                f"method {self.name!r} does not binarize, so there is nothing for link {link.name!r} to carry around; "
                 "use --link none or a binary method"
             )
         return replace(self, link=link)
@@ -96,7 +96,7 @@ class Method(Binarization):
             raise unknown_name("placement", placement, PLACEMENTS)
         order = [stage for stage in self.order if stage != "link"]
         if "norm" not in order or order.index("norm") < order.index("conv"):
-            raise UsageError(f"method {self.name!r} has no normalization behind its convolution for a link to be placed around")
+            raise UsageError(f"method {self.name!r} has no normalization after its convolution, so the link has no placement")
         order.insert(order.index("norm") + (placement == "after_norm"), "link")
         return replace(self, order=tuple(order))
 

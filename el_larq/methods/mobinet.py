@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 def make(norm: Literal["last", "first"] = "last", slope: float = 0.25) -> Method:
     """MoBiNet with its normalization after the PReLU ("last") or before it ("first"), and slopes that start at ``slope``."""
     if not isfinite(slope):
-        raise UsageError(f"option slope is a finite number; got {slope:g}")
+        raise UsageError(f"option slope must be a finite number; got {slope:g}")
 
     def prelu(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
         from el_larq.methods import stages
@@ -57,7 +57,7 @@ def make(norm: Literal["last", "first"] = "last", slope: float = 0.25) -> Method
     left = "PRELU, ADD (and MUL where a scale is not positive)" if norm == "last" else "PRELU"
     return Method(
         name="mobinet",
-        summary="a PReLU a convolution, in MobileNet's mid-block: grouped 3x3, 1x1, 1x1 with shortcuts",
+        summary="one PReLU per convolution, in MobileNet's mid-block: grouped 3x3, 1x1, 1x1 with shortcuts",
         reference="Phan, Huynh, He, Savvides, Shen: MoBiNet, WACV 2020, arXiv 1907.12629",
         year=2020,
         link=LINKS["identity"],

@@ -51,7 +51,7 @@ def apply(method: str, make: Callable[..., Any] | None, options: Mapping[str, An
 
 def _check_name(method: str, make: Callable[..., Any] | None, name: str) -> None:
     if make is None:
-        raise UsageError(f"method {method!r} has no options of its own; leave {name!r} out")
+        raise UsageError(f"method {method!r} has no options of its own; omit {name!r}")
     known = list(inspect.signature(make).parameters)
     if name not in known:
         raise unknown_name(f"option of method {method!r}", name, known)

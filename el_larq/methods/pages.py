@@ -17,11 +17,11 @@ from el_larq.methods.registry import METHODS, MODULES, get_maker
 INDEX = "README.md"
 
 _ABOUT = """\
-Bits are those of weights / activations. What stands beside the convolutions is left at inference, in each unit. Published figures
-are ImageNet top-1 in percent, each with its source on the method's page; [comparison.md](../comparison.md) has the paper's table
-and ours. `el-larq list methods` prints the same."""
+Bits are those of weights / activations. The column of costs shows what remains at inference in addition to the convolutions of each
+unit. Published figures are ImageNet top-1 in percent, each with its source on the method's page; [comparison.md](../comparison.md)
+has the paper's table and ours. `el-larq list methods` prints the same."""
 
-_NOTHING = "nothing that conversion does not fold"
+_NOTHING = "nothing: conversion folds everything"
 
 
 def page(name: str) -> str:
@@ -36,7 +36,7 @@ def page(name: str) -> str:
         f"# `{name}`",
         title,
         body,
-        "## As it is registered",
+        "## Properties",
         _table(("", ""), _facts(method)),
     ]
     if options:
@@ -66,7 +66,7 @@ def index() -> str:
         )
         for name, method in METHODS.items()
     ]
-    headings = ("method", "year", "bits", "link", "beside its convolutions", "ResNet18, published", "what it is")
+    headings = ("method", "year", "bits", "link", "cost besides convolutions", "ResNet18, published", "summary")
     parts = ("<!-- Made by `make docs`: change the methods' files. -->", "# Methods", _ABOUT, _table(headings, rows))
     return "\n\n".join(parts) + "\n"
 
@@ -91,7 +91,7 @@ def _facts(method: Method) -> list[tuple[str, str]]:
         ("bits of weights / activations", method.bits),
         ("link", f"`{link.name}`: {link.summary}" + (f" ({options})" if options else "")),
         ("stages of a unit", ", ".join(method.order)),
-        ("at inference beside its convolutions", method.cost or _NOTHING),
+        ("at inference, in addition to its convolutions", method.cost or _NOTHING),
     ]
     if method.variant:
         facts.append(("block variant it needs", f"`{method.variant}`"))

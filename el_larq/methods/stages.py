@@ -37,7 +37,7 @@ def by_group(conv: Conv, x: "tf.Tensor", make: Callable[[int | None], keras.laye
         return make(None)
     shape: Any = x.shape
     if shape[-1] % conv.groups or conv.filters % conv.groups:
-        raise UsageError(f"{conv.name}: {shape[-1]} channels to {conv.filters} do not go into {conv.groups} groups")
+        raise UsageError(f"{conv.name}: {shape[-1]} channels to {conv.filters} cannot be divided into {conv.groups} groups")
     split = SplitChannels(conv.groups, name=f"{conv.name}_split")
     layers = [make(index + 1) for index in range(conv.groups)]
     join = keras.layers.Concatenate(name=f"{conv.name}_concatenate")

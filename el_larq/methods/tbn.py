@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 def make(delta: float = 0.5) -> Method:
     """TBN with thresholds at ``delta`` times the mean magnitude."""
     if not (delta > 0 and isfinite(delta)):
-        raise UsageError(f"option delta is a positive share of mean|x|; got {delta:g}")
+        raise UsageError(f"option delta must be a positive share of mean|x|; got {delta:g}")
     return Method(
         name="tbn",
         summary="ternary activations as the mean of two shifted signs, one binary kernel, normalization first",

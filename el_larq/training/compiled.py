@@ -27,7 +27,7 @@ def prepare_compiled(model: keras.Model, recipe: Recipe, num_classes: int, netwo
     """
     asked = compile_arguments(model)
     for what in _refused(model, asked):
-        raise UsageError(f"{network} cannot be trained with its own {what}; leave that out of the model, or train it with fit()")
+        raise UsageError(f"{network} cannot be trained with its own {what}; remove it from the model, or train with fit()")
     metrics = _flat(asked.get("metrics"))
     if not any(getattr(metric, "name", metric) == "accuracy" for metric in metrics):
         metrics.append("accuracy")
@@ -59,7 +59,7 @@ def prepare_compiled(model: keras.Model, recipe: Recipe, num_classes: int, netwo
 def summary(network: str, named: dict[str, str]) -> str:
     """One line that says which optimizer and loss train the network."""
     return (
-        f"{network} comes compiled: optimizer {named['optimizer']}, loss {named['loss']}; "
+        f"{network} is compiled: optimizer {named['optimizer']}, loss {named['loss']}; "
         "the recipe's learning rate, schedule, weight decay and label smoothing do not apply"
     )
 

@@ -103,7 +103,9 @@ def read_config(folder: Path) -> TrainConfig:
         raise ElLarqError(f"there is no run folder {folder}")
     path = folder / CONFIG
     if not own_folders.is_there(path):
-        raise ElLarqError(f"{folder} holds no run: it has no {CONFIG}; start one there with el-larq train NETWORK -o {folder}")
+        raise ElLarqError(
+            f"{folder} is not a run folder: it has no {CONFIG}; start a run there with el-larq train NETWORK -o {folder}"
+        )
     own_folders.check_all(folder)
     content = read_json(path)
     check_not_newer(content, folder)

@@ -112,4 +112,4 @@ def network_again(folder: Path, config: TrainConfig, model: keras.Model | None, 
 
 def check_compiled(folder: Path, config: TrainConfig, model: keras.Model) -> None:
     if not is_compiled(model):
-        raise ElLarqError(f"{folder} cannot go on: {config.network} does not come compiled any more; train again")
+        raise ElLarqError(f"{folder} cannot be resumed: {config.network} is no longer compiled; train again")

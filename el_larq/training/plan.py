@@ -228,6 +228,4 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
 def check_no_method(plan: TrainingPlan) -> None:
     """Raise UsageError if a method's settings were given for a user network that takes no method."""
     if plan.given & {"method", "link", "placement", "link_options", "method_options"}:
-        raise UsageError(
-            f"{plan.network_name} takes no 'method'; leave --method, --link and their options out, or add the argument"
-        )
+        raise UsageError(f"{plan.network_name} takes no 'method'; omit --method, --link and their options, or add the argument")

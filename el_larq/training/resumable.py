@@ -13,10 +13,10 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
     """Raise if a run cannot be resumed, without importing TensorFlow. The errors are those of `resume`."""
     if config.schema < FIRST_RESUMABLE:
         raise ElLarqError(
-            f"{folder} was made by an older el-larq (schema {config.schema}) that kept no state to go on from; train it again"
+            f"{folder} was made by an older el-larq (schema {config.schema}) that saved no state to resume from; train it again"
         )
     if learning_rate is not None and config.compiled is not None:
-        raise UsageError(f"{folder}: {config.network} comes compiled, and --learning-rate does not apply; leave it out")
+        raise UsageError(f"{folder}: {config.network} is compiled, so --learning-rate does not apply; leave it out")
     failed = (folder / FAILURE).exists()
     if failed and learning_rate is None:
         raise ElLarqError(f"{folder} would fail again: {read_json(folder / FAILURE).get('message')}")

@@ -72,7 +72,7 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
             has = _KNOWN[name](config) if name in _KNOWN else config.network_options.get(name)
             same = value == has
         else:
-            raise UsageError(f"{option} does not go with --resume: {folder} goes on as it was begun")
+            raise UsageError(f"{option} cannot be combined with --resume: {folder} continues with its original settings")
         if not same:
             has = "the default" if has is None else has
-            raise UsageError(f"{option} {value} contradicts {folder}, which was begun with {has}; leave it out")
+            raise UsageError(f"{option} {value} contradicts {folder}, which was started with {has}; omit it")

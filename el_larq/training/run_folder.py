@@ -88,7 +88,7 @@ def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None 
         folder.parent.mkdir(parents=True, exist_ok=True)
         place = Path(os.path.realpath(folder))  # a link to a folder is kept
         if _is_taken(place):
-            raise ElLarqError(f"{folder} already holds files; choose another folder with -o, or remove it")
+            raise ElLarqError(f"{folder} already contains files; choose another folder with -o, or remove it")
         try:
             lock = _create_beside(place, config, files)
         except OSError:
@@ -179,7 +179,7 @@ def open_run(folder: Path) -> RunFolder:
         if lock is not None:
             lock.release()
         if isinstance(error, OSError):
-            raise ElLarqError(f"cannot go on with {folder}: {error.strerror or error}") from error
+            raise ElLarqError(f"cannot resume {folder}: {error.strerror or error}") from error
         raise
 
 

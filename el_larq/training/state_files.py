@@ -144,7 +144,7 @@ class StateFiles:
             try:
                 return read_state(path, limit)
             except DamagedError as error:
-                notify(f"{error}; going back to the one before it, or to the start")
+                notify(f"{error}; using the previous state, or starting from the beginning")
                 with contextlib.suppress(OSError):
                     path.unlink()
         return None

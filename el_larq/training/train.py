@@ -144,7 +144,7 @@ def start(
     if plan.is_own and is_compiled(model):
         if "learning_rate" in plan.given:
             where = f"set it in {own.path.name}" if own else "set it where the model is compiled"
-            raise UsageError(f"{plan.network_name} comes compiled, and --learning-rate does not apply; {where}")
+            raise UsageError(f"{plan.network_name} is compiled, so --learning-rate does not apply; {where}")
         named = prepare_compiled(model, plan.recipe, data.num_classes, plan.network_name)
     files = sources(plan, own)
     started = initialize(model, plan.init_from, trust) if plan.init_from is not None else None
@@ -236,7 +236,7 @@ def _data(
         except (TypeError, ValueError) as error:
             raise damaged(folder / CONFIG) from error
     if config is not None and config.dataset_fingerprint not in (None, data.fingerprint):
-        raise ElLarqError(f"{folder} cannot go on: the data of {data.name} have changed since it began; train again")
+        raise ElLarqError(f"{folder} cannot be resumed: the data of {data.name} have changed since the run started; train again")
     rule = choose(data, plan.validation) if plan.rule is None else plan.rule
     return apply(data, rule), rule
 
@@ -284,7 +284,7 @@ def _remarks(
     if started is not None:
         yield started.summary
     if not data.exact_resume:
-        yield f"{data.name} cannot be read again from any place: a run that is resumed ends near, but not at, the same weights"
+        yield f"{data.name} cannot be read from an arbitrary position: a resumed run ends with similar, not identical, weights"
 
 
 def _finish(
@@ -333,9 +333,11 @@ def _finish(
                 if not isinstance(source, str):
                     raise damaged(run.folder / CONFIG)
                 initialize(model, source, trust)
-            notify(f"going on with {run.folder} at step {loop.step} of {loop.total}")
+            notify(f"continuing {run.folder} at step {loop.step} of {loop.total}")
             if differences := record_resume(run, loop.step):
-                notify(f"not the machine it began on, so the weights may differ in rounding: {', '.join(differences)}")
+                notify(
+                    f"this is not the machine on which the run started, so weights may differ by rounding: {', '.join(differences)}"
+                )
         accuracy = loop.train()["accuracy"]
         with loop.writing():
             save_model(run.folder, model, make_card(run.config, data, accuracy))

@@ -105,7 +105,7 @@ class TrainingState:
         seconds, epoch_seconds = float(saved.facts["seconds"]), float(saved.facts["epoch_seconds"])
         # At the end of an epoch, a state may have been saved before or after the epoch's record was added.
         if not 0 <= step <= self.total or len(records) not in (step // self.steps_per_epoch, (step - 1) // self.steps_per_epoch):
-            raise ValueError("no step of this training")
+            raise ValueError("not a step of this training")
         needed = ("epoch", *(("val_accuracy",) if self.data.validation_size else ()))
         if not all(isinstance(record[name], (int, float)) for record in records for name in (*record, *needed)):
             raise ValueError("no records of epochs")

@@ -252,5 +252,5 @@ def test_the_whole_chain(el_larq_command: Command, tmp_path: Path) -> None:
     measured = el_larq_command("benchmark", "model.tflite", "--runs", "3", "--json", cwd=tmp_path)
     assert json.loads(measured.stdout)["measurements"][0]["model"] == "model.tflite"
     again = el_larq_command("train", "resnet18", *options.split(), cwd=tmp_path)
-    assert "already holds files" in again.stderr.splitlines()[-1]
+    assert "already contains files" in again.stderr.splitlines()[-1]
     assert again.returncode == 1

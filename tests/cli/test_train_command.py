@@ -56,7 +56,7 @@ def test_an_unfinished_run_of_an_older_version_says_what_it_lacks(old: Path, cap
     (old / "result.json").unlink()
     status, out, err = _call(capsys, "train", "--resume", old)
     assert (status, out) == (1, "")
-    assert err == f"el-larq: {old} was made by an older el-larq (schema 1) that kept no state to go on from; train it again\n"
+    assert err == f"el-larq: {old} was made by an older el-larq (schema 1) that saved no state to resume from; train it again\n"
 
 
 def test_an_older_run_is_reported(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,16 +76,16 @@ def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], caps
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", 3], "--epochs 3 contradicts RUN, which was begun with 2; leave it out"),
-        (["--seed", 1], "--seed 1 contradicts RUN, which was begun with 0"),
-        (["--width", 0.5], "--width 0.5 contradicts RUN, which was begun with 1.0"),
-        (["--dataset", "photos"], "--dataset photos contradicts RUN, which was begun with digits"),
-        (["--validation", 0.1], "--validation 0.1 contradicts RUN, which was begun with test"),
-        (["--stem", "small"], "--stem small contradicts RUN, which was begun with the default"),
-        (["--method", "el"], "--method el contradicts RUN, which was begun with own"),
-        (["-o", "elsewhere"], "--out elsewhere contradicts RUN, which was begun with RUN"),
-        (["--init-from", "model.h5"], "--init-from does not go with --resume: RUN goes on as it was begun"),
-        (["resnet26"], "NETWORK resnet26 contradicts RUN, which was begun with"),
+        (["--epochs", 3], "--epochs 3 contradicts RUN, which was started with 2; omit it"),
+        (["--seed", 1], "--seed 1 contradicts RUN, which was started with 0"),
+        (["--width", 0.5], "--width 0.5 contradicts RUN, which was started with 1.0"),
+        (["--dataset", "photos"], "--dataset photos contradicts RUN, which was started with digits"),
+        (["--validation", 0.1], "--validation 0.1 contradicts RUN, which was started with test"),
+        (["--stem", "small"], "--stem small contradicts RUN, which was started with the default"),
+        (["--method", "el"], "--method el contradicts RUN, which was started with own"),
+        (["-o", "elsewhere"], "--out elsewhere contradicts RUN, which was started with RUN"),
+        (["--init-from", "model.h5"], "--init-from cannot be combined with --resume: RUN continues with its original settings"),
+        (["resnet26"], "NETWORK resnet26 contradicts RUN, which was started with"),
     ],
 )
 def test_options_that_contradict_the_run_are_refused(
@@ -109,7 +109,7 @@ def test_a_data_set_is_repeated_as_it_was_named(old: Path, tmp_path: Path, capsy
     status, _, err = _call(capsys, "train", "--resume", old, *repeated, "crop")
     assert (status, err.count("\n")) == (2, 1)
     assert f"--dataset cifar10@{tmp_path},augment=crop contradicts {old}" in err
-    assert "--augment does not go with --resume" in _call(capsys, "train", "--resume", old, "--augment", "none")[2]
+    assert "--augment cannot be combined with --resume" in _call(capsys, "train", "--resume", old, "--augment", "none")[2]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"accuracy": "good", "seconds": 1}'])
@@ -122,7 +122,7 @@ def test_a_damaged_result_is_named(old: Path, content: str, capsys: pytest.Captu
 
 def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no run folder" in _call(capsys, "train", "--resume", tmp_path / "no")[2]
-    assert "holds no run: it has no config.json" in _call(capsys, "train", "--resume", tmp_path)[2]
+    assert "is not a run folder: it has no config.json" in _call(capsys, "train", "--resume", tmp_path)[2]
     status, _, err = _call(capsys, "train")
     assert status == 2
     assert "Missing argument 'NETWORK'" in err

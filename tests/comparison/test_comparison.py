@@ -191,7 +191,7 @@ def test_the_options_of_a_method_must_be_an_object(tmp_path: Path) -> None:
 
 def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(Exception, match="already holds files that are not a comparison"):
+    with pytest.raises(Exception, match="already contains files that are not a comparison"):
         ResultsFolder(tmp_path, _plan())
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 

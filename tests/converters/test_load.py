@@ -87,7 +87,7 @@ def test_weights_alone_are_refused(small: Any, tmp_path: Path, one_line: OneLine
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, one_line: OneLine) -> None:
-    assert "no SavedModel" in _refused(tmp_path, one_line)
+    assert "not a SavedModel" in _refused(tmp_path, one_line)
 
 
 def test_a_damaged_saved_model_is_refused(tmp_path: Path, one_line: OneLine) -> None:

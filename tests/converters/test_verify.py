@@ -322,7 +322,7 @@ def test_the_step_fails_in_one_line() -> None:
     content = lower_model(FrozenModel(model))
     kernel = _constant(next(o for o in parse(content).operators if o.name == "LceBconv2d"), 1)
     damaged = models.change_constant(content, kernel.index, np.int32, lambda words: ~words[::-1])
-    with pytest.raises(ElLarqError, match=r"departs from the model: kernel of conv") as caught:
+    with pytest.raises(ElLarqError, match=r"differs from the model: kernel of conv") as caught:
         verify(Job(None, Options(verify_images=8), original=FrozenModel(model), tflite=damaged))
     assert "\n" not in str(caught.value)
 

@@ -83,7 +83,7 @@ def test_nothing_is_written_if_verification_fails(small: Any, tmp_path: Path, mo
     old = tmp_path / "old.tflite"
     old.write_bytes(b"was TFL3 here before")
     for destination in (old, tmp_path / "new.tflite"):
-        with pytest.raises(ElLarqError, match="departs from the model"):
+        with pytest.raises(ElLarqError, match="differs from the model"):
             el_larq.convert(small.h5, destination)
     assert [path.name for path in tmp_path.iterdir()] == ["old.tflite"]
     assert old.read_bytes() == b"was TFL3 here before"

@@ -65,12 +65,12 @@ def test_the_sets_own_split_is_taken_before_a_share() -> None:
     assert apply(own, SPLIT) is own
     assert apply(own, 0.0).validation is None
     assert apply(data, TEST).validation is data.test
-    with pytest.raises(UsageError, match="digits has a validation split; leave --validation out"):
+    with pytest.raises(UsageError, match="digits has a validation split; omit --validation"):
         choose(own, 0.1)
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(UsageError, match="from 0 to below 1"):
             choose(data, share)
-    with pytest.raises(ElLarqError, match="has no validation split; the run was begun with one"):
+    with pytest.raises(ElLarqError, match="has no validation split, but the run was started with one"):
         apply(data, SPLIT)
     with pytest.raises(ElLarqError, match="validation 'x' is unknown"):
         apply(data, "x")

@@ -97,7 +97,7 @@ def test_splits_that_are_none_are_refused(tmp_path: Path, one_line: Callable[[Ba
     assert f"{tmp_path}: has Test/, val/ and no train/" in refusal(tmp_path, one_line)
     write_folder(tmp_path / "train", ("x", "y"), 2)
     write_folder(tmp_path / "valid", ("x", "y"), 2)
-    assert "val/ and valid/ both hold the validation split" in refusal(tmp_path, one_line)
+    assert "val/ and valid/ both contain the validation split" in refusal(tmp_path, one_line)
 
 
 def test_a_class_may_be_called_as_a_split(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def _taller(jpeg: bytes, height: int) -> bytes:
 
 
 def _refused(content: bytes, least: int | None = None) -> None:
-    with pytest.raises(ElLarqError, match=r"^x\.png: cannot be read as an image: it holds fewer rows than it declares$"):
+    with pytest.raises(ElLarqError, match=r"^x\.png: cannot be read as an image: it contains fewer rows than it declares$"):
         open_image("x.png", content, least)
 
 
@@ -120,4 +120,4 @@ def test_a_data_set_leaves_them_out(tmp_path: Path) -> None:
     short.write_bytes(_png(pixels(0), 5 * (1 + 3 * 24)))
     said: list[str] = []
     load_dataset(f"dir:{folder}", 16, notify=said.append)
-    assert said[0] == f"skipped {short}: cannot be read as an image: it holds fewer rows than it declares"
+    assert said[0] == f"skipped {short}: cannot be read as an image: it contains fewer rows than it declares"

@@ -133,7 +133,7 @@ def test_the_commands(
     both = el_larq_command("evaluate", stranger, "--range", "0,1", "--mean", "1")
     assert (both.returncode, both.stderr) == (
         2,
-        "el-larq: --range stands in place of --mean and --std; leave it out, or them\n",
+        "el-larq: --range replaces --mean and --std; give either --range or those\n",
     )
     assert "'1,2' is not 1 or 3 numbers" in el_larq_command("convert", stranger, "-o", "x.tflite", "--mean", "1,2").stderr
     warned = el_larq_command("evaluate", stranger, "--dataset", "digits", "-o", tmp_path / "e", "--images", 10, "--json")

@@ -103,7 +103,7 @@ def test_the_command_shows_it(el_larq_command: Callable[..., CompletedProcess[st
     path = DATA / "binpool.tflite"
     done = el_larq_command("inspect", path)
     assert done.returncode == 0, done.stderr
-    assert "Beside MACs, for one input" in done.stdout
+    assert "Operations other than MACs, for one input" in done.stdout
     assert "beside     98,304 multiplications, 81,920 additions, 147,456 comparisons" in done.stdout
     content = json.loads(el_larq_command("inspect", path, "--json").stdout)
     assert content["beside"][0]["operator"] == "LceBconv2d"

@@ -154,7 +154,7 @@ def test_any_k_becomes_one_operator_a_group(tmp_path: Path):
     [
         ({"depthwise": "reall"}, "unknown depthwise 'reall'; did you mean real"),
         ({"channels_per_group": 8}, "option of the block variant 'mid'; add --variant mid"),
-        ({"variant": "mid", "depthwise": "real"}, "'mid' has no depthwise convolution; leave --depthwise out"),
+        ({"variant": "mid", "depthwise": "real"}, "'mid' has no depthwise convolution; omit --depthwise"),
         ({"variant": "mid", "channels_per_group": 0}, "a group has at least 1 channel; got 0"),
         ({"variant": "mid", "channels_per_group": 3}, "block1: 4 channels do not go into groups of 3"),
         ({"variant": "pre"}, "'mobilenet' has no block variant 'pre'; it offers mid"),

@@ -68,7 +68,7 @@ def test_bop_keeps_its_kernels_binary_and_is_resumed_exactly(
     notices: list[str] = []
     whole = start(tmp_path / "whole", network=network, notify=notices.append)
     assert notices[1] == (
-        f"{network} comes compiled: optimizer CaseOptimizer (Bop, Adam), loss SparseCategoricalCrossentropy; "
+        f"{network} is compiled: optimizer CaseOptimizer (Bop, Adam), loss SparseCategoricalCrossentropy; "
         "the recipe's learning rate, schedule, weight decay and label smoothing do not apply"
     )
     assert read_config(whole.folder).compiled == {
@@ -94,7 +94,7 @@ def test_bop_keeps_its_kernels_binary_and_is_resumed_exactly(
 def test_what_compile_leaves_open_is_the_recipes(start: Any, compiled: Compile, tmp_path: Path, arguments: str, loss: str) -> None:
     notices: list[str] = []
     trained = start(tmp_path / "run", network=compiled(arguments), epochs=1, notify=notices.append)
-    assert f"comes compiled: optimizer SGD, loss {loss}" in notices[1]
+    assert f"is compiled: optimizer SGD, loss {loss}" in notices[1]
     assert type(trained.model.optimizer).__name__ == "SGD"
 
 
@@ -106,7 +106,7 @@ def test_what_compile_leaves_open_is_the_recipes(start: Any, compiled: Compile, 
         (f"'adam', {SPARSE}, steps_per_execution=4", "keras.Model", {}, "with its own compile(steps_per_execution=...)"),
         (f"keras.optimizers.Adam(use_ema=True), {SPARSE}", "keras.Model", {}, "moving average of weights (use_ema)"),
         ("'adam', 'categorical_crossentropy'", "keras.Model", {}, "its loss categorical_crossentropy does not take integer labels"),
-        (f"'adam', {SPARSE}", "keras.Model", {"learning_rate": 0.1}, "comes compiled, and --learning-rate does not apply"),
+        (f"'adam', {SPARSE}", "keras.Model", {"learning_rate": 0.1}, "is compiled, so --learning-rate does not apply"),
         (
             f"larq.optimizers.CaseOptimizer((lambda _: False, larq.optimizers.Bop()), "
             f"default_optimizer=keras.optimizers.legacy.Adam()), {SPARSE}",
@@ -136,5 +136,5 @@ def test_a_loss_that_is_not_finite_names_what_the_network_is_compiled_with(start
     network = compiled(f"keras.optimizers.SGD(1e38), {SPARSE}")
     with pytest.raises(ElLarqError, match="change the optimizer or loss that the network is compiled with"):
         start(tmp_path / "run", network=network)
-    with pytest.raises(UsageError, match="comes compiled, and --learning-rate does not apply; leave it out"):
+    with pytest.raises(UsageError, match="is compiled, so --learning-rate does not apply; omit it"):
         resume(tmp_path / "run", learning_rate=0.1)

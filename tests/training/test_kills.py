@@ -223,5 +223,5 @@ def test_the_command_itself_survives_a_kill(tiny_network: str, tmp_path: Path) -
         [str(program), "train", "--resume", str(folder)], capture_output=True, text=True, timeout=300, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert f"going on with {folder} at step" in result.stderr
+    assert f"continuing {folder} at step" in result.stderr
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 40

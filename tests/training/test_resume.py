@@ -52,7 +52,7 @@ def test_killed_after_many_a_step_it_ends_with_the_same_weights(
             resume(folder, dataset=kill_at(digits, step), **every)
     notices: list[str] = []
     trained = resume(folder, dataset=digits, notify=notices.append)
-    assert notices == [f"going on with {folder} at step 10 of 12"]
+    assert notices == [f"continuing {folder} at step 10 of 12"]
     assert_same(trained, undisturbed)
     for name in ("best", "last"):
         assert _arrays(folder / "checkpoints" / f"{name}.weights.h5") == _arrays(
@@ -214,7 +214,7 @@ def test_a_loss_of_nan_keeps_a_state_to_continue_from(start: Any, digits: InMemo
     assert str(caught.value) == f"{folder} would fail again: {message}"
     notices: list[str] = []
     trained = resume(folder, dataset=digits, learning_rate=1e-3, notify=notices.append)
-    assert notices == [f"going on with {folder} at step 6 of 12"]
+    assert notices == [f"continuing {folder} at step 6 of 12"]
     config = read_config(folder)
     assert config.recipe["learning_rate"] == 1e-3
     assert config.changes == [{"step": 6, "learning_rate": 1e-3}]
@@ -238,7 +238,7 @@ def test_a_run_that_an_earlier_version_began_goes_on(data_folder: Path, tmp_path
     shutil.copytree(begun, folder)
     notices: list[str] = []
     trained = resume(folder, notify=notices.append)
-    assert notices[0] == f"going on with {folder} at step 6 of 8"
+    assert notices[0] == f"continuing {folder} at step 6 of 8"
     before, after = [(path / "metrics.jsonl").read_text().splitlines() for path in (begun, folder)]
     assert before == after[:1]
     assert json.loads(after[1])["step"] == 8
@@ -273,8 +273,8 @@ def test_a_damaged_state_is_named_and_the_one_before_it_taken(
     notices: list[str] = []
     assert_same(resume(stopped, dataset=digits, notify=notices.append), undisturbed)
     assert notices == [
-        f"{path} is damaged: its checksum is wrong; going back to the one before it, or to the start",
-        f"going on with {stopped} at step 5 of 12",
+        f"{path} is damaged: its checksum is wrong; using the previous state, or starting from the beginning",
+        f"continuing {stopped} at step 5 of 12",
     ]
 
 
@@ -283,7 +283,7 @@ def test_with_every_state_damaged_it_starts_again(stopped: Path, digits: InMemor
         path.write_bytes(path.read_bytes()[:100])
     notices: list[str] = []
     assert_same(resume(stopped, dataset=digits, notify=notices.append), undisturbed)
-    assert notices[-1] == f"going on with {stopped} at step 0 of 12"
+    assert notices[-1] == f"continuing {stopped} at step 0 of 12"
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(stopped: Path, digits: InMemory) -> None:

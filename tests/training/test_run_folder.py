@@ -52,7 +52,7 @@ def test_a_config_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ElLarqError, match="already holds files"):
+    with pytest.raises(ElLarqError, match="already contains files"):
         create(tmp_path / "file", CONFIG)
     with pytest.raises(ElLarqError, match="cannot write a run to"):
         create(tmp_path / "file" / "run", CONFIG)
@@ -158,7 +158,7 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(ElLarqError) as caught:
             open_run(disk / "run")
-        assert str(caught.value) == f"cannot go on with {disk / 'run'}: Read-only file system"
+        assert str(caught.value) == f"cannot resume {disk / 'run'}: Read-only file system"
         with pytest.raises(ElLarqError) as caught:
             create(disk / "other", CONFIG)
         assert str(caught.value) == f"cannot write a run to {disk / 'other'}: Read-only file system"
@@ -201,7 +201,7 @@ def test_a_state_that_claims_more_than_the_training_has_is_not_read(tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "holds no run"),
+        (None, "is not a run folder"),
         ("{", "is damaged"),
         ("[]", "is damaged"),
         ("[" * 100_000, "is damaged"),

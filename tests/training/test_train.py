@@ -194,7 +194,7 @@ def test_one_seed_ends_with_equal_weights_and_another_does_not(trained: Trained,
 
 def test_a_folder_that_holds_files_is_left_untouched(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ElLarqError, match=r"already holds files.*-o"):
+    with pytest.raises(ElLarqError, match=r"already contains files.*-o"):
         train_tiny(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"

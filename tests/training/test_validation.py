@@ -73,6 +73,6 @@ def test_a_share_is_kept_by_a_resume_and_0_is_no_validation(
 
 
 def test_a_share_beside_a_validation_split_leaves_no_folder(start: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="digits has a validation split; leave --validation out"):
+    with pytest.raises(UsageError, match="digits has a validation split; omit --validation"):
         start(tmp_path / "run", validation=0.1)
     assert not (tmp_path / "run").exists()

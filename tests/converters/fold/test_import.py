@@ -98,7 +98,7 @@ def test_a_wrong_import_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert step.fold_model(FrozenModel(model)).left_out == ""
     monkeypatch.setattr(step, "import_graph", wrong)
     folded = step.fold_model(FrozenModel(model))
-    assert "departs from itself by" in folded.left_out
+    assert "differs from the original by" in folded.left_out
     assert "please report it" in folded.left_out
     assert not any(notes.applied for notes in folded.notes.values())
 
@@ -107,6 +107,6 @@ def test_a_model_that_cannot_be_read_is_left_as_it_is() -> None:
     image = keras.Input((SIZE, SIZE), name="image")
     frozen = FrozenModel(keras.Model(image, layers.Dense(3)(layers.LSTM(4)(image)), name="recurrent"))
     job = step.fold(Job(None, Options(), original=frozen, model=frozen))
-    assert job.summary.startswith("left out: the model has what its rewrites cannot read (")
+    assert job.summary.startswith("left out: the model contains what the rewrites cannot read (")
     assert "\n" not in job.summary
     assert job.model is frozen
