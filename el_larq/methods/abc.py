@@ -54,7 +54,7 @@ def make(bases: int = 1, shifts: int = 1) -> Method:
     """ABC-Net with ``bases`` (M) binary kernels and ``shifts`` (N) binary inputs per convolution."""
     for name, value in (("bases", bases), ("shifts", shifts)):
         if not 1 <= value <= _LARGEST:
-            raise UsageError(f"option {name} is from 1 to {_LARGEST}; got {value}")
+            raise UsageError(f"option {name} must be from 1 to {_LARGEST}; got {value}")
 
     def convolve(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
         from el_larq.methods.stages import by_group

@@ -16,7 +16,7 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
             f"{folder} was made by an older el-larq (schema {config.schema}) that saved no state to resume from; train it again"
         )
     if learning_rate is not None and config.compiled is not None:
-        raise UsageError(f"{folder}: {config.network} is compiled, so --learning-rate does not apply; leave it out")
+        raise UsageError(f"{folder}: {config.network} is compiled, so --learning-rate does not apply; omit it")
     failed = (folder / FAILURE).exists()
     if failed and learning_rate is None:
         raise ElLarqError(f"{folder} would fail again: {read_json(folder / FAILURE).get('message')}")

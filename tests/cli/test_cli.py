@@ -99,7 +99,7 @@ def test_a_wrong_name_offers_the_nearest(el_larq_command: Command, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["train", "resnet18", "--method", "float", "--link", "elastic"], "method 'float' binarizes nothing"),
+        (["train", "resnet18", "--method", "float", "--link", "elastic"], "method 'float' does not binarize"),
         (["train", "resnet18", "--method", "bireal", "--placement", "after_norm"], "options of the elastic link"),
         (["train", "resnet18", "--epochs", "0"], "epochs must be at least 1"),
         (["train", "resnet18", "--epochs", "many"], "--epochs"),

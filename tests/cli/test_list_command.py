@@ -49,4 +49,4 @@ def test_published_figures_stand_beside_our_counts(capsys: pytest.CaptureFixture
 def test_published_goes_with_networks_alone(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = _call(capsys, "list", "methods", "--published")
     assert status == 2
-    assert "--published goes with networks" in err
+    assert "--published applies to networks" in err

@@ -152,7 +152,7 @@ def test_values_are_checked_before_there_is_a_folder(
         ("resnet18 --method xnor --option k=some", "option k takes off, 1x1, 3x3 or all; got 'some'"),
         ("resnet18 --method xnor --option k", "option 'k' is not NAME=VALUE"),
         ("resnet18 --method bireal --option k=all", "method 'bireal' has no options of its own"),
-        ("resnet18 --method tbn --option delta=0", "option delta is a positive share"),
+        ("resnet18 --method tbn --option delta=0", "option delta must be a positive share"),
         ("resnet18 --variant two_stream", "network 'resnet18' has no block variant 'two_stream'"),
         ("resnet18 --method mobinet", "no block variant 'mid', which method 'mobinet' needs"),
         ("resnet18 --depthwise real", "network 'resnet18' has no option 'depthwise'"),

@@ -84,7 +84,7 @@ def test_a_binary_depthwise_layer_is_found() -> None:
 def test_a_dead_filter_is_found() -> None:
     alive = models.network(models.binary(32, "conv", kernel_quantizer=larq.quantizers.MagnitudeAwareSign()), models.norm("n"))
     assert _audit(alive).errors == []
-    assert "1 of its filters are zero" in _finding(_audit(_with_dead_filter(alive)), "conv").reason
+    assert "1 of its filters are all zero" in _finding(_audit(_with_dead_filter(alive)), "conv").reason
 
 
 def test_groups_are_taken_in_words_of_32_channels_and_found_otherwise() -> None:

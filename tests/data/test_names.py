@@ -36,7 +36,7 @@ def test_names_that_are_known(name: str, canonical: str) -> None:
         ("tfds:", "write tfds:NAME"),
         ("tfds:../secrets", "write tfds:NAME"),
         ("tfds:a:b", "write tfds:NAME"),
-        ("dir:", "names no folder"),
+        ("dir:", "does not name a folder"),
         ("digits@/data", "digits is embedded"),
         ("photos,augment=crop", "photos is embedded"),
         ("cifar10,augment=crops", "unknown augmentation 'crops'; did you mean crop"),
@@ -53,9 +53,9 @@ def test_options_become_part_of_the_name() -> None:
     assert with_options("dir:a", None, "none") == "dir:a,augment=none"
     assert with_options("digits") == "digits"
     for name, options, message in (
-        ("cifar10@/x", ("/data", None), "names its folder already"),
-        ("dir:/x", ("/data", None), "names its folder already"),
-        ("cifar10,augment=crop", (None, "none"), "names its augmentation already"),
+        ("cifar10@/x", ("/data", None), "already names its folder"),
+        ("dir:/x", ("/data", None), "already names its folder"),
+        ("cifar10,augment=crop", (None, "none"), "already names its augmentation"),
         ("cifar10", (None, "no"), "unknown augmentation 'no'"),
     ):
         with pytest.raises(UsageError, match=message):

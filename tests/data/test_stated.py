@@ -70,7 +70,7 @@ def test_what_is_stated_wins_and_is_noted() -> None:
 @pytest.mark.parametrize(
     ("statements", "message"),
     [
-        ({"range": (0, 1), "mean": 1.0}, "--range stands in place of --mean and --std"),
+        ({"range": (0, 1), "mean": 1.0}, "--range replaces --mean and --std"),
         ({"range": (1, 1)}, "the lower one first; got 1,1"),
         ({"range": (0, float("inf"))}, "--range takes two numbers"),
         ({"mean": float("nan")}, "--mean and --std: .*finite"),

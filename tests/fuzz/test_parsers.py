@@ -62,7 +62,7 @@ def test_the_audit_of_an_operator_without_an_output_is_one_line() -> None:
     graph = parse(CONTENT, "a.tflite")
     convolution = next(operator for operator in graph.operators if operator.name == "CONV_2D")
     for damaged in (replace(convolution, outputs=()), replace(convolution, options={})):
-        with pytest.raises(ElLarqError, match=r"^a\.tflite: its operators do not go together"):
+        with pytest.raises(ElLarqError, match=r"^a\.tflite: its operators are inconsistent"):
             check_graph(replace(graph, operators=(damaged,)), "a.tflite")
 
 

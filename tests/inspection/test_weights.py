@@ -254,5 +254,5 @@ def test_the_command(el_larq_command: Callable[..., CompletedProcess[str]], tmp_
     assert result.returncode == 0, result.stderr
     assert f"wrote {out}" in result.stdout
     assert read_weights(out)
-    assert "say --binary" in el_larq_command("export-weights", DATA / "t1.tflite", "-o", out).stderr
+    assert "add --binary" in el_larq_command("export-weights", DATA / "t1.tflite", "-o", out).stderr
     assert el_larq_command("export-weights", DATA / "t1.tflite", "--binary", "-o", tmp_path / "w.txt").returncode == 2

@@ -87,9 +87,9 @@ def test_options():
     assert get_method("abc").extra_cost == "one addition before the sign"
     assert get_method("abc", chosen={"bases": 3, "shifts": 2}).extra_cost.startswith("6 binary convolutions instead of one")
     for wrong in (0, 9):
-        with pytest.raises(UsageError, match="option bases is from 1 to 8"):
+        with pytest.raises(UsageError, match="option bases must be from 1 to 8"):
             get_method("abc", chosen={"bases": wrong})
-        with pytest.raises(UsageError, match="option shifts is from 1 to 8"):
+        with pytest.raises(UsageError, match="option shifts must be from 1 to 8"):
             get_method("abc", chosen={"shifts": wrong})
 
 

@@ -78,9 +78,9 @@ def test_options():
     assert not link.positive
     named = get_method("bbg", "gated", chosen={"gate": 0.5})
     assert named.link.options == {"gate_initializer": 0.5}
-    with pytest.raises(UsageError, match=r"option gate starts at 0\.01 or above"):
+    with pytest.raises(UsageError, match=r"option gate must be at least 0\.01"):
         get_method("bbg", chosen={"gate": 0.0})
-    with pytest.raises(UsageError, match="option gate is a finite number"):
+    with pytest.raises(UsageError, match="option gate must be a finite number"):
         get_method("bbg", chosen={"gate": float("nan")})
     with pytest.raises(UsageError, match="option center takes mean or median"):
         get_method("bbg", chosen={"center": "mode"})

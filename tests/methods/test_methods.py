@@ -63,7 +63,7 @@ def test_a_binary_method_takes_any_link_and_stays_what_it_is(name: str, link: st
 
 @pytest.mark.parametrize("link", [name for name in LINKS if name != "none"])
 def test_a_method_that_binarizes_nothing_refuses_a_link(link: str):
-    with pytest.raises(UsageError, match=f"'float' binarizes nothing.*{link}"):
+    with pytest.raises(UsageError, match=f"'float' does not binarize.*{link}"):
         get_method("float", link)
     assert get_method("float", "none").link.name == "none"
 

@@ -82,7 +82,7 @@ def test_options():
     assert METHODS["mobinet"].options == {"norm": "last", "slope": 0.25}
     model = make_unit(get_method("mobinet", chosen={"slope": 0.0}), (4, 4, 2), Conv("c", 2, 1))
     np.testing.assert_array_equal(model.get_layer("c_prelu").alpha, np.zeros((1, 1, 2)))
-    with pytest.raises(UsageError, match="option slope is a finite number"):
+    with pytest.raises(UsageError, match="option slope must be a finite number"):
         get_method("mobinet", chosen={"slope": float("nan")})
     with pytest.raises(UsageError, match="option norm takes last or first"):
         get_method("mobinet", chosen={"norm": "middle"})

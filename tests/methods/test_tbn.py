@@ -114,7 +114,7 @@ def test_options_and_bits():
     model = make_unit(get_method("tbn", chosen={"delta": 0.4}), (4, 4, 2), Conv("c", 2, 1))
     assert model.get_layer("c_ternary").delta == 0.4
     for wrong in (0.0, -1.0, float("inf")):
-        with pytest.raises(UsageError, match="option delta is a positive share"):
+        with pytest.raises(UsageError, match="option delta must be a positive share"):
             get_method("tbn", chosen={"delta": wrong})
 
 

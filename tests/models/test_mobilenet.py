@@ -156,7 +156,7 @@ def test_any_k_becomes_one_operator_a_group(tmp_path: Path):
         ({"channels_per_group": 8}, "option of the block variant 'mid'; add --variant mid"),
         ({"variant": "mid", "depthwise": "real"}, "'mid' has no depthwise convolution; omit --depthwise"),
         ({"variant": "mid", "channels_per_group": 0}, "a group has at least 1 channel; got 0"),
-        ({"variant": "mid", "channels_per_group": 3}, "block1: 4 channels do not go into groups of 3"),
+        ({"variant": "mid", "channels_per_group": 3}, "block1: 4 channels cannot be divided into groups of 3"),
         ({"variant": "pre"}, "'mobilenet' has no block variant 'pre'; it offers mid"),
         ({"downsample": "real"}, "'mobilenet' has no option 'downsample'; it takes stem, depthwise, channels_per_group"),
         ({"stem": "quicknet"}, "unknown stem 'quicknet'"),

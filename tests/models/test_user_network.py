@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_function_is_said(own: Path, function: str, text: s
 def test_an_option_that_a_function_does_not_take_is_refused(own: Path) -> None:
     with pytest.raises(UsageError, match="takes no 'width'"):
         load_user_network(f"{own}:plain").build((8, 8, 1), 5, width=2.0)
-    with pytest.raises(UsageError, match="takes no 'method'; leave --method"):
+    with pytest.raises(UsageError, match="takes no 'method'; omit --method"):
         train(f"{own}:plain", method="el", dataset="digits")
 
 

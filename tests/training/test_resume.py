@@ -316,7 +316,7 @@ def test_a_stream_says_that_a_resume_is_not_exact(
     monkeypatch.setattr(InMemory, "exact_resume", False)
     notices: list[str] = []
     start(tmp_path / "run", notify=notices.append)
-    assert notices[1].startswith("digits cannot be read again from any place: a run that is resumed ends near")
+    assert notices[1].startswith("digits cannot be read from an arbitrary position: a resumed run ends with similar")
 
 
 # --- Full disk ------------------------------------------------------------------------------------------------------------
