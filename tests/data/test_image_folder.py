@@ -234,7 +234,7 @@ def test_wrong_folders_are_named(tmp_path: Path, one_line: Callable[[BaseExcepti
     assert f"{tmp_path / 'dog'}: a class without images" in refusal(tmp_path, one_line)
     Image.fromarray(pixels(9)).save(tmp_path / "dog" / "9.png")
     assert f"{tmp_path / 'dog'}: contains one image" in refusal(tmp_path, one_line)
-    with pytest.raises(UsageError, match="dir: names no folder"):
+    with pytest.raises(UsageError, match="dir: does not name a folder"):
         load_dataset("dir:")
 
 
