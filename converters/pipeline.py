@@ -43,7 +43,7 @@ def convert(
     """Convert a Keras model for Larq Compute Engine. Nothing is written unless every step before `write` succeeded.
 
     Arguments:
-        source: a .h5 or .keras file, a SavedModel folder, or a Keras model; with one input (N, H, W, C).
+        source: a .h5 or .keras file, a SavedModel folder, or a Keras model; with one or several inputs (N, ...).
         destination: the .tflite to write; None only returns it, as ``tflite`` of the job.
         options: further options; None uses the defaults.
         skip: names of steps to leave out.
