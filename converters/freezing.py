@@ -32,5 +32,7 @@ def _clean(graph: Any, needed: list[str]) -> None:
         del node.input[:]
         node.input.extend(inputs)
         stack.extend(source.split(":")[0] for source in inputs)
-    for node in [node for node in graph.node if node.name not in kept]:
-        graph.node.remove(node)
+    # Not remove(node), which compares the nodes before it, with all their constants.
+    for index in reversed(range(len(graph.node))):
+        if graph.node[index].name not in kept:
+            del graph.node[index]

@@ -35,10 +35,15 @@ class FrozenModel:
         )
 
     @classmethod
-    def from_function(cls, function: Callable[..., Any], like: "FrozenModel") -> "FrozenModel":
-        """Freeze a function of a batch for each input, with the name, inputs and output names of another model."""
+    def from_function(
+        cls, function: Callable[..., Any], like: "FrozenModel", types: Sequence[tf.DType] | None = None
+    ) -> "FrozenModel":
+        """Freeze a function of a batch for each input, with the name, inputs and output names of another model.
+
+        types: those of the inputs if they differ from that model's.
+        """
         frozen = cls.__new__(cls)
-        types = [tensor.dtype for tensor in like.inputs]
+        types = types or [tensor.dtype for tensor in like.inputs]
         frozen._freeze(function, like.input_shapes, types, like.name, like.input_names, like.output_names)
         return frozen
 
@@ -50,16 +55,11 @@ class FrozenModel:
         graph = self._function.graph.as_graph_def()
         change(graph)
         sources, outputs = [tensor.name for tensor in self.inputs], [output.name for output in self.outputs]
-        frozen = FrozenModel.__new__(FrozenModel)
-        frozen._freeze(
+        return FrozenModel.from_function(
             lambda *images: tf.graph_util.import_graph_def(graph, dict(zip(sources, images, strict=True)), outputs, name=""),
-            self.input_shapes,
-            types or [tensor.dtype for tensor in self.inputs],
-            self.name,
-            self.input_names,
-            self.output_names,
+            self,
+            types,
         )
-        return frozen
 
     def _freeze(
         self,

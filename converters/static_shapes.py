@@ -24,7 +24,7 @@ def with_static_shapes(model: FrozenModel) -> FrozenModel:
 
 def _with_constants(model: FrozenModel) -> FrozenModel:
     """Replace tensors that follow from shapes and have the same value for every batch size."""
-    values, shaped = _dependent_on_values(model), _dependent_on_shapes(model)
+    shaped, values = _dependent(model), _dependent(model, ends=_SHAPES)
     found = {
         tensor.name: tensor
         for operation in model.operations
@@ -81,17 +81,8 @@ def _with_targets(model: FrozenModel) -> FrozenModel:
     return model.edited(change) if targets else model
 
 
-def _dependent_on_shapes(model: FrozenModel) -> set[str]:
-    """Names of the operations that depend on the input, if only on its shape."""
-    return _dependent(model, ())
-
-
-def _dependent_on_values(model: FrozenModel) -> set[str]:
-    """Names of the operations that depend on the input's values."""
-    return _dependent(model, _SHAPES)
-
-
-def _dependent(model: FrozenModel, ends: tuple[str, ...]) -> set[str]:
+def _dependent(model: FrozenModel, ends: tuple[str, ...] = ()) -> set[str]:
+    """Names of the operations that depend on the input, if only on its shape; with ``ends=_SHAPES``, on its values."""
     found = {tensor.op.name for tensor in model.inputs}
     for operation in model.operations:
         if operation.type not in ends and any(tensor.op.name in found for tensor in operation.inputs):
