@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph_def import add_constant, add_operation
+from el_larq.layers.align import same_padding
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
@@ -105,8 +106,7 @@ def _site(model: FrozenModel, after: Any) -> _Site | None:
 
 
 def _is_same(site: _Site) -> bool:
-    """Whether the padding is that of SAME at stride 1."""
+    """Whether the padding is that of SAME at stride 1, where it is the same for every size."""
     kernel = site.convolution.inputs[1].shape
-    totals = [(kernel[axis] - 1) * site.rates[axis] for axis in (0, 1)]
-    known = None not in tuple(site.before.inputs[0].shape[1:])
-    return known and site.paddings == [(total // 2, total - total // 2) for total in totals]
+    same = [same_padding(1, (kernel[axis] - 1) * site.rates[axis] + 1, stride=1) for axis in (0, 1)]
+    return None not in tuple(site.before.inputs[0].shape[1:]) and site.paddings == same

@@ -28,6 +28,7 @@ import tensorflow as tf
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import PADS, Convolution, find_convolutions
 from el_larq.converters.graph_def import add_constant, add_operation, add_sign
+from el_larq.layers.align import same_padding
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
@@ -70,14 +71,9 @@ def kept_padding(size: int, reach: int, stride: int, before: int, after: int) ->
     # One of these is always right: none may be taken for SAME, or only the one that is.
     for candidate in (after, *range(max(0, after - unread), after - unread + stride)):
         taken_for_same = positions == -(-size // stride) and before == (before + candidate) // 2
-        if not taken_for_same or before + candidate == _same(size, reach, stride):
+        if not taken_for_same or (before, candidate) == same_padding(size, reach, stride):
             return before, candidate
     return before, after
-
-
-def _same(size: int, reach: int, stride: int) -> int:
-    """The total padding of SAME along one axis."""
-    return max(0, (-(-size // stride) - 1) * stride + reach - size)
 
 
 @dataclass(frozen=True)
@@ -99,8 +95,7 @@ class _Site:
     @property
     def is_same(self) -> bool:
         """Whether the padding is that of SAME along both axes."""
-        totals = [_same(size, reach, stride) for size, reach, stride, *_ in self.axes]
-        return self.paddings == tuple((total // 2, total - total // 2) for total in totals)
+        return self.paddings == tuple(same_padding(size, reach, stride) for size, reach, stride, *_ in self.axes)
 
     @property
     def source(self) -> Any:
@@ -130,9 +125,9 @@ def _site(model: FrozenModel, operation: Any) -> _Site | None:
     strides, dilations, kernel = operation.get_attr("strides"), operation.get_attr("dilations"), operation.inputs[1].shape
     for axis in (1, 2):
         reach = (kernel[axis - 1] - 1) * dilations[axis] + 1
-        total = _same(sizes[axis], reach, strides[axis])
-        before, after = (total // 2, total - total // 2) if paddings is None else map(int, paddings[axis])
-        axes.append((int(sizes[axis]), reach, strides[axis], before, after))
+        size, stride = int(sizes[axis]), strides[axis]
+        before, after = same_padding(size, reach, stride) if paddings is None else map(int, paddings[axis])
+        axes.append((size, reach, stride, before, after))
     return _Site(operation, pad if explicit else None, value, tuple(axes))
 
 

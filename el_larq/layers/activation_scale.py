@@ -5,6 +5,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.layers.align import same_padding
+
 
 @keras.utils.register_keras_serializable("el_larq")
 class ActivationScale(keras.layers.Layer):
@@ -45,8 +47,7 @@ class ActivationScale(keras.layers.Layer):
         if x[-1] % self.groups or z[-1] % self.groups:
             raise ValueError(f"{self.name}: {x[-1]} channels to {z[-1]} cannot be divided into {self.groups} groups")
         self._channels, self._outputs = x[-1], z[-1]
-        missing = [max((-(-size // self.strides) - 1) * self.strides + self.kernel_size - size, 0) for size in x[1:3]]
-        self._padding = [(size // 2, size - size // 2) for size in missing]
+        self._padding = [same_padding(size, self.kernel_size, self.strides) for size in x[1:3]]
         super().build(input_shape)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:

@@ -33,6 +33,17 @@ def infer_stride(before: int, after: int) -> int:
     raise ValueError(f"no stride maps a size of {before} to {after}")
 
 
+def same_padding(size: Any, reach: int, stride: int) -> tuple[Any, Any]:
+    """The amounts before and after by which padding "same" extends one axis.
+
+    Arguments:
+        size: of the axis, in pixels; an integer tensor if it is known only when the graph runs.
+        reach: of the kernel, in pixels, dilation included.
+    """
+    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    return total // 2, total - total // 2
+
+
 def align_space(x: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
     """Average pooling of (N, H, W, C) by the stride, to (N, ceil(H / s), ceil(W / s), C)."""
     if tuple(strides) == (1, 1):

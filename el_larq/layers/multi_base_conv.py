@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.layers.align import same_padding
 from el_larq.quantizers.binary_bases import BinaryBases, HalfSign
 
 
@@ -63,11 +64,7 @@ class _MultiBase(keras.layers.Layer):
         if self.padding != "same":
             return x
         shape: Any = x.shape if None not in x.shape[1:3] else tf.shape(x)
-        missing = [
-            max((-(-shape[axis + 1] // stride) - 1) * stride + size - shape[axis + 1], 0)
-            for axis, (stride, size) in enumerate(zip(self.strides, self.kernel_size, strict=True))
-        ]
-        sides = [[total // 2, total - total // 2] for total in missing]
+        sides = [same_padding(shape[axis + 1], self.kernel_size[axis], self.strides[axis]) for axis in (0, 1)]
         return tf.pad(x, [[0, 0], *sides, [0, 0]], constant_values=self.pad_values)
 
     def get_config(self) -> dict[str, Any]:
