@@ -1,6 +1,6 @@
 """Padding in the spelling that LCE's converter and kernels get right.
 
-Three faults of theirs would make a wrong .tflite:
+Four faults of theirs would make a wrong .tflite:
 
 1. Explicit padding and a VALID convolution become one SAME convolution if the output has ceil(size / stride) positions and the
    padding is split as SAME splits it, floor(total / 2) before. That SAME would pad by this total is not checked: at stride 2 on an
@@ -17,6 +17,9 @@ Three faults of theirs would make a wrong .tflite:
    optimized kernels. Such a convolution pads with ones instead, and what these add is subtracted, a constant by position:
 
        conv(pad(s, 0)) = conv(pad(s, 1)) - conv(1 where padded, else 0)
+
+4. XNNPACK, TFLite's default for real-valued operators, computes SAME incorrectly where the last window ends before the map does,
+   which occurs where a stride is larger than the kernel. What no window reads is cut off; where nothing is padded, VALID does that.
 """
 
 from dataclasses import dataclass
@@ -47,6 +50,8 @@ def respell(model: FrozenModel) -> FrozenModel:
             changes.append(_Correction(site, convolution))
         elif convolution is not None and site.pad is not None and (site.value == -1 or (site.value == 1 and not site.is_same)):
             changes.append(_Move(site, convolution))
+        elif convolution is None and site.value == 0 and site.is_same and site.strides_past_kernel:
+            changes.append(_Crop(site))
         elif site.pad is not None and kept != site.paddings:
             changes.append(_Trim(site, kept))
     if not changes:
@@ -96,6 +101,20 @@ class _Site:
     def is_same(self) -> bool:
         """Whether the padding is that of SAME along both axes."""
         return self.paddings == tuple(same_padding(size, reach, stride) for size, reach, stride, *_ in self.axes)
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """For height and width, how far the windows reach into the map, up to all of it."""
+        return tuple(
+            min(size, (size + before + after - reach) // stride * stride + reach - before)
+            for size, reach, stride, before, after in self.axes
+        )
+
+    @property
+    def strides_past_kernel(self) -> bool:
+        """Whether the last window ends before the map does. Convolutions of 1x1 are left out: XNNPACK runs these correctly."""
+        ends_before = any(read < size for read, (size, *_) in zip(self.read, self.axes, strict=True))
+        return ends_before and any(reach > 1 for _, reach, *_ in self.axes)
 
     @property
     def source(self) -> Any:
@@ -148,6 +167,23 @@ class _Trim:
         name = self.site.operation.name
         pad = _padded(graph, self.site, f"{name}/padded", self.site.source.name, self.paddings, self.site.value)
         nodes[name].input[0] = pad
+
+
+@dataclass(frozen=True)
+class _Crop:
+    site: _Site
+
+    def apply(self, graph: Any, nodes: dict[str, Any]) -> None:
+        site, node = self.site, nodes[self.site.operation.name]
+        node.input[0] = site.source.name
+        if not np.any(site.paddings):
+            node.attr["padding"].s = b"VALID"
+            return
+        begin = add_constant(graph, f"{node.name}/begin", [0, 0, 0, 0], tf.int32)
+        size = add_constant(graph, f"{node.name}/read", [-1, *site.read, -1], tf.int32)
+        inputs = [site.source.name, begin, size]
+        node.input[0] = add_operation(graph, "Slice", f"{node.name}/cropped", inputs, site.source.dtype, Index=tf.int32)
+        node.attr["padding"].s = b"SAME"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Padding that LCE's converter or kernels get wrong is spelled so that the .tflite is right."""
 
+from typing import Any
+
 import binary_models as models
 import larq
 import numpy as np
@@ -49,6 +51,31 @@ def test_padding_that_several_convolutions_read() -> None:
     image = keras.Input((12, 12, 3))
     padded = L.ZeroPadding2D(3)(image)
     _agrees(keras.Model(image, L.Add()([L.Conv2D(4, 7, 2)(padded), L.Conv2D(4, 7, 2)(padded)])))
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "operators"),
+    [
+        ((8, 8), (2, 2), 3, ["CONV_2D"]),
+        ((10, 11), (2, 2), 3, ["CONV_2D"]),  # one axis as SAME pads it, one that the windows do not cover
+        ((8, 8), (3, 1), 2, ["SLICE", "CONV_2D"]),
+        ((10, 9), (1, 3), 4, ["SLICE", "CONV_2D"]),
+        ((8, 8), (2, 2), 2, ["CONV_2D"]),
+        ((8, 8), (1, 1), 2, ["CONV_2D"]),
+    ],
+)
+def test_same_padding_with_a_stride_over_the_kernel(size: Any, kernel: Any, stride: int, operators: list[str]) -> None:
+    assert _agrees(_model(size, 3, L.Conv2D(4, kernel, stride, padding="same"))) == operators
+
+
+def test_a_depthwise_convolution_with_a_stride_over_the_kernel() -> None:
+    _agrees(_model((8, 10), 3, L.DepthwiseConv2D(2, 4, padding="same")))
+    _agrees(_model(8, 3, L.DepthwiseConv2D((3, 1), 2, padding="same")))
+
+
+def test_explicit_padding_that_is_that_of_same_with_a_stride_over_the_kernel() -> None:
+    """LCE's converter makes SAME of it."""
+    _agrees(_model((9, 8), 3, L.ZeroPadding2D((1, 0)), L.Conv2D(4, (3, 1), 2)))
 
 
 def test_padding_that_is_right_stays_as_it_is() -> None:
