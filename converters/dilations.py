@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph_def import add_constant, add_operation
+from el_larq.converters.graph_def import add_constant, add_operation, add_padding
 from el_larq.layers.align import same_padding
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
@@ -61,8 +61,7 @@ def _change(graph: Any, nodes: dict[str, Any], site: _Site) -> None:
     if _is_same(site):
         node.attr["padding"].s = b"SAME"
     elif np.any(site.paddings):
-        amounts = add_constant(graph, f"{name}/amounts", [(0, 0), *site.paddings, (0, 0)], tf.int32)
-        source = add_operation(graph, "Pad", f"{name}/padded", [source, amounts], dtype, Tpaddings=tf.int32)
+        source = add_padding(graph, f"{name}/padded", source, [(0, 0), *site.paddings, (0, 0)], dtype)
     node.input[0] = source
     last = nodes[site.after.name]
     last.Clear()

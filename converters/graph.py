@@ -133,7 +133,8 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
         layer = layer_name(operation.name, model.name)
         x = operation.inputs[position]
         channels = x.shape[-1] if operation.type == "Conv2D" else None
-        sign = larq_sign(_unpadded(x))
+        sign, padding = larq_sign(_unpadded(x)), constant_padding(model, source(x))
+        paddings = None if padding is None or padding.amounts is None else padding.amounts.tolist()
         found.append(
             Convolution(
                 operation.name,
@@ -144,8 +145,8 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
                 sign.real if sign else None,
                 sign.signs if sign else None,
                 plain_sign=_unpadded(x).op.type == "Sign",
-                pad_value=_pad_value(model, x),
-                paddings=_paddings(model, x),
+                pad_value=None if padding is None else padding.value,
+                paddings=None if paddings is None else tuple((before, after) for before, after in paddings),
                 groups=channels // kernel.shape[2] if channels else 1,
                 first=not any(before.name in products or before.type in _PRODUCTS for before in behind(x)),
                 one_dimensional=_unpadded(x).op.type == "ExpandDims",
@@ -222,18 +223,22 @@ def _is_constant(tensor: Any) -> bool:
     return operation.type in ("Const", "OnesLike", "ZerosLike")
 
 
-def _pad_value(model: FrozenModel, tensor: Any) -> float | None:
-    operation = source(tensor).op
-    if operation.type == "Pad":
-        return 0.0
-    value = model.constants([operation.inputs[2]])[0] if operation.type == "PadV2" else None
-    return None if value is None else float(value)
+@dataclass(frozen=True)
+class Padding:
+    """Explicit padding with one value: the amounts before and after along each axis, (rank, 2). None if unknown to the graph."""
+
+    amounts: np.ndarray | None
+    value: float | None
 
 
-def _paddings(model: FrozenModel, tensor: Any) -> tuple[tuple[int, int], ...] | None:
-    operation = source(tensor).op
-    amounts = model.constants([operation.inputs[1]])[0] if operation.type in ("Pad", "PadV2") else None
-    return None if amounts is None else tuple((int(before), int(after)) for before, after in amounts)
+def constant_padding(model: FrozenModel, tensor: Any) -> Padding | None:
+    """The padding that results in a tensor; None if it is not padded, or with other than one value."""
+    operation = tensor.op
+    if operation.type not in ("Pad", "PadV2"):
+        return None
+    amounts, *values = model.constants(list(operation.inputs[1:]))
+    value = values[0] if operation.type == "PadV2" else 0.0
+    return Padding(amounts, None if value is None else float(value))
 
 
 def larq_sign(tensor: Any) -> Sign | None:

@@ -23,6 +23,17 @@ def add_sign(graph: Any, name: str, source: str, dtype: tf.DType) -> str:
     return add_operation(graph, "Sign", name, [shifted], dtype)
 
 
+def add_padding(graph: Any, name: str, source: str, amounts: Any, dtype: tf.DType, value: float | None = None) -> str:
+    """Add constant padding of a tensor, with zeros by default; returns its name.
+
+    amounts: before and after, along each axis of the tensor.
+    """
+    inputs = [source, add_constant(graph, f"{name}/amounts", amounts, tf.int32)]
+    if value is not None:
+        inputs.append(add_constant(graph, f"{name}/value", value, dtype))
+    return add_operation(graph, "Pad" if value is None else "PadV2", name, inputs, dtype, Tpaddings=tf.int32)
+
+
 def add_operation(graph: Any, op: str, name: str, inputs: Sequence[str], dtype: tf.DType, **types: tf.DType) -> str:
     """Add an operation on ``dtype``, with further type attributes by name; returns its name."""
     node = graph.node.add(name=_unique(graph, name), op=op, input=inputs)

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import PADS, larq_sign, source
-from el_larq.converters.graph_def import add_constant, add_operation, add_sign
+from el_larq.converters.graph import constant_padding, larq_sign, source
+from el_larq.converters.graph_def import add_constant, add_operation, add_padding, add_sign
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ def with_two_dimensions(model: FrozenModel) -> FrozenModel:
             expanded = add_operation(graph, "ExpandDims", f"{site.name}/expanded", [site.real.name, axis], dtype, Tdim=tf.int32)
             signs = add_sign(graph, f"{site.name}/signs", expanded, dtype)
             if site.paddings is not None:
-                amounts = add_constant(graph, f"{site.name}/amounts", np.insert(site.paddings, site.axis, 0, axis=0), tf.int32)
-                value = add_constant(graph, f"{site.name}/value", site.value, dtype)
-                signs = add_operation(graph, "PadV2", f"{site.name}/padded", [signs, amounts, value], dtype, Tpaddings=tf.int32)
+                amounts = np.insert(site.paddings, site.axis, 0, axis=0)
+                signs = add_padding(graph, f"{site.name}/padded", signs, amounts, dtype, site.value)
             nodes[site.name].input[0] = signs
 
     return model.edited(change)
@@ -57,12 +56,11 @@ def _site(model: FrozenModel, operation: Any) -> _Site | None:
         return None
     (axis,) = model.constants([expanded.inputs[1]])
     inner, paddings, value = source(expanded.inputs[0]), None, 0.0
-    if inner.op.type in PADS and inner.op.type != "MirrorPad":
-        constants = model.constants(list(inner.op.inputs[1:]))
-        if constants[0] is None:
+    padding = constant_padding(model, inner)
+    if padding is not None:
+        if padding.amounts is None or padding.value is None:
             return None
-        paddings = constants[0]
-        value = float(constants[1]) if len(constants) > 1 and constants[1] is not None else 0.0
+        paddings, value = padding.amounts, padding.value
         inner = source(inner.op.inputs[0])
     sign = larq_sign(inner)
     if sign is None or axis is None or int(axis) % 4 not in (1, 2):

@@ -29,8 +29,8 @@ import numpy as np
 import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import PADS, Convolution, find_convolutions
-from el_larq.converters.graph_def import add_constant, add_operation, add_sign
+from el_larq.converters.graph import PADS, Convolution, constant_padding, find_convolutions
+from el_larq.converters.graph_def import add_constant, add_operation, add_padding, add_sign
 from el_larq.layers.align import same_padding
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
@@ -38,7 +38,9 @@ _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
 def respell(model: FrozenModel) -> FrozenModel:
     """The model with every padding in a spelling that survives the conversion; most models are returned as they are."""
-    sites = [site for operation in model.operations if (site := _site(model, operation)) is not None]
+    sites = [site for operation in model.operations if (site := _site(model, operation)) is not None and _concerns(site)]
+    if not sites:
+        return model  # without computing every kernel
     convolutions = {convolution.operation: convolution for convolution in find_convolutions(model)}
     changes = []
     for site in sites:
@@ -63,6 +65,11 @@ def respell(model: FrozenModel) -> FrozenModel:
             one.apply(graph, nodes)
 
     return model.edited(change)
+
+
+def _concerns(site: "_Site") -> bool:
+    """Whether a padding may have to change: all but SAME on a map that the kernel fits into."""
+    return site.pad is not None or any(size < reach for size, reach, *_ in site.axes)
 
 
 def kept_padding(size: int, reach: int, stride: int, before: int, after: int) -> tuple[int, int]:
@@ -125,8 +132,8 @@ class _Site:
 def _site(model: FrozenModel, operation: Any) -> _Site | None:
     if operation.type not in _CONVOLUTIONS or operation.get_attr("data_format") != b"NHWC":
         return None
-    pad = operation.inputs[0].op if operation.inputs[0].op.type in PADS else None
-    explicit = operation.get_attr("padding") == b"VALID" and pad is not None and pad.type != "MirrorPad"
+    pad = operation.inputs[0].op
+    explicit = operation.get_attr("padding") == b"VALID" and pad.type in PADS
     if not explicit and operation.get_attr("padding") != b"SAME":
         return None
     sizes = (pad.inputs[0] if explicit else operation.inputs[0]).shape
@@ -134,12 +141,10 @@ def _site(model: FrozenModel, operation: Any) -> _Site | None:
         return None
     paddings, value = None, 0.0
     if explicit:
-        constants = [constant for constant in model.constants(list(pad.inputs[1:])) if constant is not None]
-        if len(constants) < len(pad.inputs) - 1:
+        padding = constant_padding(model, operation.inputs[0])
+        if padding is None or padding.amounts is None or padding.value is None or np.any(padding.amounts[[0, 3]]):
             return None
-        paddings, value = constants[0], float(constants[1]) if len(constants) > 1 else 0.0
-        if np.any(paddings[[0, 3]]):
-            return None
+        paddings, value = padding.amounts, padding.value
     axes = []
     strides, dilations, kernel = operation.get_attr("strides"), operation.get_attr("dilations"), operation.inputs[1].shape
     for axis in (1, 2):
@@ -151,10 +156,7 @@ def _site(model: FrozenModel, operation: Any) -> _Site | None:
 
 
 def _padded(graph: Any, site: _Site, name: str, source: str, paddings: Any, value: float) -> str:
-    dtype = site.operation.inputs[0].dtype
-    amounts = add_constant(graph, f"{name}/amounts", [(0, 0), *paddings, (0, 0)], tf.int32)
-    filling = add_constant(graph, f"{name}/value", value, dtype)
-    return add_operation(graph, "PadV2", name, [source, amounts, filling], dtype, Tpaddings=tf.int32)
+    return add_padding(graph, name, source, [(0, 0), *paddings, (0, 0)], site.operation.inputs[0].dtype, value)
 
 
 @dataclass(frozen=True)

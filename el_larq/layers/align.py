@@ -40,7 +40,8 @@ def same_padding(size: Any, reach: int, stride: int) -> tuple[Any, Any]:
         size: of the axis, in pixels; an integer tensor if it is known only when the graph runs.
         reach: of the kernel, in pixels, dilation included.
     """
-    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    total = (-(-size // stride) - 1) * stride + reach - size
+    total = tf.maximum(total, 0) if tf.is_tensor(total) else max(total, 0)
     return total // 2, total - total // 2
 
 

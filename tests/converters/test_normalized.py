@@ -144,6 +144,19 @@ def test_binary_one_dimensional_convolutions(padding: dict[str, Any], stride: in
     _convert(keras.Model(row, L.Dense(10)(L.GlobalAveragePooling1D()(models.norm("m")(x)))))
 
 
+def test_a_one_dimensional_convolution_padded_by_what_the_input_says() -> None:
+    keras.utils.set_random_seed(0)
+    row = keras.Input((16, 3))
+    x = models.norm("n")(L.Conv1D(32, 3, padding="same")(row))
+    signs = larq.quantizers.SteSign()(x)
+    padded = L.Lambda(lambda x: tf.pad(x[0], [[0, 0], [1, 1], [0, 0]], constant_values=tf.reduce_max(x[1])))([signs, row])
+    x = Layers.QuantConv1D(32, 3, name="conv", kernel_quantizer="ste_sign")(padded)
+    frozen = FrozenModel(keras.Model(row, x))
+    images = random_inputs(frozen, 2)
+    (wanted,), (got,) = (one.fetch(one.outputs)(images) for one in (frozen, normalized(frozen)))
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "softsign", "elu", "sigmoid", "swish"])
 @pytest.mark.parametrize("normalized_before", [False, True])
 def test_activations(activation: str, normalized_before: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 from reference import check_saving, convolve, convolve_depthwise, make_unit, sign, units_network, values
 
 import el_larq
@@ -14,6 +15,7 @@ from el_larq.counting import counts
 from el_larq.errors import UsageError
 from el_larq.inspection.keras_layers import inspect_model
 from el_larq.inspection.keras_weights import from_keras
+from el_larq.layers.multi_base_conv import MultiBaseConv2D
 from el_larq.methods.registry import get_method
 from el_larq.tflite.reader import parse
 
@@ -114,3 +116,13 @@ def test_it_converts_to_as_many_convolutions(tmp_path: Path):
     expected = bases(model.get_layer("a_conv").get_weights()[0], 3)[1].transpose(3, 0, 1, 2)
     signs, scale = exported["a_conv_base2"]
     np.testing.assert_allclose(signs * scale[:, None, None, None], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_sizes_that_are_known_only_when_the_graph_runs(strides: int):
+    layer = MultiBaseConv2D(4, 3, strides, padding="same", use_bias=False, bases=2, pad_values=1.0)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, layer(image))
+    for size in ((7, 8), (2, 5)):
+        x = tf.constant(values(1, *size, 3))
+        np.testing.assert_allclose(model.predict(x), layer(x), rtol=1e-5, atol=1e-6)
