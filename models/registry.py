@@ -1,4 +1,4 @@
-"""All networks by name, for the command line, the documentation and the tests. Does not import TensorFlow."""
+"""All networks by name. To add one, add it here and its counts to `models/costs.py`. Does not import TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -42,11 +42,10 @@ MAY_IMPORT = {
     "models": ("methods", "links", "data", "layers", "quantizers"),
     "loading": ("layers", "quantizers"),
     "counting": (),
-    "compression": ("tflite", "models", "loading", "counting", "methods", "links", "data", "layers", "quantizers"),
 }
 """Packages from the bottom up and what each may import, beside itself and the base."""
 
-_BELOW = ("compression", "models", "loading", "counting", "methods", "links", "data", "layers", "quantizers", "tflite")
+_BELOW = ("models", "loading", "counting", "methods", "links", "data", "layers", "quantizers", "tflite")
 _MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doctor")
 for _name in _MIDDLE:
     MAY_IMPORT[_name] = _BELOW  # and not each other

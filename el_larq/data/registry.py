@@ -1,4 +1,8 @@
-"""The registry of data sets by name. To add an embedded one, write its file and add one line here."""
+"""The registry of data sets by name. To add an embedded one, write its file and add one line to `DATASETS`.
+
+Data sets in MNIST's format are listed in `mnist_like.KNOWN`, those of TensorFlow Datasets with preprocessing from the literature in
+`standard.STANDARD`.
+"""
 
 import importlib
 from collections.abc import Callable
@@ -93,8 +97,8 @@ def load_dataset(
     """Load a data set by name, in its own image size or the given one.
 
     Arguments:
-        name: "digits", "photos", "cifar10", "cifar100", "imagenet2012", "dir:PATH" or "tfds:NAME"; `el_larq.data.names` has all of
-            the syntax.
+        name: as printed by `el-larq list datasets`: "digits", "fashion_mnist", "cifar10", "dir:PATH", "idx:PATH", "tfds:NAME", ...;
+            `el_larq.data.names` describes the syntax.
         image_size: height and width in pixels, 8 or more; None is the data set's own.
         preprocessing: that of the model which the images are for; for an embedded data set, it is ignored if its size or channels
             differ from those of the images.

@@ -1,4 +1,4 @@
-"""The target `local`: this machine, in-process, with LCE's interpreter.
+"""The target `local`: this machine, in-process, with LCE's interpreter. `local_shell` runs a benchmark binary here instead.
 
 The numbers only compare models with each other on this machine. LCE has no optimized binary kernel for x86, where a binary
 convolution is slower than a real-valued one; on ARM it is faster.

@@ -1,4 +1,7 @@
-"""Every target by name. Imports nothing heavy: the command line lists them."""
+"""Every target by name. To add one, write a subclass of `el_larq.devices.target.Target` in its own file and name it here.
+
+Imports nothing heavy, since the command line lists the targets.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -8,7 +8,7 @@ from el_larq.errors import UsageError, unknown_name
 
 @dataclass(frozen=True)
 class Recipe:
-    """One stage of training with Adam, linear warm-up and cosine decay to zero.
+    """How a network is trained: with Adam, linear warm-up and cosine decay to zero.
 
     Arguments:
         learning_rate: the peak, reached after ``warmup`` (a fraction of all steps, 0 to 1).
