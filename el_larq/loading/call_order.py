@@ -15,7 +15,7 @@ _CONSTANT = "_CONSTANT_VALUE"
 
 
 def check_calls(objects: list[_Object], source: str) -> None:
-    """Reject layers that depend on each other or are called on constants alone, and more than MAX_CALLS calls of nested models.
+    """Reject layers that depend on each other or are called with constants only, and more than MAX_CALLS calls of nested models.
 
     Arguments:
         objects: every JSON object of the configuration, outer objects before those in them.
@@ -77,7 +77,7 @@ def _check_order(layers: list[_Object], source: str) -> None:
     for name, nodes in waiting.items():
         if not all(any(other in waiting and other != _CONSTANT for other, _ in needs) for needs in nodes):
             raise ElLarqError(
-                f"{source}: calls its layer {name[:100]!r} on constants alone, which Keras would compute at once; "
+                f"{source}: calls its layer {name[:100]!r} with constants only, which Keras would compute while it loads the file; "
                 "save the model again"
             )
     for _ in range(MAX_ROUNDS):
@@ -90,7 +90,7 @@ def _check_order(layers: list[_Object], source: str) -> None:
         if left is None:
             return
         if not moved:
-            raise ElLarqError(f"{source}: its layer {left[:100]!r} waits for a layer that waits for it; save the model again")
+            raise ElLarqError(f"{source}: its layer {left[:100]!r} depends on a layer that depends on it; save the model again")
     raise ElLarqError(f"{source}: calling its layers takes more than {MAX_ROUNDS:,} rounds; save the model again")
 
 

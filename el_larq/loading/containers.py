@@ -71,7 +71,7 @@ def check_folder(path: Path) -> None:
         raise ElLarqError(f"{path}: a SavedModel without Keras layers; save it with model.save() from tf-keras")
     for other in ("saved_model.pbtxt", "saved_model.cpb"):
         if (path / other).exists():
-            raise ElLarqError(f"{path}: holds {other} beside saved_model.pb; remove one of them")
+            raise ElLarqError(f"{path}: contains {other} in addition to saved_model.pb; remove one of them")
 
 
 def metadata_configs(content: bytes, path: Path) -> tuple[Any, list[Any]]:
@@ -101,14 +101,14 @@ def check_hdf5(file: h5py.File, source: str, limit: int) -> None:
                 continue
             seen.add(address)
             if len(seen) > _MAX_OBJECTS:
-                raise ElLarqError(f"{source}: holds more than {_MAX_OBJECTS:,} objects; save the model again, {TRUST}")
+                raise ElLarqError(f"{source}: contains more than {_MAX_OBJECTS:,} objects; save the model again, {TRUST}")
             if isinstance(entry, h5py.Group):
                 stack.append((entry, f"{prefix}{name}/"))
             elif isinstance(entry, h5py.Dataset):
                 total += _dataset_bytes(entry, f"{source}: {prefix}{name}")
                 if total > limit:
                     raise ElLarqError(
-                        f"{source}: claims {total:,} bytes of weights, more than its size allows; save it again, {TRUST}"
+                        f"{source}: declares {total:,} bytes of weights, more than its size allows; save it again, {TRUST}"
                     )
             _check_attributes(entry, source, limit)
     _check_attributes(file, source, limit)
@@ -131,7 +131,7 @@ def _check_attributes(entry: Any, source: str, limit: int) -> None:
         attribute = _h5.h5a.open(entry.id, name.encode(errors="surrogateescape"))
         size = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
         if size > limit:
-            raise ElLarqError(f"{source}: attribute {name!r} claims {size:,} bytes; save the model again, {TRUST}")
+            raise ElLarqError(f"{source}: attribute {name!r} declares {size:,} bytes; save the model again, {TRUST}")
 
 
 def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
@@ -141,7 +141,7 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
         if not parts or ".." in parts or os.path.isabs(member.filename) or ":" in member.filename:
             raise ElLarqError(f"{path}: its member {member.filename!r} points outside the archive; save the model again")
         if member.filename in names:
-            raise ElLarqError(f"{path}: holds {member.filename!r} twice; save the model again")
+            raise ElLarqError(f"{path}: contains {member.filename!r} twice; save the model again")
         names.add(member.filename)
         total += member.file_size
         if total > limit or (member.filename == "config.json" and member.file_size > MAX_CONFIG):

@@ -130,11 +130,11 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
         if isinstance(told, str) and len(told) > MAX_NAME:
             raise ElLarqError(f"{source}: names {told[:40]!r}... of {len(told):,} characters; save the model again")
     if name in _WORDS:
-        raise ElLarqError(f"{source}: holds {name}, which {_WORDS[name]}; {_remedy('save it without')}")
+        raise ElLarqError(f"{source}: contains {name}, which {_WORDS[name]}; {_remedy('save it without')}")
     if name in _DATA:
         # Not every format supports every keyword: Keras would then look for the class in the module, by either name.
         if module or registered:
-            raise ElLarqError(f"{source}: holds a {name} that names a module or a class; {_remedy('save it without')}")
+            raise ElLarqError(f"{source}: contains a {name} that names a module or a class; {_remedy('save it without')}")
         _check_data(name, node, source)
         return
     names = {name, registered} if isinstance(registered, str) else {name}
@@ -195,7 +195,7 @@ def _check_found(found: list[Any], name: str, source: str, module: str | None = 
             article = "an" if known.__name__[0] in "AEIOU" else "a"
             kind = " layer" if issubclass(known, keras.layers.Layer) else ""
             raise ElLarqError(
-                f"{source}: holds {article} {known.__name__}{kind}, which {reason}; "
+                f"{source}: contains {article} {known.__name__}{kind}, which {reason}; "
                 f"replace it by a layer class and --import it, {TRUST}"
             )
         # If a class_name names a function, Keras would call that function with arguments from the file.
@@ -220,14 +220,14 @@ def _check_data(name: str, node: dict[Any, Any], source: str) -> None:
     elif name in ("__numpy__", "__tensor__"):
         sound = isinstance(config, dict) and config.get("dtype") in _TYPES
     if not sound:
-        raise ElLarqError(f"{source}: holds a {name} of a kind that no layer needs; {_remedy('save it without')}")
+        raise ElLarqError(f"{source}: contains a {name} of a kind that no layer needs; {_remedy('save it without')}")
 
 
 def _check_operator(config: Any, source: str) -> None:
     symbol = config.get("function") if isinstance(config, dict) else None
     if not isinstance(symbol, str) or not is_harmless(symbol):
         raise ElLarqError(
-            f"{source}: calls {str(symbol)[:MAX_NAME]!r} of TensorFlow, which is not known as mathematics; {_remedy('replace it')}"
+            f"{source}: calls {str(symbol)[:MAX_NAME]!r} of TensorFlow, which is not a permitted function; {_remedy('replace it')}"
         )
 
 

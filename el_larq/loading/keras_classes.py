@@ -189,7 +189,7 @@ _REFUSED = {
     "is code": """
     layers.core.lambda_layer Lambda
     """,
-    "runs code that the file holds": """
+    "runs code that the file contains": """
     layers.rnn.cell_wrappers DeviceWrapper DropoutWrapper ResidualWrapper _RNNCellWrapper
     """,
     "is any operator of TensorFlow": """
@@ -280,4 +280,4 @@ MODELS = _names(_MODELS)
 ALLOWED = MODELS | _names(_LAYERS) | _names(_PARTS) | _names(_OPTIMIZERS) | _names(_FUNCTIONS) | _names(_OTHERS, "")
 
 REFUSED = {name: reason for reason, lines in _REFUSED.items() for name in _names(lines)}
-"""Maps full names to reasons, worded to complete a message: "holds a Lambda layer, which is code"."""
+"""Maps full names to reasons, worded to complete a message: "contains a Lambda layer, which is code"."""

@@ -112,7 +112,7 @@ def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]
         if limit is not None and taken > limit:
             refused.append(
                 ElLarqError(
-                    f"{path}: its layers claim {taken:,} bytes of weights, more than a file of its size can contain; "
+                    f"{path}: its layers declare {taken:,} bytes of weights, more than a file of its size can contain; "
                     f"save the model again, {containers.TRUST}"
                 )
             )
@@ -133,7 +133,7 @@ def _check_activations(model: keras.Model, path: Path) -> None:
         values = prod(int(size or 1) for size in sizes)
         if values > MAX_ACTIVATION:
             raise ElLarqError(
-                f"{path}: its layer {layer.name} makes {values:,} values of one image, more than {MAX_ACTIVATION:,}; "
+                f"{path}: its layer {layer.name} makes {values:,} values per image, more than {MAX_ACTIVATION:,}; "
                 f"use smaller images, {containers.TRUST}"
             )
 

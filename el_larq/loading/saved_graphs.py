@@ -86,11 +86,11 @@ def check_graphs(content: bytes, source: str, limit: int) -> None:
     except DecodeError as error:
         raise ElLarqError(f"{source}: a damaged or truncated model file (saved_model.pb); save the model again") from error
     if len(saved.meta_graphs) != 1:
-        raise ElLarqError(f"{source}: saved_model.pb holds {len(saved.meta_graphs)} graphs instead of one; save the model again")
+        raise ElLarqError(f"{source}: saved_model.pb contains {len(saved.meta_graphs)} graphs instead of one; save the model again")
     graph = saved.meta_graphs[0]
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
     if len(functions) != len(graph.graph_def.library.function):
-        raise ElLarqError(f"{source}: a damaged or truncated model file (two functions of one name); save the model again")
+        raise ElLarqError(f"{source}: a damaged or truncated model file (two functions with the same name); save the model again")
     saver = _saver_functions(graph, functions, source)
     names = set(functions)
     _check_nodes(graph.graph_def.node, source, names)
@@ -104,8 +104,8 @@ def _check_nodes(nodes: Iterable[Any], source: str, functions: set[str], more: f
         # A function can be called by name, like an operator.
         if not (is_harmless(node.op) or node.op in more or node.op in functions):
             raise ElLarqError(
-                f"{source}: its graph calls the operator {node.op}, which is none of those that only compute; "
-                f"build the model of Keras layers, {TRUST}"
+                f"{source}: its graph calls the operator {node.op}, which is not one of the permitted operators; "
+                f"build the model from Keras layers, {TRUST}"
             )
 
 
@@ -149,5 +149,5 @@ def _check_constants(graph: Any, functions: Iterable[Any], source: str, limit: i
                     total += 4 * count
     if total > limit:
         raise ElLarqError(
-            f"{source}: its constants claim {total:,} bytes, more than its size allows; save the model again, {TRUST}"
+            f"{source}: its constants declare {total:,} bytes, more than its size allows; save the model again, {TRUST}"
         )

@@ -131,7 +131,7 @@ def test_what_the_table_refuses_is_refused_by_every_name(name: str) -> None:
         node = {"class_name": short, "module": module.replace("tf_keras.", prefix or "tf_keras."), "config": {}}
         for field in ("class_name", "registered_name"):
             other = {**node, "class_name": "Dense", "registered_name": None, field: short}
-            with pytest.raises(ElLarqError, match=r"a file: (holds an?|names)"):
+            with pytest.raises(ElLarqError, match=r"a file: (contains an?|names)"):
                 check_config({"layers": [{"config": {"layer": other}}]}, "a file")
 
 
@@ -185,19 +185,19 @@ def test_models_and_registered_subclasses_of_models_are_outermost(monkeypatch: p
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"class_name": "Lambda", "config": {}}, "holds a Lambda layer, which is code"),
-        ({"class_name": "StringLookup", "config": {}}, "holds a StringLookup layer, which may read files"),
+        ({"class_name": "Lambda", "config": {}}, "contains a Lambda layer, which is code"),
+        ({"class_name": "StringLookup", "config": {}}, "contains a StringLookup layer, which may read files"),
         ({"class_name": "IndexLookup", "module": "keras.src.layers.preprocessing.index_lookup", "config": {}}, "an IndexLookup"),
         ({"class_name": "ReloadedLayer", "module": "keras.src.export.export_lib", "config": {}}, "loads another model"),
-        ({"class_name": "ResidualWrapper", "config": {}}, "runs code that the file holds"),
+        ({"class_name": "ResidualWrapper", "config": {}}, "runs code that the file contains"),
         ({"cell": "ResidualWrapper"}, "names 'ResidualWrapper', which runs code"),
         ({"compile_config": {"metrics": [["accuracy", "deserialize"]]}}, "names 'deserialize', which is not a known layer"),
         ({"class_name": "mean_squared_error", "config": {}}, "names 'mean_squared_error'"),
         ({"class_name": "Dense.from_config", "module": "keras.layers", "config": {}}, "'Dense.from_config' of module keras.layers"),
         ({"class_name": "run", "module": "keras.src.benchmarks.benchmark_util", "config": {}}, "a module that no model needs"),
-        ({"class_name": "TypeSpec", "type_spec": "tf.TensorArraySpec", "serialized": []}, "holds a TypeSpec of a kind"),
-        ({"class_name": "__numpy__", "config": {"value": 0, "dtype": "S2000000000"}}, "holds a __numpy__ of a kind"),
-        ({"class_name": "__tuple__", "items": ["_COMPOSITE_TYPE", "{}"]}, "holds a __tuple__ of a kind"),
+        ({"class_name": "TypeSpec", "type_spec": "tf.TensorArraySpec", "serialized": []}, "contains a TypeSpec of a kind"),
+        ({"class_name": "__numpy__", "config": {"value": 0, "dtype": "S2000000000"}}, "contains a __numpy__ of a kind"),
+        ({"class_name": "__tuple__", "items": ["_COMPOSITE_TYPE", "{}"]}, "contains a __tuple__ of a kind"),
         ({"class_name": "Ours", "config": {}}, "unknown layer or object 'Ours'; name the module .* --import MODULE"),
         ({"class_name": "Ours", "module": "ours", "config": {}}, "--import ours if that registers it, or load it with --trust"),
         ({"class_name": "get_file", "module": "keras.utils", "config": {}}, "names keras.utils.get_file"),
@@ -291,12 +291,12 @@ def test_layers_that_wait_for_each_other_are_refused() -> None:
 
     image = {"name": "x", "class_name": "InputLayer", "config": {}, "inbound_nodes": []}
     check_config({"layers": [layer("b", "a", "x"), layer("a", "x"), image]}, "a file")
-    with pytest.raises(ElLarqError, match="its layer 'b' waits"):
+    with pytest.raises(ElLarqError, match="its layer 'b' depends on"):
         check_config({"layers": [image, layer("b", "a", "x"), layer("a", "b")]}, "a file")
     for number in (1, "text", 0.5, None):
         second = layer("b", "a")
         second["inbound_nodes"][0][0][1] = number
-        with pytest.raises(ElLarqError, match="its layer 'b' waits"):
+        with pytest.raises(ElLarqError, match="its layer 'b' depends on"):
             check_config({"layers": [image, layer("a", "x"), second]}, "a file")
 
 
@@ -312,11 +312,11 @@ def test_a_nested_sequential_model_without_an_input_can_wait_for_itself() -> Non
     check_config(model("ReLU", 0), "a file")
     check_config(model("InputLayer", 1), "a file")
     for first, call in (("ReLU", 1), ("InputLayer", 0)):
-        with pytest.raises(ElLarqError, match="its layer 'a' waits"):
+        with pytest.raises(ElLarqError, match="its layer 'a' depends on"):
             check_config(model(first, call), "a file")
     circle = model("ReLU", 0)
     circle["layers"][1]["inbound_nodes"] = [[["a", 0, 0, {}]]]
-    with pytest.raises(ElLarqError, match=r"its layer '[as]' waits"):
+    with pytest.raises(ElLarqError, match=r"its layer '[as]' depends on"):
         check_config(circle, "a file")
 
 
@@ -325,7 +325,7 @@ def test_calls_on_constants_alone_are_refused() -> None:
     image = {"name": "x", "class_name": "InputLayer", "config": {}, "inbound_nodes": []}
     call = {"name": "op", "class_name": "TFOpLambda", "config": {"function": "broadcast_to"}}
     node = ["_CONSTANT_VALUE", -1, 1.0, {"shape": [40_000, 50_000]}]
-    with pytest.raises(ElLarqError, match="calls its layer 'op' on constants alone"):
+    with pytest.raises(ElLarqError, match="calls its layer 'op' with constants only"):
         check_config({"layers": [image, {**call, "inbound_nodes": [node]}]}, "a file")
     node[3]["shape"] = ["x", 0, 0]
     check_config({"layers": [image, {**call, "inbound_nodes": [node]}]}, "a file")
@@ -396,7 +396,7 @@ def test_weights_larger_than_the_file_allows_are_refused_before_memory_is_taken(
         config = json.loads(str(file.attrs["model_config"]))
         config["config"]["layers"][1]["config"]["units"] = 10_000
         file.attrs["model_config"] = json.dumps(config)
-    with pytest.raises(ElLarqError, match=r"claim 4\d\d,000 bytes of weights, more than a file of its size") as caught:
+    with pytest.raises(ElLarqError, match=r"declare 4\d\d,000 bytes of weights, more than a file of its size") as caught:
         load_model(path)
     assert str(path) in one_line(caught.value)
 
@@ -404,12 +404,12 @@ def test_weights_larger_than_the_file_allows_are_refused_before_memory_is_taken(
 def test_activations_too_large_for_memory_are_refused(tmp_path: Path) -> None:
     image = keras.Input((1000, 1000, 1))
     path = _save(keras.Model(image, keras.layers.UpSampling2D(20)(image)), tmp_path / "model.h5")
-    with pytest.raises(ElLarqError, match="makes 400,000,000 values of one image"):
+    with pytest.raises(ElLarqError, match="makes 400,000,000 values per image"):
         load_model(path)
     assert load_model(path, trust=True).output_shape == (None, 20_000, 20_000, 1)
     image: Any = keras.Input((2,))
     path = _save(keras.Model(image, tf.broadcast_to(image[0, 0], (20_000, 10_000))), tmp_path / "without_a_batch.keras")
-    with pytest.raises(ElLarqError, match="makes 200,000,000 values of one image"):
+    with pytest.raises(ElLarqError, match="makes 200,000,000 values per image"):
         load_model(path)
 
 

@@ -77,7 +77,7 @@ def test_a_model_of_which_nothing_fits_is_refused(source: Path, one_line: Callab
 def test_a_model_that_holds_code_is_taken_only_where_it_is_trusted(source: Path, tmp_path: Path) -> None:
     whole: Any = keras.models.load_model(source / "model.keras", compile=False)
     save_model(tmp_path, keras.Model(whole.inputs, keras.layers.Lambda(lambda x: x * 1.0)(whole.outputs[0])), {})
-    with pytest.raises(ElLarqError, match="holds a Lambda layer, which is code"):
+    with pytest.raises(ElLarqError, match="contains a Lambda layer, which is code"):
         initialize(network(10), tmp_path / "model.h5")
     assert initialize(network(10), tmp_path / "model.h5", trust=True).fresh == ()
 
