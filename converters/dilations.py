@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph_def import add_constant, add_operation, add_padding
+from el_larq.converters.graph_def import add_constant, add_operation, add_padding, become
 from el_larq.layers.align import same_padding
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
@@ -63,11 +63,7 @@ def _change(graph: Any, nodes: dict[str, Any], site: _Site) -> None:
     elif np.any(site.paddings):
         source = add_padding(graph, f"{name}/padded", source, [(0, 0), *site.paddings, (0, 0)], dtype)
     node.input[0] = source
-    last = nodes[site.after.name]
-    last.Clear()
-    last.name, last.op = site.after.name, "Identity"
-    last.input.append(name if site.squeeze is None else site.squeeze.name)
-    last.attr["T"].type = dtype.as_datatype_enum
+    become(nodes[site.after.name], "Identity", [name if site.squeeze is None else site.squeeze.name], dtype)
 
 
 def _site(model: FrozenModel, after: Any) -> _Site | None:

@@ -1,6 +1,7 @@
 """A model as a frozen TensorFlow graph: the steps after `load` work on it, however the model was built."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -131,8 +132,16 @@ class FrozenModel:
 
     def depends(self, tensor: Any) -> bool:
         """Whether a tensor depends on an input."""
-        sources = {source.op.name for source in self.inputs}
-        return any(operation.name in sources for operation in behind(tensor))
+        return tensor.op.name in self._dependent
+
+    @functools.cached_property
+    def _dependent(self) -> frozenset[str]:
+        """Names of the operations that depend on an input."""
+        found = {source.op.name for source in self.inputs}
+        for operation in self.operations:
+            if any(source.op.name in found for source in operation.inputs):
+                found.add(operation.name)
+        return frozenset(found)
 
     def save(self, folder: str) -> None:
         """Write a SavedModel with batch size 1, its inputs and outputs named by `input_key` and `output_key`.

@@ -42,6 +42,16 @@ def add_operation(graph: Any, op: str, name: str, inputs: Sequence[str], dtype: 
     return node.name
 
 
+def become(node: Any, op: str, inputs: Sequence[str], dtype: tf.DType, **types: tf.DType) -> None:
+    """Turn a node into another operation under its name, so that its readers need not change."""
+    name = node.name
+    node.Clear()
+    node.op, node.name = op, name
+    node.input.extend(inputs)
+    for attribute, value in {"T": dtype, **types}.items():
+        node.attr[attribute].type = value.as_datatype_enum
+
+
 def _unique(graph: Any, name: str) -> str:
     """A name that no node has yet: several workarounds may concern one convolution."""
     names = {node.name for node in graph.node}

@@ -1,6 +1,7 @@
 """One spelling for what Keras computes in several ways, before anything looks at the graph. Exact in every number."""
 
 from el_larq.converters.dilations import with_dilations
+from el_larq.converters.factors import with_norms_by_row
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.one_dimensional import with_two_dimensions
 from el_larq.converters.precision import with_single_precision
@@ -10,6 +11,13 @@ from el_larq.converters.unsupported import without_softsign
 
 def normalized(model: FrozenModel) -> FrozenModel:
     """The model as the further steps expect it."""
-    for normalize in (with_single_precision, with_static_shapes, with_dilations, with_two_dimensions, without_softsign):
+    for normalize in (
+        with_single_precision,
+        with_static_shapes,
+        with_dilations,
+        with_two_dimensions,
+        with_norms_by_row,
+        without_softsign,
+    ):
         model = normalize(model)
     return model

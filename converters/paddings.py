@@ -30,7 +30,7 @@ import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import PADS, Convolution, constant_padding, find_convolutions
-from el_larq.converters.graph_def import add_constant, add_operation, add_padding, add_sign
+from el_larq.converters.graph_def import add_constant, add_operation, add_padding, add_sign, become
 from el_larq.layers.align import same_padding
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
@@ -68,8 +68,8 @@ def respell(model: FrozenModel) -> FrozenModel:
 
 
 def _concerns(site: "_Site") -> bool:
-    """Whether a padding may have to change: all but SAME on a map that the kernel fits into."""
-    return site.pad is not None or any(size < reach for size, reach, *_ in site.axes)
+    """Whether a padding may have to change: all but SAME on a map that the kernel fits into and reads to its end."""
+    return site.pad is not None or site.strides_past_kernel or any(size < reach for size, reach, *_ in site.axes)
 
 
 def kept_padding(size: int, reach: int, stride: int, before: int, after: int) -> tuple[int, int]:
@@ -216,10 +216,7 @@ class _Correction:
         convolution.input[0] = _padded(graph, site, f"{name}/padded", site.source.name, site.paddings, 1.0)
         if shape[:2] == [1, 1]:
             extra = add_constant(graph, f"{name}/extra", self._extra().reshape(-1), dtype)
-            nodes[name].Clear()
-            nodes[name].op, nodes[name].name = "Sub", name
-            nodes[name].input.extend([convolution.name, extra])
-            nodes[name].attr["T"].type = dtype.as_datatype_enum
+            become(nodes[name], "Sub", [convolution.name, extra], dtype)
             return
         # LCE takes a summand right behind a binary convolution for one per channel, hence the flat view.
         flat = add_constant(graph, f"{name}/flat_shape", [-1, int(np.prod(shape))], tf.int32)
@@ -227,10 +224,7 @@ class _Correction:
         extra = add_constant(graph, f"{name}/extra", self._extra().reshape(1, -1), dtype)
         corrected = add_operation(graph, "Sub", f"{name}/corrected", [view, extra], dtype)
         full = add_constant(graph, f"{name}/full_shape", [-1, *shape], tf.int32)
-        nodes[name].Clear()
-        nodes[name].op, nodes[name].name = "Reshape", name
-        nodes[name].input.extend([corrected, full])
-        nodes[name].attr["T"].type, nodes[name].attr["Tshape"].type = dtype.as_datatype_enum, tf.int32.as_datatype_enum
+        become(nodes[name], "Reshape", [corrected, full], dtype, Tshape=tf.int32)
 
     def _extra(self) -> np.ndarray:
         """What ones in place of the zeros add, (H, W, C_out)."""
