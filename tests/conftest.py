@@ -2,6 +2,7 @@
 
 import el_larq  # isort: skip  (first: it selects Keras 2)
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -38,6 +39,25 @@ def el_larq_command() -> Run:
     def run(*arguments: object, cwd: Path | None = None, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         command = [str(program), *map(str, arguments)]
         return subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def el_larq_here(capfd: pytest.CaptureFixture[str]) -> Run:
+    """As el_larq_command, but called in this process, which spares the import of TensorFlow.
+
+    For what a command does and says. What a process of its own adds (silence of TensorFlow's start, signals) needs el_larq_command.
+    """
+    from el_larq.cli.main import main
+
+    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = list(map(str, arguments))
+        capfd.readouterr()
+        with contextlib.chdir(cwd or Path.cwd()), pytest.raises(SystemExit) as end:
+            main(command)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(command, int(end.value.code or 0), out, err)
 
     return run
 

@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -18,7 +19,7 @@ PAGES = sorted(ROOT.glob("docs/*.md"))
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"^```python (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
-# What a test can spend: the commands that say no epochs of their own train a tiny network instead, for one epoch.
+# What a test can spend: one epoch, and the commands that say no epochs of their own train a tiny network.
 _SHORT = ["--epochs", "1", "--width", "0.125", "--dataset", "digits", "--batch-size", "64"]
 
 
@@ -55,9 +56,26 @@ def test_arguments_of_documented_commands_fit(page: Path, arguments: list[str]) 
         command.make_context(name, given, parent=click.Context(cli, info_name="el-larq"))
 
 
+@pytest.fixture(scope="session")
+def any_run(el_larq_command: Callable[..., CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder for commands that take a model which the page has not trained."""
+    folder = tmp_path_factory.mktemp("docs") / "run"
+    made = el_larq_command("train", "resnet26", *_SHORT, "-o", folder, timeout=600)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+def _shortened(arguments: list[str]) -> list[str]:
+    if arguments[0] != "train" or "--resume" in arguments:
+        return arguments
+    return [*arguments, *(_SHORT[:2] if "--epochs" in arguments else _SHORT)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_documented_commands_run(page: Path, el_larq_command: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
+def test_documented_commands_run(
+    page: Path, el_larq_command: Callable[..., CompletedProcess[str]], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     for name, source in _SOURCE.findall(page.read_text("utf-8")):
         (tmp_path / name).write_text(source)
     for arguments in _commands(page):
@@ -65,8 +83,6 @@ def test_documented_commands_run(page: Path, el_larq_command: Callable[..., Comp
             continue
         model = next((word for word in arguments[1:] if word.endswith((".h5", ".keras"))), None)
         if model is not None and not (tmp_path / model).exists():
-            made = el_larq_command("train", "resnet26", *_SHORT, "-o", tmp_path / Path(model).parent, cwd=tmp_path)
-            assert made.returncode == 0, made.stderr
-        short = _SHORT if arguments[0] == "train" and not {"--epochs", "--resume"} & set(arguments) else []
-        result = el_larq_command(*arguments, *short, cwd=tmp_path, timeout=600)
+            shutil.copytree(request.getfixturevalue("any_run"), tmp_path / Path(model).parent)
+        result = el_larq_command(*_shortened(arguments), cwd=tmp_path, timeout=600)
         assert result.returncode == 0, f"{page.name}: el-larq {' '.join(arguments)}: {result.stderr}"

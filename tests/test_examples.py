@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "first_steps.ipynb"
 
@@ -19,6 +21,7 @@ def kinds(cell: dict[str, Any]) -> list[list[str]]:
     return [[output["name"]] if "name" in output else sorted(output["data"]) for output in cell["outputs"]]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_shows_what_it_has_stored(tmp_path: Path) -> None:
     out = tmp_path / "executed.ipynb"
     command = [sys.executable, str(ROOT / "examples" / "execute.py"), "--epochs", "1", "--to", str(out)]

@@ -91,8 +91,8 @@ def test_lists_for_people_and_for_programs(el_larq_command: Command, kind: str) 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_name_offers_the_nearest(el_larq_command: Command, tmp_path: Path, arguments: list[str], hint: str) -> None:
-    assert hint in _error(el_larq_command(*arguments, cwd=tmp_path), 2)
+def test_a_wrong_name_offers_the_nearest(el_larq_here: Command, tmp_path: Path, arguments: list[str], hint: str) -> None:
+    assert hint in _error(el_larq_here(*arguments, cwd=tmp_path), 2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,17 +167,17 @@ def test_a_bad_tflite_is_one_line(el_larq_command: Command, small: Any, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["text h5", "empty h5", "truncated h5", "weights h5"])
-def test_a_bad_h5_is_one_line_and_nothing_is_written(el_larq_command: Command, small: Any, tmp_path: Path, kind: str) -> None:
+def test_a_bad_h5_is_one_line_and_nothing_is_written(el_larq_here: Command, small: Any, tmp_path: Path, kind: str) -> None:
     path = _bad_file(small, tmp_path, kind)
-    assert "bad.h5: " in _error(el_larq_command("convert", path, "-o", tmp_path / "model.tflite"), 1)
+    assert "bad.h5: " in _error(el_larq_here("convert", path, "-o", tmp_path / "model.tflite"), 1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bad.h5"]
 
 
-def test_a_file_that_is_no_image_is_one_line(el_larq_command: Command, small: Any, tmp_path: Path, digit_png: Path) -> None:
+def test_a_file_that_is_no_image_is_one_line(el_larq_here: Command, small: Any, tmp_path: Path, digit_png: Path) -> None:
     (tmp_path / "notes.png").write_text("a text file")
     (tmp_path / "cut.png").write_bytes(digit_png.read_bytes()[:60])
     for name in ("notes.png", "cut.png", "missing.png"):
-        assert name in _error(el_larq_command("predict", small.tflite, tmp_path / name), 1)
+        assert name in _error(el_larq_here("predict", small.tflite, tmp_path / name), 1)
 
 
 def test_a_destination_that_cannot_be_written_is_refused_at_once(el_larq_command: Command, small: Any, tmp_path: Path) -> None:
@@ -186,13 +186,15 @@ def test_a_destination_that_cannot_be_written_is_refused_at_once(el_larq_command
     assert "it is a folder" in _error(el_larq_command("convert", small.h5, "-o", tmp_path), 1)
 
 
-def test_an_unknown_audit_rule_offers_the_nearest(el_larq_command: Command, small: Any, tmp_path: Path) -> None:
+def test_an_unknown_audit_rule_offers_the_nearest(el_larq_here: Command, small: Any, tmp_path: Path) -> None:
     arguments = ("convert", small.h5, "-o", tmp_path / "m.tflite", "--allow", "not-binery", "--json")
-    assert "did you mean not-binary" in _error(el_larq_command(*arguments), 2)
+    assert "did you mean not-binary" in _error(el_larq_here(*arguments), 2)
 
 
-def test_images_are_classified_for_people_and_for_programs(el_larq_command: Command, small: Any, digit_png: Path) -> None:
-    table = el_larq_command("predict", small.tflite, digit_png, "--top", "3")
+def test_images_are_classified_for_people_and_for_programs(
+    el_larq_command: Command, el_larq_here: Command, small: Any, digit_png: Path
+) -> None:
+    table = el_larq_here("predict", small.tflite, digit_png, "--top", "3")
     assert table.returncode == 0, table.stderr
     assert str(digit_png) in table.stdout
     assert table.stdout.count("%") == 3
@@ -203,9 +205,11 @@ def test_images_are_classified_for_people_and_for_programs(el_larq_command: Comm
     assert entries[0]["top"][0][0] in table.stdout
 
 
-def test_a_model_is_converted_for_people_and_for_programs(el_larq_command: Command, small: Any, tmp_path: Path) -> None:
+def test_a_model_is_converted_for_people_and_for_programs(
+    el_larq_command: Command, el_larq_here: Command, small: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "model.tflite"
-    people = el_larq_command("convert", small.h5, "-o", out, "--table", "--verify-images", "8")
+    people = el_larq_here("convert", small.h5, "-o", out, "--table", "--verify-images", "8")
     assert people.returncode == 0, people.stderr
     assert people.stdout.endswith(f"wrote {out}\n")
     for name in ("stem", "first", "second", "logits", "LceBconv2d"):
@@ -220,7 +224,7 @@ def test_a_model_is_converted_for_people_and_for_programs(el_larq_command: Comma
 
 
 def test_models_are_measured_for_people_and_for_programs(
-    el_larq_command: Command, small: Any, data_folder: Path, tmp_path: Path
+    el_larq_command: Command, el_larq_here: Command, small: Any, data_folder: Path, tmp_path: Path
 ) -> None:
     other = data_folder / "t1.tflite"
     people = el_larq_command("benchmark", small.tflite, other, "--runs", "3", "--threads", "1,2", cwd=tmp_path)
@@ -228,15 +232,16 @@ def test_models_are_measured_for_people_and_for_programs(
     assert people.returncode == 0, people.stderr
     assert "median ms" in people.stdout
     assert "note: measured" in people.stderr
-    programs = el_larq_command("benchmark", small.tflite, "--runs", "3", "--warmup", "0", "--json", cwd=tmp_path)
+    programs = el_larq_here("benchmark", small.tflite, "--runs", "3", "--warmup", "0", "--json", cwd=tmp_path)
     result = json.loads(programs.stdout)
     assert result["measurements"][0]["num_runs"] == 3
     assert result["caveat"]
 
 
-def test_the_whole_chain(el_larq_command: Command, tmp_path: Path) -> None:
-    options = "--dataset digits --width 0.125 --epochs 1 --stem small --batch-size 256 -o run --json"
-    trained = el_larq_command("train", "resnet18", *options.split(), cwd=tmp_path)
+def test_the_whole_chain(el_larq_here: Command, data_folder: Path, tmp_path: Path) -> None:
+    network = f"{data_folder / 'run_schema1' / 'network.py'}:build"
+    train = ("train", network, "--dataset", "digits", "--epochs", 1, "--batch-size", 256, "-o", "run", "--json")
+    trained = el_larq_here(*train, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     run = json.loads(trained.stdout)
     assert run["run"] == "run"
@@ -244,13 +249,13 @@ def test_the_whole_chain(el_larq_command: Command, tmp_path: Path) -> None:
     assert {"config.json", "environment.json", "metrics.jsonl", "model.h5", "model.keras", "result.json"} <= {
         path.name for path in (tmp_path / "run").iterdir()
     }
-    converted = el_larq_command("convert", run["model"], "-o", "model.tflite", cwd=tmp_path)
+    converted = el_larq_here("convert", run["model"], "-o", "model.tflite", cwd=tmp_path)
     assert converted.returncode == 0, converted.stderr
     Image.new("L", (20, 20), 128).save(tmp_path / "image.png")
-    predicted = el_larq_command("predict", "model.tflite", "image.png", "--json", cwd=tmp_path)
+    predicted = el_larq_here("predict", "model.tflite", "image.png", "--json", cwd=tmp_path)
     assert {label for label, _ in json.loads(predicted.stdout)[0]["top"]} < {str(digit) for digit in range(10)}
-    measured = el_larq_command("benchmark", "model.tflite", "--runs", "3", "--json", cwd=tmp_path)
+    measured = el_larq_here("benchmark", "model.tflite", "--runs", "3", "--json", cwd=tmp_path)
     assert json.loads(measured.stdout)["measurements"][0]["model"] == "model.tflite"
-    again = el_larq_command("train", "resnet18", *options.split(), cwd=tmp_path)
+    again = el_larq_here(*train, cwd=tmp_path)
     assert "already contains files" in again.stderr.splitlines()[-1]
     assert again.returncode == 1

@@ -24,10 +24,10 @@ def write_set(folder: Path) -> Path:
     return folder
 
 
-def test_show_draws_what_training_sees(tmp_path: Path, el_larq_command: Callable[..., CompletedProcess[str]]) -> None:
+def test_show_draws_what_training_sees(tmp_path: Path, el_larq_here: Callable[..., CompletedProcess[str]]) -> None:
     write_set(tmp_path / "set")
     (tmp_path / "set" / "red" / "0.png").write_text("no image")
-    result = el_larq_command("data", "show", "dir:set", "-o", "sheet.png", "--count", 4, "--json", cwd=tmp_path)
+    result = el_larq_here("data", "show", "dir:set", "-o", "sheet.png", "--count", 4, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines()[-1] == "1 of 10 images cannot be read and are left out"
     facts = json.loads(result.stdout)

@@ -58,10 +58,10 @@ def _labels() -> dict[str, list[str]]:
     return {"labels": [f"{EVIL}\n{number}" for number in range(10)]}
 
 
-def test_labels_of_a_card_and_names_of_images(el_larq_command: Command, tmp_path: Path) -> None:
+def test_labels_of_a_card_and_names_of_images(el_larq_here: Command, tmp_path: Path) -> None:
     image = tmp_path / f"{EVIL}.png"
     shutil.copy(SEEDS / "image.png", image)
-    done = el_larq_command("predict", _labelled(tmp_path / "model.tflite"), image)
+    done = el_larq_here("predict", _labelled(tmp_path / "model.tflite"), image)
     assert done.returncode == 0, done.stderr
     _check(done.stdout)
     lines = done.stdout.splitlines()

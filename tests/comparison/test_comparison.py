@@ -250,6 +250,7 @@ def _files(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_around_a_failure_and_from_where_it_stopped(el_larq_command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     arguments = ("compare", *SMALL, "--methods", "binary,el", "--seeds", 1, "-o", folder)

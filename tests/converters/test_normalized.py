@@ -202,6 +202,7 @@ def test_what_lce_cannot_run_is_named_with_its_layer(case: str) -> None:
         el_larq.convert(_model(after=after))
 
 
+@pytest.mark.slow
 def test_an_unrolled_loop_converts() -> None:
     _convert(_model(after=lambda x: L.Reshape((1, 1, 8))(L.LSTM(8, unroll=True)(L.Reshape((8, -1))(x)))))
 

@@ -76,6 +76,7 @@ def _melius_unit(x: Any, name: str) -> Any:
     return keras.layers.Concatenate()([x[..., :-32], keras.layers.Add()([x[..., -32:], z])])
 
 
+@pytest.mark.slow
 def test_what_fold_leaves_of_a_melius_net_is_reported_in_one_line_per_kind(tmp_path: Path, capsys: Any) -> None:
     model = models.network(lambda x: _melius_unit(_melius_unit(_melius_unit(x, "a"), "b"), "c"))
     # Trained normalizations have negative factors, which cannot become thresholds.

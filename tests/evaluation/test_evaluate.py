@@ -112,14 +112,19 @@ def test_int8_models_take_and_give_real_numbers() -> None:
     assert np.allclose(outputs * 256, np.round(outputs * 256))
 
 
-def test_the_command(el_larq_command: Callable[..., CompletedProcess[str]], small: Any, tmp_path: Path) -> None:
+def test_the_command(
+    el_larq_command: Callable[..., CompletedProcess[str]],
+    el_larq_here: Callable[..., CompletedProcess[str]],
+    small: Any,
+    tmp_path: Path,
+) -> None:
     result = el_larq_command("evaluate", small.tflite, "--images", 64, "-o", tmp_path / "e", "--json")
     assert result.returncode == 0, result.stderr
     content = json.loads(result.stdout)
     assert content["images"] == 64
     assert content["folder"] == str(tmp_path / "e")
     assert result.stderr == ""
-    assert "no such file" in el_larq_command("evaluate", "none.tflite").stderr
+    assert "no such file" in el_larq_here("evaluate", "none.tflite").stderr
 
 
 def test_the_table_has_recall_and_precision_of_each_class(small: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,10 +72,11 @@ def test_top_limits_the_classes(small: Any, digit_png: Path) -> None:
 
 
 def test_images_of_any_size_and_colour_are_prepared(small: Any, tmp_path: Path) -> None:
-    for index, mode in enumerate(("RGB", "RGBA", "L", "P", "1", "CMYK")):
-        path = tmp_path / (f"{index}.tiff" if mode == "CMYK" else f"{index}.png")
+    modes = ("RGB", "RGBA", "L", "P", "1", "CMYK")
+    paths: list[str | Path] = [tmp_path / (f"{mode}.tiff" if mode == "CMYK" else f"{mode}.png") for mode in modes]
+    for mode, path in zip(modes, paths, strict=True):
         Image.new(mode, (37, 21)).save(path)
-        assert len(predict(small.tflite, [path])[0].top) == 5
+    assert [len(prediction.top) for prediction in predict(small.tflite, paths)] == [5] * len(modes)
 
 
 def _with_card(small: Any, path: Path, **changes: Any) -> Path:

@@ -145,14 +145,12 @@ def test_the_only_output_needs_no_name_and_has_one(small: Any, digit_png: Path) 
         predict(small.tflite, [digit_png], output="logit")
 
 
-def test_the_commands(
-    el_larq_command: Callable[..., CompletedProcess[str]], headed: Headed, digit_png: Path, tmp_path: Path
-) -> None:
-    result = el_larq_command("evaluate", headed.files["tflite"], "-o", tmp_path / "e")
+def test_the_commands(el_larq_here: Callable[..., CompletedProcess[str]], headed: Headed, digit_png: Path, tmp_path: Path) -> None:
+    result = el_larq_here("evaluate", headed.files["tflite"], "-o", tmp_path / "e")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "has 5 outputs; choose one with --output NAME or NUMBER: 0 teacher (10)" in result.stderr
-    result = el_larq_command("predict", headed.files["tflite"], digit_png, "--output", "logits", "--json")
+    result = el_larq_here("predict", headed.files["tflite"], digit_png, "--output", "logits", "--json")
     assert result.returncode == 0, result.stderr
     (wanted,) = predict(headed.files["h5"], [digit_png], output="logits")
     assert [label for label, _ in json.loads(result.stdout)[0]["top"]] == [label for label, _ in wanted.top]

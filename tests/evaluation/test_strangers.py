@@ -120,22 +120,20 @@ def test_integers_are_predicted_too(data_folder: Path, digit_png: Path) -> None:
     assert [share for _, share in prediction.top] == sorted(wanted.astype(float).tolist(), reverse=True)[:10]
 
 
-def test_the_commands(
-    el_larq_command: Callable[..., CompletedProcess[str]], stranger: Path, digit_png: Path, tmp_path: Path
-) -> None:
-    refused = el_larq_command("predict", stranger, digit_png)
+def test_the_commands(el_larq_here: Callable[..., CompletedProcess[str]], stranger: Path, digit_png: Path, tmp_path: Path) -> None:
+    refused = el_larq_here("predict", stranger, digit_png)
     assert refused.returncode == 2
     assert "does not say how images are prepared for it; give --range LOW,HIGH" in refused.stderr
     (tmp_path / "labels.txt").write_text("\n".join(f"digit {label}" for label in LABELS))
-    named = el_larq_command("predict", stranger, digit_png, "--range", "0,10", "--labels", tmp_path / "labels.txt", "--top", 1)
+    named = el_larq_here("predict", stranger, digit_png, "--range", "0,10", "--labels", tmp_path / "labels.txt", "--top", 1)
     assert named.returncode == 0, named.stderr
     assert "digit " in named.stdout
-    both = el_larq_command("evaluate", stranger, "--range", "0,1", "--mean", "1")
+    both = el_larq_here("evaluate", stranger, "--range", "0,1", "--mean", "1")
     assert (both.returncode, both.stderr) == (
         2,
         "el-larq: --range replaces --mean and --std; give either --range or those\n",
     )
-    assert "'1,2' is not 1 or 3 numbers" in el_larq_command("convert", stranger, "-o", "x.tflite", "--mean", "1,2").stderr
-    warned = el_larq_command("evaluate", stranger, "--dataset", "digits", "-o", tmp_path / "e", "--images", 10, "--json")
+    assert "'1,2' is not 1 or 3 numbers" in el_larq_here("convert", stranger, "-o", "x.tflite", "--mean", "1,2").stderr
+    warned = el_larq_here("evaluate", stranger, "--dataset", "digits", "-o", tmp_path / "e", "--images", 10, "--json")
     assert warned.stderr.startswith("warning: ")
     assert json.loads(warned.stdout)["notes"] == [warned.stderr.removeprefix("warning: ").rstrip("\n")]

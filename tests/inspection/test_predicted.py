@@ -159,7 +159,7 @@ def test_parts_of_a_separable_convolution_have_bits_of_their_own() -> None:
     assert rows == [("q/depthwise_kernel", 9 * 4 * 9, 1, {1: 36}), ("q/pointwise_kernel", 24 * 9, 32, {1: 24})]
 
 
-def test_layers_whose_macs_are_not_known_are_named(el_larq_command: Any, tmp_path: Any) -> None:
+def test_layers_whose_macs_are_not_known_are_named(el_larq_here: Any, tmp_path: Any) -> None:
     image = keras.Input((4, 6, 6, 2))
     x = L.ConvLSTM2D(3, 3, name="frames")(image)
     x = L.Reshape((16, 3))(x)
@@ -171,5 +171,5 @@ def test_layers_whose_macs_are_not_known_are_named(el_larq_command: Any, tmp_pat
     assert inspection.flops == 16 * 3 * 2
     model.save(tmp_path / "model.keras")
     assert inspect(tmp_path / "model.keras").uncounted == inspection.uncounted
-    text = el_larq_command("inspect", tmp_path / "model.keras", "--total").stdout
+    text = el_larq_here("inspect", tmp_path / "model.keras", "--total").stdout
     assert "MACs of frames (ConvLSTM2D) are not counted" in text

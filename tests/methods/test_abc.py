@@ -95,6 +95,7 @@ def test_options():
             get_method("abc", chosen={"shifts": wrong})
 
 
+@pytest.mark.slow
 def test_it_converts_to_as_many_convolutions(tmp_path: Path):
     method = get_method("abc", "elastic", {"bases": 3, "shifts": 2})
     model = units_network(method, Conv("a", 64, 3, 2), Conv("b", 64, 1, groups=2))

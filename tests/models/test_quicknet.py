@@ -186,6 +186,7 @@ def test_saved_models_load_alike(tmp_path: Path, suffix: str):
     assert not blur.trainable_weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("downsample", ["real", "binary"])
 def test_every_binary_convolution_becomes_one_of_lces(tmp_path: Path, downsample: str):
     keras.utils.set_random_seed(0)

@@ -61,6 +61,7 @@ def everything(trained: Any) -> list[bytes]:
     return [variable.numpy().tobytes() for variable in (*trained.model.variables, *optimizer_variables(trained.model))]
 
 
+@pytest.mark.slow
 def test_bop_keeps_its_kernels_binary_and_is_resumed_exactly(
     start: Any, digits: InMemory, compiled: Compile, tmp_path: Path
 ) -> None:

@@ -144,7 +144,6 @@ def fake_search(model: keras.Model, batches: list[tuple[np.ndarray, np.ndarray]]
     kernel.assign_add(shift.astype(np.float32))
 
 
-@pytest.mark.parametrize("step", [4, 5, 6])
 def test_a_search_runs_once_before_each_epoch_but_the_first(
     start: Any,
     digits: InMemory,
@@ -153,7 +152,6 @@ def test_a_search_runs_once_before_each_epoch_but_the_first(
     tiny_network: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    step: int,
 ) -> None:
     """The search is that of a method, here of one without options; the network has the same layers as without it."""
     monkeypatch.setitem(METHODS, "bireal", replace(METHODS["bireal"], search=f"{__name__}:fake_search"))
@@ -164,11 +162,13 @@ def test_a_search_runs_once_before_each_epoch_but_the_first(
     whole = start(tmp_path / "whole", **searching)
     assert SEARCHES == [(5, 1, 4, (32, 16, 16, 1)), (5, 2, 4, (32, 16, 16, 1))]
     assert whole.model.get_weights()[0].tobytes() != undisturbed.model.get_weights()[0].tobytes()
-    with pytest.raises(KeyboardInterrupt):
-        start(tmp_path / "run", **searching, checkpoint_steps=1, dataset=kill_at(digits, step))
-    SEARCHES.clear()
-    assert_same(resume(tmp_path / "run", dataset=digits), whole)
-    assert [epoch for _, epoch, *_ in SEARCHES] == ([1, 2] if step <= 5 else [2])
+    for step, epochs in ((4, [1, 2]), (5, [1, 2]), (6, [2])):
+        folder = tmp_path / str(step)
+        with pytest.raises(KeyboardInterrupt):
+            start(folder, **searching, checkpoint_steps=1, dataset=kill_at(digits, step))
+        SEARCHES.clear()
+        assert_same(resume(folder, dataset=digits), whole)
+        assert [epoch for _, epoch, *_ in SEARCHES] == epochs
 
 
 # --- Ends other than a kill ----------------------------------------------------------------------------------------------

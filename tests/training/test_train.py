@@ -260,6 +260,7 @@ def train_until_it_breaks(folder: Path, **changes: Any) -> str:
     return message
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step(tmp_path: Path):
     flat = Preprocessing(16, 16, 1, mean=0.0, std=1e-44)  # pixels overflow
     # A stem without ReLU, which hides what is no number.
@@ -268,6 +269,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step(tmp_path:
     assert_no_finished_run(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_weights_that_overflow_in_an_epochs_last_step_are_not_saved(tmp_path: Path):
     """The loss of a step is computed before its update: with one step an epoch, it is the validation that shows it."""
     train_until_it_breaks(tmp_path / "run", batch_size=128, learning_rate=3e38)
@@ -277,6 +279,7 @@ def test_weights_that_overflow_in_an_epochs_last_step_are_not_saved(tmp_path: Pa
 # --- Batch normalization --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_moving_statistics_are_true_after_a_short_run(tmp_path: Path):
     """With Keras' own momentum of 0.99, 64 steps would leave half of the initial values in the moving statistics."""
     data = tiny_digits()

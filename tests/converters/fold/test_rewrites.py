@@ -101,6 +101,7 @@ def _end(image: Any, x: Any) -> keras.Model:
     return keras.Model(image, keras.layers.Dense(4, name="logits")(x), name="net")
 
 
+@pytest.mark.slow
 def test_elastic_links_leave_no_copies_and_at_most_one_multiplication_a_block() -> None:
     model = randomize(build("resnet26", "el", width=0.125, input_shape=(64, 64, 3), num_classes=10), 0)
     frozen = FrozenModel(model)
@@ -210,6 +211,7 @@ def _react_block(x: Any, name: str) -> Any:
     return x
 
 
+@pytest.mark.slow
 def test_shifts_leave_four_additions_in_a_block_of_two_convolutions() -> None:
     image, x = _stem(32)
     for index in range(3):
