@@ -8,7 +8,8 @@ from el_larq.converters.job import Job
 from el_larq.converters.normalized import normalized
 from el_larq.converters.precision import other_precision
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.loading.load import import_modules, load_model, with_static_input
+from el_larq.loading.load import load_model, with_static_input
+from el_larq.loading.user_modules import import_modules
 
 
 def load(job: Job) -> Job:

@@ -41,7 +41,7 @@ def parse(content: bytes | str, source: str) -> Card:
 
 def attach(path: Path, card: Card) -> None:
     """Add the card to an .h5 or .keras file that Keras has just written."""
-    if path.suffix == ".keras":
+    if path.suffix.lower() == ".keras":
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(_MEMBER, dump(card))
     else:
@@ -73,7 +73,7 @@ def read(path: Path) -> Card:
 
 
 def _stored(path: Path) -> Any:
-    if path.suffix == ".keras":
+    if path.suffix.lower() == ".keras":
         with zipfile.ZipFile(path) as archive:
             if _MEMBER not in archive.namelist():
                 return None

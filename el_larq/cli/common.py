@@ -100,7 +100,7 @@ def start_tensorflow() -> None:
 
 def import_layers(modules: tuple[str, ...]) -> None:
     """Import the user's modules, after TensorFlow has been imported."""
-    from el_larq.loading.load import import_modules
+    from el_larq.loading.user_modules import import_modules
 
     import_modules(modules)
 

@@ -14,6 +14,7 @@ from el_larq.inspection.predicted_weights import Neighbours, stored_bytes
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.keras_internals import is_functional
 from el_larq.loading.load import load_model
+from el_larq.loading.saved_function import check_has_layers
 from el_larq.model_outputs import of_keras
 from el_larq.tflite.arena import plan_arena
 
@@ -35,6 +36,7 @@ def inspect_model(
     model: keras.Model, source: str, size: int = 0, model_card: card.Card | None = None, form: str = ""
 ) -> Inspection:
     """As `inspect_keras`, for a model in memory."""
+    check_has_layers(model, source)
     if not is_functional(model):
         raise ElLarqError(f"{source}: a subclassed model does not show its layers; convert it and inspect the .tflite")
     for tensor in model.inputs or []:

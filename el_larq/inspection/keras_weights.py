@@ -10,6 +10,7 @@ from el_larq.counting.kernels import QuantizedKernel, quantized_kernels
 from el_larq.inspection.binary_layer import BinaryLayer, Kernels, LeftOut, one_magnitude, two_signs
 from el_larq.keras_internals import CONVOLUTION, leaf_layers
 from el_larq.loading.load import load_model
+from el_larq.loading.saved_function import check_has_layers
 
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DTranspose)
 
@@ -17,7 +18,9 @@ _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras
 def from_keras(path: Path, trust: bool = False) -> Kernels:
     """The kernels with a 1-bit quantizer, or one that declares no bits, and binary kernels without a quantizer."""
     found = Kernels()
-    for layer in leaf_layers(load_model(path, trust=trust)):
+    model = load_model(path, trust=trust)
+    check_has_layers(model, str(path))
+    for layer in leaf_layers(model):
         quantized = quantized_kernels(layer)
         for kernel in quantized:
             _add(found, kernel)

@@ -5,10 +5,13 @@ outside the file are rejected.
 """
 
 import io
+import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,18 @@ def allowance(path: Path) -> int:
         return _RATIO * sum(file.stat().st_size for file in files) + _FLOOR
 
 
-def h5_config(path: Path, *, trust: bool = False) -> Any:
+@dataclass(frozen=True)
+class SavedConfig:
+    """The configuration of the model in a file.
+
+    config: the parsed JSON. keras: the major version of the Keras that wrote it; 2 is tf-keras.
+    """
+
+    config: Any
+    keras: int
+
+
+def h5_config(path: Path, *, trust: bool = False) -> SavedConfig:
     """The configuration in an .h5 file, which is checked unless it is trusted."""
     if not h5py.is_hdf5(path):
         raise ElLarqError(f"{path}: not an HDF5 file; save the model with model.save('model.h5')")
@@ -48,10 +62,10 @@ def h5_config(path: Path, *, trust: bool = False) -> Any:
         if "model_config" not in file.attrs:
             raise ElLarqError(f"{path}: contains weights only; save the whole model with model.save(), not save_weights()")
         config: Any = file.attrs["model_config"]
-        return _parse(config, str(path))
+        return SavedConfig(_parse(config, str(path)), _major(file.attrs.get("keras_version")))
 
 
-def keras_config(path: Path, *, trust: bool = False) -> Any:
+def keras_config(path: Path, *, trust: bool = False) -> SavedConfig:
     """The configuration in a .keras archive, which is checked unless it is trusted."""
     if not zipfile.is_zipfile(path):
         raise ElLarqError(f"{path}: not a .keras file, or a truncated one; save the model again")
@@ -60,15 +74,45 @@ def keras_config(path: Path, *, trust: bool = False) -> Any:
             _check_archive(archive, path)
             with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as weights:
                 check_hdf5(weights, str(path), allowance(path))
-        return _parse(archive.read("config.json"), str(path))
+        config = _parse(archive.read("config.json"), str(path))
+        if isinstance(config, dict):
+            config.pop("compile_config", None)  # not read: the model is loaded without its losses and its optimizer
+        metadata = _parse(archive.read("metadata.json"), str(path))
+        return SavedConfig(config, _major(metadata.get("keras_version") if isinstance(metadata, dict) else None))
+
+
+@contextmanager
+def named_functions(path: Path, saved: SavedConfig) -> Iterator[Path | h5py.File]:
+    """A form of the file in which tf-keras finds functions, such as a registered function as a quantizer.
+
+    In an .h5 file, tf-keras writes these as objects of class "function" but reads only their names: then a copy in memory has the
+    names.
+    """
+    config = _with_names(saved.config)
+    if path.is_dir() or not h5py.is_hdf5(path) or config == saved.config:
+        yield path
+        return
+    with _damage(path):
+        copy = h5py.File(io.BytesIO(path.read_bytes()), "r+")
+    with copy:
+        copy.attrs["model_config"] = json.dumps(config)
+        yield copy
+
+
+def _with_names(config: Any) -> Any:
+    if isinstance(config, list):
+        return [_with_names(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "function" and isinstance(config.get("config"), str):
+        return config["config"]
+    return {key: _with_names(value) for key, value in config.items()}
 
 
 def check_folder(path: Path) -> None:
-    """Reject a folder that is not a SavedModel of Keras layers, or holds a second graph, which TensorFlow might read instead."""
+    """Reject a folder that is not a SavedModel, or holds a second graph, which TensorFlow might read instead."""
     if not (path / "saved_model.pb").is_file():
         raise ElLarqError(f"{path}: a folder without saved_model.pb is not a SavedModel")
-    if not (path / "keras_metadata.pb").is_file():
-        raise ElLarqError(f"{path}: a SavedModel without Keras layers; save it with model.save() from tf-keras")
     for other in ("saved_model.pbtxt", "saved_model.cpb"):
         if (path / other).exists():
             raise ElLarqError(f"{path}: contains {other} in addition to saved_model.pb; remove one of them")
@@ -148,9 +192,20 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
             raise ElLarqError(
                 f"{path}: unpacks to more than {total:,} bytes, which its size does not allow; save it again, {TRUST}"
             )
+    if "variables.h5" in names and "model.weights.h5" not in names:
+        raise ElLarqError(
+            f"{path}: written by an older Keras, in a form that tf-keras cannot read; load it there and save it as .h5"
+        )
     missing = [name for name in _MEMBERS if name not in names]
     if missing:
         raise ElLarqError(f"{path}: a damaged or truncated model file (no {', '.join(missing)}); save the model again")
+
+
+def _major(version: Any) -> int:
+    """The major version of Keras; 2, if the file does not state it."""
+    text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    found = re.match(r"(\d{1,3})\.", text)
+    return int(found[1]) if found else 2
 
 
 def _parse(config: Any, source: str) -> Any:

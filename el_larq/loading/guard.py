@@ -53,14 +53,14 @@ def check_config(config: Any, source: str, *, traced: bool = False) -> None:
         ElLarqError: one line with ``source``, what is rejected, and the remedy.
     """
     try:
-        for node in _objects(config, source):
+        for node in objects(config, source):
             if "class_name" in node:
                 _check_object(node, source, traced)
             for key, value in node.items():
                 if isinstance(key, str) and key.endswith(_IDENTIFIERS):
                     for name in _strings(value):
                         _check_string(name, source)
-        check_calls(list(_objects(config, source)), source)
+        check_calls(list(objects(config, source)), source)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ElLarqError(f"{source}: its configuration is not that of a model; save the model again") from error
 
@@ -99,7 +99,7 @@ def _remedy(what: str) -> str:
     return f"{what}, {TRUST}"
 
 
-def _objects(config: Any, source: str) -> Iterator[dict[Any, Any]]:
+def objects(config: Any, source: str) -> Iterator[dict[Any, Any]]:
     """Every JSON object in the configuration, at any depth up to `MAX_DEPTH`."""
     stack = [(config, 0)]
     while stack:

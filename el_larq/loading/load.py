@@ -1,11 +1,12 @@
 """Loads a Keras model from .h5, .keras or a SavedModel folder, with Larq's and this project's layers registered.
 
+Files of Keras 3 and SavedModels without Keras layers become models with one layer, their graph (`keras3`, `saved_function`).
+
 A file may be untrusted. Before Keras reads it, its configuration (`guard`), its graphs (`saved_graphs`) and its container
 (`containers`) are checked; while Keras builds the model, the size of each variable is checked before memory is allocated.
 docs/safety.md describes what this prevents and what it does not.
 """
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -22,22 +23,25 @@ from el_larq.files import read_bytes
 from el_larq.keras_internals import all_layers, returned_tensors
 from el_larq.loading import containers
 from el_larq.loading.guard import check_config, check_root
+from el_larq.loading.keras3 import MAX_ACTIVATION, load_keras3
+from el_larq.loading.saved_function import graph_layer, load_saved_function
 from el_larq.loading.saved_graphs import check_graphs
+from el_larq.loading.user_modules import imported_modules
 from el_larq.native_output import without_warnings
 
 FORMATS = (".h5", ".hdf5", ".keras")
 
-MAX_ACTIVATION = 2**27
-"""Maximum number of values in one tensor for one image; half a gigabyte in float32."""
-
-
-def import_modules(modules: tuple[str, ...]) -> None:
-    """Import user modules, so that the layers they register can be loaded."""
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # whatever the user's code raises
-            raise UsageError(f"cannot import module {name!r}: {summarize(error)}; is it on PYTHONPATH?") from error
+_OTHER_FILES = {
+    ".tflite": "is converted already; inspect, evaluate or benchmark it",
+    ".json": "holds an architecture without weights; build the model from it, load its weights, and save it with model.save()",
+    ".index": "is a checkpoint, which holds weights only; build the model, load them, and save it with model.save()",
+    ".ckpt": "is a checkpoint, which holds weights only; build the model, load them, and save it with model.save()",
+    ".pb": "is one file of a SavedModel, or a frozen graph; give the SavedModel's folder",
+    ".onnx": "is an ONNX model; only Keras models and SavedModels can be read",
+    ".pt": "is a PyTorch model; only Keras models and SavedModels can be read",
+    ".pth": "is a PyTorch model; only Keras models and SavedModels can be read",
+}
+"""What files with other suffixes are, to complete a message, and what to do with them."""
 
 
 def load_model(path: str | Path, trust: bool = False) -> keras.Model:
@@ -53,12 +57,18 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
     path = Path(path)
     if not path.exists():
         raise ElLarqError(f"{path}: no such file")
-    _check(path, trust)
+    saved = _check(path, trust)
+    if saved is None:
+        return load_saved_function(path, str(path))
+    if saved.keras > 2:
+        return load_keras3(path, saved.config, trust, imported_modules())
     limit = containers.allowance(path)
     refused: list[ElLarqError] = []
     try:
         with without_warnings(), _limited_variables(None if trust else limit, path, refused):
-            model = keras.models.load_model(path, compile=False, **({"safe_mode": not trust} if path.suffix == ".keras" else {}))
+            safety = {"safe_mode": not trust} if path.suffix == ".keras" else {}
+            with containers.named_functions(path, saved) as readable:
+                model = keras.models.load_model(readable, compile=False, **safety)
     except ElLarqError:
         raise
     except Exception as error:  # Keras raises almost any kind of error for a file it cannot load
@@ -77,23 +87,32 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
     return model
 
 
-def _check(path: Path, trust: bool) -> None:
-    """Reject a file by its contents, before Keras reads it."""
+def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
+    """Reject a file by its contents, before Keras reads it. None for a SavedModel without Keras layers."""
     if path.is_dir():
         containers.check_folder(path)
-        root, configs = containers.metadata_configs(read_bytes(path / "keras_metadata.pb"), path)
         if not trust:
             check_graphs(read_bytes(path / "saved_model.pb"), str(path), containers.allowance(path))
+        if not (path / "keras_metadata.pb").exists():
+            return None
+        root, configs = containers.metadata_configs(read_bytes(path / "keras_metadata.pb"), path)
+        if not trust:
             check_config(configs, str(path), traced=True)
             check_root(root, str(path), traced=True)
-        return
-    if path.suffix not in FORMATS:
+        return containers.SavedConfig(root, 2)
+    suffix = path.suffix.lower()
+    if suffix == ".keras" != path.suffix:
+        raise ElLarqError(f"{path}: tf-keras knows the format by its suffix only; rename it to {path.stem}.keras")
+    if suffix in _OTHER_FILES:
+        raise ElLarqError(f"{path}: {_OTHER_FILES[suffix]}")
+    if suffix not in FORMATS:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
-    read = containers.keras_config if path.suffix == ".keras" else containers.h5_config
-    config = read(path, trust=trust)
-    if not trust:
-        check_config(config, str(path))
-        check_root(config, str(path))
+    read = containers.keras_config if suffix == ".keras" else containers.h5_config
+    saved = read(path, trust=trust)
+    if not trust and saved.keras == 2:
+        check_config(saved.config, str(path))
+        check_root(saved.config, str(path))
+    return saved
 
 
 @contextmanager
@@ -140,6 +159,8 @@ def _check_activations(model: keras.Model, path: Path) -> None:
 
 def scaling_layer(model: keras.Model) -> str | None:
     """The name of a layer that scales inputs inside the model, or None: such a model needs different preprocessing."""
+    if (graph := graph_layer(model)) is not None:
+        return graph.scaling
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     return next((layer.name for layer in all_layers(model) if isinstance(layer, kinds)), None)
 

@@ -16,6 +16,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError
 from el_larq.loading.load import load_model
+from el_larq.loading.saved_function import check_has_layers
 
 _NAMED = 8
 
@@ -47,7 +48,9 @@ def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> I
     Raises:
         ElLarqError: the file cannot be loaded, or none of its layers fits.
     """
-    weights = _weights(load_model(source, trust))
+    start = load_model(source, trust)
+    check_has_layers(start, str(source))
+    weights = _weights(start)
     taken, fresh = [], []
     for name, layer in _layers(model).items():
         own = layer.get_weights()

@@ -16,7 +16,8 @@ from el_larq import card
 from el_larq.converters.job import Job, Options
 from el_larq.converters.load import load
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.loading.load import import_modules, load_model, with_static_input
+from el_larq.loading.load import load_model, with_static_input
+from el_larq.loading.user_modules import import_modules
 
 OneLine = Callable[[BaseException], str]
 
@@ -97,9 +98,51 @@ def test_a_damaged_saved_model_is_refused(tmp_path: Path, one_line: OneLine) -> 
 
 
 def test_an_unknown_suffix_is_refused(small: Any, tmp_path: Path, one_line: OneLine) -> None:
-    path = tmp_path / "model.onnx"
+    path = tmp_path / "model.bin"
     path.write_bytes(small.h5.read_bytes())
     assert "known formats: .h5, .hdf5, .keras" in _refused(path, one_line)
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    {
+        "model.tflite": "is converted already; inspect, evaluate or benchmark it",
+        "model.json": "holds an architecture without weights",
+        "model.ckpt": "is a checkpoint, which holds weights only",
+        "model.index": "is a checkpoint, which holds weights only",
+        "saved_model.pb": "give the SavedModel's folder",
+        "model.ONNX": "is an ONNX model",
+        "model.pth": "is a PyTorch model",
+        "model.KERAS": "rename it to model.keras",
+    }.items(),
+)
+def test_other_kinds_of_files_are_named(name: str, expected: str, tmp_path: Path, one_line: OneLine) -> None:
+    (tmp_path / name).write_bytes(b"something")
+    assert expected in _refused(tmp_path / name, one_line)
+
+
+def test_the_suffix_of_an_h5_file_may_be_upper_case(small: Any, tmp_path: Path) -> None:
+    path = tmp_path / "MODEL.H5"
+    path.write_bytes(small.h5.read_bytes())
+    assert load_model(path).count_params() == small.model.count_params()
+
+
+def test_a_keras_archive_of_an_older_form_is_named(tmp_path: Path, one_line: OneLine) -> None:
+    path = tmp_path / "old.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("config.json", "metadata.json", "variables.h5"):
+            archive.writestr(name, "{}")
+    assert "written by an older Keras, in a form that tf-keras cannot read" in _refused(path, one_line)
+
+
+def test_the_loss_of_a_keras_archive_is_not_needed(tmp_path: Path) -> None:
+    def strange_loss(y: Any, p: Any) -> Any:
+        return y - p
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", strange_loss)
+    model.save(tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras").count_params() == 3
 
 
 def test_an_h5_whose_configuration_is_bytes_is_loaded(small: Any, tmp_path: Path) -> None:

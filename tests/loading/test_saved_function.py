@@ -1,0 +1,86 @@
+"""SavedModels without Keras layers, whoever wrote them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from el_larq.converters.pipeline import convert
+from el_larq.errors import ElLarqError
+from el_larq.inspection.inspect import inspect
+from el_larq.loading.load import load_model
+
+OneLine = Callable[[BaseException], str]
+
+
+class Scaled(tf.Module):
+    """y = relu(w x), s = sum(x); with a variable."""
+
+    def __init__(self) -> None:
+        self.weight = tf.Variable([[1.0, -2.0], [0.5, 3.0], [-1.0, 1.0]])
+
+    def __call__(self, x: Any) -> dict[str, Any]:
+        return {"y": tf.nn.relu(x @ self.weight), "s": tf.reduce_sum(x, axis=1, keepdims=True)}
+
+
+def _save(folder: Path, shape: list[int | None], names: tuple[str, ...] = ("serving_default",)) -> Path:
+    module = Scaled()
+    function = tf.function(module.__call__).get_concrete_function(tf.TensorSpec(shape, tf.float32, name="x"))
+    tf.saved_model.save(module, str(folder), signatures=dict.fromkeys(names, function))
+    return folder
+
+
+def test_a_signature_becomes_a_model(tmp_path: Path) -> None:
+    model = load_model(_save(tmp_path / "my module", [None, 3]))
+    assert model.name == "my_module"
+    assert model.output_names == ["s", "y"]
+    assert model.count_params() == 6
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    s, y = model(x)
+    np.testing.assert_allclose(s, x.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(y, np.maximum(x @ [[1, -2], [0.5, 3], [-1, 1]], 0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_only_signature_may_have_any_name(tmp_path: Path) -> None:
+    assert load_model(_save(tmp_path, [None, 3], ("mine",))).output_names == ["s", "y"]
+
+
+def test_it_is_converted_and_verified(tmp_path: Path) -> None:
+    job = convert(_save(tmp_path, [None, 3]))
+    assert [entry.step for entry in job.report] == ["load", "fold", "lower", "audit", "verify", "write"]
+    assert job.report[4].details["max_difference"] < 1e-5
+
+
+def test_signatures_that_cannot_be_used_are_named(tmp_path: Path, one_line: OneLine) -> None:
+    cases = {
+        "two": (_save(tmp_path / "two", [None, 3], ("a", "b")), "has the signatures 'a', 'b'; export the model with one named"),
+        "batch": (_save(tmp_path / "batch", [2, 3]), "its input 'x' has a fixed batch size of 2"),
+    }
+    tf.saved_model.save(Scaled(), str(tmp_path / "none"))
+    cases["none"] = (tmp_path / "none", "has no serving signature")
+    for path, expected in cases.values():
+        with pytest.raises(ElLarqError) as caught:
+            load_model(path)
+        assert expected in one_line(caught.value)
+
+
+def test_a_graph_that_reads_files_is_refused(tmp_path: Path, one_line: OneLine) -> None:
+    class Reader(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def read(self, x: Any) -> Any:
+            return x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)
+
+    module = Reader()
+    tf.saved_model.save(module, str(tmp_path), signatures=module.read)
+    with pytest.raises(ElLarqError) as caught:
+        load_model(tmp_path)
+    assert "ReadFile" in one_line(caught.value)
+
+
+def test_inspect_asks_for_the_tflite(tmp_path: Path, one_line: OneLine) -> None:
+    with pytest.raises(ElLarqError) as caught:
+        inspect(_save(tmp_path, [None, 3]))
+    assert "contains a graph, not the layers of tf-keras; convert it and use the .tflite" in one_line(caught.value)
