@@ -13,8 +13,7 @@ from el_larq.inspection.predicted_graph import PredictedGraph
 from el_larq.inspection.predicted_weights import Neighbours, stored_bytes
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.keras_internals import is_functional
-from el_larq.loading.load import load_model
-from el_larq.loading.saved_function import check_has_layers
+from el_larq.loading.load import check_has_layers, load_model
 from el_larq.model_outputs import of_keras
 from el_larq.tflite.arena import plan_arena
 

@@ -9,8 +9,7 @@ import tf_keras as keras
 from el_larq.counting.kernels import QuantizedKernel, quantized_kernels
 from el_larq.inspection.binary_layer import BinaryLayer, Kernels, LeftOut, one_magnitude, two_signs
 from el_larq.keras_internals import CONVOLUTION, leaf_layers
-from el_larq.loading.load import load_model
-from el_larq.loading.saved_function import check_has_layers
+from el_larq.loading.load import check_has_layers, load_model
 
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DTranspose)
 

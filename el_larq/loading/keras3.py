@@ -6,13 +6,14 @@ which is loaded like any other (`saved_function`). Before Keras 3 reads the file
 
 import os
 import tempfile
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from el_larq.errors import ElLarqError, summarize
-from el_larq.native_output import captured_stderr
 from el_larq.loading.user_modules import import_modules
+from el_larq.native_output import captured_stderr
 from el_larq.worker_process import MEMORY, Died, WorkerProcess, limit_memory
 
 MAX_ACTIVATION = 2**27
@@ -90,14 +91,21 @@ def _export(path: str, folder: str, config: Any, modules: tuple[str, ...]) -> di
     holder.held = [variable.value for variable in model.variables]  # pyright: ignore[reportAttributeAccessIssue]
     signature = tf.function(serve).get_concrete_function(**dict(zip(inputs, specs, strict=True)))
     tf.saved_model.save(holder, folder, signatures=signature)
-    layers = list(model._flatten_layers())
     scaling = (keras.layers.Rescaling, keras.layers.Normalization)
     return {
         "name": model.name,
         "inputs": inputs,
         "outputs": outputs,
-        "scaling": next((layer.name for layer in layers if isinstance(layer, scaling)), None),
+        "scaling": next((layer.name for layer in _layers(model) if isinstance(layer, scaling)), None),
     }
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """All layers, including those of nested models."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
 
 
 def _check_activations(model: Any, path: str) -> None:

@@ -165,6 +165,12 @@ def scaling_layer(model: keras.Model) -> str | None:
     return next((layer.name for layer in all_layers(model) if isinstance(layer, kinds)), None)
 
 
+def check_has_layers(model: keras.Model, source: str) -> None:
+    """Reject a model that was loaded from a graph, where the layers themselves are needed."""
+    if graph_layer(model) is not None:
+        raise ElLarqError(f"{source}: contains a graph, not the layers of tf-keras; convert it and use the .tflite")
+
+
 def with_static_input(model: keras.Model, image_size: int | None) -> keras.Model:
     """The same model with inputs of static size: otherwise LCE silently leaves convolutions in float."""
     inputs = list(model.inputs or ())

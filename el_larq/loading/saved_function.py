@@ -121,9 +121,3 @@ def _valid_name(text: str) -> str:
 def graph_layer(model: keras.Model) -> GraphLayer | None:
     """The layer that holds the whole model if it was loaded from a graph; None if it consists of Keras layers."""
     return next((layer for layer in model.layers if isinstance(layer, GraphLayer)), None)
-
-
-def check_has_layers(model: keras.Model, source: str) -> None:
-    """Reject a model that was loaded from a graph, where the layers themselves are needed."""
-    if graph_layer(model) is not None:
-        raise ElLarqError(f"{source}: contains a graph, not the layers of tf-keras; convert it and use the .tflite")

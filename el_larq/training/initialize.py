@@ -15,8 +15,7 @@ from el_larq import card
 from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError
-from el_larq.loading.load import load_model
-from el_larq.loading.saved_function import check_has_layers
+from el_larq.loading.load import check_has_layers, load_model
 
 _NAMED = 8
 

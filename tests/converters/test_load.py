@@ -104,7 +104,7 @@ def test_an_unknown_suffix_is_refused(small: Any, tmp_path: Path, one_line: OneL
 
 
 @pytest.mark.parametrize(
-    "name, expected",
+    ("name", "expected"),
     {
         "model.tflite": "is converted already; inspect, evaluate or benchmark it",
         "model.json": "holds an architecture without weights",

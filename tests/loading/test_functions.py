@@ -11,6 +11,9 @@ import tf_keras as keras
 
 from el_larq.loading.load import load_model
 
+# Keras warns about .h5, and about functions as initializers.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 
 @keras.utils.register_keras_serializable("test_functions")
 def doubled_sign(x: Any) -> Any:
