@@ -55,6 +55,7 @@ def test_a_keras_archive_is_converted(tmp_path: Path) -> None:
     assert job.report[4].details["max_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_an_h5_file_with_several_inputs_keeps_their_order(tmp_path: Path) -> None:
     layers = keras.layers
     picture, side = keras.Input((4, 4, 1), name="picture"), keras.Input((2,), name="another")
@@ -69,6 +70,7 @@ def test_an_h5_file_with_several_inputs_keeps_their_order(tmp_path: Path) -> Non
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_its_exported_folder_is_converted(tmp_path: Path) -> None:
     model = _classifier()
     model.export(str(tmp_path / "dogs"), verbose=False)
@@ -76,6 +78,7 @@ def test_its_exported_folder_is_converted(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded(_images()), model(_images(), training=False), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_lambda_is_refused_and_not_run(tmp_path: Path, one_line: OneLine) -> None:
     canary = tmp_path / "canary"
     code = keras.layers.Lambda(lambda x, path: (open(path, "w").close(), x)[1], arguments={"path": str(canary)})
@@ -89,6 +92,7 @@ def test_a_lambda_is_refused_and_not_run(tmp_path: Path, one_line: OneLine) -> N
         assert not canary.exists()
 
 
+@pytest.mark.slow
 def test_a_class_that_the_user_imports_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
     (tmp_path / "our_keras3_layers.py").write_text(
         "import keras\n\n\n@keras.saving.register_keras_serializable('ours')\nclass Twice(keras.layers.Layer):\n"
@@ -110,6 +114,7 @@ def test_a_class_that_the_user_imports_is_known(tmp_path: Path, monkeypatch: pyt
     sys.modules.pop("our_keras3_layers")
 
 
+@pytest.mark.slow
 def test_a_file_that_keras_3_cannot_read_is_named(tmp_path: Path, one_line: OneLine) -> None:
     path = tmp_path / "dogs.keras"
     _classifier().save(path)

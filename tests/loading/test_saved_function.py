@@ -20,7 +20,7 @@ class Scaled(tf.Module):
     """y = relu(w x), s = sum(x); with a variable."""
 
     def __init__(self) -> None:
-        self.weight = tf.Variable([[1.0, -2.0], [0.5, 3.0], [-1.0, 1.0]])
+        self.weight = tf.Variable(tf.constant([[1.0, -2.0], [0.5, 3.0], [-1.0, 1.0]]))
 
     def __call__(self, x: Any) -> dict[str, Any]:
         return {"y": tf.nn.relu(x @ self.weight), "s": tf.reduce_sum(x, axis=1, keepdims=True)}
