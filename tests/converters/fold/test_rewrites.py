@@ -26,12 +26,7 @@ from el_larq.layers import ElasticLink
 from el_larq.models.build import build
 from el_larq.tflite.reader import parse
 
-SLOW = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], derandomize=True
-)
-FAST = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], derandomize=True
-)
+NETWORKS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], derandomize=True)
 
 
 def _check(model: keras.Model) -> None:
@@ -50,16 +45,16 @@ def _check(model: keras.Model) -> None:
     assert agree.any()
 
 
-@FAST
+@settings(NETWORKS, max_examples=4)
 @given(st.data())
 def test_random_networks_keep_what_they_compute(data: Any) -> None:
     _check(random_network(data.draw))
 
 
 @pytest.mark.slow
-@SLOW
+@settings(NETWORKS, max_examples=60)
 @given(st.data())
-def test_two_hundred_random_networks_keep_what_they_compute(data: Any) -> None:
+def test_sixty_random_networks_keep_what_they_compute(data: Any) -> None:
     _check(random_network(data.draw))
 
 
