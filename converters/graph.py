@@ -66,6 +66,8 @@ class Convolution:
     """An axis of size 1 is added to its input, as in Conv1D. LCE recognizes no sign before that, so ``signs`` is None."""
     sign_input: bool = False
     """Its input is a sign or a comparison of any kind, also scaled, shifted or max-pooled, whether LCE recognizes it or not."""
+    ternary_input: bool = False
+    """Its input is the sign of a sum of two signs, which has zeros: Larq's ternary quantizers."""
     two_values: bool = False
     """Its input is -a and +a for one a > 0: Larq's sign, or a choice between two constants, also multiplied by a constant."""
 
@@ -151,6 +153,7 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
                 first=not any(before.name in products or before.type in _PRODUCTS for before in behind(x)),
                 one_dimensional=_unpadded(x).op.type == "ExpandDims",
                 sign_input=_is_sign(x),
+                ternary_input=_unpadded(x).op.type == "Sign" and sums_signs(_unpadded(x).op.inputs[0]),
                 two_values=_has_two_values(x),
             )
         )
@@ -254,6 +257,12 @@ def larq_sign(tensor: Any) -> Sign | None:
             real = inner.op.inputs[0]
             return Sign(real, tensor) if list(real.shape) == list(tensor.shape) else None
     return None
+
+
+def sums_signs(tensor: Any) -> bool:
+    """Whether a tensor is the sum of two signs."""
+    operation = source(tensor).op
+    return operation.type in ("Add", "AddV2") and all(source(operand).op.type == "Sign" for operand in operation.inputs)
 
 
 def layer_name(operation: str, root: str) -> str:

@@ -65,6 +65,11 @@ class Meant:
         return f"{self.layer} ({_PARTS[self.intent.part]})" if separable and self.intent is not None else self.layer
 
     @property
+    def ternary_input(self) -> bool:
+        """Whether its kernel is binary and its input ternary."""
+        return self.convolution is not None and self.convolution.ternary_input and self.convolution.binary_kernel
+
+    @property
     def elsewhere(self) -> int:
         """The number of its weights that no convolution of the graph holds."""
         return 0 if self.convolution is not None or self.intent is None else sum(k.size for k in self.intent.kernels)
@@ -83,6 +88,8 @@ class Meant:
         if not quantized_input and (convolution is None or not convolution.sign_input):
             return "real-input"
         bits = None if intent is None else intent.kernel_bits
+        if self.ternary_input:
+            return "low-bit"
         if bits is None:
             bits = 1 if convolution is None or convolution.meant_binary else 2
         return "binary" if bits == 1 and (intent is None or intent.input_bits in (None, 1)) else "low-bit"

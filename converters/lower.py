@@ -12,6 +12,7 @@ from el_larq.converters.frozen import FrozenModel, output_key
 from el_larq.converters.job import Job
 from el_larq.converters.paddings import respell
 from el_larq.converters.rewrite import with_named_outputs
+from el_larq.converters.signs import without_mistaken_signs
 from el_larq.converters.unsupported import check_supported
 from el_larq.errors import ElLarqError, summarize
 from el_larq.native_output import captured_stderr, cause
@@ -30,7 +31,9 @@ def lower_model(model: FrozenModel) -> bytes:
     names = {output_key(number): name for number, name in enumerate(model.output_names)}
     inputs = {tensor.op.name: name for tensor, name in zip(model.inputs, model.input_names, strict=True)}
     check_supported(model)
-    content = with_named_outputs(run_converter(with_views(respell(model))), names, inputs if len(inputs) > 1 else {})
+    content = with_named_outputs(
+        run_converter(without_mistaken_signs(with_views(respell(model)))), names, inputs if len(inputs) > 1 else {}
+    )
     for output, tensor in zip(model.outputs, parse(content).outputs, strict=True):
         sizes = tuple(output.shape[1:])
         # LCE omits the shapes of some operators. `verify` compares the values.

@@ -5,6 +5,7 @@ from el_larq.converters.factors import with_norms_by_row
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.one_dimensional import with_two_dimensions
 from el_larq.converters.precision import with_single_precision
+from el_larq.converters.signs import with_signs
 from el_larq.converters.static_shapes import with_static_shapes
 from el_larq.converters.unsupported import without_softsign
 
@@ -17,6 +18,7 @@ def normalized(model: FrozenModel) -> FrozenModel:
         with_dilations,
         with_two_dimensions,
         with_norms_by_row,
+        with_signs,
         without_softsign,
     ):
         model = normalize(model)

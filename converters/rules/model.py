@@ -85,7 +85,7 @@ def binary_depthwise(subject: Subject) -> Found:
 )
 def low_bit(subject: Subject) -> Found:
     for meant in subject.meant:
-        if meant.sort != "low-bit":
+        if meant.sort != "low-bit" or meant.ternary_input:
             continue
         if subject.operator(meant) is None:
             reason, remedy = why_low_bit(meant)
@@ -105,11 +105,27 @@ def zeros_as_signs(subject: Subject) -> Found:
         if subject.operator(meant) is None or meant.convolution is None:
             continue
         if meant.convolution.plain_sign and not meant.convolution.two_values:
+            # `lower` keeps these in 32 bits; this finds a spelling that it does not know.
             quantizer = "" if meant.intent is None or meant.intent.input_quantizer is None else f" ({meant.intent.input_quantizer})"
             reason = (
                 f"runs as {BINARY}, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"
             )
             yield _place(meant), reason
+
+
+@rule(
+    "ternary-input",
+    "warning",
+    requirement="no layer with a binary kernel has a ternary input",
+    why="LCE computes with signs only: the layer runs in 32 bits, at the time and size of a real-valued one",
+    remedy="use one of Larq's sign quantizers as input_quantizer if it should be binary",
+    needs="flatbuffer and model",
+)
+def ternary_input(subject: Subject) -> Found:
+    for meant in subject.missing("low-bit"):
+        if meant.ternary_input:
+            reason = "its input holds zeros: its binary kernel takes the time and size of a real-valued one"
+            yield _place(meant), _runs_as(subject, meant, reason)
 
 
 @rule(

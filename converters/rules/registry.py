@@ -20,6 +20,7 @@ RULES: dict[str, Rule] = {
         flatbuffer.stride_over_kernel,
         flatbuffer.zero_padded_small_map,
         model.real_input,
+        model.ternary_input,
         flatbuffer.float_on_signs,
         flatbuffer.groups,
         flatbuffer.zero_padding,

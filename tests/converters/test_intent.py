@@ -18,8 +18,9 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.intent import read_intents
 from el_larq.converters.job import Options
-from el_larq.converters.lower import lower_model
+from el_larq.converters.lower import lower_model, run_converter
 from el_larq.errors import ElLarqError
+from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import parse
 
 Layers: Any = larq.layers
@@ -147,10 +148,38 @@ def test_other_values_than_signs_are_an_error_of_their_own(case: str) -> None:
     assert result.summary == "0 of 0 binary convolutions are LceBconv2d, 1 quantized to other values than signs"
 
 
+@pytest.mark.parametrize("layers", [True, False])
+def test_a_ternary_input_keeps_a_binary_kernel_real_valued(layers: bool) -> None:
+    model = models.network(_conv(input_quantizer="ste_tern"), models.norm("n"))
+    result = _audit(model, layers=layers)
+    assert result.errors == []
+    (finding,) = (finding for finding in result.findings if finding.rule == "ternary-input")
+    assert str(finding) == (
+        "[ternary-input] q: runs as CONV_2D, since its input holds zeros: its binary kernel takes the time and size of a "
+        "real-valued one; use one of Larq's sign quantizers as input_quantizer if it should be binary"
+    )
+    assert result.summary == "0 of 0 binary convolutions are LceBconv2d, 1 quantized to other values than signs"
+
+
+def test_a_ternary_input_converts_right() -> None:
+    """LCE's converter takes it for a sign; a second convolution is binary."""
+    convolutions = _conv(input_quantizer="ste_tern", pad_values=0.0), models.norm("n"), models.binary(32, "second")
+    model = models.network(*convolutions)
+    job = el_larq.convert(model, options=Options(verify_images=8))
+    images = models.images(4)
+    wanted = model(images).numpy()
+    np.testing.assert_allclose(Interpreter(job.need_tflite()).run(images)[0], wanted, rtol=1e-4, atol=1e-4)
+    details = {entry.step: entry.details for entry in job.report}
+    assert (details["audit"]["binary"], details["audit"]["meant_binary"], details["audit"]["low_bit"]) == (1, 1, 1)
+
+
 @pytest.mark.parametrize(("layers", "quantizer"), [(True, " (SteTern)"), (False, "")])
 def test_a_ternary_input_that_lce_takes_for_a_sign_is_an_error_of_its_own(layers: bool, quantizer: str) -> None:
+    """As LCE's converter does with the graph as it is."""
     model = models.network(_conv(input_quantizer="ste_tern"), models.norm("n"))
-    (finding,) = _audit(model, layers=layers).errors
+    frozen = FrozenModel(model)
+    content = run_converter(frozen)
+    (finding,) = audit_model(find_convolutions(frozen), parse(content), (), read_intents(model) if layers else ()).errors
     assert (finding.rule, finding.subject) == ("zeros-as-signs", "q")
     assert finding.reason == (
         f"runs as LceBconv2d, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"

@@ -167,6 +167,48 @@ def test_activations(activation: str, normalized_before: bool) -> None:
     _convert(keras.Model(image, _head(L.Activation(activation)(x))))
 
 
+SIGNS: dict[str, Callable[[Any], Any]] = {
+    "2 * cast(x >= 0) - 1": lambda x: 2 * tf.cast(x >= 0, tf.float32) - 1,
+    "1 - 2 * cast(x < 0)": lambda x: 1 - 2 * tf.cast(x < 0, tf.float32),
+    "where(x >= 0, 1, -1)": lambda x: tf.where(x >= 0, 1.0, -1.0),
+    "where(0 <= x, ones, -ones)": lambda x: tf.where(x >= 0.0, tf.ones_like(x), -tf.ones_like(x)),
+    "where(x < 0, -1, 1)": lambda x: tf.where(x < 0, -1.0, 1.0),
+    "switch(x >= 0, ones, -ones)": lambda x: keras.backend.switch(x >= 0, tf.ones_like(x), -tf.ones_like(x)),
+    "2 * cast(x > 0) - 1": lambda x: 2 * tf.cast(x > 0, tf.float32) - 1,
+    "where(x <= 0, -1, 1)": lambda x: tf.where(x <= 0, -1.0, 1.0),
+}
+_FAST_SIGNS = ("2 * cast(x >= 0) - 1", "2 * cast(x > 0) - 1")
+
+
+@pytest.mark.parametrize("spelling", [pytest.param(s, marks=[] if s in _FAST_SIGNS else [pytest.mark.slow]) for s in SIGNS])
+def test_signs_spelled_as_comparisons(spelling: str) -> None:
+    """Behind a ReLU, so that many values are exactly zero, which is where the spellings differ."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = L.ReLU()(L.Conv2D(32, 3, padding="same", name="stem")(image))
+    for name in ("a", "b"):
+        x = L.ReLU()(models.binary(32, name, input_quantizer=None)(L.Lambda(SIGNS[spelling])(x)))
+    model = keras.Model(image, _head(x))
+    job = _convert(model, binary=2)
+    at_zero_one = spelling not in ("2 * cast(x > 0) - 1", "where(x <= 0, -1, 1)")
+    assert len(job.report[-2].details["layers"]) == 2 * at_zero_one
+    images = models.images(4, channels=3)
+    np.testing.assert_allclose(Interpreter(job.need_tflite()).run(images)[0], model(images).numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: tf.where(x > 0.5, 1.0, -1.0) * x,
+        lambda x: tf.cast(x >= 0, tf.float32) * x,
+        lambda x: tf.where(x >= 0, 2.0, -1.0),
+    ],
+)
+@pytest.mark.slow
+def test_comparisons_that_are_not_signs(function: Any) -> None:
+    _convert(_model(after=L.Lambda(function)))
+
+
 class Updates(L.Layer):
     """A layer that counts its calls, as Larq's flip_ratio metric does."""
 
