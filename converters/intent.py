@@ -61,8 +61,12 @@ class Meant:
     @property
     def title(self) -> str:
         """The layer's name, with the part of a separable convolution."""
-        separable = self.intent is not None and "Separable" in self.intent.kind
-        return f"{self.layer} ({_PARTS[self.intent.part]})" if separable and self.intent is not None else self.layer
+        return f"{self.layer} ({_PARTS[self.intent.part]})" if self.separable and self.intent is not None else self.layer
+
+    @property
+    def separable(self) -> bool:
+        """Whether it is a part of a separable convolution."""
+        return self.intent is not None and "Separable" in self.intent.kind
 
     @property
     def ternary_input(self) -> bool:

@@ -71,7 +71,7 @@ def no_operator(subject: Subject) -> Found:
 )
 def binary_depthwise(subject: Subject) -> Found:
     for meant in subject.missing("binary"):
-        if is_depthwise(meant):
+        if is_depthwise(meant) and not meant.separable:
             yield _place(meant), _runs_as(subject, meant, "LCE has no binary depthwise convolution")
 
 
@@ -111,6 +111,20 @@ def zeros_as_signs(subject: Subject) -> Found:
                 f"runs as {BINARY}, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"
             )
             yield _place(meant), reason
+
+
+@rule(
+    "separable",
+    "warning",
+    requirement="no separable convolution was meant to be binary",
+    why="LCE has no binary depthwise convolution, and the pointwise part reads its real-valued sums: both run in 32 bits",
+    remedy="for a binary pointwise part use DepthwiseConv2D, then QuantConv2D of 1x1 with an input_quantizer",
+    needs="flatbuffer and model",
+)
+def separable(subject: Subject) -> Found:
+    for layer in dict.fromkeys(meant.layer for meant in subject.missing("binary") if meant.separable):
+        reason = "runs real-valued: LCE has no binary depthwise convolution, and the pointwise part reads its real-valued sums"
+        yield Place(layer, layer), reason
 
 
 @rule(
@@ -156,7 +170,10 @@ def stray_binary(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def real_input(subject: Subject) -> Found:
+    reported = {meant.layer for meant in subject.missing("binary") if meant.separable}
     for meant in subject.missing("real-input"):
+        if meant.layer in reported:
+            continue
         reason, remedy = why_real_input(meant)
         runs = _runs_as(subject, meant, f"{reason}: its binary kernel takes the time and size of a real-valued one")
         yield _place(meant), runs, remedy

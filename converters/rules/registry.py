@@ -21,6 +21,7 @@ RULES: dict[str, Rule] = {
         flatbuffer.zero_padded_small_map,
         model.real_input,
         model.ternary_input,
+        model.separable,
         flatbuffer.float_on_signs,
         flatbuffer.groups,
         flatbuffer.zero_padding,

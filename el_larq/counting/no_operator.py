@@ -6,7 +6,7 @@ from el_larq.counting.kernels import quantized_kernels
 from el_larq.keras_internals import leaf_layers
 
 _KINDS = {
-    "binary-depthwise": (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D),
+    "binary-depthwise": (keras.layers.DepthwiseConv2D,),
     "no-operator": (
         keras.layers.Conv3D,
         keras.layers.Conv2DTranspose,

@@ -287,16 +287,16 @@ def test_a_first_dense_layer_with_a_real_input_is_a_warning() -> None:
     assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
 
 
-def test_parts_of_separable_convolutions_are_told_apart() -> None:
-    for shape, layer in ((None, Layers.QuantSeparableConv2D), (_row, Layers.QuantSeparableConv1D)):
-        middle = [step for step in (shape, layer(32, 3, name="q", **SEPARABLE), _one_pixel) if step]
-        found = _found(_audit(models.network(*middle)))
-        assert {rule: subject for rule, (subject, _) in found.items()} == {
-            "binary-depthwise": "q (depthwise part)",
-            "real-input": "q (pointwise part)",
-        }
-        assert "runs as CONV_2D, since it reads the real-valued sums" in found["real-input"][1]
-        assert "use DepthwiseConv2D, then QuantConv2D of 1x1" in found["real-input"][1]
+@pytest.mark.parametrize("row", [False, True])
+def test_a_separable_convolution_is_one_warning(row: bool) -> None:
+    layer = (Layers.QuantSeparableConv1D if row else Layers.QuantSeparableConv2D)(32, 3, name="q", **SEPARABLE)
+    result = _audit(models.network(*[step for step in (_row if row else None, layer, _one_pixel) if step]))
+    assert result.errors == []
+    assert _found(result) == {}
+    assert [str(finding) for finding in result.findings if finding.rule == "separable"] == [
+        "[separable] q: runs real-valued: LCE has no binary depthwise convolution, and the pointwise part reads its real-valued "
+        "sums; for a binary pointwise part use DepthwiseConv2D, then QuantConv2D of 1x1 with an input_quantizer"
+    ]
 
 
 def test_a_dense_layer_on_more_than_vectors_gets_a_true_remedy() -> None:

@@ -21,6 +21,7 @@ CASES = {
     "low-bit": test_intent.test_other_values_than_signs_are_an_error_of_their_own,
     "zeros-as-signs": test_intent.test_a_ternary_input_that_lce_takes_for_a_sign_is_an_error_of_its_own,
     "ternary-input": test_intent.test_a_ternary_input_keeps_a_binary_kernel_real_valued,
+    "separable": test_intent.test_a_separable_convolution_is_one_warning,
     "stray-binary": test_audit.test_a_binary_convolution_from_nowhere_is_found,
     "real-input": test_intent.test_a_first_dense_layer_with_a_real_input_is_a_warning,
     "size": test_audit.test_constants_that_no_weight_explains_are_a_warning,
