@@ -6,6 +6,9 @@ computes the same:
 
     SpaceToBatchND pads by (p, q + e), where e makes the size a multiple of the rate, and BatchToSpaceND crops (0, e):
     a convolution of the map padded by (p, q)
+
+TensorFlow itself runs no depthwise convolution with dilations, but for single precision on x86. No depthwise convolution is binary,
+so these change last, in a graph that is only saved.
 """
 
 from dataclasses import dataclass
@@ -18,7 +21,8 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph_def import add_constant, add_operation, add_padding, become
 from el_larq.layers.align import same_padding
 
-_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_CONVOLUTIONS = ("Conv2D",)
+_DEPTHWISE = ("DepthwiseConv2dNative",)
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,10 @@ class _Site:
     squeeze: Any | None = None
 
 
-def with_dilations(model: FrozenModel) -> FrozenModel:
-    """The model with each of its dilated convolutions as one operation."""
-    found = [site for operation in model.operations if (site := _site(model, operation)) is not None]
+def with_dilations(model: FrozenModel, depthwise: bool = False) -> FrozenModel:
+    """The model with each of its dilated convolutions, or depthwise convolutions, as one operation."""
+    kinds = _DEPTHWISE if depthwise else _CONVOLUTIONS
+    found = [site for operation in model.operations if (site := _site(model, operation, kinds)) is not None]
     if not found:
         return model
 
@@ -57,23 +62,27 @@ def _change(graph: Any, nodes: dict[str, Any], site: _Site) -> None:
         axis = add_constant(graph, f"{name}/axis", 1, tf.int32)
         source = add_operation(graph, "ExpandDims", f"{name}/expanded", [source, axis], dtype, Tdim=tf.int32)
     node = nodes[name]
-    node.attr["dilations"].list.i[:] = [1, *site.rates, 1]
-    if _is_same(site):
+    # LCE leaves a binary convolution with dilations along an axis where the kernel has one pixel real-valued.
+    rates = [rate if size > 1 else 1 for rate, size in zip(site.rates, site.convolution.inputs[1].shape[:2], strict=True)]
+    node.attr["dilations"].list.i[:] = [1, *rates, 1]
+    if not np.any(site.paddings):
+        node.attr["padding"].s = b"VALID"
+    elif _is_same(site):
         node.attr["padding"].s = b"SAME"
-    elif np.any(site.paddings):
+    else:
         source = add_padding(graph, f"{name}/padded", source, [(0, 0), *site.paddings, (0, 0)], dtype)
     node.input[0] = source
     become(nodes[site.after.name], "Identity", [name if site.squeeze is None else site.squeeze.name], dtype)
 
 
-def _site(model: FrozenModel, after: Any) -> _Site | None:
+def _site(model: FrozenModel, after: Any, kinds: tuple[str, ...]) -> _Site | None:
     """The dilated convolution that ``after`` ends, if it does."""
     if after.type != "BatchToSpaceND":
         return None
     convolution, squeeze, expand = after.inputs[0].op, None, None
     if convolution.type == "Squeeze":
         convolution, squeeze = convolution.inputs[0].op, convolution
-    if convolution.type not in _CONVOLUTIONS or len(convolution.outputs[0].consumers()) != 1:
+    if convolution.type not in kinds or len(convolution.outputs[0].consumers()) != 1:
         return None
     before = convolution.inputs[0].op
     if squeeze is not None:

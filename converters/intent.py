@@ -149,5 +149,6 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two kernels hold the same values; an operation's kernel may have an additional axis of size 1."""
     if a.size != b.size:
         return False
-    a, b = a.reshape(-1), b.reshape(-1)
+    # NumPy does not compare bfloat16 with other types.
+    a, b = a.reshape(-1).astype(np.float32), b.reshape(-1).astype(np.float32)
     return all(np.mean(np.isclose(a[:n], b[:n], 1e-4, 1e-6)) >= _SAME for n in (_PREFIX, a.size))

@@ -7,6 +7,7 @@ SavedModel is written here and `convert_saved_model` is called on it.
 import tempfile
 from math import prod
 
+from el_larq.converters.dilations import with_dilations
 from el_larq.converters.factors import with_views
 from el_larq.converters.frozen import FrozenModel, output_key
 from el_larq.converters.job import Job
@@ -31,9 +32,8 @@ def lower_model(model: FrozenModel) -> bytes:
     names = {output_key(number): name for number, name in enumerate(model.output_names)}
     inputs = {tensor.op.name: name for tensor, name in zip(model.inputs, model.input_names, strict=True)}
     check_supported(model)
-    content = with_named_outputs(
-        run_converter(without_mistaken_signs(with_views(respell(model)))), names, inputs if len(inputs) > 1 else {}
-    )
+    graph = without_mistaken_signs(with_views(respell(with_dilations(model, depthwise=True))))
+    content = with_named_outputs(run_converter(graph), names, inputs if len(inputs) > 1 else {})
     for output, tensor in zip(model.outputs, parse(content).outputs, strict=True):
         sizes = tuple(output.shape[1:])
         # LCE omits the shapes of some operators. `verify` compares the values.

@@ -13,8 +13,10 @@ Four faults of theirs would make a wrong .tflite:
 2. A binary convolution whose input is padded with signs behind the quantizer is binary only if these are ones and the padding is
    that of SAME. Otherwise the padding moves before the sign: sign(pad(x, s)) = pad(sign(x), s) for s = -1 and 1.
 
-3. Zero padding of a binary convolution on a map that is smaller than the kernel (dilation included) is computed incorrectly by the
-   optimized kernels. Such a convolution pads with ones instead, and what these add is subtracted, a constant by position:
+3. A binary convolution whose input is padded with zeros behind the quantizer is binary only if the convolution itself is SAME. Zero
+   padding on a map that is smaller than the kernel (dilation included) is computed incorrectly by the optimized kernels. In any
+   other spelling (ZeroPadding2D, "causal") and on small maps, such a convolution pads with ones instead, and what these add is
+   subtracted, a constant by position:
 
        conv(pad(s, 0)) = conv(pad(s, 1)) - conv(1 where padded, else 0)
 
@@ -48,8 +50,11 @@ def respell(model: FrozenModel) -> FrozenModel:
         if convolution is not None and (convolution.signs is None or not convolution.meant_binary):
             convolution = None
         kept = tuple(kept_padding(*axis) for axis in site.axes)
-        if convolution is not None and site.value == 0 and any(size < reach for size, reach, *_ in site.axes):
+        small = any(size < reach for size, reach, *_ in site.axes)
+        if convolution is not None and site.value == 0 and (small or not site.is_same):
             changes.append(_Correction(site, convolution))
+        elif convolution is not None and site.value == 0 and site.pad is not None:
+            changes.append(_Fuse(site))
         elif convolution is not None and site.pad is not None and (site.value == -1 or (site.value == 1 and not site.is_same)):
             changes.append(_Move(site, convolution))
         elif convolution is None and site.value == 0 and site.is_same and site.strides_past_kernel:
@@ -172,6 +177,16 @@ class _Trim:
 
 
 @dataclass(frozen=True)
+class _Fuse:
+    site: _Site
+
+    def apply(self, graph: Any, nodes: dict[str, Any]) -> None:
+        node = nodes[self.site.operation.name]
+        node.input[0] = self.site.source.name
+        node.attr["padding"].s = b"SAME"
+
+
+@dataclass(frozen=True)
 class _Crop:
     site: _Site
 
@@ -194,10 +209,14 @@ class _Move:
     convolution: Convolution
 
     def apply(self, graph: Any, nodes: dict[str, Any]) -> None:
-        name, dtype, real = self.site.operation.name, self.site.operation.inputs[0].dtype, self.convolution.signs
-        assert real is not None
-        x = _padded(graph, self.site, f"{name}/padded", real.name, self.site.paddings, self.site.value)
-        nodes[name].input[0] = add_sign(graph, f"{name}/sign", x, dtype)
+        nodes[self.site.operation.name].input[0] = _padded_before_sign(graph, self.site, self.convolution, self.site.value)
+
+
+def _padded_before_sign(graph: Any, site: _Site, convolution: Convolution, value: float) -> str:
+    name, dtype, real = site.operation.name, site.operation.inputs[0].dtype, convolution.signs
+    assert real is not None
+    x = _padded(graph, site, f"{name}/padded", real.name, site.paddings, value)
+    return add_sign(graph, f"{name}/sign", x, dtype)
 
 
 @dataclass(frozen=True)
@@ -213,7 +232,10 @@ class _Correction:
         convolution.CopyFrom(nodes[name])
         convolution.name = f"{name}/padded_with_ones"
         convolution.attr["padding"].s = b"VALID"
-        convolution.input[0] = _padded(graph, site, f"{name}/padded", site.source.name, site.paddings, 1.0)
+        if site.is_same:
+            convolution.input[0] = _padded(graph, site, f"{name}/padded", site.source.name, site.paddings, 1.0)
+        else:
+            convolution.input[0] = _padded_before_sign(graph, site, self.convolution, 1.0)
         if shape[:2] == [1, 1]:
             extra = add_constant(graph, f"{name}/extra", self._extra().reshape(-1), dtype)
             become(nodes[name], "Sub", [convolution.name, extra], dtype)

@@ -30,6 +30,8 @@ def with_single_precision(model: FrozenModel) -> FrozenModel:
         for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
             for node in nodes:
                 _change(node)
+        for node in graph.node:
+            _omit_cast(node)
         for function in graph.library.function:
             for argument in (*function.signature.input_arg, *function.signature.output_arg):
                 argument.type = _single(argument.type)
@@ -50,10 +52,14 @@ def _change(node: Any) -> None:
             value.list.type[:] = [_single(number) for number in value.list.type]
         elif kind == "tensor" and value.tensor.dtype in _NUMBERS:
             value.tensor.CopyFrom(tf.make_tensor_proto(tf.make_ndarray(value.tensor).astype(np.float32)))
+    if node.op == "FusedBatchNormV3":
+        node.attr["U"].type = tf.float32.as_datatype_enum
+
+
+def _omit_cast(node: Any) -> None:
+    """Turn a cast to the same type into an identity. In functions it stays: there its reader names the output of a Cast."""
     if node.op == "Cast" and node.attr["SrcT"].type == node.attr["DstT"].type:
         node.op = "Identity"
         node.attr["T"].type = node.attr["DstT"].type
         for name in ("SrcT", "DstT", "Truncate"):
             node.attr.pop(name, None)
-    if node.op == "FusedBatchNormV3":
-        node.attr["U"].type = tf.float32.as_datatype_enum

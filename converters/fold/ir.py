@@ -143,7 +143,9 @@ def _compute(node: Node, inputs: list[Any], dtype: tf.DType) -> Any:
         return _OWN[node.op](node, *inputs)
     if node.integers:
         return tf.cast(raw(node, [tf.cast(x, tf.float32) for x in inputs], node.name), dtype)
-    return raw(node, inputs, node.name)
+    result = raw(node, inputs, node.name)
+    # An Unpack or Split into one has its only output in a list.
+    return result[0] if isinstance(result, list) and len(result) == 1 else result
 
 
 def raw(node: Node, inputs: list[Any], name: str) -> Any:

@@ -39,7 +39,8 @@ _MATHEMATICS = """
     ResizeBicubic ResizeBilinear ResizeNearestNeighbor Reverse ReverseSequence ReverseV2 RightShift Rint Roll Round Rsqrt
     ScaleAndTranslate ScatterNd SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Shape ShapeN Sigmoid
     Sign Sin Sinh Size Slice Snapshot Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign SpaceToBatch SpaceToBatchND
-    SpaceToDepth SparseSoftmaxCrossEntropyWithLogits Split SplitV Sqrt Square SquaredDifference Squeeze StaticRegexFullMatch
+    SpaceToDepth SparseSoftmaxCrossEntropyWithLogits SparseTensorDenseMatMul Split SplitV Sqrt Square SquaredDifference Squeeze
+    StaticRegexFullMatch
     StopGradient StridedSlice StringFormat StringJoin Sub Sum Switch Tan Tanh TensorScatterAdd TensorScatterMax TensorScatterMin
     TensorScatterSub TensorScatterUpdate Tile TopK TopKV2 Transpose TruncateDiv TruncateMod Unique UniqueV2
     UniqueWithCounts UniqueWithCountsV2 Unpack UnravelIndex UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
@@ -58,9 +59,10 @@ _STATE = """
 _FAMILIES = re.compile(
     r"\w+Grad(V\d|Input|Filter|WithArgmax|Grad\w*)?|ResourceApply\w+|ResourceSparseApply\w+|TensorList\w+|TensorArray\w*"
     r"|Stateless(Random|TruncatedNormal|Multinomial|Parameterized|Sample|Shuffle)\w*|Stateful(Standard|Truncated|Uniform)\w*"
-    r"|EmptyTensorList\w*|Matrix\w+|Quantized(Conv2D|MatMul|Relu|BiasAdd|AvgPool|MaxPool)\w*"
+    r"|EmptyTensorList\w*|CudnnRNN\w*|Matrix\w+|Quantized(Conv2D|MatMul|Relu|BiasAdd|AvgPool|MaxPool)\w*"
 )
-"""Gradients, optimizers, lists of tensors, stateless and generator-based random numbers, matrices, quantized operators."""
+"""Gradients, optimizers, lists of tensors, stateless and generator-based random numbers, recurrent layers, matrices,
+quantized operators."""
 
 _ALLOWED = frozenset((*_MATHEMATICS.split(), *_STATE.split()))
 

@@ -97,7 +97,9 @@ def test_other_precisions_become_float32(policy: str) -> None:
     keras.utils.set_random_seed(0)
     with _policy(policy):
         image = keras.Input((8, 8, 3))
-        x = L.BatchNormalization()(L.Conv2D(8, 3, name="stem")(image))
+        # A condition whose branches compute in that precision.
+        x = L.CenterCrop(5, 5)(L.BatchNormalization()(L.Conv2D(8, 3, name="stem")(image)))
+        x = models.binary(8, "binary", 1)(x)
         model = keras.Model(image, L.Dense(4)(L.GlobalAveragePooling2D()(L.ReLU()(x))))
         job = el_larq.convert(model, options=Options(verify_images=4))
     assert job.tflite is not None
@@ -131,7 +133,14 @@ def test_a_reshape_behind_a_binary_dense_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    "padding", [{"padding": "valid"}, {"padding": "same", "pad_values": 1.0}, {"padding": "same"}, {"dilation_rate": 2}]
+    "padding",
+    [
+        {"padding": "valid"},
+        {"padding": "same", "pad_values": 1.0},
+        {"padding": "same"},
+        {"padding": "causal"},
+        {"dilation_rate": 2},
+    ],
 )
 @pytest.mark.parametrize("stride", [1, 2])
 def test_binary_one_dimensional_convolutions(padding: dict[str, Any], stride: int) -> None:
@@ -245,8 +254,25 @@ def test_what_lce_cannot_run_is_named_with_its_layer(case: str) -> None:
 
 
 @pytest.mark.slow
-def test_an_unrolled_loop_converts() -> None:
-    _convert(_model(after=lambda x: L.Reshape((1, 1, 8))(L.LSTM(8, unroll=True)(L.Reshape((8, -1))(x)))))
+@pytest.mark.parametrize("steps", [8, 1])
+def test_an_unrolled_loop_converts(steps: int) -> None:
+    _convert(_model(after=lambda x: L.Reshape((1, 1, 8))(L.LSTM(8, unroll=True)(L.Reshape((steps, -1))(x)))))
+
+
+@pytest.mark.parametrize("axis", [-1, 1, [2, 3], [1, 2, 3]])
+def test_layer_normalization(axis: Any) -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 5, 3))
+    x = L.LayerNormalization(axis, beta_initializer="normal", gamma_initializer="normal")(L.Conv2D(32, 3, padding="same")(image))
+    _convert(keras.Model(image, _head(models.binary(32, "conv")(x))))
+
+
+def test_a_layer_that_is_called_twice_on_the_same_tensor() -> None:
+    def after(x: Any) -> Any:
+        conv = models.binary(32, "shared")
+        return L.Concatenate()([conv(x), models.norm("n")(conv(L.ReLU()(conv(x))))])
+
+    _convert(_model(after=after), binary=3)
 
 
 def test_inputs_without_a_size_are_named() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import el_larq
 from el_larq.converters.dilations import with_dilations
 from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.job import Options
 from el_larq.converters.lower import lower_model
 from el_larq.converters.paddings import kept_padding
 from el_larq.tflite.interpreter import Interpreter
@@ -116,7 +117,7 @@ class PadWith(L.Layer):
         return tf.pad(x, amounts, constant_values=self.value)
 
 
-@pytest.mark.parametrize("value", [1.0, -1.0])
+@pytest.mark.parametrize("value", [1.0, -1.0, 0.0])
 @pytest.mark.parametrize(("amount", "stride"), [(1, 2), (1, 1), (2, 1), (2, 2)])
 def test_padding_with_signs_behind_the_quantizer(amount: int, stride: int, value: float) -> None:
     operators = _agrees(_model(8, 32, *_sign_then(PadWith(amount, value), stride)))
@@ -155,6 +156,19 @@ def test_signs_are_compared_where_the_padding_moved_before_them() -> None:
 def test_zero_padding_of_a_binary_convolution(size: int | tuple[int, int], kernel: int, rate: int, stride: int) -> None:
     convolution = models.binary(8, "b", kernel, pad_values=0.0, dilation_rate=rate, strides=stride)
     assert "LceBconv2d" in _agrees(_model(size, 32, convolution, models.norm("n")))
+
+
+@pytest.mark.parametrize("pad_values", [0.0, 1.0, -1.0])
+def test_dilations_of_a_kernel_of_one_pixel_have_no_effect(pad_values: float) -> None:
+    convolution = models.binary(8, "b", 1, padding="same", pad_values=pad_values, dilation_rate=3)
+    assert _agrees(_model(8, 32, convolution)) == ["LceQuantize", "LceBconv2d"]
+
+
+@pytest.mark.parametrize("rate", [2, 3, (2, 1)])
+def test_a_dilated_depthwise_convolution_becomes_one_operation(rate: int | tuple[int, int]) -> None:
+    convolution = L.DepthwiseConv2D(3, padding="same", dilation_rate=rate)
+    job = el_larq.convert(_model(8, 4, L.ReLU(), convolution), options=Options(verify_images=4))
+    assert [operator.name for operator in parse(job.need_tflite()).operators] == ["RELU", "DEPTHWISE_CONV_2D"]
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])

@@ -1,0 +1,46 @@
+"""Convolutions that are computed twice as one.
+
+A layer that is called twice on the same tensor is two convolutions in the graph. LCE's converter merges them, and one of the two
+would have no operator in the flatbuffer. Merged here, with what leads to them, the graph has as many convolutions as the
+flatbuffer.
+"""
+
+from typing import Any
+
+from el_larq.converters.frozen import FrozenModel
+
+_KINDS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
+
+
+def without_duplicates(model: FrozenModel) -> FrozenModel:
+    """The model with one of all operations that do the same to the same tensors, if a convolution is among them."""
+    kept: dict[Any, str] = {}
+    same: dict[str, str] = {}
+    outputs = {tensor.op.name for tensor in model.outputs}
+    merged = False
+    for operation in model.operations:
+        if operation.type == "Placeholder" or operation.name in outputs:
+            continue
+        inputs = tuple(_renamed(tensor.name, same) for tensor in operation.inputs)
+        # Attributes with an underscore name the gradient's function, which differs by call.
+        attributes = {name: value for name, value in operation.node_def.attr.items() if not name.startswith("_")}
+        key = (operation.type, inputs, tuple((name, attributes[name].SerializeToString()) for name in sorted(attributes)))
+        name = kept.setdefault(key, operation.name)
+        if name != operation.name:
+            same[operation.name] = name
+            merged |= operation.type in _KINDS
+    if not merged:
+        return model
+
+    def change(graph: Any) -> None:
+        for node in graph.node:
+            for index, source in enumerate(node.input):
+                node.input[index] = _renamed(source, same)
+
+    return model.edited(change)
+
+
+def _renamed(tensor: str, same: dict[str, str]) -> str:
+    """A tensor's name (with or without its number) after its operation was merged into another."""
+    operation, colon, number = tensor.partition(":")
+    return same.get(operation, operation) + colon + number
