@@ -5,9 +5,14 @@ and then fails, since a constant cannot be assigned to. It also turns conditions
 Its parts are called here with other settings, and the graph is cleaned in between.
 """
 
+import ctypes
+import gc
 from typing import Any
 
 from tensorflow.python.framework import convert_to_constants
+
+# The size of a graph, in bytes, from which memory is collected: it takes a tenth of a second.
+_LARGE = 2**23
 
 
 def freeze(function: Any) -> Any:
@@ -15,7 +20,20 @@ def freeze(function: Any) -> Any:
     data = convert_to_constants._FunctionConverterDataInEager(func=function, lower_control_flow=False, aggressive_inlining=True)
     graph, converted = convert_to_constants._replace_variables_by_constants(converter_data=data)
     _clean(graph, [tensor.op.name for tensor in function.outputs] + [tensor.op.name for tensor in function.inputs])
-    return convert_to_constants._construct_concrete_function(function, graph, converted)
+    frozen = convert_to_constants._construct_concrete_function(function, graph, converted)
+    size = graph.ByteSize()
+    graph.Clear()  # a closure of the function holds it, though it has been imported
+    if size >= _LARGE:
+        _return_memory()
+    return frozen
+
+
+def _return_memory() -> None:
+    """Collect garbage: graphs are circular and hold their constants. Then give what is free back to the system, where glibc can."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _clean(graph: Any, needed: list[str]) -> None:

@@ -16,6 +16,9 @@ from el_larq.native_output import captured_stderr
 Images = np.ndarray | Sequence[np.ndarray]
 """A batch (N, ...) for the only input of a model, or one batch for each of several inputs."""
 
+LARGE = 2**14
+"""The number of values from which a constant is handed to TensorFlow's functions as an argument."""
+
 
 class FrozenModel:
     """An inference graph with its weights as constants.
@@ -83,6 +86,7 @@ class FrozenModel:
         )
         with captured_stderr(), grouped_convolutions_traced():  # Grappler prints which devices it did not find
             self._function = freeze(traced.get_concrete_function())
+        self._values: dict[str, np.ndarray] = {}
 
     @property
     def inputs(self) -> list[Any]:
@@ -114,21 +118,43 @@ class FrozenModel:
         The values of the tensors in ``fed``, (N, ...), are its further arguments: the graph uses these values instead of computing
         them.
         """
-        pruned = self._function.prune([*self.inputs, *fed], tensors)
+        names = {tensor.name for tensor in (*tensors, *fed)}
+        needed = {operation.name for tensor in tensors for operation in behind(tensor)}
+        # Arguments instead of constants of the function: TensorFlow copies a function, with its constants, several times.
+        large = [tensor for tensor in self._large if tensor.op.name in needed and tensor.name not in names]
+        pruned = self._function.prune([*self.inputs, *fed, *large], tensors)
 
         def run(images: Images, *values: np.ndarray) -> list[np.ndarray]:
             batches = [images] if isinstance(images, np.ndarray) else list(images)
+            arguments = (*batches, *values, *map(self._value, large))
             with _unoptimized():
-                return [value.numpy() for value in pruned(*map(tf.constant, (*batches, *values)))]
+                return [value.numpy() for value in pruned(*map(tf.constant, arguments))]
 
         return run
 
+    @functools.cached_property
+    def _large(self) -> list[Any]:
+        """The large constants of the graph."""
+        constants = [operation.outputs[0] for operation in self.operations if operation.type == "Const"]
+        return [tensor for tensor in constants if (tensor.shape.num_elements() or 0) >= LARGE]
+
+    def _value(self, tensor: Any) -> np.ndarray:
+        """The value of a constant of the graph. Read once: the steps share it."""
+        if tensor.name not in self._values:
+            value = tf.make_ndarray(tensor.op.get_attr("value"))
+            value.flags.writeable = False
+            self._values[tensor.name] = value
+        return self._values[tensor.name]
+
     def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
         """The values of the tensors that do not depend on the inputs, None for those that do."""
-        known = [not self.depends(tensor) for tensor in tensors]
-        fetched = [tensor for tensor, is_known in zip(tensors, known, strict=True) if is_known]
-        values = iter(self.fetch(fetched)(self.zeros(1)) if fetched else [])
-        return [next(values) if is_known else None for is_known in known]
+        stored = {tensor.name: unchanged(tensor) for tensor in tensors}
+        computed = {t.name: t for t in tensors if stored[t.name].op.type != "Const" and not self.depends(t)}
+        values = dict(zip(computed, self.fetch(list(computed.values()))(self.zeros(1)) if computed else [], strict=True))
+        return [
+            self._value(stored[tensor.name]) if stored[tensor.name].op.type == "Const" else values.get(tensor.name)
+            for tensor in tensors
+        ]
 
     def depends(self, tensor: Any) -> bool:
         """Whether a tensor depends on an input."""
@@ -191,6 +217,13 @@ def input_key(number: int) -> str:
 def output_key(number: int) -> str:
     """The name of an output inside TensorFlow and LCE's converter; sorting by it keeps the model's order."""
     return f"output_{number:06}"
+
+
+def unchanged(tensor: Any) -> Any:
+    """The tensor that this one is a copy of: Identity and its like return their input."""
+    while tensor.op.type in ("Identity", "StopGradient", "Snapshot"):
+        tensor = tensor.op.inputs[0]
+    return tensor
 
 
 def behind(tensor: Any) -> list[Any]:

@@ -4,11 +4,14 @@ Rewrites are checked in double precision, where no sign flips by rounding. The f
 both graphs are fed the same signs, so that each segment between signs is compared separately, up to rounding.
 """
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 import numpy as np
 import tensorflow as tf
 
-from el_larq.converters.fold.ir import BINARIZE, Graph
-from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.fold.ir import BINARIZE, Graph, Node
+from el_larq.converters.frozen import LARGE, FrozenModel
 from el_larq.converters.graph import find_signs
 from el_larq.converters.random_inputs import random_inputs
 from el_larq.native_output import captured_stderr
@@ -22,8 +25,26 @@ def compare(original: Graph, rewritten: Graph, model: FrozenModel) -> float:
     """The largest difference of any output in double precision, as a share of its largest value, on one random image."""
     images = [tf.constant(batch) for batch in random_inputs(model, 1)]
     with captured_stderr():  # oneDNN prints that it does not support double precision
-        outputs = tf.function(lambda *x: [graph.run(x, precision=tf.float64)[0] for graph in (original, rewritten)])(*images)
+        outputs = [_run(graph, images, precision=tf.float64)[0] for graph in (original, rewritten)]
     return max(float(tf.reduce_max(tf.abs(a - b)) / (tf.reduce_max(tf.abs(a)) + 1e-300)) for a, b in zip(*outputs, strict=True))
+
+
+def _run(
+    graph: Graph,
+    images: list[tf.Tensor],
+    keep: Sequence[Node] = (),
+    given: Mapping[Node, tf.Tensor] = MappingProxyType({}),
+    precision: tf.DType = tf.float32,
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """`Graph.run`, compiled, with large constants as arguments: TensorFlow copies a function, with its constants, several times."""
+    large = {n: n.value for n in graph.nodes() if n.value is not None and n.value.size >= LARGE and n not in given}
+    nodes = [*given, *large]
+
+    def run(x: list[tf.Tensor], *values: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        return graph.run(x, keep, dict(zip(nodes, values, strict=True)), precision)
+
+    values = [tf.constant(value, precision if np.issubdtype(value.dtype, np.floating) else None) for value in large.values()]
+    return tf.function(run, autograph=False)(images, *given.values(), *values)
 
 
 def compare_import(model: FrozenModel, graph: Graph) -> tuple[float, str]:
@@ -38,14 +59,11 @@ def compare_import(model: FrozenModel, graph: Graph) -> tuple[float, str]:
     wanted = model.fetch([*(sign.real for sign in signs), *model.outputs], [sign.signs for sign in signs])(images, *given)
     own = [nodes[sign.signs.op.name] for sign in signs]
 
-    def run(x: list[tf.Tensor], *values: tf.Tensor) -> list[tf.Tensor]:
-        outputs, reals = graph.run(x, [node.inputs[0] for node in own], dict(zip(own, values, strict=True)))
-        return [*reals, *outputs]
-
-    got = tf.function(run, autograph=False)([tf.constant(batch) for batch in images], *map(tf.constant, given))
+    batches, reals = [tf.constant(batch) for batch in images], [node.inputs[0] for node in own]
+    outputs, found = _run(graph, batches, reals, dict(zip(own, map(tf.constant, given), strict=True)))
     names = [*(sign.real.name for sign in signs), *(output.name for output in model.outputs)]
     worst, where = 0.0, ""
-    for name, a, b in zip(names, wanted, got, strict=True):
+    for name, a, b in zip(names, wanted, [*found, *outputs], strict=True):
         difference = _difference(a, b.numpy())
         worst = max(worst, difference)
         where = where or (name if difference > IMPORT_TOLERANCE else "")
