@@ -26,7 +26,7 @@ class Comparison:
         return f"Comparison({str(self.folder)!r}: {', '.join(f'{row.network} {row.method}' for row in self.rows)})"
 
     def _repr_html_(self) -> str:
-        return html_table(str(self.folder), HEADINGS, cells(self.rows))
+        return html_table(self.folder, cells(self.rows), HEADINGS)
 
     @property
     def failed(self) -> bool:
