@@ -18,8 +18,8 @@ v of a factor and the reference r, with accuracies a of the n seeds that both ha
     d_s = a_v,s - a_r,s        m = mean(d)        interval = m -+ t(0.975, n - 1) * std(d) / sqrt(n)
 
 with the sample standard deviation (n - 1) and Student's t. The interval contains the true mean difference over seeds with
-probability 0.95 if differences are normally distributed. It says nothing about other data sets, sizes or numbers of epochs, and
-there is no correction for the number of rows: of 20 rows without an effect, one is expected to exclude 0.
+probability 0.95 if differences are normally distributed. It says nothing about other data sets, sizes or numbers of epochs. Each
+interval is computed separately: among 20 rows without any effect, one interval is expected to exclude 0 by chance.
 """
 
 import argparse
