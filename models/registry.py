@@ -154,6 +154,10 @@ NETWORKS = {
 }
 
 
+OPTIONS = tuple(dict.fromkeys(option for network in NETWORKS.values() for option in (*network.options, "variant")))
+"""The names of all options of networks, in addition to width."""
+
+
 def list_networks() -> list[str]:
     """The names of all networks. A notebook shows them as a table with each network's summary."""
     return TableList(NETWORKS, "networks", ("network", "summary"), _cells)

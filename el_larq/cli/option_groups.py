@@ -8,9 +8,6 @@ import click
 
 Command = Callable[..., None]
 
-NETWORK_OPTIONS = ("stem", "downsample", "depthwise", "channels_per_group", "variant")
-"""Options that are passed to the network's builder under their own names."""
-
 _SAME_NAME = (
     "method",
     "link",
@@ -102,12 +99,13 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     from el_larq.data.names import with_options
     from el_larq.methods.registry import parse_options
+    from el_larq.models.registry import OPTIONS
     from el_larq.training.plan import DEFAULT_METHOD
 
     found = {name: given[name] for name in _SAME_NAME if given.get(name) is not None}
     if "dataset" in given:
         found["dataset"] = with_options(given["dataset"], given.get("data_dir"), given.get("augment"))
-    if options := {name: given[name] for name in NETWORK_OPTIONS if given.get(name) is not None}:
+    if options := {name: given[name] for name in OPTIONS if given.get(name) is not None}:
         found["network_options"] = options
     if given.get("options"):
         found["method_options"] = parse_options(given.get("method") or DEFAULT_METHOD, given["options"])

@@ -8,6 +8,7 @@ from el_larq.data.names import with_options
 from el_larq.data.registry import parse_name
 from el_larq.errors import UsageError
 from el_larq.methods.registry import parse_options
+from el_larq.models.registry import OPTIONS
 from el_larq.training.config import TrainConfig
 
 
@@ -41,7 +42,6 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "validation": lambda config: config.validation,
 }
 
-_OF_NETWORK = ("stem", "downsample", "depthwise", "channels_per_group", "variant")
 _FREE = ("resume", "as_json", "verbose", "learning_rate", "checkpoint_every", "modules", "trust")
 """Options that are not compared with the config. learning_rate is checked by `el_larq.training.train.resume`."""
 
@@ -68,7 +68,7 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
             same = value == has or _complete(value) == has
         elif name in ("data_dir", "augment") and "dataset" in given:
             continue  # part of the data set's name
-        elif name in _KNOWN or name in _OF_NETWORK:
+        elif name in _KNOWN or name in OPTIONS:
             has = _KNOWN[name](config) if name in _KNOWN else config.network_options.get(name)
             same = value == has
         else:
