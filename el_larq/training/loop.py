@@ -20,7 +20,7 @@ from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
 from el_larq.training.run_folder import RunFolder, write_lines
 from el_larq.training.save_schedule import SaveSchedule
-from el_larq.training.state_files import SavedState, StateFiles, check_space
+from el_larq.training.state_files import StateFiles, check_space
 from el_larq.training.stopping import Interrupted, Stop
 from el_larq.training.tensorboard import TensorBoard
 from el_larq.training.training_state import TrainingState
@@ -63,35 +63,7 @@ class Loop:
         self.state = TrainingState(model, data, recipe)
         self.schedule = SaveSchedule(every_seconds, every_steps)
         self.failures = Failures(run, self.states, recipe.learning_rate)
-        self.writing = self.failures.writing
         self._metrics = [variable for metric in model.metrics for variable in metric.variables]
-
-    # --- State ------------------------------------------------------------------------------------------------------------
-
-    @property
-    def step(self) -> int:
-        return self.state.step
-
-    @property
-    def total(self) -> int:
-        return self.state.total
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return self.state.records
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds of training, including those of earlier processes."""
-        return self.state.elapsed
-
-    def load(self, notify: Callable[[str], None]) -> SavedState | None:
-        """Load the run's newest undamaged state; see `StateFiles.load`."""
-        return self.states.load(notify, self.state.largest_file)
-
-    def restore(self, saved: SavedState) -> None:
-        """Continue from a saved state; see `TrainingState.restore`."""
-        self.state.restore(saved, self.run.folder)
 
     def save(self) -> None:
         """Save the state. Raises ElLarqError if a variable is NaN or Inf, which every resume would restore, or if writing fails."""
@@ -99,11 +71,9 @@ class Loop:
         saved = self.state.snapshot()
         if not saved.is_finite:
             raise self.failures.not_finite("state of the training", "not finite", self.state.step)
-        with self.writing():
+        with self.failures.writing():
             self.states.save(saved)
         self.schedule.saved(began)
-
-    # --- Steps ------------------------------------------------------------------------------------------------------------
 
     def train(self) -> dict[str, float]:
         """Train to the end and return the final model's loss and metrics on the test split.
@@ -113,7 +83,7 @@ class Loop:
             ElLarqError: a loss or the state is not finite, or the run folder cannot be written.
         """
         make_deterministic()
-        with self.writing():
+        with self.failures.writing():
             write_lines(self.run.metrics, self.state.records)
             self._tensorboard = TensorBoard(self.run.folder / "tensorboard", self.state.records)
         self.progress.start(self.state.step)
@@ -181,7 +151,7 @@ class Loop:
         }
         accuracy = record.get("val_accuracy")
         is_best = accuracy is not None and all(accuracy > known["val_accuracy"] for known in state.records)
-        with self.writing():
+        with self.failures.writing():
             for name in ["last", "best"] if is_best else ["last"]:
                 self._save_weights(name)
             write_lines(self.run.metrics, [*state.records, record])

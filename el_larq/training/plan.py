@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from el_larq.data.names import folders
 from el_larq.data.registry import check_dataset, check_image_size
-from el_larq.data.validation import Rule, check_share
+from el_larq.data.validation import check_share
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method, resolve_method
@@ -79,7 +79,6 @@ class TrainingPlan:
     method: with its link, placement and options. For a user network it applies only if its function takes a method.
     network_options: without the options that were not given; with ``variant``, if the network is built with one.
     given: the names of the settings that were given, for messages about those that do not apply.
-    rule: for a run that is resumed, what its config says of validation; None otherwise.
     """
 
     network: "str | keras.Model"
@@ -97,7 +96,6 @@ class TrainingPlan:
     validation: float | None = None
     out: Path | None = None
     given: frozenset[str] = frozenset()
-    rule: Rule | None = None
 
     @property
     def network_name(self) -> str:
@@ -222,7 +220,7 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
             "link_options": config.link_options,
             "method_options": config.method_options,
         }
-    return replace(make_plan(network, **settings), out=folder, rule=config.validation)
+    return replace(make_plan(network, **settings), out=folder)
 
 
 def check_no_method(plan: TrainingPlan) -> None:

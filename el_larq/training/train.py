@@ -138,7 +138,11 @@ def start(
 ) -> Trained:
     """Execute a plan; everything else is as in `train`."""
     own = load_function(plan)
-    data, rule = _data(plan, notify)
+    data = _load(plan, notify)
+    if plan.init_from is not None:
+        data = adopt_scaling(data, plan.init_from)
+    rule = choose(data, plan.validation)
+    data = apply(data, rule)
     model = build_model(plan, own, data)
     named = None
     if plan.is_own and is_compiled(model):
@@ -207,7 +211,7 @@ def resume(
         config = run.config
         plan = plan_again(config, folder, network_again(folder, config, model, trust), dataset)
         own = load_function(plan)
-        data, _ = _data(plan, notify, config, folder)
+        data = apply(_as_configured(_load(plan, notify), config, folder), config.validation)
         network = build_model(plan, own, data)
         if config.compiled is not None:
             check_compiled(folder, config, network)
@@ -217,28 +221,24 @@ def resume(
         return _finish(run, network, data, plan.recipe, search, every, console, notify, resumed=True, trust=trust)
 
 
-def _data(
-    plan: TrainingPlan, notify: Notify, config: TrainConfig | None = None, folder: Path | None = None
-) -> tuple[Dataset, Rule]:
-    """The plan's data set with its validation split, and the rule that defines the split.
+def _load(plan: TrainingPlan, notify: Notify) -> Dataset:
+    """The plan's data set, before a validation split is held out."""
+    if isinstance(plan.dataset, str):
+        return load_dataset(plan.dataset, plan.image_size, strict=plan.strict, notify=notify)
+    return plan.dataset
 
-    For a run that is resumed, images become inputs as its config says.
-    """
-    data = plan.dataset
-    if isinstance(data, str):
-        data = load_dataset(data, plan.image_size, strict=plan.strict, notify=notify)
-    if config is None or folder is None:
-        data = adopt_scaling(data, plan.init_from) if plan.init_from is not None else data
-    elif config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
+
+def _as_configured(data: Dataset, config: TrainConfig, folder: Path) -> Dataset:
+    """The data set of a run that is resumed, with the preprocessing of its config. Raises ElLarqError if the data have changed."""
+    if config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
         # The images it was measured on, or the model it was taken from, may no longer exist.
         try:
             data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
         except (TypeError, ValueError) as error:
             raise damaged(folder / CONFIG) from error
-    if config is not None and config.dataset_fingerprint not in (None, data.fingerprint):
+    if config.dataset_fingerprint not in (None, data.fingerprint):
         raise ElLarqError(f"{folder} cannot be resumed: the data of {data.name} have changed since the run started; train again")
-    rule = choose(data, plan.validation) if plan.rule is None else plan.rule
-    return apply(data, rule), rule
+    return data
 
 
 def _config(
@@ -323,9 +323,9 @@ def _finish(
             notify=notify,
         )
         if resumed:
-            if (state := loop.load(notify)) is not None:
+            if (state := loop.states.load(notify, loop.state.largest_file)) is not None:
                 try:
-                    loop.restore(state)
+                    loop.state.restore(state, run.folder)
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
                     raise damaged(loop.states.paths()[0]) from error  # load() removed newer, damaged ones
             elif run.config.init_from is not None:
@@ -333,19 +333,19 @@ def _finish(
                 if not isinstance(source, str):
                     raise damaged(run.folder / CONFIG)
                 initialize(model, source, trust)
-            notify(f"continuing {run.folder} at step {loop.step} of {loop.total}")
-            if differences := record_resume(run, loop.step):
+            notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
+            if differences := record_resume(run, loop.state.step):
                 notify(
                     f"this is not the machine on which the run started, so weights may differ by rounding: {', '.join(differences)}"
                 )
         accuracy = loop.train()["accuracy"]
-        with loop.writing():
+        with loop.failures.writing():
             save_model(run.folder, model, make_card(run.config, data, accuracy))
-        seconds = loop.elapsed
-        result = {"accuracy": accuracy, **_validated(run.config, loop.records), "seconds": round(seconds, 1)}
+        seconds = loop.state.elapsed
+        result = {"accuracy": accuracy, **_validated(run.config, loop.state.records), "seconds": round(seconds, 1)}
         if data.skipped:
             result["skipped_images"] = len(data.skipped)
-        with loop.writing():
+        with loop.failures.writing():
             write_json(run.folder / RESULT, result)
         loop.states.remove()
     return Trained(run.folder, model, accuracy, seconds)
