@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("docs/*.md"))
 
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SOURCE = re.compile(r"^```python (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SOURCE = re.compile(r"^```(?:python|yaml) (\S+\.(?:py|yaml))\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # What a test can spend: one epoch, and the commands that say no epochs of their own train a tiny network.
 _SHORT = ["--epochs", "1", "--width", "0.125", "--dataset", "digits", "--batch-size", "64"]

@@ -73,16 +73,7 @@ def _links() -> list[dict[str, Any]]:
 def _recipes() -> list[dict[str, Any]]:
     from el_larq.training.recipe import RECIPES
 
-    return [
-        {
-            "name": r.name,
-            "epochs": r.epochs,
-            "batch_size": r.batch_size,
-            "learning_rate": r.learning_rate,
-            "summary": r.summary,
-        }
-        for r in RECIPES.values()
-    ]
+    return [asdict(recipe) for recipe in RECIPES.values()]
 
 
 def _datasets() -> list[dict[str, Any]]:
@@ -112,6 +103,7 @@ _TITLES = {"methods": "methods (bits of weights/activations; resnet18: ImageNet 
 _SHOWN = {
     "networks": ("name", "summary", "links", "variants", "reference"),
     "methods": ("name", "year", "bits", "link", "resnet18", "extra cost"),
+    "recipes": ("name", "epochs", "batch_size", "learning_rate", "summary"),
 }
 """The columns of the printed table, for kinds of which --json prints more."""
 
@@ -119,8 +111,9 @@ _SHOWN = {
 @click.command(name="list")
 @click.argument("kind")
 @click.option("--published", is_flag=True, help="For networks: published accuracies and costs next to our counts.")
+@click.option("--yaml", "recipe", metavar="NAME", help="For recipes: print this one as a file to start from.")
 @common_options
-def command(kind: str, published: bool, as_json: bool) -> None:
+def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> None:
     """List KIND: networks, methods, links, recipes, datasets or targets."""
     from el_larq.errors import UsageError, unknown_name
 
@@ -130,6 +123,15 @@ def command(kind: str, published: bool, as_json: bool) -> None:
         if kind != "networks":
             raise UsageError("--published applies to networks; list methods always shows published figures")
         _print_published(as_json)
+        return
+    if recipe is not None:
+        if kind != "recipes" or as_json:
+            raise UsageError("--yaml applies to recipes, and cannot be combined with --json")
+        from el_larq.training.recipe import get_recipe
+        from el_larq.training.recipe_file import to_yaml
+
+        for line in to_yaml(get_recipe(recipe)).splitlines():
+            show(line)
         return
     entries = KINDS[kind]()
     if as_json:

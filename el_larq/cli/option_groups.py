@@ -50,7 +50,7 @@ def data_options(function: Command) -> Command:
 def recipe_options(function: Command) -> Command:
     return _with(
         function,
-        click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes."),
+        click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes, or a YAML file."),
         click.option("--epochs", type=int, help="Instead of the recipe's."),
         click.option("--batch-size", type=int, help="Instead of the recipe's."),
         click.option("--learning-rate", type=float, help="Instead of the recipe's."),

@@ -1,7 +1,7 @@
 """`el-larq train`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,6 +16,9 @@ from el_larq.cli.option_groups import (
     settings,
 )
 
+if TYPE_CHECKING:
+    from el_larq.training.plan import Settings, TrainingPlan
+
 
 @click.command()
 @click.argument("network", required=False)
@@ -27,6 +30,12 @@ from el_larq.cli.option_groups import (
 @recipe_options
 @network_options
 @click.option("--init-from", type=click.Path(path_type=Path), help="A model (.h5, .keras, SavedModel) to start from.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="RUN/config.json",
+    help="Repeat a run in a new folder; other options change what they name.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/NAME]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
@@ -43,6 +52,7 @@ from el_larq.cli.option_groups import (
 def command(
     network: str | None,
     resume: Path | None,
+    config: Path | None,
     checkpoint_every: float,
     modules: tuple[str, ...],
     trust: bool,
@@ -59,23 +69,59 @@ def command(
     el-larq train resnet26 --dataset dir:my_data --init-from model.h5
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     el-larq train --resume runs/resnet26-el-photos-s0
+    el-larq train --config runs/resnet26-el-photos-s0/config.json --seed 1
     """
     # Until the first step, SIGTERM and SIGHUP have the same effect as Ctrl-C.
     click.get_current_context().with_resource(interruptible())
     if resume is not None:
         _resume(resume, given["learning_rate"], checkpoint_every, modules, trust, as_json)
         return
+    if config is not None:
+        plan = _repeated(config, network, modules, trust)
+        _start(plan, checkpoint_every, modules, trust, as_json)
+        return
     if network is None:
         raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
     # Everything that a plan checks is checked before TensorFlow is imported, which takes seconds.
     from el_larq.training.plan import make_plan
 
-    plan = make_plan(network, **settings(given))
+    _start(make_plan(network, **settings(given)), checkpoint_every, modules, trust, as_json)
+
+
+def _start(plan: "TrainingPlan", checkpoint_every: float, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
     start_tensorflow()
     import_layers(modules)
     from el_larq.training.train import start
 
     _print(start(plan, trust=trust, notify=say, checkpoint_seconds=checkpoint_every).folder, as_json)
+
+
+def _repeated(path: Path, network: str | None, modules: tuple[str, ...], trust: bool) -> "TrainingPlan":
+    """The plan that repeats a run, with the options that were given on the command line."""
+    from el_larq.models.registry import NETWORKS
+    from el_larq.training.config import OWN, read_config
+    from el_larq.training.plan import make_plan
+    from el_larq.training.repeat import remarks, repeated_settings, run_of
+
+    folder = run_of(path)
+    config = read_config(folder)
+    given = given_on_command_line(click.get_current_context())
+    if {"data_dir", "augment"} & set(given):
+        given.setdefault("dataset", config.dataset)
+    if "options" in given and config.method != OWN:
+        given.setdefault("method", config.method)
+    chosen: Any = repeated_settings(config, folder, cast("Settings", settings(given)))
+    again: Any = network or config.network
+    if network is None and config.network not in NETWORKS:
+        start_tensorflow()
+        import_layers(modules)
+        from el_larq.training.network import network_again
+
+        again = network_again(folder, config, None, trust)
+    plan = make_plan(again, **chosen)
+    for line in remarks(config, folder):
+        say(line)
+    return plan
 
 
 def _resume(

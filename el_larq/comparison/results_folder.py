@@ -22,6 +22,7 @@ from el_larq.devices.record_form import misfit
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, write_json
 from el_larq.outputs import check_folder
+from el_larq.training.recipe import DEFAULTS
 
 SCHEMA = 1
 
@@ -56,7 +57,7 @@ class ResultsFolder:
                     f"{path} was made by an older el-larq, which trained on all training images and chose the best epoch by the "
                     "test split; its runs do not compare with new ones: choose another folder with -o"
                 )
-            _check_same(path, known["settings"], settings)
+            _check_same(path, _with_defaults(known["settings"]), settings)
             for name, values in known["options"].items():
                 if wrong := misfit(values, {}, f"options.{name}"):
                     raise _damaged(path / "comparison.json", wrong)
@@ -109,6 +110,14 @@ class ResultsFolder:
         if wrong := misfit(content, _FORMS[path.name], path.name):
             raise _damaged(path, wrong)
         return content
+
+
+def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the recipe's fields that were added after they were written."""
+    recipe = settings.get("recipe")
+    if not isinstance(recipe, dict):
+        return settings
+    return settings | {"recipe": json.loads(json.dumps(DEFAULTS)) | recipe}
 
 
 def _damaged(path: Path, wrong: str) -> ElLarqError:

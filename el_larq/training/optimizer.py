@@ -13,20 +13,46 @@ from el_larq.training.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
-    """Adam with the recipe's schedule over ``steps`` steps, and weight decay on the real-valued kernels of ``model``."""
+    """The recipe's optimizer with its schedule over ``steps`` steps, and weight decay on the real-valued kernels of ``model``."""
+    own: dict[str, Any] = {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0} if recipe.optimizer == "sgd" else {}
+    own |= {"learning_rate": _schedule(recipe, steps), "global_clipnorm": recipe.clip_norm}
+    if not recipe.weight_decay:
+        return (keras.optimizers.SGD if recipe.optimizer == "sgd" else keras.optimizers.Adam)(**own)
+    kind = keras.optimizers.SGD if recipe.optimizer == "sgd" else keras.optimizers.AdamW
+    optimizer = kind(weight_decay=recipe.weight_decay, **own)
+    decayed = {id(kernel) for kernel in decayed_kernels(model)}
+    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in decayed])
+    return optimizer
+
+
+def _schedule(recipe: Recipe, steps: int) -> Any:
     warmup = round(recipe.warmup * steps)
-    schedule: Any = keras.optimizers.schedules.CosineDecay(
+    if recipe.schedule != "cosine":
+        drops = [round(at * steps) for at in recipe.drop_at] if recipe.schedule == "step" else []
+        return _Steps(recipe.learning_rate, warmup, drops, recipe.drop)
+    return keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate if warmup == 0 else 0.0,
         max(1, steps - warmup),
         warmup_target=recipe.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    if not recipe.weight_decay:
-        return keras.optimizers.Adam(schedule)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
-    decayed = {id(kernel) for kernel in decayed_kernels(model)}
-    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in decayed])
-    return optimizer
+
+
+class _Steps(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly from 0 to ``peak`` over ``warmup`` steps; from each step of ``drops`` on, it is multiplied by ``factor``."""
+
+    def __init__(self, peak: float, warmup: int, drops: list[int], factor: float):
+        self.peak, self.warmup, self.drops, self.factor = peak, warmup, drops, factor
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        step = tf.cast(step, tf.float32)
+        rate = self.peak * tf.minimum(1.0, step / self.warmup) if self.warmup else tf.constant(self.peak)
+        for drop in self.drops:
+            rate = tf.where(step < drop, rate, rate * self.factor)
+        return rate
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "warmup": self.warmup, "drops": self.drops, "factor": self.factor}
 
 
 def decayed_kernels(model: keras.Model) -> list[tf.Variable]:

@@ -34,14 +34,15 @@ class SharedSettings(TypedDict, total=False):
     dataset: a name (`el_larq.data.names`), or a loaded data set. image_size: in pixels, in place of the data set's own.
     validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
         own validation split, or 0.1 if it has none.
-    recipe: a name, or a recipe. epochs, batch_size, learning_rate: in place of the recipe's.
+    recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe.
+    epochs, batch_size, learning_rate: in place of the recipe's.
     network_options: the network's own options, and ``variant``. width: factor for all channel counts.
     """
 
     dataset: "str | Dataset"
     image_size: int | None
     validation: float | None
-    recipe: str | Recipe
+    recipe: str | Path | Recipe
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None
@@ -151,7 +152,7 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         raise TypeError(f"no such setting of a training: {', '.join(sorted(unknown))}")
     chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, {})}
     recipe = chosen.get("recipe", "standard")
-    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
     recipe = recipe.with_changes(**{name: chosen.get(name) for name in ("epochs", "batch_size", "learning_rate")})
     method = resolve_method(
         chosen.get("method", DEFAULT_METHOD),
@@ -203,8 +204,16 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
         network: what the run's network is now, see `el_larq.training.network.network_again`.
         dataset: in place of the one that the config names.
     """
+    settings = settings_of(config, folder)
+    if dataset is not None:
+        settings["dataset"] = dataset
+    return replace(make_plan(network, **settings), out=folder)
+
+
+def settings_of(config: TrainConfig, folder: Path) -> Settings:
+    """The settings of a run that its config states, without validation and ``init_from``."""
     settings: Settings = {
-        "dataset": config.dataset if dataset is None else dataset,
+        "dataset": config.dataset,
         "image_size": config.image_size,
         "recipe": recipe_of(config, folder),
         "width": config.width,
@@ -220,7 +229,7 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
             "link_options": config.link_options,
             "method_options": config.method_options,
         }
-    return replace(make_plan(network, **settings), out=folder)
+    return settings
 
 
 def check_no_method(plan: TrainingPlan) -> None:

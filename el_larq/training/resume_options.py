@@ -1,6 +1,7 @@
 """Checks of the options given together with --resume against the run's config. Does not import TensorFlow."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from el_larq.data.registry import parse_name
 from el_larq.errors import UsageError
 from el_larq.methods.registry import parse_options
 from el_larq.models.registry import OPTIONS
-from el_larq.training.config import TrainConfig
+from el_larq.training.config import CONFIG, TrainConfig, recipe_of
+from el_larq.training.recipe import get_recipe, is_file
 
 
 def _gamma(config: TrainConfig) -> Any:
@@ -66,6 +68,11 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
         elif name == "dataset":
             value, has = with_options(value, given.get("data_dir"), given.get("augment")), config.dataset
             same = value == has or _complete(value) == has
+        elif name == "recipe" and is_file(value):
+            # Epochs, batch size and learning rate may have been changed by options, and are compared if they are given.
+            own, had = get_recipe(value), recipe_of(config, folder)
+            same = own == replace(had, epochs=own.epochs, batch_size=own.batch_size, learning_rate=own.learning_rate)
+            has = f"another recipe, {had.name}" if own.name != had.name else f"other fields, see {folder / CONFIG}"
         elif name in ("data_dir", "augment") and "dataset" in given:
             continue  # part of the data set's name
         elif name in _KNOWN or name in OPTIONS:

@@ -129,6 +129,18 @@ def test_a_folder_refuses_other_settings(
     assert (tmp_path / "comparison.json").read_text() == before
 
 
+def test_a_folder_from_before_recipes_had_an_optimizer_goes_on(tmp_path: Path) -> None:
+    ResultsFolder(tmp_path, _plan())
+    path = tmp_path / "comparison.json"
+    content = json.loads(path.read_text())
+    for name in ("optimizer", "momentum", "schedule", "drop_at", "drop", "clip_norm"):
+        del content["settings"]["recipe"][name]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="was made with recipe optimizer adamw, not sgd"):
+        ResultsFolder(tmp_path, _plan(recipe=get_recipe("standard").with_changes(epochs=1, batch_size=512, optimizer="sgd")))
+    ResultsFolder(tmp_path, _plan())
+
+
 def test_a_folder_of_an_earlier_version_is_not_mixed_with_other_validation(tmp_path: Path) -> None:
     """Its runs trained on what is held out now, and chose by the test split."""
     ResultsFolder(tmp_path, _plan())

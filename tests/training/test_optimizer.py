@@ -107,6 +107,66 @@ def test_the_shortest_trainings_have_a_schedule(steps: int, warmup: float):
     assert rate.max() <= 0.01 * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.1])
+def test_step_and_constant_schedules_hold_the_rate_between_drops(warmup: float):
+    constant = rates(replace(RECIPE, schedule="constant", warmup=warmup), 100)
+    steps = rates(replace(RECIPE, schedule="step", drop_at=(0.4, 0.8), drop=0.5, warmup=warmup), 100)
+    peak = round(100 * warmup)
+    expected = 0.01 * np.minimum(1, np.arange(101) / max(peak, 1e-9)) if peak else np.full(101, 0.01)
+    np.testing.assert_allclose(constant, expected, rtol=1e-6)
+    factors = np.repeat([1, 0.5, 0.25], [40, 40, 21])
+    np.testing.assert_allclose(steps, expected * factors, rtol=1e-6)
+
+
+# --- The optimizers -------------------------------------------------------------------------------------------------------
+
+
+def updates(recipe: Recipe, gradients: list[float]) -> list[float]:
+    """The value of a weight that starts at 1 after each step; a constant rate of 0.1."""
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(inputs))
+    recipe = replace(recipe, learning_rate=0.1, schedule="constant", warmup=0.0)
+    optimizer: Any = make_optimizer(recipe, model, len(gradients))
+    found = []
+    for gradient in gradients:
+        optimizer.apply_gradients([(tf.constant([[gradient]]), model.trainable_variables[0])])
+        found.append(float(model.trainable_variables[0][0, 0]))
+    return found
+
+
+def test_sgd_has_nesterov_momentum_and_decoupled_weight_decay():
+    momentum, decay, rate, weight, velocity, expected = 0.8, 0.5, 0.1, 1.0, 0.0, []
+    gradients = [1.0, -2.0, 0.5]
+    for gradient in gradients:
+        weight -= rate * decay * weight
+        velocity = momentum * velocity - rate * gradient
+        weight += momentum * velocity - rate * gradient
+        expected.append(weight)
+    recipe = replace(RECIPE, optimizer="sgd", momentum=momentum, weight_decay=decay)
+    np.testing.assert_allclose(updates(recipe, gradients), expected, rtol=1e-5)
+    plain = updates(replace(recipe, momentum=0.0, weight_decay=0.0), [1.0, 1.0])
+    np.testing.assert_allclose(plain, [0.9, 0.8], rtol=1e-6)
+
+
+def test_adam_is_adamw_without_decay():
+    adam = updates(replace(RECIPE, optimizer="adam", weight_decay=0.0), [1.0, 0.3])
+    assert adam == updates(replace(RECIPE, weight_decay=0.0), [1.0, 0.3])
+    assert adam[0] == pytest.approx(0.9, abs=1e-5)  # the first step of Adam is the rate
+    assert updates(replace(RECIPE, weight_decay=0.1), [1.0])[0] == pytest.approx(1 - 0.1 * 0.1 - 0.1, abs=1e-5)
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="zeros")(inputs))
+    recipe = replace(RECIPE, optimizer="sgd", momentum=0.0, weight_decay=0.0, schedule="constant", learning_rate=1.0, clip_norm=0.5)
+    optimizer: Any = make_optimizer(recipe, model, 2)
+    kernel, bias = model.trainable_variables
+    optimizer.apply_gradients([(tf.constant([[3.0]]), kernel), (tf.constant([4.0]), bias)])
+    np.testing.assert_allclose([kernel[0, 0], bias[0]], [-0.3, -0.4], rtol=1e-6)
+    optimizer.apply_gradients([(tf.constant([[0.3]]), kernel), (tf.constant([0.0]), bias)])
+    np.testing.assert_allclose([kernel[0, 0], bias[0]], [-0.6, -0.4], rtol=1e-6)
+
+
 # --- The loss -------------------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.registry import METHODS
 from el_larq.training.config import FAILURE, read_config
+from el_larq.training.recipe import Recipe
 from el_larq.training.state_files import read_state, write_state
 from el_larq.training.stopping import Interrupted
 from el_larq.training.train import Trained, resume
@@ -61,6 +62,23 @@ def test_killed_after_many_a_step_it_ends_with_the_same_weights(
     assert _scalars(folder) == _scalars(undisturbed.folder)
     resumed = json.loads((folder / "environment.json").read_text())["resumed"]
     assert [entry["step"] for entry in resumed] == [0, 2, 6, 10]
+
+
+@pytest.mark.slow
+def test_momentum_a_schedule_of_steps_and_clipping_resume_exactly(
+    start: Any, digits: InMemory, assert_same: Any, tmp_path: Path
+) -> None:
+    recipe = Recipe("mine", "", epochs=3, batch_size=32, learning_rate=1e-2, optimizer="sgd")
+    recipe = replace(recipe, schedule="step", drop_at=(0.3, 0.6), clip_norm=0.1)
+    expected = start(tmp_path / "expected", recipe=recipe)
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        start(folder, recipe=recipe, dataset=kill_at(digits, 6), checkpoint_steps=1)
+    notices: list[str] = []
+    assert_same(resume(folder, dataset=digits, notify=notices.append), expected)
+    assert notices == [f"continuing {folder} at step 5 of 12"]
+    rates = [json.loads(line)["learning_rate"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rates == pytest.approx([1e-2, 1e-4, 1e-4])
 
 
 def _arrays(path: Path) -> dict[str, bytes]:

@@ -1,0 +1,55 @@
+"""`el-larq train --config RUN/config.json`: a run's settings for a new run. Does not import TensorFlow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from el_larq.data.validation import SPLIT, TEST
+from el_larq.errors import ElLarqError
+from el_larq.training.config import CONFIG, OWN_MODEL, TrainConfig, damaged
+from el_larq.training.plan import Settings, settings_of
+
+_MERGED = ("network_options", "link_options", "method_options")
+_OF_METHOD = ("link", "placement", "link_options", "method_options")
+
+
+def run_of(path: Path) -> Path:
+    """The run folder that a path names: the folder itself, or its config.json."""
+    if path.is_dir():
+        return path
+    if path.name != CONFIG:
+        raise ElLarqError(f"{path} is not a run's {CONFIG}; give RUN/{CONFIG} or the run folder")
+    return path.parent
+
+
+def repeated_settings(config: TrainConfig, folder: Path, changes: Settings) -> Settings:
+    """The settings that repeat a run, with ``changes``. Another method comes without the options of the run's method.
+
+    Runs that validated on the test split (schema 1 and 2) are repeated without validation: they trained on all training images.
+
+    Raises:
+        ElLarqError: the run trained a compiled Keras model, or its config is damaged.
+    """
+    if config.network == OWN_MODEL and config.compiled is not None:
+        raise ElLarqError(f"{folder} trains a compiled Keras model, whose optimizer it does not store; train it from Python again")
+    settings: dict[str, Any] = dict(settings_of(config, folder))
+    settings["validation"] = {SPLIT: None, TEST: 0.0}.get(str(config.validation), config.validation)
+    if config.init_from is not None:
+        if not isinstance(source := config.init_from.get("source"), str):
+            raise damaged(folder / CONFIG)
+        settings["init_from"] = source
+    given: dict[str, Any] = dict(changes)
+    if given.get("method", config.method) != config.method:
+        settings = {name: value for name, value in settings.items() if name not in _OF_METHOD}
+    for name in _MERGED:
+        if given.get(name) and settings.get(name):
+            given[name] = {**settings[name], **given[name]}
+    result: Any = settings | given
+    return result
+
+
+def remarks(config: TrainConfig, folder: Path) -> Iterator[str]:
+    """How the new run will differ from the run, a line each."""
+    for change in config.changes:
+        rate, step = change.get("learning_rate"), change.get("step")
+        yield f"note: {folder} had the learning rate {rate} only from step {step} on; the new run has its last one from the start"
