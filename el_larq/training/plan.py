@@ -18,7 +18,8 @@ from el_larq.models.registry import check_width, get_network, resolve_options
 from el_larq.models.user_network import check_user_network, is_user_network
 from el_larq.outputs import check_folder
 from el_larq.training.config import OWN, TrainConfig, recipe_of
-from el_larq.training.recipe import Recipe, get_recipe
+from el_larq.training.recipe import Recipe
+from el_larq.training.recipe_file import find_recipe
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -152,7 +153,7 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         raise TypeError(f"no such setting of a training: {', '.join(sorted(unknown))}")
     chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, {})}
     recipe = chosen.get("recipe", "standard")
-    recipe = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
+    recipe = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
     recipe = recipe.with_changes(**{name: chosen.get(name) for name in ("epochs", "batch_size", "learning_rate")})
     method = resolve_method(
         chosen.get("method", DEFAULT_METHOD),

@@ -1,15 +1,12 @@
 """Recipes: how a network is trained, as data. Does not import TensorFlow."""
 
 from dataclasses import MISSING, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from el_larq.errors import UsageError, unknown_name
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("cosine", "step", "constant")
-
-_FILES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
@@ -125,22 +122,7 @@ RECIPES = {
 }
 
 
-def get_recipe(name: str | Path) -> Recipe:
-    """The recipe of a name, or of a file (.yaml, .yml, .json), see `el_larq.training.recipe_file`.
-
-    Raises:
-        UsageError: an unknown name, or a file that is not a recipe.
-        ElLarqError: the file cannot be read.
-    """
-    if is_file(name):
-        from el_larq.training.recipe_file import read_recipe
-
-        return read_recipe(Path(name))
+def get_recipe(name: str) -> Recipe:
     if name not in RECIPES:
-        raise unknown_name("recipe", str(name), RECIPES)
-    return RECIPES[str(name)]
-
-
-def is_file(name: str | Path) -> bool:
-    """Whether it names a recipe's file."""
-    return Path(name).suffix.lower() in _FILES
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]

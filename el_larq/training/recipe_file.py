@@ -9,7 +9,7 @@ import yaml
 
 from el_larq.errors import UsageError, unknown_name
 from el_larq.files import read_bytes
-from el_larq.training.recipe import DEFAULTS, OPTIMIZERS, SCHEDULES, Recipe
+from el_larq.training.recipe import DEFAULTS, OPTIMIZERS, SCHEDULES, Recipe, get_recipe
 
 _TYPES: dict[str, Any] = get_type_hints(Recipe)
 
@@ -40,6 +40,8 @@ _HELP = {
 
 _LIMIT = 1 << 16
 
+_SUFFIXES = (".yaml", ".yml", ".json")
+
 
 class _Loader(yaml.SafeLoader):
     """Plain values only; a field that appears twice is an error, where PyYAML keeps the last one."""
@@ -51,6 +53,21 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{key.value} appears twice", problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+def is_file(name: str | Path) -> bool:
+    """Whether it names a recipe's file."""
+    return Path(name).suffix.lower() in _SUFFIXES
+
+
+def find_recipe(name: str | Path) -> Recipe:
+    """The recipe of a name, or of a file.
+
+    Raises:
+        UsageError: an unknown name, or a file that is not a recipe.
+        ElLarqError: the file cannot be read.
+    """
+    return read_recipe(Path(name)) if is_file(name) else get_recipe(str(name))
 
 
 def read_recipe(path: Path) -> Recipe:

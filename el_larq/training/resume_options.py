@@ -11,7 +11,7 @@ from el_larq.errors import UsageError
 from el_larq.methods.registry import parse_options
 from el_larq.models.registry import OPTIONS
 from el_larq.training.config import CONFIG, TrainConfig, recipe_of
-from el_larq.training.recipe import get_recipe, is_file
+from el_larq.training.recipe_file import find_recipe, is_file
 
 
 def _gamma(config: TrainConfig) -> Any:
@@ -70,7 +70,7 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
             same = value == has or _complete(value) == has
         elif name == "recipe" and is_file(value):
             # Epochs, batch size and learning rate may have been changed by options, and are compared if they are given.
-            own, had = get_recipe(value), recipe_of(config, folder)
+            own, had = find_recipe(value), recipe_of(config, folder)
             same = own == replace(had, epochs=own.epochs, batch_size=own.batch_size, learning_rate=own.learning_rate)
             has = f"another recipe, {had.name}" if own.name != had.name else f"other fields, see {folder / CONFIG}"
         elif name in ("data_dir", "augment") and "dataset" in given:

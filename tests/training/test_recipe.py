@@ -7,7 +7,7 @@ import pytest
 
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.training.recipe import RECIPES, Recipe, get_recipe
-from el_larq.training.recipe_file import to_yaml
+from el_larq.training.recipe_file import find_recipe, to_yaml
 
 STANDARD = RECIPES["standard"]
 
@@ -81,14 +81,14 @@ def test_adam_with_weight_decay_is_refused_with_the_remedy():
 def test_a_printed_recipe_is_read_as_the_same(name: str, tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text(to_yaml(RECIPES[name]))
-    assert get_recipe(path) == get_recipe(str(path)) == RECIPES[name]
+    assert find_recipe(path) == find_recipe(str(path)) == RECIPES[name]
 
 
 def test_a_file_needs_three_fields_and_takes_numbers_as_people_write_them(tmp_path: Path):
     path = tmp_path / "short.yml"
     path.write_text("epochs: 2\nbatch_size: 32\nlearning_rate: 1e-3\noptimizer: sgd\nweight_decay: 0\ndrop_at: [3e-1, 0.5]\n")
     expected = Recipe("short", "", 2, 32, 1e-3, optimizer="sgd", weight_decay=0.0, drop_at=(0.3, 0.5))
-    assert get_recipe(path) == expected
+    assert find_recipe(path) == expected
 
 
 NEEDED = "epochs: 2\nbatch_size: 32\nlearning_rate: 0.01\n"
@@ -126,10 +126,10 @@ def test_a_file_that_is_not_a_recipe_is_named_in_one_line(
     path = tmp_path / "mine.yaml"
     path.write_text(content)
     with pytest.raises(UsageError) as caught:
-        get_recipe(path)
+        find_recipe(path)
     assert one_line(caught.value).startswith(reason.format(path=path))
 
 
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ElLarqError, match=r"cannot read no_such.yaml: No such file"):
-        get_recipe("no_such.yaml")
+        find_recipe("no_such.yaml")
