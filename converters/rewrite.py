@@ -46,7 +46,7 @@ def with_named_outputs(content: bytes, names: dict[str, str], inputs: dict[str, 
     found = {entry.name.decode(): entry for signature in model.signatureDefs or [] for entry in signature.outputs}
     if set(found) != set(names):
         raise ElLarqError(
-            f"LCE's converter made {len(found)} outputs of the model's {len(names)}; report this as a fault of el-larq"
+            f"LCE's converter made {len(found)} outputs of the model's {len(names)}; report this as an error in el-larq"
         )
     entries = [found[old] for old in names]
     if inputs:
@@ -67,7 +67,7 @@ def _name_inputs(model: Any, names: dict[str, str]) -> None:
     found = {entry.name.decode(): entry for entry in signature.inputs}
     if set(found) != set(names):
         raise ElLarqError(
-            f"LCE's converter made {len(found)} inputs of the model's {len(names)}; report this as a fault of el-larq"
+            f"LCE's converter made {len(found)} inputs of the model's {len(names)}; report this as an error in el-larq"
         )
     signature.inputs = [found[old] for old in names]
     for entry, new in zip(signature.inputs, names.values(), strict=True):

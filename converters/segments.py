@@ -168,7 +168,7 @@ class Segments:
             return
         values = self._plain.run([batch[:1] for batch in images])
         if not all(np.array_equal(_shaped(v, c[:1]), c[:1], equal_nan=True) for v, c in zip(values, computed, strict=True)):
-            raise ElLarqError("verify: reading out its signs changed what the .tflite computes; report this as a fault of el-larq")
+            raise ElLarqError("verify: reading out its signs changed what the .tflite computes; report this as an error in el-larq")
         self._plain = None
 
     def _run(

@@ -89,7 +89,7 @@ def _by_layer(job: Job, result: Verification) -> str:
     if not job.options.by_layer:
         return "; --by-layer shows where"
     rows = [f"{r.layer} {r.flipped} of {r.compared:,} signs (worst {r.worst:.1e})" for r in result.layers if r.flipped]
-    return f"; in order of execution: {', '.join(rows) or 'no sign differs, so the fault is after the last binary convolution'}"
+    return f"; in order of execution: {', '.join(rows) or 'no sign differs, so the error is after the last binary convolution'}"
 
 
 def verification_images(job: Job) -> tuple[list[np.ndarray], str, str]:
@@ -104,9 +104,7 @@ def verification_images(job: Job) -> tuple[list[np.ndarray], str, str]:
     name, note = _dataset(job)
     if len(model.inputs) > 1:
         if job.options.verify_on is not None:
-            raise UsageError(
-                f"verify: a data set has images alone, and the model takes {len(model.inputs)} inputs; omit --verify-on"
-            )
+            raise UsageError(f"verify: a data set has images only, but the model has {len(model.inputs)} inputs; omit --verify-on")
         name = None
     kind = model.inputs[0].dtype
     if name is not None:
@@ -131,7 +129,7 @@ def _dataset(job: Job) -> tuple[str | None, str]:
         # The card of a model given as an object comes from the caller.
         folder = None if job.source is None else foreign_folder(name, job.source)
         if folder is not None:
-            return None, f"; the folder on its card is read only for a model in a run of yours, or with --verify-on {name!r}"
+            return None, f"; the folder on its card is read only for a model in one of your own runs, or with --verify-on {name!r}"
         check_dataset(name)
     except ElLarqError:  # models may be converted on machines without their training data
         return None, ""
@@ -208,7 +206,7 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
     # Of fewer than 100 images, one may change its class because of an excused flip.
     if least.share < min(TOP1_AGREEMENT, 1 - 1 / count):
         which = f" of output {names[least.output]}" if len(names) > 1 else ""
-        failures.append(f"top-1{which} agrees for {least.share:.1%} of the images only (limit {TOP1_AGREEMENT:.0%})")
+        failures.append(f"top-1{which} agrees for only {least.share:.1%} of the images (limit {TOP1_AGREEMENT:.0%})")
     return Verification(
         count,
         data,

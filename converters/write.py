@@ -54,4 +54,4 @@ def _check_unchanged(before: bytes, after: bytes) -> None:
     old, new = Interpreter(before), Interpreter(after)
     inputs = old.random_inputs(np.random.default_rng(0))
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(old.run(inputs), new.run(inputs), strict=True)):
-        raise ElLarqError("write: adding the metadata changed what the model computes; report this as a fault of el-larq")
+        raise ElLarqError("write: adding the metadata changed what the model computes; report this as an error in el-larq")

@@ -176,7 +176,7 @@ def _answer(channel: Connection, function: Callable[..., Any], arguments: tuple[
     except ElLarqError as error:
         channel.send(("error", error))
     except MemoryError:
-        channel.send(("error", ElLarqError("needs more memory than it is allowed")))
+        channel.send(("error", ElLarqError("needs more memory than the limit")))
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:

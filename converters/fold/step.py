@@ -81,7 +81,7 @@ def fold_model(model: FrozenModel) -> Folded:
     if not difference <= TOLERANCE:
         raise ElLarqError(
             f"fold: the rewritten graph differs from the model by {difference:.1e} in double precision; "
-            "this is a fault of el-larq, please report it and convert with --skip fold"
+            "this is an error in el-larq, please report it and convert with --skip fold"
         )
     rewritten = FrozenModel.from_function(lambda *images: graph.run(images)[0], model)
     return Folded(rewritten, notes, difference, left=left_over(graph))
@@ -93,10 +93,10 @@ def _imported(model: FrozenModel) -> Graph | str:
         graph = import_graph(model)
         difference, where = compare_import(model, graph)
     except Exception as error:  # unknown operators may raise anything when run by name
-        return f"the model contains what the rewrites cannot read ({summarize(error, 120)}), so it is lowered as it is"
+        return f"the model contains operations that the rewrites cannot read ({summarize(error, 120)}), so it is lowered unchanged"
     if not difference <= IMPORT_TOLERANCE:
         return (
             f"as imported for rewriting, the model differs from the original by {difference:.1e} at {where}, "
-            "so it is lowered as it is; this is a fault of el-larq, please report it"
+            "so it is lowered unchanged; this is an error in el-larq, please report it"
         )
     return graph

@@ -24,7 +24,7 @@ _SAME = 0  # LCE's code for padding "same"
 @rule(
     "scale-rank",
     "error",
-    requirement="scales and shifts behind binary convolutions have one dimension",
+    requirement="scales and shifts after binary convolutions have one dimension",
     why="LCE converts others and then refuses to load the file",
     remedy="give them the shape (C,)",
 )
@@ -139,7 +139,7 @@ def _signum(number: int) -> int:
     "warning",
     requirement="no real-valued convolution reads signs",
     why="they are unpacked for it, which costs more than a real-valued convolution",
-    remedy="make it one that LCE has in binary, or keep its input real-valued",
+    remedy="use a layer for which LCE has a binary operator, or keep its input real-valued",
 )
 def float_on_signs(subject: Subject) -> Found:
     for operator in subject.graph.operators:
@@ -188,8 +188,8 @@ def zero_padding(subject: Subject) -> Found:
     "norm-left",
     "warning",
     requirement="no batch normalization is left as MUL and ADD",
-    why="both go over the whole tensor",
-    remedy="put the normalization right behind a convolution, before additions and pooling",
+    why="both process the whole tensor",
+    remedy="put the normalization directly after a convolution, before additions and pooling",
 )
 def norm_left(subject: Subject) -> Found:
     readers: dict[int, list[Operator]] = {}
@@ -205,7 +205,7 @@ def norm_left(subject: Subject) -> Found:
             behind = "the input" if producer is None else producer.name
             # One multiplication and one addition for each value.
             place = Place(f"operator {operator.index}", operations=2 * operator.outputs[0].elements)
-            yield place, f"a batch normalization behind {behind} was not folded: one MUL and one ADD over the whole tensor"
+            yield place, f"a batch normalization after {behind} was not folded: one MUL and one ADD over the whole tensor"
 
 
 def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
@@ -219,7 +219,7 @@ def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
     "note",
     requirement="the number of input channels of binary convolutions is a multiple of 32",
     why="bits are packed by 32, and the rest of a word is wasted",
-    remedy="use multiples of 32 where speed counts",
+    remedy="use multiples of 32 if speed matters",
 )
 def channels(subject: Subject) -> Found:
     for operator in binary_operators(subject.graph):

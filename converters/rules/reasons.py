@@ -23,7 +23,7 @@ def no_operator_for(meant: "Meant") -> tuple[str, str] | None:
     what = _OPERATIONS.get(meant.convolution.kind) if meant.convolution is not None else None
     if what is None and meant.intent is not None and meant.convolution is None:
         kind = meant.intent.kind.removeprefix("Quant")
-        remedy = "use QuantConv2D, whose kernel all positions share" if "Locally" in kind else "use QuantConv2D"
+        remedy = "use QuantConv2D, which has one kernel for all positions" if "Locally" in kind else "use QuantConv2D"
         what = (kind, remedy)
     if what is None and meant.convolution is not None and meant.convolution.one_dimensional:
         what = ("Conv1D", "use QuantConv2D with a kernel of (1, k) on maps of one row")
@@ -48,7 +48,7 @@ def why_not(meant: "Meant") -> tuple[str, str]:
         return f"its input is not a sign that LCE knows{by}", "set input_quantizer to one of Larq's sign quantizers"
     scaled_sign = "use a kernel_quantizer of the form alpha * sign(W), alpha > 0"
     if intent is not None and intent.kernel_quantizer == "NoOp" and not convolution.binary_kernel:
-        reason = "its kernel holds real numbers, which NoOp passes on as they are"
+        reason = "its kernel contains real numbers, which NoOp passes on unchanged"
         return reason, "train it with an optimizer that keeps kernels at +1 and -1, as larq.optimizers.Bop does"
     if convolution.dead_filters and convolution.meant_binary:
         return (
@@ -57,7 +57,7 @@ def why_not(meant: "Meant") -> tuple[str, str]:
         )
     if not convolution.binary_kernel:
         zeros = np.any(convolution.kernel == 0)
-        return f"its kernel {'holds zeros' if zeros else 'does not have one magnitude per filter'}{_by(intent)}", scaled_sign
+        return f"its kernel {'contains zeros' if zeros else 'does not have one magnitude per filter'}{_by(intent)}", scaled_sign
     if convolution.kind == "MatMul":
         return (
             "LCE has no binary dense layer",

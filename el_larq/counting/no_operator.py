@@ -36,6 +36,6 @@ def warning(rule: str, names: list[str]) -> str:
     what = {"binary-depthwise": "binary depthwise convolutions"}.get(rule, "such binary layers")
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return (
-        f"LCE has no operator for {what}: {', '.join(names[:_NAMED])}{more} will run real-valued, at more than a real-valued "
-        f"layer's cost, and el-larq convert asks for --allow {rule}"
+        f"LCE has no operator for {what}: {', '.join(names[:_NAMED])}{more} will run real-valued, at a higher cost than a "
+        f"real-valued layer, and el-larq convert needs --allow {rule}"
     )

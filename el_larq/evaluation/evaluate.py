@@ -197,8 +197,10 @@ def evaluate(
         view = data.test_view(index)
         outputs = _compute(run, view, before, state, notify)
     if outputs.ndim != 2 or outputs.shape[1] != data.num_classes:
-        what = f"puts out {outputs.shape[1:]} for {data.num_classes} classes of {data.name}; name its own --dataset"
-        raise ElLarqError(f"{path}: output {scored.name} {what}, or another --output" if several else f"{path}: {what}")
+        what = (
+            f"has shape {outputs.shape[1:]} for {data.num_classes} classes of {data.name}; name the model's data set with --dataset"
+        )
+        raise ElLarqError(f"{path}: output {scored.name} {what}, or another --output" if several else f"{path}: its output {what}")
     try:
         scores = score(outputs[:, order], view.labels, data.labels)
     except ValueError as error:
@@ -212,7 +214,7 @@ def evaluate(
 
 
 def _assumed(path: Path, data: Dataset, scales: str | None) -> str:
-    inside = f"; its layer {scales} scales inputs by itself, which may call for --range 0,255" if scales else ""
+    inside = f"; its layer {scales} scales inputs, so --range 0,255 may be right" if scales else ""
     return (
         f"{path}: its file does not say how images are prepared for it; assumed: inputs are {describe(data.preprocessing)}, "
         f"which is what {data.name} is trained with here; if that is wrong, so is the result: give {OPTIONS}{inside}"
@@ -254,12 +256,12 @@ def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preproc
             raise UsageError(f"{path}: its file does not say what it was trained on; name a data set with --dataset")
         if (folder := foreign_folder(dataset, path)) is not None:
             raise UsageError(
-                f"{path}: its card names the folder {folder!r}, and the model does not lie in a run of yours that names it too; "
-                f"if that is what you want to read, name it with --dataset {dataset!r}"
+                f"{path}: its card names the folder {folder!r}, but the model is not in one of your own runs that names it too; "
+                f"to read that folder, give --dataset {dataset!r}"
             )
     if isinstance(dataset, str):
         if height != width:
-            raise UsageError(f"{path}: takes images of {height}x{width}; data sets come in squares only")
+            raise UsageError(f"{path}: takes images of {height}x{width}; images of data sets are square")
         dataset = load_dataset(dataset, height, preprocessing=preprocessing)
     if dataset.preprocessing.input_shape != opened.input_shape:
         raise UsageError(

@@ -118,7 +118,7 @@ def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Ru
 
     keras_model = load_model(model, trust=trust)
     if len(keras_model.inputs or []) != 1:
-        raise ElLarqError(f"{model}: has several inputs, or none that it tells; only classifiers can predict")
+        raise ElLarqError(f"{model}: has several inputs, or does not declare its input; only classifiers with one can predict")
     position = choose(of_keras(keras_model), output, str(model)).position
     shape = tuple(keras_model.inputs[0].shape[1:])
     return lambda images: _run_keras(keras_model, images, position, model), shape, card.read(model)
@@ -137,7 +137,7 @@ def _output(run: Run, image: np.ndarray, model: Path) -> np.ndarray:
     if output.ndim != 1:
         raise ElLarqError(f"{model}: its output of shape {output.shape} is not a vector of classes; only classifiers can predict")
     if not np.isfinite(output).all():
-        raise ElLarqError(f"{model}: its output is NaN or Inf; its weights are damaged, or images are prepared otherwise for it")
+        raise ElLarqError(f"{model}: its output is NaN or Inf; its weights are damaged, or its images need different preprocessing")
     return output
 
 

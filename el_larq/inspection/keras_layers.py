@@ -17,7 +17,7 @@ from el_larq.loading.load import check_has_layers, load_model
 from el_larq.model_outputs import of_keras
 from el_larq.tflite.arena import plan_arena
 
-_NOTE = "memory, peak and size are those of the .tflite that this model foretells, without links; inspect the .tflite itself"
+_NOTE = "memory, peak and size are predictions for the .tflite, without links; inspect the .tflite for exact figures"
 
 
 def inspect_keras(path: Path, trust: bool = False) -> Inspection:
@@ -118,7 +118,7 @@ def _shape(shape: Any) -> tuple[int, ...]:
     while shape and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
     if any(size is None for size in shape[1:]):
-        raise ElLarqError(f"a layer's output {tuple(shape)} has no fixed size, so nothing can be said of it")
+        raise ElLarqError(f"a layer's output {tuple(shape)} has no fixed size, so its memory cannot be predicted")
     return tuple(shape)
 
 

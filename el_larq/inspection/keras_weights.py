@@ -41,7 +41,7 @@ def _add(found: Kernels, kernel: QuantizedKernel) -> None:
         return
     kernels = [_filters(layer, kernel.part, values) for values in kernel.values()]
     if not all(map(one_magnitude, kernels)):
-        found.left_out.append(LeftOut(name, f"its filters hold more than two values ({quantizer})"))
+        found.left_out.append(LeftOut(name, f"its filters contain more than two values ({quantizer})"))
         return
     bias = None if kernel.part == "depthwise_kernel" and separable else _bias(layer)
     for number, filters in enumerate(kernels):

@@ -100,8 +100,8 @@ class Inspection:
             *([("beside", _beside(self))] if self.beside else []),
             (
                 "peak RAM",
-                f"{self.arena:,} bytes of activations and buffers (greatest buffer {self.scratch_peak:,}; "
-                f"no plan can do with less than {self.live_peak:,})",
+                f"{self.arena:,} bytes of activations and buffers (largest buffer {self.scratch_peak:,}; "
+                f"any plan needs at least {self.live_peak:,})",
             ),
             *(("input", _describe(tensor)) for tensor in self.inputs),
             *(

@@ -35,7 +35,7 @@ def inspect_graph(graph: Graph, source: str) -> Inspection:
     uncounted = sorted({o.name for o in graph.operators if _has_weights(o) and o.name not in KERNELS})
     notes = []
     if any(-1 in tensor.shape or 0 in tensor.shape for tensor in (*graph.inputs, *graph.outputs)):
-        notes.append("an input or output has no fixed size: what depends on it counts nothing")
+        notes.append("an input or output has no fixed size: figures that depend on it are counted as 0")
     return Inspection(
         source,
         "tflite",

@@ -51,7 +51,7 @@ def binary_kernels(path: str | Path, *, trust: bool = False) -> Kernels:
         found = from_keras(path, trust)
     if not found.layers:
         left_out = "".join(f"; {one.name}: {one.reason}" for one in found.left_out[:3])
-        raise ElLarqError(f"{path}: holds no binary kernel, so there is nothing to export{left_out}")
+        raise ElLarqError(f"{path}: contains no binary kernel, so there is nothing to export{left_out}")
     return found
 
 

@@ -106,7 +106,7 @@ def collect(paths: Sequence[Path]) -> Material:
         before = (len(material.runs), len(material.records), len(material.models))
         _add(path, material)
         if before == (len(material.runs), len(material.records), len(material.models)):
-            raise UsageError(f"{path} holds neither a training run nor a result of a benchmark nor a .tflite")
+            raise UsageError(f"{path} contains neither a training run, a benchmark result nor a .tflite")
     material.records.sort(key=lambda entry: (entry.time, entry.runtime.get("order", 0)))
     for entry in material.records:
         _find_model(entry, material)
@@ -173,7 +173,7 @@ def _check(name: str, content: Any) -> None:
         raise ValueError("no JSON object")
     accuracy = content.get("accuracy", 0.0)
     if name == "result.json" and not (_is_number(accuracy) and abs(accuracy) <= _LARGEST):
-        raise ValueError("an accuracy that is no number")
+        raise ValueError("an accuracy that is not a valid number")
     if name == "environment.json":
         command, packages = content.get("command") or [], content.get("packages") or {}
         if not isinstance(command, list) or not isinstance(packages, dict):

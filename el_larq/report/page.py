@@ -137,7 +137,7 @@ def _layers(material: Material) -> Section:
         section.parts.append(
             Part(
                 heading=title,
-                text="Profiled without XNNPACK, whose rows cannot be told apart: compare shares, not sums, with the latency above.",
+                text="Profiled without XNNPACK, which merges rows: compare shares, not sums, with the latency above.",
                 plot=plots.layers(shown, title=f"Time by layer, {title}", describe=words),
                 caption=f"Share of time: {words}." + (f" The {rest} fastest layers are not drawn." if rest else ""),
                 table=f"Layers of {title}",
@@ -199,7 +199,7 @@ def _training(material: Material) -> Section:
 
 
 def _audit(material: Material) -> Section:
-    section = Section("audit", "What the files hold")
+    section = Section("audit", "Contents of the files")
     headings = [
         ("model", False),
         ("kB", True),
@@ -220,7 +220,7 @@ def _audit(material: Material) -> Section:
     if rows:
         section.parts.append(Part(table="Convolutions and matrix products of each .tflite", headings=headings, rows=rows))
     if material.missing:
-        text = "Measured, but no longer there as they were: " + ", ".join(material.missing)
+        text = "Measured, but changed or deleted since: " + ", ".join(material.missing)
         section.parts.append(Part(notes=[text]))
     return section
 
@@ -237,7 +237,7 @@ def _verification(material: Material) -> Section:
         section.parts.append(
             Part(
                 text="Largest difference of outputs, relative to the largest output, for images whose signs all agree, and the "
-                "share of images whose class does. A flipped sign within rounding of zero is counted apart.",
+                "share of images whose class agrees. A flipped sign within rounding of zero is counted separately.",
                 table="Verification against the trained model",
                 headings=[("model", False), *((label, True) for _, label in _VERIFIED)],
                 rows=rows,

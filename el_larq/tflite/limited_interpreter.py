@@ -84,7 +84,7 @@ class LimitedInterpreter:
 def clear_death(error: Died, source: str) -> ElLarqError:
     """The error to raise when the process that ran a file has ended."""
     return ElLarqError(
-        f"{source}: the process that ran it {error}: the file is damaged or made to do so, or memory has run out; "
+        f"{source}: the process that ran it {error}: the file is damaged or malicious, or memory has run out; "
         "convert it again, or, if you know who made it, use --trust to run it without limits"
     )
 
@@ -113,7 +113,7 @@ def _call(function: Any, images: np.ndarray, *arguments: Any) -> Any:
             return function(interpreter, images, *arguments)
         except MemoryError:
             raise ElLarqError(
-                f"{interpreter.source}: needs more memory than it is allowed; "
+                f"{interpreter.source}: needs more memory than the limit; "
                 "if you know who made it, use --trust to run it without limits"
             ) from None
 

@@ -48,7 +48,7 @@ def input_channels(operator: Operator) -> int:
     """The number of channels of a binary convolution's input."""
     channels = operator.options.get("channels_in")
     if not isinstance(channels, int) or channels < 1:
-        raise damaged(operator, "does not say how many channels it takes")
+        raise damaged(operator, "does not state its number of input channels")
     return channels
 
 

@@ -104,7 +104,7 @@ class Tensor:
             raise ElLarqError(f"tensor {self.name!r} has type {self.type}, which cannot be read as numbers")
         values = np.frombuffer(self.data, _NUMPY[self.type])
         if values.size != self.elements:
-            raise ElLarqError(f"tensor {self.name!r} holds {values.size} values for a shape of {self.shape}")
+            raise ElLarqError(f"tensor {self.name!r} has {values.size} values for shape {self.shape}")
         return values.reshape(self.shape)
 
 
@@ -280,7 +280,7 @@ class _Reader:
         self._within(start, length * item)
         self._work -= length * item
         if self._work < 0:
-            raise ElLarqError("a damaged .tflite: its parts overlap and describe more than it holds")
+            raise ElLarqError("a damaged .tflite: its parts overlap and describe more data than the file contains")
         return start, length
 
     def _tables(self, table: Table, number: int) -> list[Table]:

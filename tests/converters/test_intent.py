@@ -88,13 +88,13 @@ NO_OPERATOR = {
         _row,
         lambda: Layers.QuantLocallyConnected1D(4, 3, name="q", **models.SIGNS),
         "a real-valued operator",
-        "use QuantConv2D, whose kernel all positions share",
+        "use QuantConv2D, which has one kernel for all positions",
     ),
     "LocallyConnected2D": (
         None,
         lambda: Layers.QuantLocallyConnected2D(4, 3, name="q", **models.SIGNS),
         "a real-valued operator",
-        "use QuantConv2D, whose kernel all positions share",
+        "use QuantConv2D, which has one kernel for all positions",
     ),
 }
 
@@ -194,11 +194,11 @@ def test_the_graph_alone_shows_a_ternary_kernel() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"kernel_quantizer": "ste_heaviside"}, "its kernel holds zeros (SteHeaviside)"),
+        ({"kernel_quantizer": "ste_heaviside"}, "its kernel contains zeros (SteHeaviside)"),
         ({"input_quantizer": "ste_heaviside"}, "its input is 0 and 1 (SteHeaviside)"),
         (
             {"kernel_quantizer": larq.quantizers.NoOp(precision=1)},
-            "its kernel holds real numbers, which NoOp passes on as they are",
+            "its kernel contains real numbers, which NoOp passes on unchanged",
         ),
     ],
 )

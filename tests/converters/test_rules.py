@@ -190,7 +190,7 @@ def test_norm_left() -> None:
 
     assert "norm-left" in _found(_graph(residual_before_norm))
     (finding,) = (finding for finding in check_graph(_graph(residual_before_norm)) if finding.rule == "norm-left")
-    assert "behind ADD" in finding.reason
+    assert "after ADD" in finding.reason
     assert finding.operations == 2 * 8 * 8 * 32
     assert "norm-left" not in _found(_graph(residual_after_norm))
 

@@ -94,7 +94,7 @@ def test_a_conversion_reads_it_in_a_run_of_ones_own_only(with_card: Path, writte
     shutil.copy(with_card, stranger)
     verified = convert(stranger, options=options, skip=skip).report[-2]
     assert verified.details["data"] == "random numbers"
-    assert f"a model in a run of yours, or with --verify-on 'dir:{written}'" in verified.summary
+    assert f"a model in one of your own runs, or with --verify-on 'dir:{written}'" in verified.summary
 
 
 def test_a_conversion_verifies_on_images_prepared_as_stated(small: Any) -> None:

@@ -110,7 +110,7 @@ def test_a_model_with_several_outputs_asks_which(
 
 
 def test_an_output_of_other_classes_is_named(headed: Headed, tmp_path: Path) -> None:
-    with pytest.raises(ElLarqError, match=r"output odd puts out \(2,\) for 10 classes of digits; .* or another --output"):
+    with pytest.raises(ElLarqError, match=r"output odd has shape \(2,\) for 10 classes of digits; .* or another --output"):
         evaluate(headed.files["h5"], "digits", output="odd", out=tmp_path, images=4)
 
 

@@ -91,7 +91,7 @@ def test_keras_kernels_are_those_of_the_tflite(small: Any) -> None:
 
 
 def test_a_model_without_binary_convolutions_is_refused() -> None:
-    with pytest.raises(ElLarqError, match="holds no binary kernel"):
+    with pytest.raises(ElLarqError, match="contains no binary kernel"):
         binary_kernels(DATA / "float.tflite")
 
 
@@ -169,7 +169,7 @@ def test_every_larq_layer_is_exported_or_named(every_kind: tuple[Any, Path]) -> 
         "local_row": "QuantLocallyConnected1D has no kernel of filters",
         "local": "QuantLocallyConnected2D has no kernel of filters",
         "ternary": "its kernel has 2 bits (SteTern)",
-        "heaviside": "its filters hold more than two values (SteHeaviside)",
+        "heaviside": "its filters contain more than two values (SteHeaviside)",
         "dorefa": "its kernel has 2 bits (DoReFa)",
     }
     named = {*(name.removesuffix("_depthwise").removesuffix("_pointwise") for name in shapes), *(o.name for o in found.left_out)}

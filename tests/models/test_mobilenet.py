@@ -56,7 +56,7 @@ def test_what_lce_cannot_run_is_known_before_training():
     line = warning("binary-depthwise", found["binary-depthwise"])
     named = "block1_depthwise_conv, block2_depthwise_conv, block3_depthwise_conv and 10 more"
     assert line.startswith(f"LCE has no operator for binary depthwise convolutions: {named} will run real-valued")
-    assert line.endswith("el-larq convert asks for --allow binary-depthwise")
+    assert line.endswith("el-larq convert needs --allow binary-depthwise")
     signs: Any = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign"}
     cubes: Any = keras.Sequential(
         [

@@ -115,7 +115,7 @@ def test_the_page_is_whole_and_safe(material: list[Path]) -> None:
     assert not {"script", "link", "img", "iframe"} & set(checker.tags)
     assert checker.tags.count("h1") == 1
     assert "<script>" not in html
-    for name in ("Latency", "Time by layer", "Training", "What the files hold", "Devices", "How to reproduce"):
+    for name in ("Latency", "Time by layer", "Training", "Contents of the files", "Devices", "How to reproduce"):
         assert f">{name}</h2>" in html
     assert "70.00" in html
     assert "not done" in html
@@ -141,7 +141,7 @@ def test_what_is_missing_is_named(material: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ElLarqError, match="does not exist"):
         collect([tmp_path / "nothing"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="holds neither"):
+    with pytest.raises(UsageError, match="contains neither"):
         collect([tmp_path / "empty"])
 
 

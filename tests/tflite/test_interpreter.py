@@ -84,6 +84,6 @@ def test_more_memory_than_allowed_is_one_line(data_folder: Path, monkeypatch: py
     def greedy(_interpreter: Interpreter, _images: np.ndarray) -> None:
         raise MemoryError
 
-    with pytest.raises(ElLarqError, match=r"^float\.tflite: needs more memory than it is allowed"):
+    with pytest.raises(ElLarqError, match=r"^float\.tflite: needs more memory than the limit"):
         limited_interpreter._call(greedy, batch)
     np.testing.assert_array_equal(limited_interpreter._call(limited_interpreter._run_real, batch, 0), interpreter.run_real(batch))

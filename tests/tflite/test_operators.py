@@ -86,7 +86,7 @@ def test_a_transposed_convolution_reads_its_third_input() -> None:
 @pytest.mark.parametrize("options", [{}, {"channels_in": "many"}, {"channels_in": 0}, {"channels_in": -5}])
 def test_a_damaged_binary_convolution_is_one_line(options: dict[str, Any]) -> None:
     one = binary(64, 2, 48, (1, 4, 4, 48))
-    with pytest.raises(ElLarqError, match="does not say how many channels it takes; the file is damaged"):
+    with pytest.raises(ElLarqError, match="does not state its number of input channels; the file is damaged"):
         count_macs(Operator(0, one.name, one.inputs, one.outputs, options))
     for inputs in ((), (one.inputs[0],), (one.inputs[0], None), (one.inputs[0], tensor(1, "int32", 48, 3, 3, 0))):
         with pytest.raises(ElLarqError, match="has no kernel"):

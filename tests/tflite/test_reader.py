@@ -180,7 +180,7 @@ def test_two_subgraphs_are_refused_by_number() -> None:
 
 
 def test_reading_numbers_of_a_wrong_size_is_refused() -> None:
-    with pytest.raises(ElLarqError, match=r"'kernel' holds 2 values for a shape of \(3,\)"):
+    with pytest.raises(ElLarqError, match=r"'kernel' has 2 values for shape \(3,\)"):
         Tensor(0, "kernel", "float32", (3,), bytes(8)).array()
     with pytest.raises(ElLarqError, match="'text' has type string"):
         Tensor(0, "text", "string", (1,), bytes(8)).array()

@@ -107,6 +107,6 @@ def test_a_model_that_cannot_be_read_is_left_as_it_is() -> None:
     image = keras.Input((SIZE, SIZE), name="image")
     frozen = FrozenModel(keras.Model(image, layers.Dense(3)(layers.LSTM(4)(image)), name="recurrent"))
     job = step.fold(Job(None, Options(), original=frozen, model=frozen))
-    assert job.summary.startswith("left out: the model contains what the rewrites cannot read (")
+    assert job.summary.startswith("left out: the model contains operations that the rewrites cannot read (")
     assert "\n" not in job.summary
     assert job.model is frozen
