@@ -137,7 +137,7 @@ def test_what_is_missing_is_named(material: list[Path], tmp_path: Path) -> None:
     (tmp_path / "t1.tflite").write_bytes(b"another")
     found = collect([tmp_path / "results"])
     assert found.missing == [str(tmp_path / "t1.tflite")]
-    assert "no longer there" in render(found)
+    assert "changed or deleted since" in render(found)
     with pytest.raises(ElLarqError, match="does not exist"):
         collect([tmp_path / "nothing"])
     (tmp_path / "empty").mkdir()
