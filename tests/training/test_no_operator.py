@@ -26,7 +26,7 @@ def test_a_training_begins_with_what_will_run_real_valued(start: Any, tmp_path: 
     notices: list[str] = []
     start(tmp_path / "run", network=f"{tmp_path / 'network.py'}:build", epochs=1, notify=notices.append)
     assert notices[1:] == [
-        "note: LCE has no operator for binary depthwise convolutions: depthwise will run real-valued, at more than a "
+        "note: LCE has no operator for binary depthwise convolutions: depthwise will run real-valued, at a higher cost than a "
         "real-valued layer, and el-larq convert needs --allow binary-depthwise"
     ]
 
