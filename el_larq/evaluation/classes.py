@@ -18,13 +18,13 @@ def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str,
     if len(labels) != len(classes):
         raise UsageError(
             f"{source}: has {len(labels)} labels for {len(classes)} classes of {dataset}; "
-            "name the model's data set with --dataset, or give one label per class with --labels"
+            "name its own --dataset, or give a label for each class"
         )
     if len(set(labels)) == len(labels) and set(labels) == set(classes):
-        return [labels.index(name) for name in classes], (f"{source}: its classes are not in the order of {dataset}",)
+        return [labels.index(name) for name in classes], (f"{source}: its classes are in another order than those of {dataset}",)
     at = next(index for index in same if labels[index] != classes[index])
     note = (
-        f"{source}: its labels are not the classes of {dataset}; outputs are assumed to be in the order of the classes "
-        f"(output {at} is {labels[at]!r} in the model and {classes[at]!r} in the data set); --labels replaces them"
+        f"{source}: its labels are not the classes of {dataset}; the first output is taken for the first class, and so on "
+        f"(output {at} is {labels[at]!r} there and {classes[at]!r} here); --labels names them anew"
     )
     return same, (note,)

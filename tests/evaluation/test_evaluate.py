@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_named(small: Any, tmp_path: Path) -> None:
 
 
 def test_a_model_with_other_classes_is_refused(small: Any, tmp_path: Path) -> None:
-    with pytest.raises(ElLarqError, match="has 10 labels for 18 classes of photos; name the model's data set with --dataset"):
+    with pytest.raises(ElLarqError, match="has 10 labels for 18 classes of photos; name its own --dataset"):
         evaluate(small.h5, load_dataset("photos", 16), out=tmp_path, images=20)
 
 

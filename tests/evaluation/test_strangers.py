@@ -79,7 +79,7 @@ def test_the_order_of_the_outputs_is_that_of_the_labels(accuracy: float, tmp_pat
     classifier(order).save(tmp_path / "m.keras")
     result = evaluate(tmp_path / "m.keras", "digits", out=tmp_path, range=(0, 10), labels=[str(digit) for digit in order])
     assert result.scores.top1 == accuracy
-    assert result.notes == (f"{tmp_path / 'm.keras'}: its classes are not in the order of digits",)
+    assert result.notes == (f"{tmp_path / 'm.keras'}: its classes are in another order than those of digits",)
 
 
 def test_labels_are_matched_by_name() -> None:
