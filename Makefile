@@ -15,7 +15,8 @@ install: $(VENV)/installed
 $(VENV)/installed: requirements/lock.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "el-larq needs Python 3.11 or 3.12 on the PATH; or name one: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements/lock.txt
+	@# The lock file is complete. Resolving it again would let pip look at newer releases of extras (coverage[toml]) and refuse them.
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/lock.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
