@@ -284,7 +284,7 @@ def test_inputs_without_a_size_are_named() -> None:
 
 def test_a_data_set_is_not_for_several_inputs() -> None:
     image, other = keras.Input((8, 8, 3), name="image"), keras.Input((8, 8, 3), name="other")
-    with pytest.raises(ElLarqError, match="takes 2 inputs; omit --verify-on"):
+    with pytest.raises(ElLarqError, match="has 2 inputs; omit --verify-on"):
         el_larq.convert(keras.Model([image, other], _head(_body(image + other))), options=Options(verify_on="digits"))
 
 
