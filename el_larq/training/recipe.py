@@ -87,7 +87,7 @@ RECIPES = {
     for recipe in (
         Recipe(
             "standard",
-            "Adam, warm-up, cosine; for small images on a PC",
+            "AdamW, warm-up, cosine; for small images on a PC",
             epochs=30,
             batch_size=64,
             learning_rate=2e-2,
