@@ -5,6 +5,7 @@ would have no operator in the flatbuffer. Merged here, with what leads to them, 
 flatbuffer.
 """
 
+from hashlib import sha256
 from typing import Any
 
 from el_larq.converters.frozen import FrozenModel
@@ -24,7 +25,9 @@ def without_duplicates(model: FrozenModel) -> FrozenModel:
         inputs = tuple(_renamed(tensor.name, same) for tensor in operation.inputs)
         # Attributes with an underscore name the gradient's function, which differs by call.
         attributes = {name: value for name, value in operation.node_def.attr.items() if not name.startswith("_")}
-        key = (operation.type, inputs, tuple((name, attributes[name].SerializeToString()) for name in sorted(attributes)))
+        # Digests: a constant's value is one of its attributes.
+        digests = [(name, sha256(attributes[name].SerializeToString()).digest()) for name in sorted(attributes)]
+        key = (operation.type, inputs, tuple(digests))
         name = kept.setdefault(key, operation.name)
         if name != operation.name:
             same[operation.name] = name

@@ -24,13 +24,13 @@ def with_static_shapes(model: FrozenModel) -> FrozenModel:
 
 def _with_constants(model: FrozenModel) -> FrozenModel:
     """Replace tensors that follow from shapes and have the same value for every batch size."""
-    shaped, values = _dependent(model), _dependent(model, ends=_SHAPES)
+    values = _dependent_on_values(model)
     found = {
         tensor.name: tensor
         for operation in model.operations
         if operation.name in values or operation.type in _CONDITIONS
         for tensor in operation.inputs
-        if tensor.op.name in shaped and tensor.op.name not in values
+        if model.depends(tensor) and tensor.op.name not in values
     }
     if not found:
         return model
@@ -81,11 +81,11 @@ def _with_targets(model: FrozenModel) -> FrozenModel:
     return model.edited(change) if targets else model
 
 
-def _dependent(model: FrozenModel, ends: tuple[str, ...] = ()) -> set[str]:
-    """Names of the operations that depend on the input, if only on its shape; with ``ends=_SHAPES``, on its values."""
+def _dependent_on_values(model: FrozenModel) -> set[str]:
+    """Names of the operations that depend on the input's values, not only on its shape."""
     found = {tensor.op.name for tensor in model.inputs}
     for operation in model.operations:
-        if operation.type not in ends and any(tensor.op.name in found for tensor in operation.inputs):
+        if operation.type not in _SHAPES and any(tensor.op.name in found for tensor in operation.inputs):
             found.add(operation.name)
     return found
 

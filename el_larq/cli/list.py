@@ -111,7 +111,7 @@ _SHOWN = {
 @click.command(name="list")
 @click.argument("kind")
 @click.option("--published", is_flag=True, help="For networks: published accuracies and costs next to our counts.")
-@click.option("--yaml", "recipe", metavar="NAME", help="For recipes: print this one as a file to start from.")
+@click.option("--yaml", "recipe", metavar="NAME", help="Print this recipe as a YAML file to start from (recipes only).")
 @common_options
 def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> None:
     """List KIND: networks, methods, links, recipes, datasets or targets."""

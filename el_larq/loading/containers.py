@@ -9,9 +9,10 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ TRUST = "or load it with --trust, if you know who made it"
 MAX_CONFIG = 16 * 2**20
 """Maximum bytes of a configuration: thousands of layers take one megabyte."""
 
+MAX_ACTIVATION = 2**27
+"""Maximum number of values in one tensor for one image; half a gigabyte in float32."""
+
 _RATIO, _FLOOR = 4, 64 * 2**20
 _MAX_OBJECTS = 200_000
 _FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # HDF5's own (deflate ... scale-offset) and h5py's lzf: HDF5 loads others as plugins
@@ -39,6 +43,16 @@ def allowance(path: Path) -> int:
     with _damage(path):
         files = [path] if not path.is_dir() else [file for file in path.rglob("*") if file.is_file()]
         return _RATIO * sum(file.stat().st_size for file in files) + _FLOOR
+
+
+def check_activation(layer: str, sizes: Iterable[Any], source: object) -> None:
+    """Reject a layer whose result for one image, of ``sizes`` (None is unknown), has more than `MAX_ACTIVATION` values."""
+    values = prod(int(size or 1) for size in sizes)
+    if values > MAX_ACTIVATION:
+        raise ElLarqError(
+            f"{source}: its layer {layer} makes {values:,} values per image, more than {MAX_ACTIVATION:,}; "
+            f"use smaller images, {TRUST}"
+        )
 
 
 @dataclass(frozen=True)
@@ -88,8 +102,8 @@ def named_functions(path: Path, saved: SavedConfig) -> Iterator[Path | h5py.File
     In an .h5 file, tf-keras writes these as objects of class "function" but reads only their names: then a copy in memory has the
     names.
     """
-    config = _with_names(saved.config)
-    if path.is_dir() or not h5py.is_hdf5(path) or config == saved.config:
+    config = _with_names(saved.config) if path.is_file() and h5py.is_hdf5(path) else saved.config
+    if config == saved.config:
         yield path
         return
     with _damage(path):

@@ -82,11 +82,15 @@ def check_root(config: Any, source: str, *, traced: bool = False) -> None:
         found += keras_names.in_module(module, name) + keras_names.in_module(module, registered)
     from_graph = traced and name and name not in (*_DATA, "function")
     if not all(_is_model(known) for known in found) or not (found or from_graph):
-        shown = name[:MAX_NAME] or "unknown"
-        raise ElLarqError(
-            f"{source}: its outermost object is {shown}, which is not a model (Sequential, Functional, Model); "
-            f"save a model with model.save(), {TRUST}"
-        )
+        raise not_a_model(name, source)
+
+
+def not_a_model(name: str, source: str) -> ElLarqError:
+    """The error for a file whose outermost object, of class ``name``, is not a model."""
+    return ElLarqError(
+        f"{source}: its outermost object is {name[:MAX_NAME] or 'unknown'}, which is not a model (Sequential, Functional, Model); "
+        f"save a model with model.save(), {TRUST}"
+    )
 
 
 def _is_model(known: Any) -> bool:

@@ -7,17 +7,14 @@ which is loaded like any other (`saved_function`). Before Keras 3 reads the file
 import os
 import tempfile
 from collections.abc import Iterator
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from el_larq.errors import ElLarqError, summarize
+from el_larq.loading.containers import check_activation
 from el_larq.loading.user_modules import import_modules
 from el_larq.native_output import captured_stderr
 from el_larq.worker_process import MEMORY, Died, WorkerProcess, limit_memory
-
-MAX_ACTIVATION = 2**27
-"""Maximum number of values in one tensor for one image; half a gigabyte in float32."""
 
 
 def load_keras3(path: Path, config: Any, trust: bool, modules: tuple[str, ...]) -> Any:
@@ -111,12 +108,7 @@ def _layers(model: Any) -> Iterator[Any]:
 def _check_activations(model: Any, path: str) -> None:
     for operation in [model, *getattr(model, "operations", ())]:
         for tensor in operation.output if isinstance(operation.output, (list, tuple)) else [operation.output]:
-            values = prod(int(size or 1) for size in getattr(tensor, "shape", ())[1:])
-            if values > MAX_ACTIVATION:
-                raise ElLarqError(
-                    f"{path}: its layer {operation.name} makes {values:,} values of one image, more than {MAX_ACTIVATION:,}; "
-                    "use smaller images, or load it with --trust, if you know who made it"
-                )
+            check_activation(operation.name, getattr(tensor, "shape", ())[1:], path)
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from el_larq.errors import ElLarqError
-from el_larq.loading.guard import MAX_NAME, TRUST, objects
+from el_larq.loading.guard import MAX_NAME, TRUST, not_a_model, objects
 from el_larq.loading.keras_classes import ALLOWED, REFUSED
 
 _DATA = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
@@ -47,13 +47,10 @@ def check_keras3_config(config: Any, source: str) -> None:
     Raises:
         ElLarqError: one line with ``source``, what is rejected, and the remedy.
     """
-    if not isinstance(config, dict) or config.get("class_name") not in ("Functional", "Sequential", "Model"):
-        shown = str(config.get("class_name") if isinstance(config, dict) else None)[:MAX_NAME]
-        if not (isinstance(config, dict) and _is_registered(config.get("registered_name"))):
-            raise ElLarqError(
-                f"{source}: its outermost object is {shown}, which is not a model (Sequential, Functional, Model); "
-                f"save a model with model.save(), {TRUST}"
-            )
+    outermost = config if isinstance(config, dict) else {}
+    name = outermost.get("class_name")
+    if name not in ("Functional", "Sequential", "Model") and not _is_registered(outermost.get("registered_name")):
+        raise not_a_model(str(name), source)
     try:
         for node in objects(config, source):
             if "class_name" in node:

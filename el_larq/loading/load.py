@@ -23,7 +23,7 @@ from el_larq.files import read_bytes
 from el_larq.keras_internals import all_layers, returned_tensors
 from el_larq.loading import containers
 from el_larq.loading.guard import check_config, check_root
-from el_larq.loading.keras3 import MAX_ACTIVATION, load_keras3
+from el_larq.loading.keras3 import load_keras3
 from el_larq.loading.saved_function import graph_layer, load_saved_function
 from el_larq.loading.saved_graphs import check_graphs
 from el_larq.loading.user_modules import imported_modules
@@ -149,12 +149,7 @@ def _check_activations(model: keras.Model, path: Path) -> None:
         sizes = tuple(tensor.shape)
         if sizes and sizes[0] in batches:
             sizes = sizes[1:]
-        values = prod(int(size or 1) for size in sizes)
-        if values > MAX_ACTIVATION:
-            raise ElLarqError(
-                f"{path}: its layer {layer.name} makes {values:,} values per image, more than {MAX_ACTIVATION:,}; "
-                f"use smaller images, {containers.TRUST}"
-            )
+        containers.check_activation(layer.name, sizes, path)
 
 
 def scaling_layer(model: keras.Model) -> str | None:

@@ -14,12 +14,14 @@ from el_larq.training.recipe import Recipe
 
 def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
     """The recipe's optimizer with its schedule over ``steps`` steps, and weight decay on the real-valued kernels of ``model``."""
-    own: dict[str, Any] = {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0} if recipe.optimizer == "sgd" else {}
-    own |= {"learning_rate": _schedule(recipe, steps), "global_clipnorm": recipe.clip_norm}
+    arguments: dict[str, Any] = {"learning_rate": _schedule(recipe, steps), "global_clipnorm": recipe.clip_norm}
+    plain, decaying = keras.optimizers.Adam, keras.optimizers.AdamW
+    if recipe.optimizer == "sgd":
+        plain = decaying = keras.optimizers.SGD
+        arguments |= {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0}
     if not recipe.weight_decay:
-        return (keras.optimizers.SGD if recipe.optimizer == "sgd" else keras.optimizers.Adam)(**own)
-    kind = keras.optimizers.SGD if recipe.optimizer == "sgd" else keras.optimizers.AdamW
-    optimizer = kind(weight_decay=recipe.weight_decay, **own)
+        return plain(**arguments)
+    optimizer = decaying(weight_decay=recipe.weight_decay, **arguments)
     decayed = {id(kernel) for kernel in decayed_kernels(model)}
     optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in decayed])
     return optimizer

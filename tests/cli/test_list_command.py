@@ -3,22 +3,15 @@
 import json
 
 import pytest
+from in_process import call
 
-from el_larq.cli.main import main
 from el_larq.methods.registry import METHODS
 from el_larq.models.registry import NETWORKS
 from el_larq.published import TABLE, of_method
 
 
-def _call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int | str | None, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    printed = capsys.readouterr()
-    return caught.value.code, printed.out, printed.err
-
-
 def test_each_method_has_its_paper_and_whose_figure_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    status, text, _ = _call(capsys, "list", "methods")
+    status, text, _ = call(capsys, "list", "methods")
     assert status == 0
     lines = {line.partition(": ")[0]: line for line in text.splitlines()}
     for name, method in METHODS.items():
@@ -32,7 +25,7 @@ def test_each_method_has_its_paper_and_whose_figure_it_is(capsys: pytest.Capture
 
 
 def test_published_figures_stand_beside_our_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    status, text, _ = _call(capsys, "list", "networks", "--published")
+    status, text, _ = call(capsys, "list", "networks", "--published")
     assert status == 0
     assert max(map(len, text.splitlines()), default=0) <= 160
     rows = {line.split()[1]: line for line in text.splitlines() if line.startswith("│ ")}
@@ -41,12 +34,12 @@ def test_published_figures_stand_beside_our_counts(capsys: pytest.CaptureFixture
     assert "1.17e8 │              │" in rows["reactnet_b"]  # the paper's OPs do not go with its BOPs and FLOPs
     assert "reactnet_b: " in text
     assert "1.63e8" in text
-    data = json.loads(_call(capsys, "list", "networks", "--published", "--json")[1])
+    data = json.loads(call(capsys, "list", "networks", "--published", "--json")[1])
     assert len(data["top1"]) == len(TABLE)
     assert len(data["costs"]) == 3 * len(NETWORKS)
 
 
 def test_published_goes_with_networks_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    status, _, err = _call(capsys, "list", "methods", "--published")
+    status, _, err = call(capsys, "list", "methods", "--published")
     assert status == 2
     assert "--published applies to networks" in err

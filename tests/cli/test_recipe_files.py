@@ -7,8 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-
-from el_larq.cli.main import main
+from in_process import call
 
 RECIPE = """\
 epochs: 2
@@ -20,14 +19,6 @@ drop_at: [0.5]
 clip_norm: 1
 """
 SMALL = ("resnet18", "--dataset", "digits", "--image-size", 8, "--width", 0.0625, "--stem", "small")
-
-
-def _call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, out, err
 
 
 def _weights(run: Path) -> dict[str, np.ndarray]:
@@ -50,7 +41,7 @@ def test_a_run_with_a_recipe_of_a_file_is_repeated_from_its_config(
 ) -> None:
     mine, first, again = (tmp_path / name for name in ("mine.yaml", "first", "again"))
     mine.write_text(RECIPE)
-    status, _, err = _call(capsys, "train", *SMALL, "--recipe", mine, "--method", "bireal", "--link", "elastic", "-o", first)
+    status, _, err = call(capsys, "train", *SMALL, "--recipe", mine, "--method", "bireal", "--link", "elastic", "-o", first)
     assert status == 0, err
     recipe = _config(first)["recipe"]
     assert (recipe["name"], recipe["optimizer"], recipe["drop_at"], recipe["clip_norm"]) == ("mine", "sgd", [0.5], 1.0)
@@ -58,7 +49,7 @@ def test_a_run_with_a_recipe_of_a_file_is_repeated_from_its_config(
     assert rates == pytest.approx([0.01, 0.001])
 
     mine.unlink()  # the run stores the recipe
-    status, _, err = _call(capsys, "train", "--config", first / "config.json", "-o", again)
+    status, _, err = call(capsys, "train", "--config", first / "config.json", "-o", again)
     assert status == 0, err
     assert _config(again) == _config(first)
     one, two = _weights(first), _weights(again)
@@ -68,8 +59,8 @@ def test_a_run_with_a_recipe_of_a_file_is_repeated_from_its_config(
     plans: list[Any] = []
     monkeypatch.setattr("el_larq.cli.train._start", lambda plan, *_: plans.append(plan))
     changes = ("--seed", 1, "--epochs", 1, "--downsample", "binary", "--validation", 0)
-    _call(capsys, "train", "--config", first, *changes)
-    _call(capsys, "train", "--config", first, "--method", "binary")
+    call(capsys, "train", "--config", first, *changes)
+    call(capsys, "train", "--config", first, "--method", "binary")
     plan, other = plans
     assert (plan.method.name, plan.method.link.name, plan.width) == ("bireal", "elastic", 0.0625)
     assert (plan.seed, plan.recipe.epochs, plan.recipe.optimizer, plan.validation, plan.out) == (1, 1, "sgd", 0, None)
@@ -77,9 +68,9 @@ def test_a_run_with_a_recipe_of_a_file_is_repeated_from_its_config(
     assert (other.method.name, other.method.link.name, other.recipe.name) == ("binary", "none", "mine")
 
     mine.write_text(RECIPE)
-    assert _call(capsys, "train", "--resume", first, "--recipe", mine)[0] == 0
+    assert call(capsys, "train", "--resume", first, "--recipe", mine)[0] == 0
     mine.write_text(RECIPE + "momentum: 0.5\n")
-    status, _, err = _call(capsys, "train", "--resume", first, "--recipe", mine)
+    status, _, err = call(capsys, "train", "--resume", first, "--recipe", mine)
     assert status == 2
     assert f"--recipe {mine} contradicts {first}, which was started with other fields, see {first}/config.json" in err
 
@@ -95,16 +86,16 @@ def test_what_cannot_be_repeated_is_refused(data_folder: Path, tmp_path: Path, c
         (["--config", run, "--resume", run], 2, "--config cannot be combined with --resume"),
         (["resnet18", "--recipe", "none.yaml"], 1, "cannot read none.yaml: No such file"),
     ]:
-        found, out, err = _call(capsys, "train", *arguments)
+        found, out, err = call(capsys, "train", *arguments)
         assert (found, out) == (status, ""), err
         assert err.startswith(f"el-larq: {message}")
         assert len(err.splitlines()) == 1
 
 
 def test_list_prints_a_recipe_to_start_from(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = _call(capsys, "list", "recipes", "--yaml", "bbg-cifar")
+    status, out, _ = call(capsys, "list", "recipes", "--yaml", "bbg-cifar")
     assert status == 0
     assert out.startswith("name: bbg-cifar\n")
     assert "\noptimizer: sgd " in out
-    assert _call(capsys, "list", "recipes", "--yaml", "bbg")[0] == 2
-    assert "--yaml applies to recipes" in _call(capsys, "list", "methods", "--yaml", "el")[2]
+    assert call(capsys, "list", "recipes", "--yaml", "bbg")[0] == 2
+    assert "--yaml applies to recipes" in call(capsys, "list", "methods", "--yaml", "el")[2]

@@ -10,22 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from el_larq.cli.main import main
+from in_process import call
 
 
 @pytest.fixture
 def old(data_folder: Path, tmp_path: Path) -> Path:
     """A finished run of schema 1, made by the version before there were states (git e61064b)."""
     return Path(shutil.copytree(data_folder / "run_schema1", tmp_path / "old"))
-
-
-def _call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, out, err
 
 
 def _change(path: Path, **changes: Any) -> None:
@@ -37,16 +28,16 @@ def test_the_next_command_allows_what_the_conversion_needs(
     old: Path, capsys: pytest.CaptureFixture[str], depthwise: str, allow: str
 ) -> None:
     _change(old / "config.json", schema=3, network="mobilenet", network_options={"depthwise": depthwise})
-    _, out, _ = _call(capsys, "train", "--resume", old)
+    _, out, _ = call(capsys, "train", "--resume", old)
     assert out.splitlines()[-1] == f"next: el-larq convert {old}/model.h5 -o model.tflite{allow}"
 
 
 def test_a_finished_run_of_an_older_version_says_so(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
-    status, out, err = _call(capsys, "train", "--resume", old)
+    status, out, err = call(capsys, "train", "--resume", old)
     assert (status, err) == (0, f"{old} is finished; there is nothing to resume\n")
     assert out.startswith("test accuracy 0.4267 after")
-    status, out, _ = _call(capsys, "train", "--resume", old, "--json")
+    status, out, _ = call(capsys, "train", "--resume", old, "--json")
     assert status == 0
     assert json.loads(out)["accuracy"] == pytest.approx(0.4267, abs=1e-4)
     assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
@@ -54,13 +45,13 @@ def test_a_finished_run_of_an_older_version_says_so(old: Path, capsys: pytest.Ca
 
 def test_an_unfinished_run_of_an_older_version_says_what_it_lacks(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (old / "result.json").unlink()
-    status, out, err = _call(capsys, "train", "--resume", old)
+    status, out, err = call(capsys, "train", "--resume", old)
     assert (status, out) == (1, "")
     assert err == f"el-larq: {old} was made by an older el-larq (schema 1) that saved no state to resume from; train it again\n"
 
 
 def test_an_older_run_is_reported(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, _, err = _call(capsys, "report", old, "-o", tmp_path / "report.html")
+    status, _, err = call(capsys, "report", old, "-o", tmp_path / "report.html")
     assert status == 0, err
     assert "0.4267" in (tmp_path / "report.html").read_text()
 
@@ -68,7 +59,7 @@ def test_an_older_run_is_reported(old: Path, tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("command", [["train", "--resume"], ["report"]])
 def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     _change(old / "config.json", schema=99)
-    status, _, err = _call(capsys, *command, old)
+    status, _, err = call(capsys, *command, old)
     assert status == 1
     assert err == (f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one knows schemas up to 3: update it\n")
 
@@ -91,7 +82,7 @@ def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], caps
 def test_options_that_contradict_the_run_are_refused(
     old: Path, arguments: list[Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = _call(capsys, "train", "--resume", old, *arguments)
+    status, out, err = call(capsys, "train", "--resume", old, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith("el-larq: " + message.replace("RUN", str(old)))
     assert len(err.splitlines()) == 1
@@ -99,31 +90,31 @@ def test_options_that_contradict_the_run_are_refused(
 
 def test_options_that_repeat_the_run_are_taken(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     repeated = ["--epochs", 2, "--batch-size", 64, "--dataset", "digits", "--seed", 0, "-o", old, "--trust"]
-    assert _call(capsys, "train", "--resume", old, *repeated)[0] == 0
+    assert call(capsys, "train", "--resume", old, *repeated)[0] == 0
 
 
 def test_a_data_set_is_repeated_as_it_was_named(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _change(old / "config.json", dataset=f"cifar10@{tmp_path},augment=none")
     repeated = ["--dataset", "cifar10", "--data-dir", tmp_path, "--augment"]
-    assert _call(capsys, "train", "--resume", old, *repeated, "none")[0] == 0
-    status, _, err = _call(capsys, "train", "--resume", old, *repeated, "crop")
+    assert call(capsys, "train", "--resume", old, *repeated, "none")[0] == 0
+    status, _, err = call(capsys, "train", "--resume", old, *repeated, "crop")
     assert (status, err.count("\n")) == (2, 1)
     assert f"--dataset cifar10@{tmp_path},augment=crop contradicts {old}" in err
-    assert "--augment cannot be combined with --resume" in _call(capsys, "train", "--resume", old, "--augment", "none")[2]
+    assert "--augment cannot be combined with --resume" in call(capsys, "train", "--resume", old, "--augment", "none")[2]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"accuracy": "good", "seconds": 1}'])
 def test_a_damaged_result_is_named(old: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     (old / "result.json").write_text(content)
-    status, out, err = _call(capsys, "train", "--resume", old)
+    status, out, err = call(capsys, "train", "--resume", old)
     assert (status, out) == (1, "")
     assert err == (f"el-larq: {old / 'result.json'} is damaged; take it from a backup, or train again into another folder\n")
 
 
 def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "there is no run folder" in _call(capsys, "train", "--resume", tmp_path / "no")[2]
-    assert "is not a run folder: it has no config.json" in _call(capsys, "train", "--resume", tmp_path)[2]
-    status, _, err = _call(capsys, "train")
+    assert "there is no run folder" in call(capsys, "train", "--resume", tmp_path / "no")[2]
+    assert "is not a run folder: it has no config.json" in call(capsys, "train", "--resume", tmp_path)[2]
+    status, _, err = call(capsys, "train")
     assert status == 2
     assert "Missing argument 'NETWORK'" in err
 
@@ -139,7 +130,7 @@ def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys:
 def test_values_are_checked_before_there_is_a_folder(
     tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, _, err = _call(capsys, "train", "resnet26", "-o", tmp_path / "run", *arguments)
+    status, _, err = call(capsys, "train", "resnet26", "-o", tmp_path / "run", *arguments)
     assert status == 2
     assert message in err
     assert not (tmp_path / "run").exists()
@@ -164,7 +155,7 @@ def test_options_of_methods_and_networks_are_checked_before_tensorflow_starts(
     tmp_path: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("el_larq.cli.train.start_tensorflow", lambda: pytest.fail("TensorFlow starts"))
-    status, _, err = _call(capsys, "train", *arguments.split(), "-o", tmp_path / "run")
+    status, _, err = call(capsys, "train", *arguments.split(), "-o", tmp_path / "run")
     assert status == 2
     assert message in err
     assert len(err.splitlines()) == 1
@@ -192,5 +183,5 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(
     assert last == "el-larq: interrupted"
     states = sorted(int(path.stem.rpartition("-")[2]) for path in (folder / "checkpoints").glob("*.ckpt"))
     assert states[-1] == int(stopped.split()[3])
-    _call(capsys, "report", folder, "-o", tmp_path / "report.html")  # of a run that is not done
+    call(capsys, "report", folder, "-o", tmp_path / "report.html")  # of a run that is not done
     assert (tmp_path / "report.html").exists()
