@@ -20,6 +20,12 @@ from el_larq.cli.option_groups import data_options, names, network_options, reci
 @recipe_options
 @network_options
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of concurrent trainings.")
+@click.option(
+    "--shard",
+    metavar="K/N",
+    help="Train and convert only the K-th of N shares of the runs, for several machines that share the folder -o. "
+    "The same command without --shard then measures and writes the table.",
+)
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True)
 @common_options
 def command(
@@ -28,6 +34,7 @@ def command(
     method_options: tuple[str, ...],
     seeds: int,
     jobs: int,
+    shard: str | None,
     folder: Path,
     as_json: bool,
     **given: Any,
@@ -43,15 +50,17 @@ def command(
     from el_larq.cli.interruption import interruptible
     from el_larq.comparison.compare import execute
     from el_larq.comparison.plan import plan_comparison
+    from el_larq.comparison.shard import parse_shard
     from el_larq.comparison.table import HEADINGS, cells
     from el_larq.models.registry import runs_real
 
+    share = None if shard is None else parse_shard(shard)
     plan = plan_comparison(names(networks), names(methods), seeds, method_options, **settings(given))
     if (line := runs_real(plan.network_options)) and any(pair.method.binary for pair in plan.pairs):
         say(f"note: {line}")
     try:
         with interruptible():
-            result = execute(plan, folder, jobs=jobs, notify=say)
+            result = execute(plan, folder, jobs=jobs, shard=share, notify=say)
     except KeyboardInterrupt:
         say(f"finished runs are in {folder}; the same command continues from there")
         raise
@@ -73,7 +82,10 @@ def command(
         print_table(title, HEADINGS, cells(result.rows))
         if result.caveat:
             say(f"note: {result.caveat}")
-        say(f"table and plot are in {folder}")
+        if share:
+            say(f"shard {share} is done; when all are, the same command without --shard measures and writes the table and the plot")
+        else:
+            say(f"table and plot are in {folder}")
     for row in result.rows:
         for error in row.errors:
             say(f"failed: {row.network} {row.method} {error}")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from el_larq.comparison.calls import Call, run
-from el_larq.comparison.plan import ALL, ComparisonPlan, Task, plan_comparison
+from el_larq.comparison.plan import ALL, ComparisonPlan, Pair, Task, plan_comparison
 from el_larq.comparison.results_folder import SCHEMA, ResultsFolder
+from el_larq.comparison.shard import Shard, parse_shard
 from el_larq.comparison.table import HEADINGS, Row, cells, markdown, read_rows, to_csv
 from el_larq.files import write_bytes, write_json
 from el_larq.tables import html_table
@@ -41,6 +42,7 @@ def compare(
     options: Sequence[str] = (),
     out: str | Path = "comparison",
     jobs: int = 1,
+    shard: str | None = None,
     notify: Callable[[str], None] = lambda _: None,
     **settings: Unpack[SharedSettings],
 ) -> Comparison:
@@ -55,6 +57,7 @@ def compare(
         options: options of methods, each as "METHOD.NAME=VALUE".
         out: the folder of the comparison.
         jobs: number of concurrent trainings. It affects the training times but no other result.
+        shard: "K/N": only the K-th of N shares of the runs, see `execute`.
         notify: called with one line for each run that ends.
         settings: what all runs share, see `el_larq.training.plan.SharedSettings`: data set, recipe, width, image size ...
 
@@ -63,10 +66,19 @@ def compare(
         ElLarqError: the folder is damaged, contains something else, or cannot be written.
     """
     names, chosen = ([given] if isinstance(given, str) else list(given) for given in (networks, methods))
-    return execute(plan_comparison(names, chosen, seeds, options, **settings), Path(out), jobs=jobs, notify=notify)
+    share = None if shard is None else parse_shard(shard)
+    plan = plan_comparison(names, chosen, seeds, options, **settings)
+    return execute(plan, Path(out), jobs=jobs, shard=share, notify=notify)
 
 
-def execute(plan: ComparisonPlan, path: Path, *, jobs: int = 1, notify: Callable[[str], None] = lambda _: None) -> Comparison:
+def execute(
+    plan: ComparisonPlan,
+    path: Path,
+    *,
+    jobs: int = 1,
+    shard: Shard | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Comparison:
     """Train, convert, count and time what the folder does not contain yet; write the tables and the plot.
 
     A run that fails is reported in its row, and the others continue. After an interruption at any moment, the comparison can be
@@ -74,6 +86,9 @@ def execute(plan: ComparisonPlan, path: Path, *, jobs: int = 1, notify: Callable
 
     Arguments:
         jobs: number of concurrent trainings. It affects the training times but no other result.
+        shard: train and convert only this share of the runs. Other processes, also on other machines that share the folder, may
+            work on the other shards at the same time. Only a later call without a shard measures latencies and writes the results,
+            the tables and the plot: latencies of one table must come from one machine.
         notify: called with one line for each run that ends.
 
     Raises:
@@ -82,10 +97,13 @@ def execute(plan: ComparisonPlan, path: Path, *, jobs: int = 1, notify: Callable
     """
     folder = ResultsFolder(path, plan)
     errors: dict[str, list[str]] = {}
-    tasks = _unfinished(folder, plan)
-    total = len(plan.pairs) * plan.seeds
-    if len(tasks) < total:
-        notify(f"{total - len(tasks)} of {total} runs are done already")
+    runs = [(pair, seed) for seed in range(plan.seeds) for pair in plan.pairs]  # by seed: an early stop leaves complete seeds
+    if shard:
+        total, runs = len(runs), shard.select(runs)
+        notify(f"shard {shard}: {len(runs)} of {total} runs")
+    tasks = _unfinished(folder, runs)
+    if len(tasks) < len(runs):
+        notify(f"{len(runs) - len(tasks)} of {len(runs)} runs are done already")
     for number, (call, outcome) in enumerate(run([Call(_PERFORM, task) for task in tasks], jobs), 1):
         task: Task = call.argument
         if outcome.error:
@@ -94,7 +112,10 @@ def execute(plan: ComparisonPlan, path: Path, *, jobs: int = 1, notify: Callable
         else:
             said = f"accuracy {outcome.value['accuracy']:.4f} after {outcome.value['seconds']:.0f} s"
         notify(f"[{number}/{len(tasks)}] {task.name}: {said}")
-        _write_results(folder, plan, errors, folder.latencies())
+        if not shard:
+            _write_results(folder, plan, errors, folder.latencies())
+    if shard:
+        return Comparison(path, tuple(read_rows(folder, plan, errors, folder.latencies())), "")
     latencies = _measure(folder, plan, errors)
     rows = _write_results(folder, plan, errors, latencies)
     _write_table(path, rows)
@@ -105,14 +126,13 @@ _PERFORM = "el_larq.comparison.work:perform"
 _MEASURE = "el_larq.comparison.work:measure_all"
 
 
-def _unfinished(folder: ResultsFolder, plan: ComparisonPlan) -> list[Task]:
-    """The trainings left to do, ordered by seed, so that an early stop leaves complete seeds of all pairs."""
+def _unfinished(folder: ResultsFolder, runs: Sequence[tuple[Pair, int]]) -> list[Task]:
+    """The trainings and conversions left to do."""
     found = []
-    for seed in range(plan.seeds):
-        for pair in plan.pairs:
-            deploy = seed == 0 and not folder.deployed(pair, seed)
-            if deploy or not folder.result(pair, seed):
-                found.append(folder.task(pair, seed, deploy))
+    for pair, seed in runs:
+        deploy = seed == 0 and not folder.deployed(pair, seed)
+        if deploy or not folder.result(pair, seed):
+            found.append(folder.task(pair, seed, deploy))
     return found
 
 

@@ -25,6 +25,8 @@ from el_larq.outputs import check_folder
 from el_larq.training.recipe import DEFAULTS
 
 SCHEMA = 1
+_PART = ".part.comparison.json"
+"""How the temporary name ends under which `el_larq.files` writes comparison.json."""
 
 _NUMBER = (float, None)
 _FORMS = {
@@ -48,6 +50,9 @@ class ResultsFolder:
         settings = json.loads(json.dumps(plan.settings()))
         check_folder(path, inputs=folders(settings["dataset"]))
         self.path = path
+        # comparison.json is the first file written, so whoever sees another one and then does not find it sees a foreign folder,
+        # even while another shard of the same comparison is creating it.
+        others = path.exists() and (not path.is_dir() or any(not entry.name.endswith(_PART) for entry in path.iterdir()))
         known = self._read(path / "comparison.json")
         options = dict(plan.options)
         if known:
@@ -64,13 +69,14 @@ class ResultsFolder:
                 if name in options:
                     _check_same(path, _named(name, values), _named(name, json.loads(json.dumps(options[name]))))
             options = known["options"] | options
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif others:
             raise ElLarqError(f"{path} already contains files that are not a comparison; choose another folder with -o")
         try:
-            self.runs.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(path / "comparison.json", {"schema": SCHEMA, "settings": settings, "options": options})
+            self.runs.mkdir(exist_ok=True)
         except OSError as error:
             raise ElLarqError(f"cannot write a comparison to {path}: {error.strerror or error}") from error
-        write_json(path / "comparison.json", {"schema": SCHEMA, "settings": settings, "options": options})
 
     @property
     def runs(self) -> Path:

@@ -1,6 +1,7 @@
 """Plans, folders and tables of comparisons, and one whole comparison through the command line."""
 
 import csv
+import itertools
 import json
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,11 +18,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from el_larq.comparison.compare import execute
 from el_larq.comparison.plan import ComparisonPlan, plan_comparison
 from el_larq.comparison.plot import plot
 from el_larq.comparison.results_folder import ResultsFolder
+from el_larq.comparison.shard import Shard, parse_shard
 from el_larq.comparison.table import Row, cells, markdown, read_rows, to_csv
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.method import Method
@@ -302,11 +307,39 @@ def _weights(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+@given(runs=st.integers(0, 40), count=st.integers(1, 60))
+def test_every_run_belongs_to_exactly_one_shard(runs: int, count: int) -> None:
+    shares = [Shard(index, count).select(range(runs)) for index in range(1, count + 1)]
+    assert sorted(itertools.chain(*shares)) == list(range(runs))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "a/b", "1/2/3", " 1/2"])
+def test_an_invalid_shard_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="invalid shard"):
+        parse_shard(text)
+
+
+def test_a_shard_may_open_the_folder_while_another_one_creates_it(tmp_path: Path) -> None:
+    (tmp_path / ".0a1b2c3d.part.comparison.json").write_text("{")
+    ResultsFolder(tmp_path, _plan())
+    assert (tmp_path / "runs").is_dir()
+
+
 @pytest.mark.slow
-def test_a_run_is_the_one_that_train_makes(el_larq_command: Command, tmp_path: Path) -> None:
-    plan = _plan("binary,el", seeds=2)
-    assert not execute(plan, tmp_path / "new").failed
-    # The fourth training of its process against one in a process of its own.
+def test_two_shards_at_once_give_one_comparison_of_runs_that_train_makes(el_larq_command: Command, tmp_path: Path) -> None:
+    plan, folder = _plan("binary,el", seeds=2), tmp_path / "new"
+    with ThreadPoolExecutor() as pool:
+        shards = list(pool.map(lambda index: execute(plan, folder, shard=Shard(index, 2)), (1, 2)))
+    assert not any(shard.failed for shard in shards)
+    assert {path.name for path in folder.iterdir()} == {"comparison.json", "runs"}
+    said: list[str] = []
+    merged = execute(plan, folder, notify=said.append)
+    assert said == ["4 of 4 runs are done already"]
+    assert all(len(row.done) == 2 and row.latency_ms and not row.errors for row in merged.rows)
+    assert (folder / "table.md").is_file()
+
+    # The second training of its process against one in a process of its own.
     options = SMALL[2:]
     result = el_larq_command("train", "resnet18", *options, "--method", "el", "--seed", 1, "-o", tmp_path / "run", timeout=900)
     assert result.returncode == 0, result.stderr
