@@ -23,7 +23,7 @@ from el_larq.data.indexed import Indexed
 from el_larq.data.registry import load_dataset
 from el_larq.models.build import build
 from el_larq.training.optimizer import make_loss, make_optimizer
-from el_larq.training.recipe import get_recipe
+from el_larq.training.recipes import get_recipe
 
 WIDTH = 0.25  # that of the demo; a wider network takes longer for the same images
 ROUNDS, STEPS, WARMUP = 5, 4, 2

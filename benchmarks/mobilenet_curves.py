@@ -17,7 +17,7 @@ from el_larq.comparison.compare import execute
 from el_larq.comparison.plan import Pair, plan_comparison
 from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.files import atomic_path, check_writable
-from el_larq.training.recipe import get_recipe
+from el_larq.training.recipes import get_recipe
 
 SEEDS = 3
 METHODS = {"el": ("with Elastic-Links", "#0072b2", "-"), "binary": ("without links", "#d55e00", "--")}

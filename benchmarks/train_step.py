@@ -26,7 +26,7 @@ def measure(method: str) -> float:
     from el_larq.models.build import build
     from el_larq.training.determinism import make_deterministic
     from el_larq.training.optimizer import make_loss, make_optimizer
-    from el_larq.training.recipe import get_recipe
+    from el_larq.training.recipes import get_recipe
 
     recipe = get_recipe("standard")
     keras.utils.set_random_seed(0)

@@ -15,6 +15,8 @@ class Conv:
     real: the convolution itself stays real-valued; norm, link, shortcut and activation are still the method's.
     bypassed: the block has its own shortcut around this convolution, so that its input features are passed on without a link.
         The unit that receives the shortcut sets this itself; a network sets it on the other convolutions of the block.
+    real_kernel, real_input: the method leaves out the quantizer of the kernel, or of the input; ``real_input`` is then what the
+        input goes through, "identity" or "tanh". The method's unit sets these, see `el_larq.methods.method.Method.binarizing`.
     """
 
     name: str
@@ -25,6 +27,8 @@ class Conv:
     groups: int = 1
     real: bool = False
     bypassed: bool = False
+    real_kernel: bool = False
+    real_input: str | None = None
 
     @property
     def padding(self) -> str:

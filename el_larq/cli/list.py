@@ -71,7 +71,7 @@ def _links() -> list[dict[str, Any]]:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from el_larq.training.recipe import RECIPES
+    from el_larq.training.recipes import RECIPES
 
     return [asdict(recipe) for recipe in RECIPES.values()]
 
@@ -127,8 +127,8 @@ def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> No
     if recipe is not None:
         if kind != "recipes" or as_json:
             raise UsageError("--yaml applies to recipes, and cannot be combined with --json")
-        from el_larq.training.recipe import get_recipe
         from el_larq.training.recipe_file import to_yaml
+        from el_larq.training.recipes import get_recipe
 
         for line in to_yaml(get_recipe(recipe)).splitlines():
             show(line)

@@ -75,6 +75,7 @@ def make(bases: int = 1, shifts: int = 1) -> Method:
         input_quantizer=_half_sign,
         kernel_quantizer=kernel_quantizer,
         kernel_constraint="weight_clip",
+        whole=True,
         stages={"conv": convolve},
         options={"bases": bases, "shifts": shifts},
         extra_cost=_cost(bases, shifts),

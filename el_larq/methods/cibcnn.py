@@ -76,6 +76,7 @@ def make(threshold: float = 1.0, edges: int = 100, proposals: int = 16) -> Metho
         kernel_constraint="weight_clip",
         order=("conv", "interact", "norm", "link", "shortcut", "activation"),
         stages={"interact": interact},
+        whole=True,
         options={"threshold": threshold, "edges": edges, "proposals": proposals},
         extra_cost="a gather, two clips, a multiplication and an addition on the convolution's output, and its normalization",
         search="el_larq.training.search_interactions:search",

@@ -55,6 +55,7 @@ def make(population: int = 6, generations: int = 2, balance: float = 0.05) -> Me
         link=LINKS["none"],
         input_quantizer="ste_sign",
         kernel_quantizer=kernel_quantizer,
+        whole=True,
         kernel_constraint="weight_clip",
         options={"population": population, "generations": generations, "balance": balance},
         search="el_larq.training.search_genetic:search",

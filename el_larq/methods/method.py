@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 PLACEMENTS = ("after_norm", "before_norm")
+BINARIZED = ("nothing", "activations", "both")
+INSTEAD_OF_SIGN = ("identity", "tanh")
 
 # With Keras' default of 0.99, moving statistics lag far behind in runs of a few hundred steps.
 BN_MOMENTUM = 0.9
@@ -44,6 +46,8 @@ class Method(Binarization):
     extra_cost: what a unit costs at inference in addition to its binary convolution and its link, in words. "" means that
         everything folds.
     variant: the block variant of a network that the method needs; None is the standard block.
+    whole: its quantizers cannot be left out, because other layers of the unit or variables of a quantizer depend on them.
+    binarize, instead_of_sign: see `binarizing`.
     search: "module:function" of ``(model, batches, seed, epoch) -> None``, which changes the model's variables before each
         epoch except the first, and nothing else. It depends only on its arguments, so that a resumed run repeats it.
     """
@@ -62,6 +66,9 @@ class Method(Binarization):
     extra_cost: str = ""
     variant: str | None = None
     search: str | None = None
+    whole: bool = False
+    binarize: str = "both"
+    instead_of_sign: str = "identity"
 
     @property
     def bits(self) -> str:
@@ -100,6 +107,27 @@ class Method(Binarization):
         order.insert(order.index("norm") + (placement == "after_norm"), "link")
         return replace(self, order=tuple(order))
 
+    def binarizing(self, binarize: str, instead_of_sign: str = "identity") -> "Method":
+        """This method without some of its quantizers, and with the same weights in the same order. Recipes train so in stages.
+
+        Arguments:
+            binarize: "nothing": inputs and kernels of convolutions are real-valued; "activations": only kernels are; "both".
+            instead_of_sign: what real-valued inputs go through: "identity" or "tanh". They are padded with 0.
+
+        Raises:
+            UsageError: the method binarizes nothing, or its quantizers cannot be left out.
+        """
+        for kind, value, known in (("binarize", binarize, BINARIZED), ("instead_of_sign", instead_of_sign, INSTEAD_OF_SIGN)):
+            if value not in known:
+                raise unknown_name(kind, value, known)
+        if binarize != "both" and self.whole:
+            raise UsageError(
+                f"method {self.name!r} cannot leave out its quantizers, so it cannot be trained in stages without them"
+            )
+        if binarize == "activations" and not self.binary:
+            raise UsageError(f"method {self.name!r} does not binarize, so no stage of it has binary activations")
+        return replace(self, binarize=binarize, instead_of_sign=instead_of_sign)
+
     def unit(self, x: "tf.Tensor", conv: Conv, shortcut: "tf.Tensor | None" = None) -> "tf.Tensor":
         """The unit for one convolution: (N, H, W, C) to (N, ceil(H / strides), ceil(W / strides), filters)."""
         from el_larq.layers import normalize  # imported here because it imports TensorFlow
@@ -107,6 +135,8 @@ class Method(Binarization):
 
         if shortcut is not None:
             conv = replace(conv, bypassed=True)
+        if self.binary and self.binarize != "both":
+            conv = replace(conv, real_kernel=True, real_input=self.instead_of_sign if self.binarize == "nothing" else None)
         y = x
         for stage in self.order:
             if stage in self.stages and not (stage == "conv" and conv.real):

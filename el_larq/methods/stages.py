@@ -22,6 +22,8 @@ def convolve(method: Binarization, x: "tf.Tensor", conv: Conv) -> "tf.Tensor":
     Binary kernels larger than 1x1 pad with +1, which is a binary value and lets LCE fuse the padding. Groups are separate
     convolutions in parallel: LCE's default kernel does not support grouped convolutions.
     """
+    if conv.real_input == "tanh" and not conv.real:
+        x = keras.layers.Activation("tanh", name=f"{conv.name}_tanh")(x)
     return by_group(conv, x, lambda group: make_convolution(method, conv, group))(x)
 
 
@@ -59,30 +61,35 @@ def make_convolution(method: Binarization, conv: Conv, group: int | None = None)
         if conv.depthwise:
             return keras.layers.DepthwiseConv2D(**shape, depthwise_initializer="he_normal")
         return keras.layers.Conv2D(**shape, kernel_initializer="he_normal")
-    shape["pad_values"] = 1.0 if conv.padding == "same" else 0.0
+    shape["pad_values"] = 1.0 if conv.padding == "same" and conv.real_input is None else 0.0
+    # Without a quantizer, the layer and the order of its weights stay the same.
+    input_quantizer = _make(method.input_quantizer) if conv.real_input is None else None
+    kernel_quantizer, constraint = (
+        (None, None) if conv.real_kernel else (_make(method.kernel_quantizer), _make(method.kernel_constraint))
+    )
     if conv.depthwise:
         return larq.layers.QuantDepthwiseConv2D(
             **shape,
-            input_quantizer=_make(method.input_quantizer),
-            depthwise_quantizer=PerChannel(_make(method.kernel_quantizer)),
-            depthwise_constraint=_make(method.kernel_constraint),
+            input_quantizer=input_quantizer,
+            depthwise_quantizer=None if conv.real_kernel else PerChannel(kernel_quantizer),
+            depthwise_constraint=constraint,
             depthwise_initializer="glorot_normal",
         )
     return larq.layers.QuantConv2D(
         **shape,
-        input_quantizer=_make(method.input_quantizer),
-        kernel_quantizer=_make(method.kernel_quantizer),
-        kernel_constraint=_make(method.kernel_constraint),
+        input_quantizer=input_quantizer,
+        kernel_quantizer=kernel_quantizer,
+        kernel_constraint=constraint,
         kernel_initializer="glorot_normal",
     )
 
 
 def scale_by_input(x: "tf.Tensor", z: "tf.Tensor", conv: Conv, k: str) -> "tf.Tensor":
-    """XNOR-Net's K times the output z of a convolution of x, where the option ``k`` enables it.
+    """XNOR-Net's K times the output z of a convolution of x, where the option ``k`` enables it and x is binarized.
 
     k: off, 1x1, 3x3 (all kernels larger than 1x1) or all.
     """
-    if k == "off" or (k != "all" and (conv.kernel_size == 1) != (k == "1x1")):
+    if k == "off" or conv.real_input is not None or (k != "all" and (conv.kernel_size == 1) != (k == "1x1")):
         return z
     groups = conv.filters if conv.depthwise else conv.groups
     return ActivationScale(conv.kernel_size, conv.strides, groups, name=f"{conv.name}_k")([x, z])

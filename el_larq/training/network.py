@@ -27,6 +27,10 @@ def load_function(plan: TrainingPlan) -> UserNetwork | None:
     own = load_user_network(plan.network) if isinstance(plan.network, str) and is_user_network(plan.network) else None
     if not takes_method(plan, own):
         check_no_method(plan)
+        if plan.recipe.binarize != "both":
+            raise UsageError(
+                f"{plan.network_name} takes no 'method', so recipe {plan.recipe.name} cannot leave out its quantizers; add the argument"
+            )
     return own
 
 

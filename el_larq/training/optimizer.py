@@ -29,6 +29,8 @@ def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.opti
 
 def _schedule(recipe: Recipe, steps: int) -> Any:
     warmup = round(recipe.warmup * steps)
+    if recipe.schedule == "linear":
+        return _Linear(recipe.learning_rate, warmup, steps)
     if recipe.schedule != "cosine":
         drops = [round(at * steps) for at in recipe.drop_at] if recipe.schedule == "step" else []
         return _Steps(recipe.learning_rate, warmup, drops, recipe.drop)
@@ -55,6 +57,21 @@ class _Steps(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {"peak": self.peak, "warmup": self.warmup, "drops": self.drops, "factor": self.factor}
+
+
+class _Linear(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly from 0 to ``peak`` over ``warmup`` steps, then falls linearly to 0 at ``steps``."""
+
+    def __init__(self, peak: float, warmup: int, steps: int):
+        self.peak, self.warmup, self.steps = peak, warmup, steps
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        step = tf.cast(step, tf.float32)
+        falling = tf.maximum(0.0, (self.steps - step) / max(1, self.steps - self.warmup))
+        return self.peak * (tf.minimum(falling, step / self.warmup) if self.warmup else falling)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
 
 
 def decayed_kernels(model: keras.Model) -> list[tf.Variable]:

@@ -108,6 +108,11 @@ class TrainingPlan:
         """Whether the network is the user's: a file with a function, or a Keras model."""
         return not isinstance(self.network, str) or is_user_network(self.network)
 
+    @property
+    def search(self) -> str | None:
+        """The method's search between epochs; a stage without all quantizers has none."""
+        return self.method.search if self.method.binarize == "both" else None
+
     def with_seed(self, seed: int, out: Path) -> Self:
         """The same training with another seed, in another folder."""
         return replace(self, seed=seed, out=out)
@@ -156,12 +161,14 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
     recipe = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
     recipe = recipe.with_changes(**{name: chosen.get(name) for name in ("epochs", "batch_size", "learning_rate")})
     method = resolve_method(
-        chosen.get("method", DEFAULT_METHOD),
+        chosen.get("method", recipe.method or DEFAULT_METHOD),
         chosen.get("link"),
         chosen.get("placement"),
         chosen.get("link_options"),
         chosen.get("method_options"),
-    )
+    ).binarizing(recipe.binarize, recipe.instead_of_sign)
+    if recipe.stages or recipe.teacher or recipe.start:
+        raise UsageError(f"recipe {recipe.name}: stages, start and teacher cannot be trained yet")
     options = {name: value for name, value in chosen.get("network_options", {}).items() if value is not None}
     if isinstance(network, str) and is_user_network(network):
         check_user_network(network)

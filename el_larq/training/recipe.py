@@ -1,17 +1,29 @@
-"""Recipes: how a network is trained, as data. Does not import TensorFlow."""
+"""What a recipe is: how a network is trained, in one stage or in several, as data. Does not import TensorFlow.
+
+`el_larq.training.recipes` has those that come with el-larq, `el_larq.training.recipe_file` reads and writes YAML files.
+"""
 
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 from el_larq.errors import UsageError, unknown_name
+from el_larq.methods.method import BINARIZED, INSTEAD_OF_SIGN
+from el_larq.training.stage_list import check_stages, shared_epochs
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("cosine", "step", "constant")
+SCHEDULES = ("cosine", "linear", "step", "constant")
+ATTENTION_NORMS = ("l2", "max")
+
+DISTILLING = ("logits", "distributional", "attention")
+"""The loss terms that need a teacher."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained: an optimizer and a learning rate that warms up linearly and then follows a schedule.
+
+    A recipe with ``stages`` trains one stage after the other, each a recipe of its own. Its own fields then only sum up: the epochs
+    of all stages, the highest learning rate, the last stage's batch size.
 
     Arguments:
         learning_rate: the peak, reached after ``warmup`` (a fraction of all steps, 0 to 1).
@@ -20,9 +32,23 @@ class Recipe:
         label_smoothing: the fraction of each label's weight that is distributed evenly over all classes, 0 to 1.
         optimizer: "adamw"; "adam", which has no weight decay; or "sgd", with Nesterov momentum.
         momentum: of "sgd", 0 to below 1.
-        schedule: after the warm-up, "cosine" falls to zero, "step" multiplies the rate by ``drop`` at each of the fractions
+        schedule: after the warm-up, "cosine" and "linear" fall to zero, "step" multiplies the rate by ``drop`` at each of the fractions
             ``drop_at`` of all steps, and "constant" keeps it.
         clip_norm: gradients whose global L2 norm is larger are scaled down to it; None for no clipping.
+        binarize: which quantizers of the method are used: "nothing" (neither), "activations" or "both". The others are left out,
+            with the same weights in the same order, see `el_larq.methods.method.Method.binarizing`.
+        instead_of_sign: what the inputs of convolutions go through where "nothing" is binarized: "identity" or "tanh".
+        cross_entropy: weight of the cross-entropy with the labels. This and the next weights are at least 0, and one is above.
+        logits: weight of the divergence of the teacher's class probabilities from the network's, both at ``temperature``, which is
+            positive, times the squared temperature.
+        distributional: weight of the cross-entropy with the teacher's class probabilities (ReActNet's distributional loss).
+        attention: weight of the distance between attention maps of network and teacher (`el_larq.training.distillation`).
+        attention_on: layers, or prefixes of layers' names, whose outputs the maps are of; () for the blocks that both have.
+        attention_norm: "l2" divides a map by its L2 norm, "max" by its maximum.
+        method: in a recipe, the method of runs that are given none; in a stage, the method of this stage in place of the run's.
+        network: in a stage only, its network in place of the run's, for a teacher.
+        start: an earlier stage or a model whose weights the training starts from. All of them must fit.
+        teacher: an earlier stage, a model or run folder, or a network's name, which is then trained as an earlier stage.
     """
 
     name: str
@@ -39,13 +65,54 @@ class Recipe:
     drop_at: tuple[float, ...] = (0.5, 0.75)
     drop: float = 0.1
     clip_norm: float | None = None
+    binarize: str = "both"
+    instead_of_sign: str = "identity"
+    cross_entropy: float = 1.0
+    logits: float = 0.0
+    temperature: float = 1.0
+    distributional: float = 0.0
+    attention: float = 0.0
+    attention_on: tuple[str, ...] = ()
+    attention_norm: str = "l2"
+    method: str | None = None
+    network: str | None = None
+    start: str | None = None
+    teacher: str | None = None
+    stages: tuple["Recipe", ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "drop_at", tuple(self.drop_at))  # JSON has lists
+        for name in ("drop_at", "attention_on"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
+        stages: Any = self.stages
+        object.__setattr__(self, "stages", tuple(Recipe(**s) if isinstance(s, dict) else s for s in stages))
+
+    @classmethod
+    def of_stages(cls, name: str, summary: str, stages: tuple["Recipe", ...], method: str | None = None) -> "Recipe":
+        """The recipe of several stages."""
+        return cls(
+            name,
+            summary,
+            sum(stage.epochs for stage in stages),
+            stages[-1].batch_size,
+            max(stage.learning_rate for stage in stages),
+            method=method,
+            stages=stages,
+        )
+
+    def with_stages(self, stages: tuple["Recipe", ...]) -> "Recipe":
+        """The same recipe with other stages."""
+        return Recipe.of_stages(self.name, self.summary, stages, self.method)
 
     def with_changes(self, **changes: Any) -> "Recipe":
-        """This recipe with the given fields replaced; None keeps a field. Raises UsageError for values out of range."""
-        recipe = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        """This recipe with the given fields replaced; None keeps a field. Raises UsageError for values out of range.
+
+        Of a recipe with stages, ``epochs`` are all together and are shared out in proportion, each stage getting at least one,
+        ``learning_rate`` is the highest one and the others stay in proportion, and other fields change in all stages.
+        """
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if self.stages:
+            return self._with_changed_stages(**changes)
+        recipe = replace(self, **changes)
         if recipe.epochs < 1:
             raise UsageError(f"epochs must be at least 1; got {recipe.epochs}")
         if recipe.batch_size < 1:
@@ -58,7 +125,47 @@ class Recipe:
         if not 0 <= recipe.weight_decay < float("inf"):
             raise UsageError(f"weight decay must not be negative; got {recipe.weight_decay:g}")
         recipe._check_optimizer()
+        recipe._check_loss()
         return recipe
+
+    def _with_changed_stages(self, epochs: int | None = None, learning_rate: float | None = None, **changes: Any) -> "Recipe":
+        stages = self.stages
+        if epochs is not None:
+            shares = shared_epochs(epochs, [stage.epochs for stage in stages], self.name)
+            stages = tuple(replace(stage, epochs=share) for stage, share in zip(stages, shares, strict=True))
+        if learning_rate is not None:
+            rates = [learning_rate * (stage.learning_rate / self.learning_rate) for stage in stages]
+            stages = tuple(replace(stage, learning_rate=rate) for stage, rate in zip(stages, rates, strict=True))
+        checked = []
+        for stage in stages:
+            try:
+                checked.append(stage.with_changes(**changes))
+            except UsageError as error:
+                raise UsageError(f"stage {stage.name}: {error}") from None
+        check_stages(checked)
+        return self.with_stages(tuple(checked))
+
+    def _check_loss(self) -> None:
+        for field, known in (
+            ("binarize", BINARIZED),
+            ("instead_of_sign", INSTEAD_OF_SIGN),
+            ("attention_norm", ATTENTION_NORMS),
+        ):
+            if getattr(self, field) not in known:
+                raise unknown_name(field, str(getattr(self, field)), known)
+        weights = {field: getattr(self, field) for field in ("cross_entropy", *DISTILLING)}
+        for field, weight in weights.items():
+            if not 0 <= weight < float("inf"):
+                raise UsageError(f"the loss weight {field} must not be negative; got {weight:g}")
+        if not any(weights.values()):
+            raise UsageError(f"one of the loss weights must be above 0: {', '.join(weights)}")
+        if not 0 < self.temperature < float("inf"):
+            raise UsageError(f"temperature must be positive; got {self.temperature:g}")
+        terms = [field for field in DISTILLING if weights[field]]
+        if terms and self.teacher is None:
+            raise UsageError(f"the loss term {terms[0]} needs a teacher")
+        if self.teacher is not None and not terms:
+            raise UsageError(f"the teacher {self.teacher} is not used; set the weight of {', '.join(DISTILLING)}, or omit it")
 
     def _check_optimizer(self) -> None:
         for field, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -80,49 +187,3 @@ class Recipe:
 
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}
 """The fields that a recipe may leave out, with their values."""
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(
-            "standard",
-            "AdamW, warm-up, cosine; for small images on a PC",
-            epochs=30,
-            batch_size=64,
-            learning_rate=2e-2,
-        ),
-        Recipe(
-            "demo",
-            "the same, short enough for a first look",
-            epochs=3,
-            batch_size=64,
-            learning_rate=2e-2,
-        ),
-        Recipe(
-            "finetune",
-            "for --init-from: a tenth of standard's rate, a third of its epochs, clipped gradients",
-            epochs=10,
-            batch_size=64,
-            learning_rate=2e-3,
-            warmup=0.1,
-            clip_norm=1.0,
-        ),
-        Recipe(
-            "bbg-cifar",
-            "SGD, cosine, 400 epochs, as IR-Net's code trains on CIFAR-10; BBG's own recipe is not published",
-            epochs=400,
-            batch_size=128,
-            learning_rate=0.1,
-            warmup=0.0,
-            label_smoothing=0.0,
-            optimizer="sgd",
-        ),
-    )
-}
-
-
-def get_recipe(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
-    return RECIPES[name]

@@ -1,7 +1,11 @@
-"""Recipes in YAML files: the fields of `el_larq.training.recipe.Recipe`, one per line. Does not import TensorFlow."""
+"""Recipes in YAML files: the fields of `el_larq.training.recipe.Recipe`, one per line. Does not import TensorFlow.
+
+A recipe of several stages has a list `stages`, each with these fields; a field beside the list applies to all stages that do not
+state it themselves.
+"""
 
 import types
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -9,16 +13,24 @@ import yaml
 
 from el_larq.errors import UsageError, unknown_name
 from el_larq.files import read_bytes
-from el_larq.training.recipe import DEFAULTS, OPTIMIZERS, SCHEDULES, Recipe, get_recipe
+from el_larq.methods.method import BINARIZED, INSTEAD_OF_SIGN
+from el_larq.training.recipe import ATTENTION_NORMS, DEFAULTS, OPTIMIZERS, SCHEDULES, Recipe
+from el_larq.training.recipes import get_recipe
 
 _TYPES: dict[str, Any] = get_type_hints(Recipe)
+
+_OF_RECIPE = ("name", "summary", "method")
+"""The fields of a recipe of several stages that are not values for all its stages."""
 
 _SPELLED = {
     int: "a whole number",
     float: "a number",
     str: "a text",
+    str | None: "a text or null",
     float | None: "a number or null",
     tuple[float, ...]: "a list of numbers",
+    tuple[str, ...]: "a list of texts",
+    tuple[Recipe, ...]: "a list of stages, each with the fields of a recipe",
 }
 
 _HELP = {
@@ -36,6 +48,20 @@ _HELP = {
     "drop_at": "fractions of all steps; step only",
     "drop": "factor at each of them; step only",
     "clip_norm": "largest global norm of the gradients, or null",
+    "binarize": ", ".join(BINARIZED),
+    "instead_of_sign": f"{', '.join(INSTEAD_OF_SIGN)}; if nothing is binarized",
+    "cross_entropy": "loss weight: the labels",
+    "logits": "loss weight: divergence from the teacher at the temperature",
+    "temperature": "of the logits",
+    "distributional": "loss weight: cross-entropy with the teacher's probabilities",
+    "attention": "loss weight: attention maps like the teacher's",
+    "attention_on": "layers or prefixes; [] for the blocks that both have",
+    "attention_norm": ", ".join(ATTENTION_NORMS),
+    "method": "if no --method is given",
+    "network": "in a stage: another network than the run's",
+    "start": "earlier stage or model, or null",
+    "teacher": "earlier stage, model, run folder or network, or null",
+    "stages": "",
 }
 
 _LIMIT = 1 << 16
@@ -78,29 +104,67 @@ def read_recipe(path: Path) -> Recipe:
         ElLarqError: the file cannot be read.
     """
     content = _parse(path)
-    for name in content:
-        if name not in _TYPES:
-            raise unknown_name(f"field in {path}:", str(name)[:80], _TYPES)
-    content = {"name": path.stem, "summary": ""} | content
-    for name in _TYPES:
-        if name not in content and name not in DEFAULTS:
-            raise UsageError(f"{path} has no {name}; el-larq list recipes --yaml standard prints a complete recipe")
-    values = {name: _convert(path, name, value) for name, value in content.items()}
+    stages = content.get("stages")
     try:
-        return Recipe(**values).with_changes()
+        if (not stages and not isinstance(stages, list)) or stages == []:
+            recipe = _recipe(path, {"name": path.stem, "summary": ""} | content).with_changes()
+            if recipe.network is not None:
+                raise UsageError("network belongs to a stage; give the network on the command line")
+            return recipe
+        content = {"name": path.stem, "summary": "", "method": None} | content
+        known = {name: _convert(path, name, content[name]) for name in _OF_RECIPE}
+        shared = {name: value for name, value in content.items() if name not in (*_OF_RECIPE, "stages")}
+        parts = tuple(_stage(path, shared, number, stage) for number, stage in enumerate(_convert(path, "stages", stages), 1))
+        return Recipe.of_stages(known["name"], known["summary"], parts, known["method"]).with_changes()
+    except _Misfit:
+        raise
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
+class _Misfit(UsageError):
+    """An error that already names the file."""
+
+
+def _stage(path: Path, shared: dict[Any, Any], number: int, content: Any) -> Recipe:
+    if not isinstance(content, dict):
+        raise _Misfit(f"{path}: stage {number} must have the fields of a recipe; got {_spell(content)}")
+    if "name" not in content:
+        raise _Misfit(f"{path}: stage {number} has no name")
+    if "stages" in content:
+        raise _Misfit(f"{path}: stages of stage {number} must be omitted; list all stages in one list")
+    return _recipe(path, {"summary": ""} | shared | content, f" of stage {number}")
+
+
+def _recipe(path: Path, content: dict[Any, Any], where: str = "") -> Recipe:
+    """A recipe of one stage, or one stage. ``where`` says which, for messages."""
+    for name in content:
+        if name not in _TYPES:
+            raise _Misfit(str(unknown_name(f"field{where} in {path}:", str(name)[:80], _TYPES)))
+    for name in _TYPES:
+        if name not in content and name not in DEFAULTS:
+            raise _Misfit(f"{path} has no {name}{where}; el-larq list recipes --yaml standard prints a complete recipe")
+    return Recipe(**{name: _convert(path, f"{name}{where}", value) for name, value in content.items()})
+
+
 def to_yaml(recipe: Recipe) -> str:
     """The recipe as a file, with a comment for each field that needs one."""
-    lines = []
-    for name, value in asdict(recipe).items():
+    if not recipe.stages:
+        return "".join(f"{line}\n" for line in _lines(recipe, [name for name in _TYPES if name != "stages"]))
+    lines = [*_lines(recipe, _OF_RECIPE), "stages:"]
+    for stage in recipe.stages:
+        for index, line in enumerate(_lines(stage, [name for name in _TYPES if name != "stages"])):
+            lines.append(f"  {'  ' if index else '- '}{line}")
+    return "\n".join(lines) + "\n"
+
+
+def _lines(recipe: Recipe, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        value = getattr(recipe, name)
         value = list(value) if isinstance(value, tuple) else value
         text = yaml.safe_dump(value, default_flow_style=True, width=1000, allow_unicode=True).splitlines()[0]
         line = f"{name}: {text}"
-        lines.append(f"{line:<28}# {_HELP[name]}" if _HELP[name] else line)
-    return "\n".join(lines) + "\n"
+        yield f"{line:<28}# {_HELP[name]}" if _HELP[name] else line
 
 
 def _parse(path: Path) -> dict[Any, Any]:
@@ -118,13 +182,22 @@ def _parse(path: Path) -> dict[Any, Any]:
 
 def _convert(path: Path, name: str, value: Any) -> Any:
     """The value in the field's type. YAML 1.1, which PyYAML reads, takes 1e-3 for a text: it needs a dot and a sign."""
-    kind = _TYPES[name]
+    kind = _TYPES[name.partition(" ")[0]]
     try:
         if kind is str or kind is int:
             if type(value) is kind:
                 return value
         elif value is None and isinstance(kind, types.UnionType):
             return None
+        elif kind == str | None:
+            if isinstance(value, str):
+                return value
+        elif kind == tuple[str, ...]:
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                return tuple(value)
+        elif kind == tuple[Recipe, ...]:
+            if isinstance(value, list):
+                return value
         elif kind == tuple[float, ...]:
             if isinstance(value, list):
                 return tuple(_number(item) for item in value)
@@ -132,8 +205,11 @@ def _convert(path: Path, name: str, value: Any) -> Any:
             return _number(value)
     except (TypeError, ValueError, OverflowError):
         pass
-    got = repr(value)[:80] if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
-    raise UsageError(f"{path}: {name} must be {_SPELLED[kind]}; got {got}")
+    raise _Misfit(f"{path}: {name} must be {_SPELLED[kind]}; got {_spell(value)}")
+
+
+def _spell(value: Any) -> str:
+    return repr(value)[:80] if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
 
 
 def _number(value: Any) -> float:

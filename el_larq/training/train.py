@@ -165,7 +165,7 @@ def start(
         )
         for line in _remarks(plan, model, data, named, started):
             notify(line)
-        search = plan.method.search if config.method != OWN else None
+        search = plan.search if config.method != OWN else None
         every = (checkpoint_seconds, checkpoint_steps)
         return _finish(run, model, data, plan.recipe, search, every, console, notify, resumed=False)
 
@@ -216,7 +216,7 @@ def resume(
         if config.compiled is not None:
             check_compiled(folder, config, network)
             prepare_compiled(network, plan.recipe, data.num_classes, config.network)
-        search = plan.method.search if config.method != OWN else None
+        search = plan.search if config.method != OWN else None
         every = (checkpoint_seconds, checkpoint_steps)
         return _finish(run, network, data, plan.recipe, search, every, console, notify, resumed=True, trust=trust)
 

@@ -31,7 +31,7 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.method import Method
 from el_larq.methods.registry import METHODS
 from el_larq.models.registry import NETWORKS, fits
-from el_larq.training.recipe import get_recipe
+from el_larq.training.recipes import get_recipe
 
 Command = Callable[..., CompletedProcess[str]]
 

@@ -107,6 +107,11 @@ def test_the_shortest_trainings_have_a_schedule(steps: int, warmup: float):
     assert rate.max() <= 0.01 * (1 + 1e-6)
 
 
+def test_a_linear_schedule_rises_to_its_peak_and_falls_to_zero():
+    found = rates(replace(RECIPE, schedule="linear", warmup=0.2), 10)
+    assert found == pytest.approx([0, 0.005, 0.01, *(0.01 * (10 - step) / 8 for step in range(3, len(found)))])
+
+
 @pytest.mark.parametrize("warmup", [0.0, 0.1])
 def test_step_and_constant_schedules_hold_the_rate_between_drops(warmup: float):
     constant = rates(replace(RECIPE, schedule="constant", warmup=warmup), 100)

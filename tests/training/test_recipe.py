@@ -1,13 +1,15 @@
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.training.recipe import RECIPES, Recipe, get_recipe
+from el_larq.training.recipe import Recipe
 from el_larq.training.recipe_file import find_recipe, to_yaml
+from el_larq.training.recipes import RECIPES, get_recipe
 
 STANDARD = RECIPES["standard"]
 
@@ -55,7 +57,7 @@ def test_changes_change_what_they_name_only():
         {"clip_norm": 0.0},
         {"clip_norm": float("nan")},
         {"optimizer": "lamb"},
-        {"schedule": "linear"},
+        {"schedule": "triangle"},
     ],
 )
 def test_values_out_of_range_are_refused_by_name(changes: dict[str, Any]):
@@ -133,3 +135,94 @@ def test_a_file_that_is_not_a_recipe_is_named_in_one_line(
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ElLarqError, match=r"cannot read no_such.yaml: No such file"):
         find_recipe("no_such.yaml")
+
+
+# --- Stages ---------------------------------------------------------------------------------------------------------------
+
+STAGES = """\
+name: mine
+batch_size: 32
+learning_rate: 0.01
+optimizer: adam
+weight_decay: 0
+stages:
+  - {name: first, epochs: 3, binarize: activations}
+  - {name: second, epochs: 1, start: first, teacher: first, distributional: 1, cross_entropy: 0, learning_rate: 0.002}
+"""
+
+
+def _staged(tmp_path: Path, content: str = STAGES) -> Recipe:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    return find_recipe(path)
+
+
+def test_fields_beside_the_stages_apply_to_stages_that_do_not_state_them(tmp_path: Path):
+    recipe = _staged(tmp_path)
+    first, second = recipe.stages
+    assert (first.name, first.optimizer, first.learning_rate, first.binarize) == ("first", "adam", 0.01, "activations")
+    assert (second.start, second.teacher, second.learning_rate, second.binarize) == ("first", "first", 0.002, "both")
+    assert (recipe.epochs, recipe.learning_rate, recipe.batch_size) == (4, 0.01, 32)
+
+
+def test_a_printed_recipe_of_stages_is_read_as_the_same(tmp_path: Path):
+    recipe = _staged(tmp_path)
+    path = tmp_path / "again.yaml"
+    path.write_text(to_yaml(recipe))
+    assert find_recipe(path) == recipe
+    assert Recipe(**json.loads(json.dumps(asdict(recipe)))) == recipe  # as the config of a run stores it
+
+
+@pytest.mark.parametrize(("total", "shares"), [(4, (3, 1)), (8, (6, 2)), (2, (1, 1)), (5, (4, 1)), (101, (76, 25))])
+def test_epochs_are_shared_out_in_proportion_and_none_is_lost(total: int, shares: tuple[int, int], tmp_path: Path):
+    assert tuple(stage.epochs for stage in _staged(tmp_path).with_changes(epochs=total).stages) == shares
+
+
+def test_other_changes_apply_to_all_stages_and_learning_rates_stay_in_proportion(tmp_path: Path):
+    recipe = _staged(tmp_path).with_changes(learning_rate=0.1, batch_size=8)
+    assert [stage.learning_rate for stage in recipe.stages] == pytest.approx([0.1, 0.02])
+    assert [stage.batch_size for stage in recipe.stages] == [8, 8]
+    with pytest.raises(UsageError, match="epochs must be at least 2 for the 2 stages of mine; got 1"):
+        recipe.with_changes(epochs=1)
+
+
+HEAD = "batch_size: 32\nlearning_rate: 0.01\nepochs: 1\nstages:\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (HEAD + " - {name: a, start: b}\n - {name: b, start: a}\n", "{path}: the stages form a cycle: a -> b -> a; let one"),
+        (HEAD + " - {name: a, start: a}\n", "{path}: the stages form a cycle: a -> a"),
+        (HEAD + " - {name: a, start: b}\n - {name: b}\n", "{path}: stage a starts from b, which comes later"),
+        (HEAD + " - {name: a}\n - {name: a}\n", "{path}: two stages have the name a"),
+        (HEAD + " - {name: ../a}\n", "{path}: a stage's name is the name of a folder"),
+        (HEAD + " - {name: a, stages: [{name: b}]}\n", "{path}: stages of stage 1 must be omitted"),
+        (HEAD + " - {name: a, binarise: both}\n", "unknown field of stage 1 in {path}: 'binarise'; did you mean binarize or name?"),
+        (
+            HEAD + " - {name: a, binarize: kernels}\n",
+            "{path}: stage a: unknown binarize 'kernels'; known: activations, both, nothing",
+        ),
+        (HEAD + " - {name: a, epochs: many}\n", "{path}: epochs of stage 1 must be a whole number; got 'many'"),
+        (HEAD + " - {name: a, logits: 1}\n", "{path}: stage a: the loss term logits needs a teacher"),
+        (HEAD + " - {name: a, teacher: m.h5}\n", "{path}: stage a: the teacher m.h5 is not used"),
+        (HEAD + " - {name: a, cross_entropy: 0}\n", "{path}: stage a: one of the loss weights must be above 0"),
+        (HEAD + " - {name: a, attention_on: stage1}\n", "{path}: attention_on of stage 1 must be a list of texts; got 'stage1'"),
+        (HEAD + " - {name: a, teacher: 3}\n", "{path}: teacher of stage 1 must be a text or null; got 3"),
+        (HEAD + " - a\n", "{path}: stage 1 must have the fields of a recipe; got 'a'"),
+        (HEAD + " - {epochs: 1}\n", "{path}: stage 1 has no name"),
+        ("stages: two\n", "{path}: stages must be a list of stages, each with the fields of a recipe; got 'two'"),
+        (NEEDED + "stages: null\n", "{path}: stages must be a list of stages"),
+        ("stages:\n - {name: a}\n", "{path} has no epochs of stage 1; el-larq list recipes --yaml standard prints"),
+        (NEEDED + "network: resnet18\n", "{path}: network belongs to a stage"),
+    ],
+    ids=repr,
+)
+def test_stages_that_are_wrong_are_named_in_one_line(
+    content: str, reason: str, tmp_path: Path, one_line: Callable[[BaseException], str]
+):
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(UsageError) as caught:
+        find_recipe(path)
+    assert one_line(caught.value).startswith(reason.format(path=path))
