@@ -29,7 +29,8 @@ def load_function(plan: TrainingPlan) -> UserNetwork | None:
         check_no_method(plan)
         if plan.recipe.binarize != "both":
             raise UsageError(
-                f"{plan.network_name} takes no 'method', so recipe {plan.recipe.name} cannot leave out its quantizers; add the argument"
+                f"{plan.network_name} takes no 'method', so recipe {plan.recipe.name} cannot leave out its quantizers; "
+                "add the argument"
             )
     return own
 

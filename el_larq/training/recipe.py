@@ -32,8 +32,8 @@ class Recipe:
         label_smoothing: the fraction of each label's weight that is distributed evenly over all classes, 0 to 1.
         optimizer: "adamw"; "adam", which has no weight decay; or "sgd", with Nesterov momentum.
         momentum: of "sgd", 0 to below 1.
-        schedule: after the warm-up, "cosine" and "linear" fall to zero, "step" multiplies the rate by ``drop`` at each of the fractions
-            ``drop_at`` of all steps, and "constant" keeps it.
+        schedule: after the warm-up, "cosine" and "linear" fall to zero, "step" multiplies the rate by ``drop`` at each of the
+            fractions ``drop_at`` of all steps, and "constant" keeps it.
         clip_norm: gradients whose global L2 norm is larger are scaled down to it; None for no clipping.
         binarize: which quantizers of the method are used: "nothing" (neither), "activations" or "both". The others are left out,
             with the same weights in the same order, see `el_larq.methods.method.Method.binarizing`.

@@ -116,23 +116,23 @@ def read_recipe(path: Path) -> Recipe:
         shared = {name: value for name, value in content.items() if name not in (*_OF_RECIPE, "stages")}
         parts = tuple(_stage(path, shared, number, stage) for number, stage in enumerate(_convert(path, "stages", stages), 1))
         return Recipe.of_stages(known["name"], known["summary"], parts, known["method"]).with_changes()
-    except _Misfit:
+    except _MisfitError:
         raise
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-class _Misfit(UsageError):
+class _MisfitError(UsageError):
     """An error that already names the file."""
 
 
 def _stage(path: Path, shared: dict[Any, Any], number: int, content: Any) -> Recipe:
     if not isinstance(content, dict):
-        raise _Misfit(f"{path}: stage {number} must have the fields of a recipe; got {_spell(content)}")
+        raise _MisfitError(f"{path}: stage {number} must have the fields of a recipe; got {_spell(content)}")
     if "name" not in content:
-        raise _Misfit(f"{path}: stage {number} has no name")
+        raise _MisfitError(f"{path}: stage {number} has no name")
     if "stages" in content:
-        raise _Misfit(f"{path}: stages of stage {number} must be omitted; list all stages in one list")
+        raise _MisfitError(f"{path}: stages of stage {number} must be omitted; list all stages in one list")
     return _recipe(path, {"summary": ""} | shared | content, f" of stage {number}")
 
 
@@ -140,10 +140,10 @@ def _recipe(path: Path, content: dict[Any, Any], where: str = "") -> Recipe:
     """A recipe of one stage, or one stage. ``where`` says which, for messages."""
     for name in content:
         if name not in _TYPES:
-            raise _Misfit(str(unknown_name(f"field{where} in {path}:", str(name)[:80], _TYPES)))
+            raise _MisfitError(str(unknown_name(f"field{where} in {path}:", str(name)[:80], _TYPES)))
     for name in _TYPES:
         if name not in content and name not in DEFAULTS:
-            raise _Misfit(f"{path} has no {name}{where}; el-larq list recipes --yaml standard prints a complete recipe")
+            raise _MisfitError(f"{path} has no {name}{where}; el-larq list recipes --yaml standard prints a complete recipe")
     return Recipe(**{name: _convert(path, f"{name}{where}", value) for name, value in content.items()})
 
 
@@ -205,7 +205,7 @@ def _convert(path: Path, name: str, value: Any) -> Any:
             return _number(value)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise _Misfit(f"{path}: {name} must be {_SPELLED[kind]}; got {_spell(value)}")
+    raise _MisfitError(f"{path}: {name} must be {_SPELLED[kind]}; got {_spell(value)}")
 
 
 def _spell(value: Any) -> str:

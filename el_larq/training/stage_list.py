@@ -1,4 +1,4 @@
-"""The stages of a recipe, as a list: their names, what they refer to, and their shares of the epochs. Does not import TensorFlow."""
+"""The stages of a recipe, as a list: names, references, and shares of the epochs. Does not import TensorFlow."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
