@@ -1,5 +1,6 @@
 """`el-larq train`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -156,5 +157,7 @@ def _print(folder: Path, as_json: bool) -> None:
         print_json({"run": str(folder), "model": str(model), **result})
         return
     show(f"test accuracy {result['accuracy']:.4f} after {result['seconds']:.0f} s; model: {model}")
-    allow = "".join(f" --allow {rule}" for rule in needed_allowances(config.network_options))
-    show(f"next: el-larq convert {model} -o model.tflite{allow}")
+    # Runs of older versions do not contain what their model needs.
+    entries = result.get("allow", needed_allowances(config.network_options))
+    allow = "".join(f" --allow {shlex.quote(entry)}" for entry in entries)
+    show(f"next: el-larq convert {shlex.quote(str(model))} -o model.tflite{allow}")

@@ -39,3 +39,16 @@ def warning(rule: str, names: list[str]) -> str:
         f"LCE has no operator for {what}: {', '.join(names[:_NAMED])}{more} will run real-valued, at a higher cost than a "
         f"real-valued layer, and el-larq convert needs --allow {rule}"
     )
+
+
+def allowances(model: keras.Model) -> list[str]:
+    """What `convert` must allow for this model, as entries of --allow: RULE:LAYER for a few layers, RULE for many.
+
+    The conversion names a layer inside a nested model or a wrapper after both, so RULE covers those too.
+    """
+    own = {layer.name for layer in model.layers}
+    found = []
+    for rule, names in without_operator(model).items():
+        by_layer = len(names) <= _NAMED and own.issuperset(names)
+        found += [f"{rule}:{name}" for name in names] if by_layer else [rule]
+    return found

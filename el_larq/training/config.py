@@ -149,7 +149,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_result(folder: Path) -> dict[str, Any]:
     """Read the result of a finished run."""
     result = read_json(folder / RESULT)
+    allow = result.get("allow", [])
     if not all(isinstance(result.get(name), (int, float)) for name in ("accuracy", "seconds")):
+        raise damaged(folder / RESULT)
+    if not (isinstance(allow, list) and all(isinstance(entry, str) for entry in allow)):
         raise damaged(folder / RESULT)
     return result
 

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import tf_keras as keras
 from rich.console import Console
 
-from el_larq.counting.no_operator import warning, without_operator
+from el_larq.counting.no_operator import allowances, warning, without_operator
 from el_larq.data.dataset import Dataset
 from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
@@ -345,6 +345,8 @@ def _finish(
         result = {"accuracy": accuracy, **_validated(run.config, loop.state.records), "seconds": round(seconds, 1)}
         if data.skipped:
             result["skipped_images"] = len(data.skipped)
+        if allow := allowances(model):
+            result["allow"] = allow
         with loop.failures.writing():
             write_json(run.folder / RESULT, result)
         loop.states.remove()

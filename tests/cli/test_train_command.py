@@ -103,7 +103,9 @@ def test_a_data_set_is_repeated_as_it_was_named(old: Path, tmp_path: Path, capsy
     assert "--augment cannot be combined with --resume" in call(capsys, "train", "--resume", old, "--augment", "none")[2]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"accuracy": "good", "seconds": 1}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"accuracy": "good", "seconds": 1}', '{"accuracy": 0.5, "seconds": 1, "allow": [1]}']
+)
 def test_a_damaged_result_is_named(old: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     (old / "result.json").write_text(content)
     status, out, err = call(capsys, "train", "--resume", old)
