@@ -10,6 +10,7 @@ import click
 
 from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 from el_larq.cli.interruption import interruptible
+from el_larq.devices.targets import TARGETS
 
 
 def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -24,7 +25,7 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--target", default="local", show_default=True, help="local, ssh://user@host[:port], android[:SERIAL].")
+@click.option("--target", default="local", show_default=True, help=f"{', '.join(TARGETS)}.")
 @click.option("--threads", default="1", show_default=True, callback=_threads, help="One or several: 1,2,4.")
 @click.option("--runs", type=click.IntRange(1), default=50, show_default=True, help="Minimum number of timed inferences.")
 @click.option("--warmup", type=click.IntRange(0), default=5, show_default=True, help="Inferences before them.")

@@ -28,7 +28,7 @@ def check_target(name: str) -> str:
         return "android"
     if "@" in name or name.startswith("ssh"):
         raise UsageError(f"unknown target {name!r}; a device behind ssh is written ssh://user@host[:port]")
-    raise unknown_name("target", name, ("local", "android", "ssh://user@host[:port]"))
+    raise unknown_name("target", name, TARGETS)
 
 
 def open_target(name: str, *, ssh_config: Path | None = None) -> "Target":

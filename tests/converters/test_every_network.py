@@ -6,9 +6,9 @@ EL_LARQ_SAMPLE repeats a day's sample: EL_LARQ_SAMPLE=2026-11-26 make test-slow.
 """
 
 import importlib
-import itertools
 import os
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,20 @@ KINDS = (
 WITH_EL, WITH_ANY = 6, 6
 """How many networks with `el`, and how many other pairs, are tested at full depth on one day."""
 
-_in_turn = itertools.cycle(KINDS)
-FAST = [(next(name for name in _in_turn if (name, method) in PAIRS), method) for method in reversed(METHODS)]
+
+def _pair_off() -> list[tuple[str, str]]:
+    """Each method with the kind of block that is used least so far; methods that fit the fewest kinds choose first."""
+    fitting = {method: [kind for kind in KINDS if (kind, method) in PAIRS] for method in METHODS}
+    used = Counter[str]()
+    pairs = []
+    for method in sorted(METHODS, key=lambda method: len(fitting[method])):
+        kind = min(fitting[method], key=used.__getitem__)
+        used[kind] += 1
+        pairs.append((kind, method))
+    return pairs
+
+
+FAST = _pair_off()
 BY_KIND = [(network, method) for network, method in PAIRS if network in KINDS and (network, method) not in FAST]
 _of_the_day = random.Random(os.environ["EL_LARQ_SAMPLE"])
 _with_el = [(network, "el") for network in NETWORKS]
