@@ -20,7 +20,8 @@ def without_duplicates(model: FrozenModel) -> FrozenModel:
     outputs = {tensor.op.name for tensor in model.outputs}
     merged = False
     for operation in model.operations:
-        if operation.type == "Placeholder" or operation.name in outputs:
+        # Equal stateful operations differ in their results: two calls of a dropout draw two random masks.
+        if operation.type == "Placeholder" or operation.op_def.is_stateful or operation.name in outputs:
             continue
         inputs = tuple(_renamed(tensor.name, same) for tensor in operation.inputs)
         # Attributes with an underscore name the gradient's function, which differs by call.

@@ -19,6 +19,8 @@ Images = np.ndarray | Sequence[np.ndarray]
 LARGE = 2**14
 """The number of values from which a constant is handed to TensorFlow's functions as an argument."""
 
+_COPIES = ("Identity", "StopGradient", "Snapshot")
+
 
 class FrozenModel:
     """An inference graph with its weights as constants.
@@ -148,7 +150,7 @@ class FrozenModel:
 
     def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
         """The values of the tensors that do not depend on the inputs, None for those that do."""
-        stored = {tensor.name: unchanged(tensor) for tensor in tensors}
+        stored = {tensor.name: find_source(tensor, reshaped=False) for tensor in tensors}
         computed = {t.name: t for t in tensors if stored[t.name].op.type != "Const" and not self.depends(t)}
         values = dict(zip(computed, self.fetch(list(computed.values()))(self.zeros(1)) if computed else [], strict=True))
         return [
@@ -219,11 +221,15 @@ def output_key(number: int) -> str:
     return f"output_{number:06}"
 
 
-def unchanged(tensor: Any) -> Any:
-    """The tensor that this one is a copy of: Identity and its like return their input."""
-    while tensor.op.type in ("Identity", "StopGradient", "Snapshot"):
-        tensor = tensor.op.inputs[0]
-    return tensor
+def find_source(tensor: Any, *, reshaped: bool = True) -> Any:
+    """The tensor that this one is a copy of; with ``reshaped``, also through changes of the shape."""
+    while True:
+        if tensor.op.type in _COPIES or (reshaped and tensor.op.type == "Reshape"):
+            tensor = tensor.op.inputs[0]
+        elif tensor.op.type == "IdentityN":
+            tensor = tensor.op.inputs[tensor.value_index]
+        else:
+            return tensor
 
 
 def behind(tensor: Any) -> list[Any]:

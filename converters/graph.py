@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel, behind
+from el_larq.converters.frozen import FrozenModel, behind, find_source
 
 # Positions of the input and the kernel among the operands.
 _OPERANDS = {
@@ -23,7 +23,6 @@ _OPERANDS = {
 }
 # Other operations that sum products with weights; locally connected layers consist of them.
 _PRODUCTS = ("BatchMatMulV2", "SparseMatMul", "SparseTensorDenseMatMul", "Einsum")
-_PASS_THROUGH = ("Identity", "StopGradient", "Snapshot", "Reshape")
 PADS = ("Pad", "PadV2", "MirrorPad")
 _SELECTS = ("Select", "SelectV2")
 _COMPARISONS = ("Greater", "GreaterEqual", "Less", "LessEqual")
@@ -135,7 +134,7 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
         layer = layer_name(operation.name, model.name)
         x = operation.inputs[position]
         channels = x.shape[-1] if operation.type == "Conv2D" else None
-        sign, padding = larq_sign(_unpadded(x)), constant_padding(model, source(x))
+        sign, padding = larq_sign(_unpadded(x)), constant_padding(model, find_source(x))
         paddings = None if padding is None or padding.amounts is None else padding.amounts.tolist()
         found.append(
             Convolution(
@@ -164,20 +163,9 @@ def _sees(model: FrozenModel, operation: Any) -> bool:
     return model.depends(operation.inputs[_OPERANDS[operation.type][0]])
 
 
-def source(tensor: Any) -> Any:
-    """The tensor before any operations that do not change values."""
-    while True:
-        if tensor.op.type in _PASS_THROUGH:
-            tensor = tensor.op.inputs[0]
-        elif tensor.op.type == "IdentityN":
-            tensor = tensor.op.inputs[tensor.value_index]
-        else:
-            return tensor
-
-
 def _unpadded(tensor: Any) -> Any:
-    tensor = source(tensor)
-    return source(tensor.op.inputs[0]) if tensor.op.type in PADS else tensor
+    tensor = find_source(tensor)
+    return find_source(tensor.op.inputs[0]) if tensor.op.type in PADS else tensor
 
 
 def _unshaped(tensor: Any) -> Any:
@@ -205,22 +193,21 @@ def _has_two_values(tensor: Any) -> bool:
     """Whether a tensor is -a and +a for one a > 0."""
     tensor = _unshaped(tensor)
     while tensor.op.type in _PRODUCTS_BY_CONSTANT:
-        varying = [operand for operand in tensor.op.inputs if tf.get_static_value(source(operand)) is None]
-        factors = (
-            [tf.get_static_value(source(operand)) for operand in tensor.op.inputs if operand is not varying[0]] if varying else []
-        )
-        if len(varying) != 1 or not factors or np.size(factors[0]) != 1 or not np.all(factors[0]):
+        values = [tf.get_static_value(find_source(operand)) for operand in tensor.op.inputs]
+        varying = [operand for operand, value in zip(tensor.op.inputs, values, strict=True) if value is None]
+        factors = [value for value in values if value is not None]
+        if len(varying) != 1 or np.size(factors[0]) != 1 or not np.all(factors[0]):
             return False
         tensor = _unshaped(varying[0])
     if tensor.op.type in _SELECTS:
-        a, b = (tf.get_static_value(source(value)) for value in tensor.op.inputs[1:])
+        a, b = (tf.get_static_value(find_source(value)) for value in tensor.op.inputs[1:])
         return a is not None and b is not None and np.size(a) == np.size(b) == 1 and bool(np.all(a == -b) and np.all(a != 0))
     return larq_sign(tensor) is not None
 
 
 def _is_constant(tensor: Any) -> bool:
     """Whether a tensor's values do not depend on the image, though its shape may."""
-    operation = source(tensor).op
+    operation = find_source(tensor).op
     if operation.type in ("Neg", "Fill", "BroadcastTo"):
         return _is_constant(operation.inputs[1 if operation.type == "Fill" else 0])
     return operation.type in ("Const", "OnesLike", "ZerosLike")
@@ -248,11 +235,11 @@ def larq_sign(tensor: Any) -> Sign | None:
     """Larq's sign, which is sign(sign(x) + c) with 0 < c < 1; None if the tensor is anything else."""
     if tensor.op.type != "Sign":
         return None
-    shifted = source(tensor.op.inputs[0])
+    shifted = find_source(tensor.op.inputs[0])
     if shifted.op.type not in ("Add", "AddV2"):
         return None
     for candidate, shift in (shifted.op.inputs, shifted.op.inputs[::-1]):
-        inner, value = source(candidate), tf.get_static_value(source(shift))
+        inner, value = find_source(candidate), tf.get_static_value(find_source(shift))
         if inner.op.type == "Sign" and value is not None and np.all((value > 0) & (value < 1)):
             real = inner.op.inputs[0]
             return Sign(real, tensor) if list(real.shape) == list(tensor.shape) else None
@@ -261,8 +248,8 @@ def larq_sign(tensor: Any) -> Sign | None:
 
 def sums_signs(tensor: Any) -> bool:
     """Whether a tensor is the sum of two signs."""
-    operation = source(tensor).op
-    return operation.type in ("Add", "AddV2") and all(source(operand).op.type == "Sign" for operand in operation.inputs)
+    operation = find_source(tensor).op
+    return operation.type in ("Add", "AddV2") and all(find_source(operand).op.type == "Sign" for operand in operation.inputs)
 
 
 def layer_name(operation: str, root: str) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import constant_padding, larq_sign, source
+from el_larq.converters.frozen import FrozenModel, find_source
+from el_larq.converters.graph import constant_padding, larq_sign
 from el_larq.converters.graph_def import add_constant, add_operation, add_padding, add_sign
 
 
@@ -51,17 +51,17 @@ def with_two_dimensions(model: FrozenModel) -> FrozenModel:
 
 
 def _site(model: FrozenModel, operation: Any) -> _Site | None:
-    expanded = source(operation.inputs[0]).op
+    expanded = find_source(operation.inputs[0]).op
     if expanded.type != "ExpandDims" or expanded.inputs[0].shape.rank != 3:
         return None
     (axis,) = model.constants([expanded.inputs[1]])
-    inner, paddings, value = source(expanded.inputs[0]), None, 0.0
+    inner, paddings, value = find_source(expanded.inputs[0]), None, 0.0
     padding = constant_padding(model, inner)
     if padding is not None:
         if padding.amounts is None or padding.value is None:
             return None
         paddings, value = padding.amounts, padding.value
-        inner = source(inner.op.inputs[0])
+        inner = find_source(inner.op.inputs[0])
     sign = larq_sign(inner)
     if sign is None or axis is None or int(axis) % 4 not in (1, 2):
         return None

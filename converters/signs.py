@@ -15,8 +15,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import larq_sign, source, sums_signs
+from el_larq.converters.frozen import FrozenModel, find_source
+from el_larq.converters.graph import larq_sign, sums_signs
 from el_larq.converters.graph_def import add_constant, add_operation, add_sign, become
 
 _SELECTS = ("Select", "SelectV2")
@@ -59,7 +59,7 @@ def with_signs(model: FrozenModel) -> FrozenModel:
 
 def _choice(tensor: Any) -> tuple[str, Any, float, float] | None:
     """A comparison of a tensor with zero, the tensor, and the values of ``tensor`` where it holds and where not; None if none."""
-    operation = source(tensor).op
+    operation = find_source(tensor).op
     if operation.type in _COMPARISONS:
         a, b = operation.inputs
         for x, zero, name in ((a, b, operation.type), (b, a, _REVERSED[operation.type])):
@@ -94,7 +94,7 @@ def _applied(kind: str, constants: list[float | None], value: float) -> float:
 
 def _constant(tensor: Any) -> float | None:
     """The value of a tensor that has one value only, whatever its shape; None for others."""
-    operation = source(tensor).op
+    operation = find_source(tensor).op
     if operation.type in _CONSTANTS:
         return _CONSTANTS[operation.type]
     if operation.type == "Fill":
@@ -102,7 +102,7 @@ def _constant(tensor: Any) -> float | None:
     if operation.type == "Neg":
         value = _constant(operation.inputs[0])
         return None if value is None else -value
-    value = tf.get_static_value(source(tensor)) if operation.type == "Const" else None
+    value = tf.get_static_value(find_source(tensor)) if operation.type == "Const" else None
     return float(value.reshape(-1)[0]) if value is not None and value.size and (value == value.reshape(-1)[0]).all() else None
 
 

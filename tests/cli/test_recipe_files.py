@@ -1,13 +1,16 @@
 """Recipes in files and repeated runs, through the command's own entry."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from in_process import call
+
+Command = Callable[..., CompletedProcess[str]]
 
 RECIPE = """\
 epochs: 2
@@ -37,20 +40,20 @@ def _config(run: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_run_with_a_recipe_of_a_file_is_repeated_from_its_config(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, el_larq_here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, first, again = (tmp_path / name for name in ("mine.yaml", "first", "again"))
     mine.write_text(RECIPE)
-    status, _, err = call(capsys, "train", *SMALL, "--recipe", mine, "--method", "bireal", "--link", "elastic", "-o", first)
-    assert status == 0, err
+    result = el_larq_here("train", *SMALL, "--recipe", mine, "--method", "bireal", "--link", "elastic", "-o", first)
+    assert result.returncode == 0, result.stderr
     recipe = _config(first)["recipe"]
     assert (recipe["name"], recipe["optimizer"], recipe["drop_at"], recipe["clip_norm"]) == ("mine", "sgd", [0.5], 1.0)
     rates = [json.loads(line)["learning_rate"] for line in (first / "metrics.jsonl").read_text().splitlines()]
     assert rates == pytest.approx([0.01, 0.001])
 
     mine.unlink()  # the run stores the recipe
-    status, _, err = call(capsys, "train", "--config", first / "config.json", "-o", again)
-    assert status == 0, err
+    result = el_larq_here("train", "--config", first / "config.json", "-o", again)
+    assert result.returncode == 0, result.stderr
     assert _config(again) == _config(first)
     one, two = _weights(first), _weights(again)
     assert one.keys() == two.keys()
@@ -59,8 +62,8 @@ def test_a_run_with_a_recipe_of_a_file_is_repeated_from_its_config(
     plans: list[Any] = []
     monkeypatch.setattr("el_larq.cli.train._start", lambda plan, *_: plans.append(plan))
     changes = ("--seed", 1, "--epochs", 1, "--downsample", "binary", "--validation", 0)
-    call(capsys, "train", "--config", first, *changes)
-    call(capsys, "train", "--config", first, "--method", "binary")
+    el_larq_here("train", "--config", first, *changes)
+    el_larq_here("train", "--config", first, "--method", "binary")
     plan, other = plans
     assert (plan.method.name, plan.method.link.name, plan.width) == ("bireal", "elastic", 0.0625)
     assert (plan.seed, plan.recipe.epochs, plan.recipe.optimizer, plan.validation, plan.out) == (1, 1, "sgd", 0, None)
@@ -68,14 +71,14 @@ def test_a_run_with_a_recipe_of_a_file_is_repeated_from_its_config(
     assert (other.method.name, other.method.link.name, other.recipe.name) == ("binary", "none", "mine")
 
     mine.write_text(RECIPE)
-    assert call(capsys, "train", "--resume", first, "--recipe", mine)[0] == 0
+    assert el_larq_here("train", "--resume", first, "--recipe", mine).returncode == 0
     mine.write_text(RECIPE + "momentum: 0.5\n")
-    status, _, err = call(capsys, "train", "--resume", first, "--recipe", mine)
-    assert status == 2
-    assert f"--recipe {mine} contradicts {first}, which was started with other fields, see {first}/config.json" in err
+    result = el_larq_here("train", "--resume", first, "--recipe", mine)
+    assert result.returncode == 2
+    assert f"--recipe {mine} contradicts {first}, which was started with other fields, see {first}/config.json" in result.stderr
 
 
-def test_what_cannot_be_repeated_is_refused(data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_repeated_is_refused(data_folder: Path, tmp_path: Path, el_larq_here: Command) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "other.json").write_text("{}")
     run = data_folder / "run_schema1"
@@ -86,16 +89,16 @@ def test_what_cannot_be_repeated_is_refused(data_folder: Path, tmp_path: Path, c
         (["--config", run, "--resume", run], 2, "--config cannot be combined with --resume"),
         (["resnet18", "--recipe", "none.yaml"], 1, "cannot read none.yaml: No such file"),
     ]:
-        found, out, err = call(capsys, "train", *arguments)
-        assert (found, out) == (status, ""), err
-        assert err.startswith(f"el-larq: {message}")
-        assert len(err.splitlines()) == 1
+        result = el_larq_here("train", *arguments)
+        assert (result.returncode, result.stdout) == (status, ""), result.stderr
+        assert result.stderr.startswith(f"el-larq: {message}")
+        assert len(result.stderr.splitlines()) == 1
 
 
-def test_list_prints_a_recipe_to_start_from(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = call(capsys, "list", "recipes", "--yaml", "bbg-cifar")
-    assert status == 0
-    assert out.startswith("name: bbg-cifar\n")
-    assert "\noptimizer: sgd " in out
-    assert call(capsys, "list", "recipes", "--yaml", "bbg")[0] == 2
-    assert "--yaml applies to recipes" in call(capsys, "list", "methods", "--yaml", "el")[2]
+def test_list_prints_a_recipe_to_start_from(el_larq_here: Command) -> None:
+    result = el_larq_here("list", "recipes", "--yaml", "bbg-cifar")
+    assert result.returncode == 0
+    assert result.stdout.startswith("name: bbg-cifar\n")
+    assert "\noptimizer: sgd " in result.stdout
+    assert el_larq_here("list", "recipes", "--yaml", "bbg").returncode == 2
+    assert "--yaml applies to recipes" in el_larq_here("list", "methods", "--yaml", "el").stderr

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from in_process import call
+
+Command = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -24,44 +27,47 @@ def _change(path: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(("depthwise", "allow"), [("binary", " --allow binary-depthwise"), ("real", "")])
-def test_the_next_command_allows_what_the_conversion_needs(
-    old: Path, capsys: pytest.CaptureFixture[str], depthwise: str, allow: str
-) -> None:
+def test_the_next_command_allows_what_the_conversion_needs(old: Path, el_larq_here: Command, depthwise: str, allow: str) -> None:
     _change(old / "config.json", schema=3, network="mobilenet", network_options={"depthwise": depthwise})
-    _, out, _ = call(capsys, "train", "--resume", old)
-    assert out.splitlines()[-1] == f"next: el-larq convert {old}/model.h5 -o model.tflite{allow}"
+    result = el_larq_here("train", "--resume", old)
+    assert result.stdout.splitlines()[-1] == f"next: el-larq convert {old}/model.h5 -o model.tflite{allow}"
 
 
-def test_a_finished_run_of_an_older_version_says_so(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_of_an_older_version_says_so(old: Path, el_larq_here: Command) -> None:
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
-    status, out, err = call(capsys, "train", "--resume", old)
-    assert (status, err) == (0, f"{old} is finished; there is nothing to resume\n")
-    assert out.startswith("test accuracy 0.4267 after")
-    status, out, _ = call(capsys, "train", "--resume", old, "--json")
-    assert status == 0
-    assert json.loads(out)["accuracy"] == pytest.approx(0.4267, abs=1e-4)
+    result = el_larq_here("train", "--resume", old)
+    assert (result.returncode, result.stderr) == (0, f"{old} is finished; there is nothing to resume\n")
+    assert result.stdout.startswith("test accuracy 0.4267 after")
+    result = el_larq_here("train", "--resume", old, "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["accuracy"] == pytest.approx(0.4267, abs=1e-4)
     assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
 
 
-def test_an_unfinished_run_of_an_older_version_says_what_it_lacks(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unfinished_run_of_an_older_version_says_what_it_lacks(old: Path, el_larq_here: Command) -> None:
     (old / "result.json").unlink()
-    status, out, err = call(capsys, "train", "--resume", old)
-    assert (status, out) == (1, "")
-    assert err == f"el-larq: {old} was made by an older el-larq (schema 1) that saved no state to resume from; train it again\n"
+    result = el_larq_here("train", "--resume", old)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert (
+        result.stderr
+        == f"el-larq: {old} was made by an older el-larq (schema 1) that saved no state to resume from; train it again\n"
+    )
 
 
-def test_an_older_run_is_reported(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, _, err = call(capsys, "report", old, "-o", tmp_path / "report.html")
-    assert status == 0, err
+def test_an_older_run_is_reported(old: Path, tmp_path: Path, el_larq_here: Command) -> None:
+    result = el_larq_here("report", old, "-o", tmp_path / "report.html")
+    assert result.returncode == 0, result.stderr
     assert "0.4267" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("command", [["train", "--resume"], ["report"]])
-def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], el_larq_here: Command) -> None:
     _change(old / "config.json", schema=99)
-    status, _, err = call(capsys, *command, old)
-    assert status == 1
-    assert err == (f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one knows schemas up to 3: update it\n")
+    result = el_larq_here(*command, old)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one knows schemas up to 3: update it\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,46 +85,46 @@ def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], caps
         (["resnet26"], "NETWORK resnet26 contradicts RUN, which was started with"),
     ],
 )
-def test_options_that_contradict_the_run_are_refused(
-    old: Path, arguments: list[Any], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, out, err = call(capsys, "train", "--resume", old, *arguments)
-    assert (status, out) == (2, "")
-    assert err.startswith("el-larq: " + message.replace("RUN", str(old)))
-    assert len(err.splitlines()) == 1
+def test_options_that_contradict_the_run_are_refused(old: Path, arguments: list[Any], message: str, el_larq_here: Command) -> None:
+    result = el_larq_here("train", "--resume", old, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("el-larq: " + message.replace("RUN", str(old)))
+    assert len(result.stderr.splitlines()) == 1
 
 
-def test_options_that_repeat_the_run_are_taken(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_repeat_the_run_are_taken(old: Path, el_larq_here: Command) -> None:
     repeated = ["--epochs", 2, "--batch-size", 64, "--dataset", "digits", "--seed", 0, "-o", old, "--trust"]
-    assert call(capsys, "train", "--resume", old, *repeated)[0] == 0
+    assert el_larq_here("train", "--resume", old, *repeated).returncode == 0
 
 
-def test_a_data_set_is_repeated_as_it_was_named(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_data_set_is_repeated_as_it_was_named(old: Path, tmp_path: Path, el_larq_here: Command) -> None:
     _change(old / "config.json", dataset=f"cifar10@{tmp_path},augment=none")
     repeated = ["--dataset", "cifar10", "--data-dir", tmp_path, "--augment"]
-    assert call(capsys, "train", "--resume", old, *repeated, "none")[0] == 0
-    status, _, err = call(capsys, "train", "--resume", old, *repeated, "crop")
-    assert (status, err.count("\n")) == (2, 1)
-    assert f"--dataset cifar10@{tmp_path},augment=crop contradicts {old}" in err
-    assert "--augment cannot be combined with --resume" in call(capsys, "train", "--resume", old, "--augment", "none")[2]
+    assert el_larq_here("train", "--resume", old, *repeated, "none").returncode == 0
+    result = el_larq_here("train", "--resume", old, *repeated, "crop")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"--dataset cifar10@{tmp_path},augment=crop contradicts {old}" in result.stderr
+    assert "--augment cannot be combined with --resume" in el_larq_here("train", "--resume", old, "--augment", "none").stderr
 
 
 @pytest.mark.parametrize(
     "content", ["{", "[]", "{}", '{"accuracy": "good", "seconds": 1}', '{"accuracy": 0.5, "seconds": 1, "allow": [1]}']
 )
-def test_a_damaged_result_is_named(old: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_result_is_named(old: Path, content: str, el_larq_here: Command) -> None:
     (old / "result.json").write_text(content)
-    status, out, err = call(capsys, "train", "--resume", old)
-    assert (status, out) == (1, "")
-    assert err == (f"el-larq: {old / 'result.json'} is damaged; take it from a backup, or train again into another folder\n")
+    result = el_larq_here("train", "--resume", old)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"el-larq: {old / 'result.json'} is damaged; take it from a backup, or train again into another folder\n"
+    )
 
 
-def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "there is no run folder" in call(capsys, "train", "--resume", tmp_path / "no")[2]
-    assert "is not a run folder: it has no config.json" in call(capsys, "train", "--resume", tmp_path)[2]
-    status, _, err = call(capsys, "train")
-    assert status == 2
-    assert "Missing argument 'NETWORK'" in err
+def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, el_larq_here: Command) -> None:
+    assert "there is no run folder" in el_larq_here("train", "--resume", tmp_path / "no").stderr
+    assert "is not a run folder: it has no config.json" in el_larq_here("train", "--resume", tmp_path).stderr
+    result = el_larq_here("train")
+    assert result.returncode == 2
+    assert "Missing argument 'NETWORK'" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -130,11 +136,11 @@ def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, capsys:
     ],
 )
 def test_values_are_checked_before_there_is_a_folder(
-    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, arguments: list[str], message: str, el_larq_here: Command
 ) -> None:
-    status, _, err = call(capsys, "train", "resnet26", "-o", tmp_path / "run", *arguments)
-    assert status == 2
-    assert message in err
+    result = el_larq_here("train", "resnet26", "-o", tmp_path / "run", *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -154,19 +160,17 @@ def test_values_are_checked_before_there_is_a_folder(
     ],
 )
 def test_options_of_methods_and_networks_are_checked_before_tensorflow_starts(
-    tmp_path: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, arguments: str, message: str, el_larq_here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("el_larq.cli.train.start_tensorflow", lambda: pytest.fail("TensorFlow starts"))
-    status, _, err = call(capsys, "train", *arguments.split(), "-o", tmp_path / "run")
-    assert status == 2
-    assert message in err
-    assert len(err.splitlines()) == 1
+    result = el_larq_here("train", *arguments.split(), "-o", tmp_path / "run")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_saves_and_prints_the_command_that_goes_on(
-    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_saves_and_prints_the_command_that_goes_on(data_folder: Path, tmp_path: Path, el_larq_here: Command) -> None:
     program, folder = Path(sys.executable).parent / "el-larq", tmp_path / "run"
     network = f"{data_folder / 'run_schema1' / 'network.py'}:build"
     command = [program, "train", network, "--dataset", "digits", "--epochs", "200", "--batch-size", "512", "-o", folder]
@@ -185,5 +189,5 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(
     assert last == "el-larq: interrupted"
     states = sorted(int(path.stem.rpartition("-")[2]) for path in (folder / "checkpoints").glob("*.ckpt"))
     assert states[-1] == int(stopped.split()[3])
-    call(capsys, "report", folder, "-o", tmp_path / "report.html")  # of a run that is not done
+    el_larq_here("report", folder, "-o", tmp_path / "report.html")  # of a run that is not done
     assert (tmp_path / "report.html").exists()

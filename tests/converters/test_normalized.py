@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import el_larq
+from el_larq.converters.duplicates import without_duplicates
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job, Options
 from el_larq.converters.normalized import normalized
@@ -273,6 +274,16 @@ def test_a_layer_that_is_called_twice_on_the_same_tensor() -> None:
         return L.Concatenate()([conv(x), models.norm("n")(conv(L.ReLU()(conv(x))))])
 
     _convert(_model(after=after), binary=3)
+
+
+def test_random_operations_are_not_merged() -> None:
+    """Two calls of a dropout layer on the same tensor draw two masks."""
+    image = keras.Input((4, 4, 3))
+    drop, conv = L.Dropout(0.5), L.Conv2D(2, 3)
+    model = keras.Model(image, [conv(drop(image, training=True)) for _ in range(2)])
+    merged = without_duplicates(FrozenModel(model))
+    one, other = merged.fetch(merged.outputs)(np.ones((1, 4, 4, 3), np.float32))
+    assert np.abs(one - other).max() > 0
 
 
 def test_inputs_without_a_size_are_named() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import damage
 import hostile
+from PIL import Image
 from tensorflow.python.util import tf_export
 from tf_keras.protobuf import saved_metadata_pb2
 
@@ -28,8 +29,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "FILE", "--dataset", "digits", "--images", "1", "-o", "OUT", "--json"),
     "predict": ("predict", "FILE", "IMAGE", "--json"),
     "export-weights": ("export-weights", "FILE", "--binary", "-o", "OUT.npz", "--json"),
-    "train": ("train", "NETWORK:build", "--dataset", "digits", "--epochs", "1", "--init-from", "FILE", "-o", "OUT", "--json"),
+    "train": ("train", "NETWORK:build", "--dataset", "dir:IMAGES", "--epochs", "1", "--init-from", "FILE", "-o", "OUT", "--json"),
 }
+"""The commands that open a model. `train` gets a few images: loading `digits` takes longer than all that is tested here."""
 
 NETWORK = """
 import tf_keras
@@ -129,25 +131,54 @@ def places() -> list[Place]:
     return [Place(write.__name__, write) for write in made]
 
 
-def cases(
-    seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_others: int = 1
-) -> Iterator[tuple[str, Path, list[tuple[str, ...]]]]:
-    """Name, file and commands of each case, or of every ``step``-th; a file is there until the next one is asked for.
+@dataclass(frozen=True)
+class ClassCase:
+    """A file, the commands that get it in any case, and the further ones that get it if the first of those can open it.
 
-    Public classes as outermost object and as layer of a .keras go through all commands; others (other places, single fields,
-    classes that are not public) through one command, another one each time.
+    All commands open a model with the same function, so a file that this refuses shows nothing new in a third command.
+    """
+
+    name: str
+    path: Path
+    commands: list[tuple[str, ...]]
+    further: list[tuple[str, ...]]
+
+
+def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_others: int = 1) -> Iterator[ClassCase]:
+    """Each case, or every ``step``-th; a file is there until the next one is asked for.
+
+    Public classes as outermost object and as layer of a .keras go through `inspect` and another command, which changes from case
+    to case, and if `inspect` can open them through all others. Others (other places, single fields, classes that are not public)
+    go through one command, another one each time.
     """
     (folder / "network.py").write_text(NETWORK)
-    turn = itertools.cycle(list(COMMANDS)[:-1])  # starting a training takes ten times as long as the others
+    _write_images(folder / "images")
+    words = {
+        "IMAGE": str(seeds / "image.png"),
+        "NETWORK:build": f"{folder / 'network.py'}:build",
+        "dir:IMAGES": f"dir:{folder / 'images'}",
+    }
+    # Starting a training takes several times as long as the others.
+    second, only = itertools.cycle(list(COMMANDS)[1:]), itertools.cycle(list(COMMANDS)[:-1])
     counts = {True: itertools.count(), False: itertools.count()}
     for known, place, config, whole in _combinations(watched):
         if next(counts[whole]) % (step if whole else step_of_others) == 0:
             path = place.write(seeds, folder, config)
-            chosen = COMMANDS if whole else (next(turn),)
-            words = {"FILE": str(path), "IMAGE": str(seeds / "image.png"), "NETWORK:build": f"{folder / 'network.py'}:build"}
-            commands = [tuple(words.get(word, word) for word in COMMANDS[name]) for name in chosen]
-            yield f"{_full_name(known)} as {place.name}, {json.dumps(config['config'])[:200]}", path, commands
+            chosen = ["inspect", next(second)] if whole else [next(only)]
+            further = [name for name in COMMANDS if name not in chosen] if whole else []
+            told = words | {"FILE": str(path)}
+            first, rest = ([tuple(told.get(word, word) for word in COMMANDS[name]) for name in part] for part in (chosen, further))
+            name = f"{_full_name(known)} as {place.name}, {json.dumps(config['config'])[:200]}"
+            yield ClassCase(name, path, first, rest)
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _write_images(folder: Path) -> None:
+    """A data set of two classes."""
+    for label in ("dark", "light"):
+        (folder / label).mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (8, 8), 255 * (label == "light") // (number + 1)).save(folder / label / f"{number}.png")
 
 
 def _combinations(watched: Path) -> Iterator[tuple[type, Place, Config, bool]]:

@@ -13,9 +13,9 @@ import pytest
 import runner
 
 FEW = (150, 400)
-"""`make test` takes one of so many cases of all commands, and of one command."""
+"""`make test` takes one of so many cases of several commands, and of one command."""
 MOST = (1, 6)
-"""`make test-slow` has five minutes for it on two busy cores."""
+"""The same for `make test-slow`."""
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def run(tmp_path: Path) -> Iterator[runner.Runner]:
 
 def _faults(run: runner.Runner, folder: Path, steps: tuple[int, int]) -> tuple[list[str], int]:
     faults, count = [], 0
-    for name, path, commands in hostile_classes.cases(corpus.SEEDS, folder, run.watched, *steps):
-        for command in commands:
-            outcome = run.run(name, path, command)
-            count += 1
-            if outcome.faults:
-                faults.append(f"{name}: {command[0]}: {'; '.join(outcome.faults)}: {outcome.error}")
+    for case in hostile_classes.cases(corpus.SEEDS, folder, run.watched, *steps):
+        outcomes = [run.run(case.name, case.path, command) for command in case.commands]
+        if outcomes[0].status != 1:
+            outcomes += [run.run(case.name, case.path, command) for command in case.further]
+        count += len(outcomes)
+        faults += [f"{case.name}: {one.command[0]}: {'; '.join(one.faults)}: {one.error}" for one in outcomes if one.faults]
     return faults, count
 
 
@@ -44,10 +44,10 @@ def test_a_few_classes_of_keras_in_a_few_places(run: runner.Runner, tmp_path: Pa
 
 @pytest.mark.slow
 def test_every_class_of_keras_in_every_place(run: runner.Runner, tmp_path: Path) -> None:
-    """Three to four minutes."""
+    """About two minutes of one processor."""
     faults, count = _faults(run, tmp_path, MOST)
     assert faults == []
-    assert count > 4000
+    assert count > 1900
 
 
 def test_the_alarm_rings_for_files_programs_and_code(tmp_path: Path) -> None:
