@@ -31,15 +31,15 @@ class Decisions:
     An output looks like logits when it is a vector of two or more values per image.
     """
 
-    def __init__(self, wanted: Sequence[np.ndarray], got: Sequence[np.ndarray]):
+    def __init__(self, wanted: Sequence[np.ndarray], got: Sequence[np.ndarray], tied: float = TIE_TOLERANCE):
         self.chosen = {number: w.argmax(-1) for number, w in enumerate(wanted) if w.ndim == 2 and w.shape[1] > 1}
-        self.same = {number: _agree(wanted[number], got[number]) for number in self.chosen}
+        self.same = {number: _agree(wanted[number], got[number], tied) for number in self.chosen}
 
 
-def _agree(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
+def _agree(wanted: np.ndarray, got: np.ndarray, tied: float) -> np.ndarray:
     """Agreement for each image, bool (N,), from logits (N, classes)."""
     behind = wanted.max(-1) - np.take_along_axis(wanted, got.argmax(-1)[:, None], axis=-1)[:, 0]
-    return behind <= TIE_TOLERANCE * np.abs(wanted).max(-1)
+    return behind <= tied * np.abs(wanted).max(-1)
 
 
 def agreements(batches: Sequence[Decisions]) -> list[Agreement]:

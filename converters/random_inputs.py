@@ -11,14 +11,17 @@ IMAGE_RANGE = 256
 
 
 def random_inputs(model: FrozenModel, count: int) -> list[np.ndarray]:
-    """A batch of ``count`` for each input: normally distributed, or integers from 0 up to `value_range`. Always the same values."""
+    """A batch of ``count`` for each input: normally distributed, or integers from 0 up to `value_range`. Always the same values.
+
+    An input of floating-point numbers gets integers if it selects rows: Keras casts the input of an Embedding.
+    """
     random = np.random.default_rng(0)
     batches = []
     for tensor, shape in zip(model.inputs, model.input_shapes, strict=True):
         kind = tensor.dtype.as_numpy_dtype
         if kind == np.bool_:
             batches.append(random.integers(0, 2, (count, *shape)).astype(bool))
-        elif np.issubdtype(kind, np.integer):
+        elif np.issubdtype(kind, np.integer) or _selected_rows(model, tensor):
             batches.append(random.integers(0, value_range(model, tensor), (count, *shape)).astype(kind))
         else:
             batches.append(random.standard_normal((count, *shape), np.float32).astype(kind))
@@ -27,8 +30,14 @@ def random_inputs(model: FrozenModel, count: int) -> list[np.ndarray]:
 
 def value_range(model: FrozenModel, tensor: Any) -> int:
     """One more than the largest value of an integer input: the number of rows that it selects from, as in an Embedding."""
-    rows, limit = [], min(IMAGE_RANGE, np.iinfo(tensor.dtype.as_numpy_dtype).max + 1)
-    stack, seen = [tensor], set()
+    kind = tensor.dtype.as_numpy_dtype
+    limit = min(IMAGE_RANGE, np.iinfo(kind).max + 1) if np.issubdtype(kind, np.integer) else IMAGE_RANGE
+    return min([limit, *_selected_rows(model, tensor)])
+
+
+def _selected_rows(model: FrozenModel, tensor: Any) -> list[int]:
+    """The number of rows of each constant that the input selects from."""
+    rows, stack, seen = [], [tensor], set()
     while stack:
         for reader in stack.pop().consumers():
             if reader.name in seen:
@@ -39,4 +48,4 @@ def value_range(model: FrozenModel, tensor: Any) -> int:
             elif reader.type in ("GatherV2", "Gather") and not model.depends(reader.inputs[0]):
                 axis = model.constants([reader.inputs[2]])[0] if reader.type == "GatherV2" else 0
                 rows.append(reader.inputs[0].shape[int(axis or 0)])
-    return min([limit, *(row for row in rows if row)]) if rows else limit
+    return [row for row in rows if row]

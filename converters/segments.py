@@ -24,6 +24,12 @@ from el_larq.errors import ElLarqError
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.operators import input_channels, unpack_signs, words
 
+STEPS = 2
+"""A sign may flip where the value is at most this many steps of the int8 tensor that the flatbuffer takes it of.
+
+Fake quantization computes with real numbers what int8 operators round: one step, and another if such tensors are added.
+"""
+
 
 @dataclass
 class LayerSigns:
@@ -91,6 +97,8 @@ class Segments:
         self._signs = [sign for sign in find_signs(model) if sign.real.shape[1:].is_fully_defined()]
         self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in packed])) if self._signs else self._plain
         self._shapes = [tensor.shape for tensor in packed]
+        sources = [operator.inputs[0] for operator in lce for tensor in operator.outputs if tensor.type == "int32"]
+        self._rounded = [STEPS * source.step if source is not None and source.type == "int8" else 0.0 for source in sources]
         # Several signs may be taken of the same tensor.
         self._reals = {sign.real.name: sign.real for sign in self._signs}
         self._functions: dict[tuple[int, ...], Callable[..., list[np.ndarray]]] = {}
@@ -217,7 +225,7 @@ class Segments:
             record.compared += x.size
             record.flipped += int(departs.sum())
             for index in np.flatnonzero(departs.reshape(len(x), -1).any(axis=1)):
-                flip = Flip(record.layer, _distance(x[index], departs[index]))
+                flip = Flip(record.layer, _distance(x[index], departs[index], self._rounded[pair.packed]))
                 record.worst = max(record.worst, flip.worst)
                 worst[index] = max(worst[index] or flip, flip, key=lambda flip: flip.worst)
         return worst
@@ -231,10 +239,11 @@ def _shaped(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return got.reshape(wanted.shape)
 
 
-def _distance(x: np.ndarray, departs: np.ndarray) -> float:
-    """The largest |x| of a flip as a share of the RMS of x; infinite where x is not finite, which rounding does not excuse."""
+def _distance(x: np.ndarray, departs: np.ndarray, rounded: float) -> float:
+    """The largest |x| of a flip beyond what is rounded, as a share of the RMS of x; infinite where x is not finite."""
     rms = np.sqrt(np.mean(np.square(x, dtype=np.float64)))
-    return float(np.abs(x[departs]).max() / (rms or 1.0)) if np.isfinite(rms) else np.inf
+    beyond = max(0.0, float(np.abs(x[departs]).max()) - 1.001 * rounded)
+    return beyond / (float(rms) or 1.0) if np.isfinite(rms) else np.inf
 
 
 def _key(convolution: Convolution) -> bytes:

@@ -1,5 +1,6 @@
 """What no .tflite of LCE can compute, found in the graph, so that it is named before LCE's converter or interpreter fails on it."""
 
+import re
 from typing import Any
 
 from el_larq.converters.frozen import FrozenModel
@@ -16,12 +17,37 @@ _OPERATORS = {
     "Erfc": "uses Erfc, which LCE's runtime does not have; for GELU use approximate=True, which takes tanh",
     "Erf": "uses Erf, which LCE's runtime does not have; for GELU use approximate=True, which takes tanh",
     "SparseTensorDenseMatMul": (
-        "multiplies by a sparse matrix, which LCE's runtime cannot; build a locally connected layer with implementation=1 or 2"
+        "multiplies by a sparse matrix, which LCE's runtime cannot; "
+        "if it is a locally connected layer, build it with implementation=1 or 2"
     ),
     "TensorListReserve": _LIST,
     "TensorListFromTensor": _LIST,
     "TensorListStack": _LIST,
 }
+_RANDOM = (
+    "RandomUniform",
+    "RandomUniformInt",
+    "RandomStandardNormal",
+    "TruncatedNormal",
+    "RandomShuffle",
+    "RandomGamma",
+    "RandomPoissonV2",
+    "Multinomial",
+    "StatelessRandomUniformV2",
+    "StatelessRandomNormalV2",
+)
+"""Operators that Keras' layers draw random numbers with, Dropout and noise among them."""
+
+
+def check_repeatable(model: FrozenModel) -> None:
+    """Raise ElLarqError, naming the layer, if an output depends on random numbers, which would be frozen into the .tflite."""
+    for operation in model.operations:
+        if operation.type in _RANDOM:
+            layer = re.sub(r"(/dropout)?(/(random|stateless)_\w+)?$", "", layer_name(operation.name, model.name))
+            raise ElLarqError(
+                f"layer {layer} draws random numbers at inference (a Dropout or noise layer called with training=True?), so its "
+                "result differs from call to call; call it without training=True and save the model again"
+            )
 
 
 def check_supported(model: FrozenModel) -> None:

@@ -246,6 +246,7 @@ def shift_of(node: Node) -> np.ndarray:
 
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
+FUSED = ("Relu", "Relu6")
 
 
 class Readers:
@@ -264,4 +265,18 @@ class Readers:
 
     def absorbs(self, node: Node) -> bool:
         """Whether the node is an AFFINE that costs nothing because it becomes part of the convolution before it."""
-        return node.op == AFFINE and node.inputs[0].op in CONVOLUTIONS and self.only_one(node.inputs[0])
+        if node.op != AFFINE or not self.only_one(node.inputs[0]):
+            return False
+        return node.inputs[0].op in CONVOLUTIONS or self.is_fused(node.inputs[0])
+
+    def is_fused(self, node: Node) -> bool:
+        """Whether the node is an activation that LCE computes inside a binary convolution, before its multiplier and bias.
+
+        With zero padding, LCE keeps the activation as an operator of its own, and the normalization behind it too.
+        """
+        convolution = node.inputs[0] if node.op in FUSED else None
+        if convolution is None or not convolution.integers or convolution.attributes["padding"] != b"VALID":
+            return False
+        source = convolution.inputs[0]
+        ones = source.op == "PadV2" and source.inputs[2].value is not None and np.all(source.inputs[2].value == 1)
+        return self.only_one(convolution) and (source.op == BINARIZE or bool(ones))

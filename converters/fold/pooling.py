@@ -1,6 +1,8 @@
 """Rewrites global average pooling as average pooling over the whole feature map: TFLite runs AVERAGE_POOL_2D much faster than MEAN.
 
 mean over H and W of (N, H, W, C)  =  average pooling with a window of (H, W)
+
+A graph with fake quantization is left alone: there LCE rounds AVERAGE_POOL_2D to the steps of its input, and the model does not.
 """
 
 import numpy as np
@@ -10,6 +12,8 @@ from el_larq.converters.fold.notes import Notes
 
 
 def pooling(graph: Graph, notes: Notes) -> None:
+    if any(node.op.startswith("FakeQuant") for node in graph.nodes()):
+        return
     for node in graph.nodes():
         if node.op != "Mean" or node.inputs[1].value is None:
             continue

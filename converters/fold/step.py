@@ -7,12 +7,14 @@ from el_larq.converters.fold.ir import Graph
 from el_larq.converters.fold.left import Left, left_over
 from el_larq.converters.fold.links import expands, gains, squeezes
 from el_larq.converters.fold.normal_form import import_graph
+from el_larq.converters.fold.norms import norms
 from el_larq.converters.fold.notes import Notes, Rewrite
 from el_larq.converters.fold.placement import placement
 from el_larq.converters.fold.pooling import pooling
 from el_larq.converters.fold.proof import IMPORT_TOLERANCE, TOLERANCE, compare, compare_import
 from el_larq.converters.fold.scales import scales
 from el_larq.converters.fold.shifts import shifts
+from el_larq.converters.fold.slices import slices
 from el_larq.converters.fold.threshold import threshold
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job
@@ -20,7 +22,9 @@ from el_larq.errors import ElLarqError, summarize
 
 # In order of application: rewrites that create scales and shifts come before those that move them.
 REWRITES: dict[str, Rewrite] = {
+    "slices": slices,
     "placement": placement,
+    "norms": norms,
     "gains": gains,
     "threshold": threshold,
     "shifts": shifts,

@@ -54,11 +54,14 @@ class Interpreter:
     def random_inputs(self, random: np.random.Generator) -> list[np.ndarray]:
         """A value (1, ...) of each input's type: normally distributed, bytes over their range, or wider integers of 0 and 1.
 
-        Wider integers are often indices, of which only the smallest are certain to exist.
+        Wider integers, and real numbers that the file casts, are often indices, of which only the smallest are certain to exist.
         """
         values = []
-        for shape, kind in zip(self.input_shapes, self._interpreter.input_types, strict=True):
-            if np.issubdtype(kind, np.integer):
+        cast = {operator.inputs[0] for operator in self.graph.operators if operator.name == "CAST"}
+        for tensor, shape, kind in zip(self.graph.inputs, self.input_shapes, self._interpreter.input_types, strict=True):
+            if np.issubdtype(kind, np.floating) and tensor in cast:
+                values.append(random.integers(0, 1, (1, *shape), endpoint=True).astype(kind))
+            elif np.issubdtype(kind, np.integer):
                 low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if np.dtype(kind).itemsize == 1 else (0, 1)
                 values.append(random.integers(low, high, (1, *shape), kind, endpoint=True))
             else:

@@ -81,6 +81,7 @@ class Tensor:
     """A tensor of the graph. ``data`` holds the bytes of a constant and is empty for computed tensors.
 
     dynamic: a size is known only at run time; ``shape`` has the file's value there, usually 1 or -1.
+    step: the difference between neighbouring values of a quantized tensor with one scale; 0.0 for other tensors.
     """
 
     index: int
@@ -89,6 +90,7 @@ class Tensor:
     shape: tuple[int, ...]
     data: bytes = field(repr=False)
     dynamic: bool = False
+    step: float = 0.0
 
     @property
     def constant(self) -> bool:
@@ -214,7 +216,17 @@ class _Reader:
             shape,
             buffers[self._number(table, 2, "<I")],
             any(size < 0 for size in (*shape, *self._integers(table, 7))),
+            self._step(table),
         )
+
+    def _step(self, tensor: Table) -> float:
+        """The only scale among the tensor's QuantizationParameters."""
+        position = self._offset(tensor, 4)
+        if not position:
+            return 0.0
+        quantization = Table(self.content, self._within(tensor.Indirect(position + tensor.Pos)))
+        start, length = self._vector(quantization, 2, 4)
+        return struct.unpack_from("<f", self.content, start)[0] if length == 1 else 0.0
 
     def _operator(self, index: int, table: Table, codes: list[str], tensors: tuple[Tensor, ...]) -> Operator:
         name = codes[self._number(table, 0, "<I")]

@@ -75,9 +75,10 @@ def test_inputs_by_name() -> None:
     _convert(keras.Model(inputs, _head(_body(inputs["z"] + 2 * inputs["b"]))))
 
 
-def test_indices_stay_within_the_rows_that_they_select_from() -> None:
+@pytest.mark.parametrize("kind", ["int32", "float32"])
+def test_indices_stay_within_the_rows_that_they_select_from(kind: str) -> None:
     keras.utils.set_random_seed(0)
-    words = keras.Input((16,), dtype="int32")
+    words = keras.Input((16,), dtype=kind)
     x = L.Reshape((4, 4, 8))(L.Embedding(5, 8)(words))
     (batch,) = random_inputs(FrozenModel(keras.Model(words, x)), 100)
     assert (batch.min(), batch.max()) == (0, 4)
@@ -244,6 +245,8 @@ UNSUPPORTED = {
         "layer memory keeps a list in a loop",
     ),
     "gelu": (L.Activation("gelu", name="act"), "layer act/Gelu uses Erfc"),
+    "dropout": (lambda x: L.Dropout(0.5, name="dropout")(x, training=True), "layer dropout draws random numbers at inference"),
+    "noise": (lambda x: L.GaussianNoise(1.0, name="noise")(x, training=True), "layer noise draws random numbers"),
 }
 
 

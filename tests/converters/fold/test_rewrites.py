@@ -251,6 +251,108 @@ def test_a_negative_scale_before_a_sign_stays() -> None:
     _check(model)
 
 
+def _operators_of(model: keras.Model) -> Counter:
+    """Of the .tflite after all rewrites."""
+    return Counter(o.name for o in parse(lower_model(fold_model(FrozenModel(model)).model)).operators)
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_a_normalization_behind_a_relu_in_a_binary_convolution_stays_there(negative: bool) -> None:
+    """As in QuickNet: LCE computes both inside the convolution, so moving the scale away would leave a ReLU and an addition."""
+    image, x = _stem(32)
+    for name in "ab":
+        z = keras.layers.BatchNormalization(name=f"{name}_norm")(_conv(32, 3, name, activation="relu")(x))
+        x = keras.layers.Add()([x, z])
+    model = randomize(_end(image, x), 14, negative)
+    graph, _ = _folded(model)
+    assert left_over(graph) == ()
+    operators = _operators_of(model)
+    assert (operators["ADD"], operators["RELU"], operators["MUL"]) == (2, 0, 0)
+    _check(model)
+
+
+def _normalized_behind(join: Any, negative: bool) -> keras.Model:
+    """Two binary convolutions, a layer that reads both, a normalization, and a binary convolution."""
+    image, x = _stem(32)
+    a = keras.layers.BatchNormalization(name="a_norm")(_conv(32, 3, "a")(x))
+    y = join([a, _conv(32, 1, "b", activation="relu")(x)])
+    y = keras.layers.BatchNormalization(name="behind")(y)
+    return randomize(_end(image, keras.layers.BatchNormalization(name="n")(_conv(8, 1, "c")(y))), 15, negative)
+
+
+def _max_pooled(x: Any) -> Any:
+    return keras.layers.MaxPool2D(2)(keras.layers.Concatenate()(x))
+
+
+def _averaged(x: Any) -> Any:
+    return keras.layers.AveragePooling2D(2, padding="same")(keras.layers.Concatenate()(x))
+
+
+@pytest.mark.parametrize(("join", "negative"), [(keras.layers.Concatenate(), True), (_averaged, True), (_max_pooled, False)])
+def test_a_normalization_behind_pooling_or_a_concatenation_moves_into_the_convolutions(join: Any, negative: bool) -> None:
+    model = _normalized_behind(join, negative)
+    _, notes = _folded(model)
+    assert [note.split(":")[0] for note in notes["norms"].applied] == ["net/behind/FusedBatchNormV3"]
+    assert _operators_of(model)["ADD"] == 0
+    _check(model)
+
+
+def test_a_negative_scale_stays_behind_maximum_pooling() -> None:
+    model = _normalized_behind(_max_pooled, True)
+    graph, notes = _folded(model)
+    assert notes["norms"].applied == []
+    assert [left.kind for left in left_over(graph)] == ["before a sign with factors that are not all positive"]
+    _check(model)
+
+
+def test_larqs_order_of_pooling_and_normalization_leaves_no_addition() -> None:
+    """QuantConv2D, MaxPool2D, BatchNormalization without scale: the pooled values stay packed."""
+    image, x = _stem(32)
+    pooled = keras.layers.MaxPool2D(2)(_conv(32, 3, "a")(x))
+    y = _conv(32, 3, "b")(keras.layers.BatchNormalization(scale=False, name="n")(pooled))
+    model = randomize(_end(image, y), 16)
+    operators = _operators_of(model)
+    assert (operators["ADD"], operators["LceBMaxPool2d"]) == (0, 1)
+    _check(model)
+
+
+def _last_half(x: Any) -> Any:
+    return x[..., -16:]
+
+
+def _second_of_two(x: Any) -> Any:
+    return tf.split(x, 2, axis=-1)[1]
+
+
+def _without_first_half(x: Any) -> Any:
+    return x[:, :, :, 16:]
+
+
+@pytest.mark.parametrize("part", [_last_half, _second_of_two, _without_first_half])
+def test_a_slice_of_a_concatenation_is_its_part(part: Any) -> None:
+    """An improvement block of MeliusNet."""
+    image, x = _stem(16)
+    both = keras.layers.Concatenate()([x, _conv(16, 3, "dense")(x)])
+    better = part(both) + _conv(16, 3, "improve")(both)
+    model = randomize(_end(image, keras.layers.Concatenate()([both[..., :16], better])), 17)
+    graph, notes = _folded(model)
+    assert len(notes["slices"].applied) == 2
+    assert not {"StridedSlice", "Split", "SplitV"} & set(_operators(graph))
+    _check(model)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [lambda x: x[..., -15:-1], lambda x: x[..., 8:24], lambda x: x[..., 16::2], lambda x: x[:, 1:, :, 16:], lambda x: x[..., ::-1]],
+)
+def test_other_slices_stay(part: Any) -> None:
+    image, x = _stem(16)
+    both = keras.layers.Concatenate()([x, _conv(16, 3, "dense")(x)])
+    model = randomize(_end(image, part(both)), 18)
+    _, notes = _folded(model)
+    assert notes["slices"].applied == []
+
+
 def test_a_binary_dense_layer_becomes_a_binary_convolution() -> None:
     image, x = _stem(8)
     x = keras.layers.Flatten()(x)
