@@ -6,6 +6,7 @@ from el_larq.converters.factors import with_norms_by_row
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.layer_normalization import with_moments
 from el_larq.converters.one_dimensional import with_two_dimensions
+from el_larq.converters.pooled_signs import with_signs_of_pooling
 from el_larq.converters.precision import with_single_precision
 from el_larq.converters.signs import with_signs
 from el_larq.converters.static_shapes import with_static_shapes
@@ -22,6 +23,7 @@ def normalized(model: FrozenModel) -> FrozenModel:
         with_two_dimensions,
         with_norms_by_row,
         with_signs,
+        with_signs_of_pooling,
         with_moments,
         without_softsign,
     ):

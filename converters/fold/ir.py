@@ -141,6 +141,8 @@ def _compute(node: Node, inputs: list[Any], dtype: tf.DType) -> Any:
         return tf.cast(inputs[0], dtype)
     if node.op in _OWN:
         return _OWN[node.op](node, *inputs)
+    if node.op == "ResizeBilinear" and dtype == tf.float64 and node.inputs[1].constant:
+        return _resized(node, *inputs)
     if node.integers:
         return tf.cast(raw(node, [tf.cast(x, tf.float32) for x in inputs], node.name), dtype)
     result = raw(node, inputs, node.name)
@@ -205,6 +207,14 @@ def _squeeze(node: Node, x: Any, gain: Any) -> Any:
 
 def _expand(node: Node, x: Any) -> Any:
     return tf.tile(x, [1] * (len(node.shape) - 1) + [node.channels // x.shape[-1]])
+
+
+def _resized(node: Node, x: Any, size: Any) -> Any:
+    """ResizeBilinear in double precision, of which TensorFlow's kernel has the weights only: it returns single precision."""
+    height, width = x.shape[1:3]
+    rows = raw(node, [tf.reshape(tf.eye(height), (1, height, 1, height)), [size[0], 1]], node.name)[0, :, 0]
+    columns = raw(node, [tf.reshape(tf.eye(width), (1, 1, width, width)), [1, size[1]]], node.name)[0, 0]
+    return tf.einsum("hi,nijc,wj->nhwc", tf.cast(rows, x.dtype), x, tf.cast(columns, x.dtype))
 
 
 def _output(node: Node, values: Any) -> Any:

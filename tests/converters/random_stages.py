@@ -188,7 +188,8 @@ def _binary_convolution(draw: Drawing, x: Any, name: str) -> Any:
         if draw.maybe(40):
             y = L.ZeroPadding2D(1, name=f"{name}_pad")(y)
         if draw.maybe(20) and min(y.shape[1:3]) >= 2:
-            draw.refusals.add("not-binary")
+            if y.shape[1:3] != x.shape[1:3]:
+                draw.refusals.add("not-binary")  # with zeros around the signs, some windows have a maximum of 0
             y = L.MaxPool2D(2, name=f"{name}_signs_pool")(y)
         return Q.QuantConv2D(draw.of(8, 32), min(3, *y.shape[1:3]), **common)(y)
     if kind == 9:

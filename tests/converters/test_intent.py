@@ -248,7 +248,12 @@ class Choice(keras.layers.Layer):
 LOST = {
     "an input quantizer that makes no sign": lambda: _conv(input_quantizer=larq.quantizers.NoOp(precision=1)),
     "a choice that LCE does not know": lambda: [Choice(known=False), _conv(input_quantizer=None)],
-    "signs behind pooling": lambda: [larq.quantizers.SteSign(), keras.layers.MaxPooling2D(2), _conv(input_quantizer=None)],
+    "zeros around signs, pooled": lambda: [
+        larq.quantizers.SteSign(),
+        keras.layers.ZeroPadding2D(1),
+        keras.layers.MaxPooling2D(2),
+        _conv(input_quantizer=None),
+    ],
     "tf.sign": lambda: [keras.layers.Lambda(tf.sign), _conv(input_quantizer=None)],
 }
 

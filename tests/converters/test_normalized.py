@@ -220,6 +220,40 @@ def test_comparisons_that_are_not_signs(function: Any) -> None:
     _convert(_model(after=L.Lambda(function)))
 
 
+def test_max_pooling_of_signs_is_packed() -> None:
+    """Between a sign and a binary convolution, with padding and twice in a row; other layers read the signs too.
+
+    LCE does not pool packed choices that are -1 at 0.
+    """
+    keras.utils.set_random_seed(0)
+    image = keras.Input((9, 9, 3))
+    signs = larq.quantizers.SteSign()(models.norm("n")(L.Conv2D(32, 3, padding="same")(image)))
+    x = L.MaxPool2D(3, 2, padding="same")(L.MaxPool2D(2, 1)(signs))
+    x = models.norm("m")(models.binary(32, "pooled", input_quantizer=None)(x))
+    x = L.MaxPool2D(2)(L.Lambda(SIGNS["2 * cast(x > 0) - 1"])(L.ReLU()(x)))
+    x = models.norm("k")(models.binary(32, "choice", input_quantizer=None)(x))
+    y = models.norm("o")(models.binary(32, "whole", input_quantizer=None)(signs))
+    model = keras.Model(image, [_head(x), L.GlobalMaxPool2D()(y), L.AveragePooling2D(3)(signs)])
+    job = _convert(model, binary=3)
+    assert [operator.name for operator in parse(job.need_tflite()).operators].count("LceBMaxPool2d") == 2
+    images = models.images(4, 9, 3)
+    for got, wanted in zip(Interpreter(job.need_tflite()).run(images), model(images), strict=True):
+        np.testing.assert_allclose(got.reshape(wanted.shape), wanted.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_max_pooling_of_what_is_not_a_sign_stays() -> None:
+    """A choice that falls, and signs padded with zeros before pooling."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    falls = L.MaxPool2D(2)(L.Lambda(lambda x: tf.where(x > 0.5, -1.0, 1.0))(image))
+    padded = L.MaxPool2D(2)(L.ZeroPadding2D(1)(larq.quantizers.SteSign()(image)))
+    frozen = FrozenModel(keras.Model(image, [falls, padded]))
+    images = models.images(4, 8, 3)
+    run = [one.fetch(one.outputs)(images) for one in (frozen, normalized(frozen))]
+    for wanted, got in zip(*run, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
 class Updates(L.Layer):
     """A layer that counts its calls, as Larq's flip_ratio metric does."""
 

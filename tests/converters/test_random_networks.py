@@ -23,6 +23,7 @@ from random_networks import random_model
 
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job, Options
+from el_larq.converters.normalized import normalized
 from el_larq.converters.random_inputs import random_inputs
 from el_larq.converters.verify import OUTPUT_TOLERANCE, verify_model
 from el_larq.errors import ElLarqError
@@ -79,20 +80,30 @@ def _difference(number: int, model: keras.Model, job: Job) -> str:
     content = job.need_tflite()
     images = [batch[1:] for batch in random_inputs(job.need_original(), IMAGES + 1)]
     wanted = [np.asarray(y) for y in tf.nest.flatten(model(images if len(images) > 1 else images[0], training=False))]
-    got = [y.reshape(w.shape) for y, w in zip(Interpreter(content).run(images), wanted, strict=True)]
-    departs = np.zeros(IMAGES, bool)
-    for output, (y, w) in enumerate(zip(got, wanted, strict=True)):
+    for output, w in enumerate(wanted):
         if not np.isfinite(w).all():
             return f"output {output} of Keras is not finite"
-        difference = np.abs(y.astype(float) - w).reshape(IMAGES, -1).max(axis=1)
-        departs |= ~(difference <= OUTPUT_TOLERANCE * (np.abs(w).max() or 1))
+    departs = _departing(Interpreter(content).run(images), wanted)
     if not departs.any():
         return ""
-    verified = verify_model(FrozenModel(model), content, images)
+    frozen = normalized(FrozenModel(model))
+    own = _departing(frozen.fetch(frozen.outputs)(images), wanted)
+    if own.any():
+        return f"normalized, the model differs from Keras in {own.sum()} images"
+    verified = verify_model(frozen, content, images)
     if verified.failures:
         return f"the .tflite differs from Keras: {'; '.join(verified.failures)}"
     excused = verified.flipped_images
     return "" if departs.sum() <= excused else f"{departs.sum()} images depart, of which {excused} have signs near zero"
+
+
+def _departing(got: list[np.ndarray], wanted: list[np.ndarray]) -> np.ndarray:
+    """The images, (N,), in which an output differs by more than the tolerance."""
+    departs = np.zeros(IMAGES, bool)
+    for y, w in zip(got, wanted, strict=True):
+        difference = np.abs(y.reshape(w.shape).astype(float) - w).reshape(IMAGES, -1).max(axis=1)
+        departs |= ~(difference <= OUTPUT_TOLERANCE * (np.abs(w).max() or 1))
+    return departs
 
 
 def _single(weight: Any) -> np.ndarray:
