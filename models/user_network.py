@@ -67,7 +67,7 @@ class UserNetwork:
         except ElLarqError:
             raise
         except Exception as error:  # whatever the user's code raises
-            raise ElLarqError(f"{self.name} failed: {summarize(error)} (-v shows the trace)") from error
+            raise ElLarqError(f"{self.name} failed: {summarize(error)} (-v shows the traceback)") from error
         if not isinstance(model, keras.Model):
             hint = "; build it with tf_keras, not with Keras 3" if "keras" in type(model).__module__ else ""
             raise ElLarqError(f"{self.name} must return a Keras model; it returned a {type(model).__name__}{hint}")
@@ -100,7 +100,7 @@ def load_user_network(network: str) -> UserNetwork:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's code raises
-        raise ElLarqError(f"{path} cannot be imported: {summarize(error)} (-v shows the trace)") from error
+        raise ElLarqError(f"{path} cannot be imported: {summarize(error)} (-v shows the traceback)") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
     function = getattr(module, function_name, None)

@@ -26,27 +26,29 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", default="local", show_default=True, help=f"{', '.join(TARGETS)}.")
-@click.option("--threads", default="1", show_default=True, callback=_threads, help="One or several: 1,2,4.")
+@click.option("--threads", default="1", show_default=True, callback=_threads, help="Number of threads, or several: 1,2,4.")
 @click.option("--runs", type=click.IntRange(1), default=50, show_default=True, help="Minimum number of timed inferences.")
-@click.option("--warmup", type=click.IntRange(0), default=5, show_default=True, help="Inferences before them.")
 @click.option(
-    "--repeat", type=click.IntRange(1), default=3, show_default=True, help="Rounds on a device; each starts a new process."
+    "--warmup", type=click.IntRange(0), default=5, show_default=True, help="Number of inferences before that are not timed."
 )
-@click.option("--profile", is_flag=True, help="One more run without XNNPACK: time of each layer.")
-@click.option("--binary", type=click.Path(path_type=Path), help="A benchmark binary instead of the fetched one.")
-@click.option("--cores", default="auto", show_default=True, help="auto (the big ones), all, or numbers: 4-7.")
-@click.option("--cool-down", type=click.FloatRange(0), default=0, help="Seconds to wait at most for the processor to cool.")
-@click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that one run may take.")
-@click.option("--folder", help="Working folder on the device. [default: chosen automatically]")
-@click.option("--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config.")
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Number of rounds on a device.")
+@click.option("--profile", is_flag=True, help="Also measure each layer, in a separate run without XNNPACK.")
+@click.option("--binary", type=click.Path(path_type=Path), help="Benchmark binary to use instead of the downloaded one.")
+@click.option("--cores", default="auto", show_default=True, help="Cores to run on: auto (the big cores), all, or numbers: 4-7.")
+@click.option(
+    "--cool-down", type=click.FloatRange(0), default=0, help="Maximum seconds to wait for the processor to cool before a run."
+)
+@click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Time limit of one run, in seconds.")
+@click.option("--folder", help="Directory on the device for temporary files. [default: chosen automatically]")
+@click.option("--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file. [default: ~/.ssh/config]")
 @click.option("--against", help="Also measure a baseline network: int8-mobilenetv2.")
-@click.option("--trust", is_flag=True, help="On this machine, run the models without limits of memory and time.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder.")
+@click.option("--trust", is_flag=True, help="Run models on this machine without limits on memory and time.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder.")
 @common_options
 def command(models: tuple[Path, ...], target: str, against: str | None, out: Path, as_json: bool, **options: Any) -> None:
-    """Measure the latency of MODELS (.tflite), interleaved; the first one is what the others are compared with.
+    """Measure the latency of MODELS (.tflite), interleaved. The first model is the baseline.
 
-    Each run becomes a JSON file, with its raw log beside it.
+    Each run is saved as a JSON file, with its raw log next to it.
     """
     from el_larq.devices.targets import check_target
     from el_larq.outputs import check_folder
@@ -56,25 +58,25 @@ def command(models: tuple[Path, ...], target: str, against: str | None, out: Pat
     binary = options["binary"]
     if kind == "local" and binary is None and (found := shutil.which("lce_benchmark_model")):
         binary = options["binary"] = Path(found)
-    marks: dict[str, tuple[str, ...]] = {}
+    notes: dict[str, tuple[str, ...]] = {}
     with interruptible():
         if against is not None:
             start_tensorflow()
             from el_larq.devices.baseline import build_baseline
 
-            reference, mark = build_baseline(against, like=models[0], folder=out)
-            models, marks = (*models, reference), {str(reference): (mark,)}
+            baseline, note = build_baseline(against, like=models[0], folder=out)
+            models, notes = (*models, baseline), {str(baseline): (note,)}
         if kind == "local" and binary is None:
-            _in_process(models, out, as_json, marks, **options)
+            _measure_in_process(models, out, as_json, notes, **options)
         else:
-            _on_device(models, target, out, as_json, marks, **options)
+            _measure_on_device(models, target, out, as_json, notes, **options)
 
 
-def _in_process(
+def _measure_in_process(
     models: tuple[Path, ...],
     out: Path,
     as_json: bool,
-    marks: dict[str, tuple[str, ...]],
+    notes: dict[str, tuple[str, ...]],
     *,
     threads: tuple[int, ...],
     runs: int,
@@ -86,45 +88,46 @@ def _in_process(
     from el_larq.errors import UsageError
 
     if profile:
-        raise UsageError("--profile needs the benchmark binary: on this machine give one with --binary")
+        raise UsageError("--profile needs a benchmark binary; on this machine, give one with --binary")
     from el_larq.devices import record
+    from el_larq.devices.latency_comparison import compare_latencies
     from el_larq.devices.local import caveat, measure_in_subprocess
     from el_larq.devices.local_shell import LocalTarget
     from el_larq.devices.probe import probe
 
     results = measure_in_subprocess(models, threads=threads, runs=runs, warmup=warmup, trust=trust)
     device = probe(LocalTarget(), ".", time.time()).to_dict()
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    rows, paths = [], []
-    for result in results:
-        told = (*marks.get(result.model, ()), caveat())
-        kept = record.from_measurement(result, Path(result.model).stat().st_size, device, at, told, len(paths))
-        paths.append(str(record.write(out, kept)))
-        baseline = next(r for r in results if r.threads == result.threads)
-        ratio = result.median_ms / baseline.median_ms
-        # The runs are interleaved; the mean of the two interquartile ranges is a generous bound on the medians' random variation.
-        noise = (result.iqr_ms + baseline.iqr_ms) / 2
-        same = result is not baseline and abs(result.median_ms - baseline.median_ms) <= noise
-        figures = (
-            f"{result.median_ms:.3f}",
-            f"{result.iqr_ms:.3f}",
-            f"{min(result.latencies_ms):.3f}",
-            f"{ratio:.2f}",
-            "within noise" if same else "",
-        )
-        rows.append((result.model, result.threads, *figures))
+    finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+    records, paths = [], []
+    for order, result in enumerate(results):
+        remarks = (*notes.get(result.model, ()), caveat())
+        size = Path(result.model).stat().st_size
+        records.append(record.from_measurement(result, size, device, finished, remarks, order))
+        paths.append(str(record.write(out, records[-1])))
     if as_json:
         print_json({"caveat": caveat(), "measurements": [result.to_dict() for result in results], "results": paths})
         return
-    headings = ("model", "threads", "median ms", "IQR ms", "min ms", "ratio", "")
-    print_table(f"Latency of {runs} runs after {warmup}, target local", headings, rows)
-    for path in sorted({str(model) for model in models} & set(marks)):
-        say(f"note: {path}: {'; '.join(marks[path])}")
+    rows = [
+        (
+            row.model,
+            row.threads,
+            f"{row.latency_ms:.3f}",
+            f"{result.iqr_ms:.3f}",
+            f"{row.min_ms:.3f}",
+            f"{row.ratio:.2f}",
+            row.difference,
+        )
+        for row, result in zip(compare_latencies(records), results, strict=True)
+    ]
+    headings = ("model", "threads", "median ms", "IQR ms", "min ms", "ratio", "difference")
+    print_table(f"Latency on local, {runs} runs after {warmup} warm-up runs", headings, rows)
+    for path in sorted({str(model) for model in models} & set(notes)):
+        say(f"note: {path}: {'; '.join(notes[path])}")
     say(f"note: {caveat()}")
 
 
-def _on_device(
-    models: tuple[Path, ...], target: str, out: Path, as_json: bool, marks: dict[str, tuple[str, ...]], **options: Any
+def _measure_on_device(
+    models: tuple[Path, ...], target: str, out: Path, as_json: bool, notes: dict[str, tuple[str, ...]], **options: Any
 ) -> None:
     from el_larq.devices import record
     from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession
@@ -132,15 +135,15 @@ def _on_device(
     from el_larq.devices.targets import open_target
 
     options.pop("trust")  # on a device, the benchmark binary runs in a separate process
-    way = open_target(target, ssh_config=options.pop("ssh_config"))
-    plan = BenchmarkPlan(models, marks=marks, **options)
+    device_target = open_target(target, ssh_config=options.pop("ssh_config"))
+    plan = BenchmarkPlan(models, notes=notes, **options)
     paths: list[str] = []
-    with BenchmarkSession(way, plan, say) as session:
+    with BenchmarkSession(device_target, plan, say) as session:
         records = session.run_all(lambda entry, logs: paths.append(str(record.write(out, entry, logs))))
         device = session.device
     compared = compare_latencies(records)
     profiles = [entry for entry in records if entry.profiled]
-    notes = [*device.notes, *dict.fromkeys(f"{row.model}: {mark}" for row in compared for mark in row.marks)]
+    all_notes = [*device.notes, *dict.fromkeys(f"{row.model}: {mark}" for row in compared for mark in row.marks)]
     if as_json:
         print_json(
             {
@@ -148,7 +151,7 @@ def _on_device(
                 "device": device.to_dict(),
                 "comparison": [row.to_dict() for row in compared],
                 "records": [entry.to_dict() for entry in records],
-                "notes": notes,
+                "notes": all_notes,
                 "results": paths,
             }
         )
@@ -162,15 +165,15 @@ def _on_device(
             "" if row.min_ms is None else f"{row.min_ms:.3f}",
             "" if row.peak_mem_mb is None else f"{row.peak_mem_mb:.1f}",
             f"{row.ratio:.2f}",
-            {None: "baseline", True: "within noise", False: ""}[row.within_noise],
+            row.difference,
         )
         for row in compared
     ]
-    headings = ("model", "threads", "ms", "noise ms", "min ms", "memory MB", "ratio", "")
-    print_table(f"Latency with XNNPACK, {plan.repeat} x {plan.runs} runs or more, target {target}", headings, rows)
+    headings = ("model", "threads", "ms", "noise ms", "min ms", "memory MB", "ratio", "difference")
+    print_table(f"Latency on {target} with XNNPACK, {plan.repeat} times {plan.runs} runs or more", headings, rows)
     for entry in profiles:
         _print_profile(entry)
-    for note in notes:
+    for note in all_notes:
         say(f"note: {note}")
     say(f"results in {out}")
 
@@ -187,5 +190,5 @@ def _print_profile(entry: Any) -> None:
         )
         for layer in entry.layers
     ]
-    title = f"Layers of {entry.model['path']}, {entry.threads} threads, without XNNPACK: compare shares, not sums, with the latency"
+    title = f"Layers of {entry.model['path']}, {entry.threads} threads, without XNNPACK; their sum is not the latency"
     print_table(title, ("layer", "operator", "bits", "M MACs", "ms", "%"), rows)

@@ -1,4 +1,4 @@
-"""Options that commands share, and functions for printing."""
+"""Options that several commands have, and functions for printing."""
 
 import contextlib
 import importlib
@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,15 +18,15 @@ from el_larq.printable import printable
 
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
-    """--json and -v. `main` prints the trace; the option is declared here so that click accepts it."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for programs.")(function)
+    """--json and -v. `main` prints the traceback; the option is declared here so that click accepts it."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
     return click.option(
         "-v",
         "--verbose",
         is_flag=True,
         expose_value=False,
         callback=_keep_verbose,
-        help="Show the trace of an error and native messages.",
+        help="Show the traceback of an error, and messages of native libraries.",
     )(function)
 
 
@@ -34,17 +35,17 @@ def _keep_verbose(context: click.Context, _parameter: click.Parameter, value: bo
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
-    """--import and --trust, for commands that open models which others may have made. docs/safety.md says what they permit."""
+    """--import and --trust, for commands that open models from other people. docs/safety.md says what they permit."""
     function = click.option(
         "--trust",
         is_flag=True,
-        help="Run code that the model contains, without size limits; only for files from a source you trust.",
+        help="Run code that the model contains, and lift size limits; only for files from a source you trust.",
     )(function)
-    return click.option("--import", "modules", multiple=True, help="A Python module that registers your own layers.")(function)
+    return click.option("--import", "modules", multiple=True, help="Python module that registers your own layers.")(function)
 
 
 class _Numbers(click.ParamType):
-    """Numbers separated by commas; ``counts`` are the valid numbers of them. A single one becomes a float, several a tuple."""
+    """Numbers separated by commas, as many as one of ``counts``. A single number becomes a float, several become a tuple."""
 
     name = "numbers"
 
@@ -62,21 +63,37 @@ class _Numbers(click.ParamType):
         return numbers[0] if len(numbers) == 1 else numbers
 
 
-def statement_options(function: Callable[..., None]) -> Callable[..., None]:
+def preprocessing_options(function: Callable[..., None]) -> Callable[..., None]:
     """--mean, --std, --range, --channel-order and --labels, for models whose files lack this information: `el_larq.data.stated`."""
     for option in reversed(
         (
             click.option("--mean", type=_Numbers((1, 3)), metavar="M[,M,M]", help="Inputs are (x - M) / S for x from 0 to 255."),
-            click.option("--std", type=_Numbers((1, 3)), metavar="S[,S,S]", help="See --mean. Either alone: M is 0, S is 1."),
+            click.option(
+                "--std", type=_Numbers((1, 3)), metavar="S[,S,S]", help="See --mean. If only one is given, M is 0 or S is 1."
+            ),
             click.option("--range", type=_Numbers((2,)), metavar="LOW,HIGH", help="Inputs range from LOW (black) to HIGH (white)."),
             click.option(
-                "--channel-order", type=click.Choice(("rgb", "bgr")), help="Of the inputs, and of M and S. [default: rgb]"
+                "--channel-order",
+                type=click.Choice(("rgb", "bgr")),
+                help="Order of the channels in inputs, M and S. [default: rgb]",
             ),
-            click.option("--labels", type=click.Path(), metavar="FILE", help="Names of the classes: one per line, or a JSON list."),
+            click.option("--labels", type=click.Path(), metavar="FILE", help="Class names: one per line, or a JSON list."),
         )
     ):
         function = option(function)
     return function
+
+
+def data_dir_option(function: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--data-dir", type=click.Path(path_type=Path), help="Folder of the data set: its IDX files, or where TFDS has prepared it."
+    )(function)
+
+
+def strict_option(function: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--strict", is_flag=True, help="Stop at an image that cannot be read. By default, such images are skipped and named."
+    )(function)
 
 
 def output_option(function: Callable[..., None]) -> Callable[..., None]:
@@ -84,7 +101,7 @@ def output_option(function: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--output",
         metavar="NAME|NUMBER",
-        help="The output to use if the model has several; numbers start at 0 (inspect lists them).",
+        help="The output to use if the model has several; numbers start at 0, and inspect lists them.",
     )(function)
 
 
@@ -115,7 +132,7 @@ def show(line: object = "") -> None:
 
 
 def say(line: object) -> None:
-    """The same on stderr, for messages that accompany the result, so that stdout contains only the result."""
+    """Print a message on stderr, like `show`, so that stdout contains only the result."""
     print(printable(line), file=sys.stderr, flush=True)
 
 
@@ -130,7 +147,7 @@ class _Record(logging.LogRecord):
 
 
 def guard_terminal() -> None:
-    """Make libraries' warnings and log lines safe for the terminal, since they quote names from files too."""
+    """Make libraries' warnings and log lines safe for the terminal, since they also quote names from files."""
     logging.setLogRecordFactory(_Record)
     warnings.formatwarning = _format_warning
 
@@ -146,7 +163,7 @@ def _each_line_printable(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def say_trace(error: BaseException) -> None:
+def say_traceback(error: BaseException) -> None:
     for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
         say(line)
 
@@ -159,7 +176,7 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
 
     table = Table(title=escape(printable(title)), title_justify="left")
     for index, heading in enumerate(headings):
-        numeric = index > 0 and all(isinstance(row[index], (int, float)) or _like_number(row[index]) for row in rows)
+        numeric = index > 0 and all(isinstance(row[index], (int, float)) or _looks_like_number(row[index]) for row in rows)
         table.add_column(escape(printable(heading)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
@@ -169,6 +186,6 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
     console.print(table)
 
 
-def _like_number(cell: object) -> bool:
+def _looks_like_number(cell: object) -> bool:
     text = str(cell).strip()
     return not text or text[0].isdigit() or text[0] in "+-±–"

@@ -6,20 +6,20 @@ from typing import Any
 import click
 
 from el_larq.cli.common import common_options, print_json, print_table, say
-from el_larq.cli.option_groups import data_options, names, network_options, recipe_options, settings
+from el_larq.cli.option_groups import collect_settings, data_options, network_options, recipe_options, split_names
 
 
 @click.command()
-@click.option("--network", "networks", required=True, metavar="NAME[,NAME]", help="el-larq list networks.")
-@click.option("--methods", default="all", show_default=True, metavar="NAME[,NAME]", help="all: every method that fits the network.")
+@click.option("--network", "networks", required=True, metavar="NAME[,NAME]", help="Networks to train; see el-larq list networks.")
 @click.option(
-    "--option", "method_options", multiple=True, metavar="METHOD.NAME=VALUE", help="An option of a method; may be repeated."
+    "--methods", default="all", show_default=True, metavar="NAME[,NAME]", help="Methods to compare, or all that fit the network."
 )
+@click.option("--option", "method_options", multiple=True, metavar="METHOD.NAME=VALUE", help="Option of a method; can be repeated.")
 @data_options
-@click.option("--seeds", type=int, default=3, show_default=True, help="Number of seeds: 0, 1, 2 ...")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Number of seeds: 0, 1, 2, ...")
 @recipe_options
 @network_options
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of concurrent trainings.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of trainings to run at the same time.")
 @click.option(
     "--shard",
     metavar="K/N",
@@ -39,10 +39,10 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Train networks with methods and several seeds; convert, count and time them; one table and one plot.
+    """Train networks with several methods and seeds, convert and benchmark them, and write one table and one plot.
 
-    Everything is kept in the folder -o; the same command goes on where it was stopped, and more methods, networks or seeds add
-    to what is there. A run is the one that el-larq train makes of the same settings.
+    All results are in the folder -o. The same command continues where it stopped; a command with more methods, networks or seeds
+    adds to the folder. Each run equals that of el-larq train with the same settings.
 
     \b
     el-larq compare --network resnet26 --methods el,bireal,binary --width 0.25 --epochs 4
@@ -55,14 +55,14 @@ def command(
     from el_larq.models.registry import runs_real
 
     share = None if shard is None else parse_shard(shard)
-    plan = plan_comparison(names(networks), names(methods), seeds, method_options, **settings(given))
+    plan = plan_comparison(split_names(networks), split_names(methods), seeds, method_options, **collect_settings(given))
     if (line := runs_real(plan.network_options)) and any(pair.method.binary for pair in plan.pairs):
         say(f"note: {line}")
     try:
         with interruptible():
             result = execute(plan, folder, jobs=jobs, shard=share, notify=say)
     except KeyboardInterrupt:
-        say(f"finished runs are in {folder}; the same command continues from there")
+        say(f"finished runs are in {folder}; the same command continues there")
         raise
     if as_json:
         print_json(
@@ -77,7 +77,7 @@ def command(
         shared = plan.shared
         title = (
             f"{shared.dataset}, width {shared.width:g}, {shared.recipe.epochs} epochs; mean over seeds; "
-            "latency of one thread here; for one image, millions of MACs (BOPs, FLOPs) and of operations beside them"
+            "latency with one thread on this machine; MACs (BOPs, FLOPs) and other operations in millions per image"
         )
         print_table(title, HEADINGS, cells(result.rows))
         if result.caveat:

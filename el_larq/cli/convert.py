@@ -9,12 +9,12 @@ import click
 from el_larq.cli.common import (
     common_options,
     model_options,
+    preprocessing_options,
     print_json,
     print_table,
     say,
     show,
     start_tensorflow,
-    statement_options,
 )
 from el_larq.converters.steps import STEPS, check_skip
 
@@ -28,20 +28,20 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
-@click.option("--skip", multiple=True, help="Skip a step: fold, audit or verify.")
+@click.option("--skip", multiple=True, help="Step to skip: fold, audit or verify; can be repeated.")
 @click.option(
     "--allow",
     multiple=True,
     metavar="RULE[:LAYER]",
     shell_complete=_complete_rules,
-    help="Allow an audit rule to fail, in all layers or in one. docs/audit.md has the rules.",
+    help="Allow an audit rule to fail, in all layers or in one; docs/audit.md lists the rules.",
 )
 @click.option("--image-size", type=int, help="Input size in pixels, for a model without a fixed input size.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--by-layer", is_flag=True, help="If verification fails, show the layers at which signs differ.")
-@click.option("--table", is_flag=True, help="Show every convolution, its bits, and the operator it became.")
-@statement_options
+@click.option("--by-layer", is_flag=True, help="If verification fails, show the layers with different signs.")
+@click.option("--table", is_flag=True, help="Show each convolution with its bits and its operator.")
+@preprocessing_options
 @model_options
 @common_options
 def command(
@@ -59,7 +59,7 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Convert MODEL (.h5, .keras or a SavedModel folder) for Larq Compute Engine; audit and verify the result.
+    """Convert MODEL (.h5, .keras or a SavedModel folder) for Larq Compute Engine, then audit and verify the result.
 
     \b
     el-larq convert model.h5 -o model.tflite

@@ -4,27 +4,25 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say, show, start_tensorflow
+from el_larq.cli.common import common_options, data_dir_option, print_json, print_table, say, show, start_tensorflow, strict_option
 
 _CLASSES = 40
 
 
 @click.group()
 def command() -> None:
-    """Look at data sets before training on them. Takes --json and -v, --verbose."""
+    """Inspect a data set before training on it. Takes --json and -v, --verbose."""
 
 
 @command.command("show")
 @click.argument("dataset")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The contact sheet to write: .png or .jpg.")
-@click.option("--count", type=click.IntRange(1, 400), default=49, show_default=True, help="Images on the sheet.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of order and augmentation, as in training.")
-@click.option("--image-size", type=int, help="Instead of the data set's, in pixels.")
-@click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet.")
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="The data set's folder: where TFDS has prepared it, or its IDX files."
-)
-@click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
+@click.option("--count", type=click.IntRange(1, 400), default=49, show_default=True, help="Number of images on the sheet.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the order and the augmentation, as in training.")
+@click.option("--image-size", type=int, help="Height and width in pixels. [default: the data set's]")
+@click.option("--augment", help="none, shift, shift-mirror, crop, crop-mirror or imagenet. [default: the data set's]")
+@data_dir_option
+@strict_option
 @common_options
 def show_sheet(
     dataset: str,
@@ -37,7 +35,7 @@ def show_sheet(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """A contact sheet of DATASET as training sees it, with class counts, mean and std.
+    """Draw a contact sheet of DATASET as training sees it, and print class counts, mean and std.
 
     \b
     el-larq data show dir:my_data -o sheet.png
@@ -83,14 +81,14 @@ def show_sheet(
         show(f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else ""))
         print_table("images", ("class", *counts), rows[:_CLASSES])
     else:
-        show(f"{data.name}: {data.num_classes} classes, not counted: the set is read from disk as it is needed")
+        show(f"{data.name}: {data.num_classes} classes, not counted, since the data set is read from disk during training")
     uses = {"train": "training", "validation": "validation", "test": "testing"}
     sizes = ", ".join(f"{len(images):,} for {uses[split]}" for split, images in data.splits.items())
     show(f"images     {sizes}, {how.height}x{how.width}x{how.channels}")
     if data.validation is None:
-        show(f"validation el-larq train holds out {SHARE:.0%} of the training images, unless --validation says otherwise")
+        show(f"validation el-larq train holds out {SHARE:.0%} of the training images, unless --validation is given")
     show(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
     show(f"std        {'  '.join(f'{value:.1f}' for value in sheet.std)}")
     if data.skipped:
-        show(f"left out   {len(data.skipped)} images that cannot be read")
+        show(f"skipped    {len(data.skipped)} images that cannot be read")
     show(f"sheet      {out}")

@@ -15,10 +15,10 @@ METHODS = ("el", "binary")
 @click.command()
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--epochs", type=int, help="Instead of the recipe's.")
+@click.option("--epochs", type=int, help="Number of epochs. [default: the recipe's]")
 @common_options
 def command(out: Path, seed: int, epochs: int | None, as_json: bool) -> None:
-    """Train resnet26 (width 0.25) with Elastic-Links and without any link on `photos`; convert, verify and time both."""
+    """Train resnet26 (width 0.25) with Elastic-Links and without links on `photos`; convert, verify and benchmark both."""
     start_tensorflow()
     from el_larq.converters.pipeline import convert
     from el_larq.devices.local import caveat, measure

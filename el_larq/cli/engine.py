@@ -11,18 +11,17 @@ from el_larq.cli.interruption import interruptible
 
 @click.group()
 def command() -> None:
-    """The benchmark binary of Larq Compute Engine that runs on a device: download it, test it. Both take
-    --json and -v, --verbose."""
+    """Download and test the benchmark binary of Larq Compute Engine. Both take --json and -v, --verbose."""
 
 
 @command.command()
 @click.argument("kinds", nargs=-1)
-@click.option("--tag", help="LCE release. [default: the one that matches this converter]")
+@click.option("--tag", help="LCE release, such as v0.16.0. [default: the release of the converter]")
 @click.option("--sha256", help="Expected SHA-256 of the file. [default: pinned at the first download]")
-@click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that one download may take.")
+@click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Time limit of one download, in seconds.")
 @common_options
 def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: float, as_json: bool) -> None:
-    """Download LCE's released benchmark binaries: KINDS of aarch64, aarch32, android_arm64, or all three."""
+    """Download LCE's released benchmark binaries: aarch64, aarch32, android_arm64. Without KINDS, download all."""
     from el_larq.devices import download, engine
     from el_larq.errors import UsageError, unknown_name
 
@@ -31,7 +30,7 @@ def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: 
             raise unknown_name("benchmark binary", kind, engine.ASSETS)
     wanted = kinds or tuple(engine.ASSETS)
     if sha256 is not None and len(wanted) != 1:
-        raise UsageError("--sha256 is the sum of one file: name its kind")
+        raise UsageError("--sha256 applies to one file; name its kind")
     tag = engine.check_tag(tag or engine.TAG)
     fetched = []
     for kind in wanted:
@@ -39,7 +38,7 @@ def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: 
         known = download.pinned_sha256(path)
         with interruptible():
             found = download.fetch(engine.release_address(kind, tag), path, sha256=sha256, notify=_progress(kind), seconds=timeout)
-        how = "given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
+        how = "as given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
         fetched.append({"kind": kind, "tag": tag, "path": str(path), "sha256": found, "checked": how})
         if not as_json:
             show(path)
@@ -61,29 +60,33 @@ def _progress(kind: str):
 
 @command.command()
 @click.argument("target")
-@click.option("--model", type=click.Path(path_type=Path), help="A .tflite with binary convolutions. [default: one is built]")
-@click.option("--binary", type=click.Path(path_type=Path), help="A benchmark binary instead of the fetched one.")
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--folder", help="Working folder on the device.")
-@click.option("--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="A .tflite with binary convolutions. [default: a small one, built with TensorFlow]",
+)
+@click.option("--binary", type=click.Path(path_type=Path), help="Benchmark binary to use instead of the downloaded one.")
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Number of runs with each kernel.")
+@click.option("--folder", help="Directory on the device for temporary files. [default: chosen automatically]")
+@click.option("--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file. [default: ~/.ssh/config]")
 @common_options
 def check(
     target: str, model: Path | None, binary: Path | None, repeat: int, folder: str | None, ssh_config: Path | None, as_json: bool
 ) -> None:
-    """Find out whether the binary on TARGET silently runs LCE's slow reference kernel."""
+    """Test whether the benchmark binary on TARGET silently runs LCE's slow reference kernel."""
     import tempfile
 
     from el_larq.devices import engine_check
     from el_larq.devices.targets import open_target
 
-    way = open_target(target, ssh_config=ssh_config)
+    device_target = open_target(target, ssh_config=ssh_config)
     with interruptible(), tempfile.TemporaryDirectory() as temporary:
         if model is None:
             from el_larq.cli.common import start_tensorflow
 
             start_tensorflow()
             model = engine_check.build_model(Path(temporary) / "binary_convolutions.tflite")
-        verdict = engine_check.check(way, model, binary=binary, repeat=repeat, folder=folder, notify=say)
+        verdict = engine_check.check(device_target, model, binary=binary, repeat=repeat, folder=folder, notify=say)
     if as_json:
         print_json(verdict.to_dict())
     else:

@@ -7,29 +7,28 @@ import click
 
 from el_larq.cli.common import (
     common_options,
+    data_dir_option,
     import_layers,
     model_options,
     output_option,
+    preprocessing_options,
     print_json,
     print_table,
     say,
     show,
     start_tensorflow,
-    statement_options,
 )
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--dataset", help="el-larq list datasets. [default: the one the model was trained on]")
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="The data set's folder: where TFDS has prepared it, or its IDX files."
-)
+@click.option("--dataset", help="Data set; see el-larq list datasets. [default: the one the model was trained on]")
+@data_dir_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
-@click.option("--images", type=click.IntRange(1), help="Number of images, taken evenly from the test split. [default: all]")
-@click.option("--workers", type=click.IntRange(1), help="Processes for a .tflite. [default: one for each core]")
+@click.option("--images", type=click.IntRange(1), help="Number of images, spread evenly over the test split. [default: all]")
+@click.option("--workers", type=click.IntRange(1), help="Number of processes for a .tflite. [default: one per core]")
 @output_option
-@statement_options
+@preprocessing_options
 @model_options
 @common_options
 def command(
@@ -45,9 +44,9 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Accuracy of MODEL (.h5, .keras, SavedModel or .tflite) on the test split of a data set.
+    """Measure the accuracy of MODEL (.h5, .keras, SavedModel or .tflite) on the test split of a data set.
 
-    Leaves evaluation.json, confusion.svg and reliability.svg. An interrupted evaluation goes on where it stopped.
+    Writes evaluation.json, confusion.svg and reliability.svg. An interrupted evaluation continues where it stopped.
 
     \b
     el-larq evaluate model.tflite

@@ -17,10 +17,10 @@ from el_larq.cli.common import common_options, import_layers, model_options, pri
 @model_options
 @common_options
 def command(model: Path, binary: bool, out: Path, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
-    """Write the binary kernels of MODEL (.h5, .keras, SavedModel or .tflite) as packed bits, a bit a weight, with scales.
+    """Write the binary kernels of MODEL (.h5, .keras, SavedModel or .tflite) as packed bits, one per weight, with scales.
 
-    Keras files hold the real-valued kernels that training works on; only their signs matter afterwards.
-    docs/inspecting.md has the format; el_larq.inspection.weights.read_weights reads it.
+    Keras files contain the real-valued kernels that training updates; inference needs only their signs.
+    docs/inspecting.md describes the format; el_larq.inspection.weights.read_weights reads it.
     """
     from el_larq.errors import ElLarqError, UsageError
     from el_larq.outputs import WEIGHTS, check_output

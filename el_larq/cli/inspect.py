@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--plot", "picture", type=click.Path(path_type=Path), help="Draw bits, MACs and memory over depth: F.svg, .png, .pdf."
+    "--plot", "picture", type=click.Path(path_type=Path), help="Plot bits, MACs and memory by layer to this .svg, .png or .pdf."
 )
-@click.option("--audit", is_flag=True, help="Check a .tflite for what LCE runs slowly or not at all; exit 1 on errors.")
-@click.option("--total", is_flag=True, help="Totals only, without the table.")
+@click.option("--audit", is_flag=True, help="Check a .tflite for what LCE runs slowly or not at all; exit status 1 on errors.")
+@click.option("--total", is_flag=True, help="Show totals only.")
 @model_options
 @common_options
 def command(
     model: Path, picture: Path | None, audit: bool, total: bool, modules: tuple[str, ...], trust: bool, as_json: bool
 ) -> None:
-    """Say what MODEL (.h5, .keras, SavedModel, or anybody's .tflite) weighs, computes and needs.
+    """Show the size, operations and memory of MODEL (.h5, .keras, SavedModel or any .tflite).
 
-    A .tflite needs neither TensorFlow nor LCE for that.
+    A .tflite is inspected without TensorFlow and LCE.
     """
     from el_larq.errors import ElLarqError
     from el_larq.inspection.inspect import inspect
@@ -53,7 +53,7 @@ def command(
         return
     if not total:
         _print_layers(inspection)
-        _print_beside(inspection)
+        _print_other_operations(inspection)
     for heading, text in inspection.totals():
         show(f"{heading:11}{text}")
 
@@ -92,13 +92,13 @@ def _print_layers(inspection: "Inspection") -> None:
         rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes))
     weights = [f"{bits}-bit weights" for bits in (1, 8, 32)]
     macs = [f"{bits}-bit MACs" for bits in (1, 8, 32)]
-    headings = ["layer", "kind", "output", *weights, *macs, "weights kB", "output kB", "alive kB"]
+    headings = ["layer", "kind", "output", *weights, *macs, "weights kB", "output kB", "live kB"]
     # Empty columns are left out.
     shown = [i for i in range(len(headings)) if i < 3 or any(row[i] for row in rows)]
     print_table(inspection.model, [headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
-def _print_beside(inspection: "Inspection") -> None:
+def _print_other_operations(inspection: "Inspection") -> None:
     """Print operations other than MACs by operator. There are none for a Keras model, since conversion folds many of them."""
     kinds = ("multiplications", "additions", "comparisons", "functions")
     rows = []

@@ -1,4 +1,4 @@
-"""The same clean exit for all signals that end a command: a device must be cleaned up even if the terminal is closed."""
+"""A clean exit for all signals that end a command, since a device must be cleaned up even if the terminal is closed."""
 
 import contextlib
 import signal

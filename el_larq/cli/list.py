@@ -110,8 +110,8 @@ _SHOWN = {
 
 @click.command(name="list")
 @click.argument("kind")
-@click.option("--published", is_flag=True, help="For networks: published accuracies and costs next to our counts.")
-@click.option("--yaml", "recipe", metavar="NAME", help="Print this recipe as a YAML file to start from (recipes only).")
+@click.option("--published", is_flag=True, help="For networks: show published accuracies and costs next to our counts.")
+@click.option("--yaml", "recipe", metavar="NAME", help="For recipes: print this one as a YAML file to start from.")
 @common_options
 def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> None:
     """List KIND: networks, methods, links, recipes, datasets or targets."""
@@ -142,7 +142,7 @@ def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> No
     if kind == "methods":
         # Below the table: as columns, they would make each row many lines high.
         show()
-        _print_notes((entry["name"], _source(entry)) for entry in entries)
+        _print_notes((entry["name"], _describe_source(entry)) for entry in entries)
 
 
 def _print_published(as_json: bool) -> None:
@@ -162,7 +162,7 @@ def _print_published(as_json: bool) -> None:
     rows, sources = [], []
     for network in dict.fromkeys(cost.network for cost in costs()):
         found = [cost for cost in costs() if cost.network == network]
-        rows.append((network, *(text for cost in found for text in (_spell(cost.counted), _beside(cost)))))
+        rows.append((network, *(text for cost in found for text in (_format_figure(cost.counted), _format_published(cost)))))
         sources.append((network, "; ".join(dict.fromkeys(cost.source for cost in found if cost.source))))
     print_table(
         "Multiply-accumulates of one image at 224x224, counted here, and as published and rounded there (difference)",
@@ -172,7 +172,7 @@ def _print_published(as_json: bool) -> None:
     _print_notes(sources)
 
 
-def _source(method: dict[str, Any]) -> str:
+def _describe_source(method: dict[str, Any]) -> str:
     """The method's paper, and the source of its accuracy."""
     return "; ".join(filter(None, (method["reference"], method["source"] and f"resnet18 as in: {method['source']}")))
 
@@ -184,10 +184,10 @@ def _print_notes(notes: Iterable[tuple[str, str]]) -> None:
     show()
 
 
-def _beside(cost: "Cost") -> str:
-    return "" if cost.published is None else f"{_spell(cost.published)} {cost.difference:+.1%}"
+def _format_published(cost: "Cost") -> str:
+    return "" if cost.published is None else f"{_format_figure(cost.published)} {cost.difference:+.1%}"
 
 
-def _spell(figure: float) -> str:
+def _format_figure(figure: float) -> str:
     """A figure with three digits: 1_676_279_808 becomes 1.68e9."""
     return f"{figure:.2e}".replace("e+0", "e").replace("e+", "e")

@@ -8,25 +8,25 @@ from typing import Any
 import click
 
 from el_larq._version import VERSION
-from el_larq.cli.common import guard_terminal, say, say_trace
+from el_larq.cli.common import guard_terminal, say, say_traceback
 from el_larq.errors import ElLarqError, summarize
 
 # The commands and their lines in `--help`; a command's module has its name, with "_" for "-".
 COMMANDS = {
     "train": "Train a network with a method on a data set.",
-    "compare": "Networks and methods side by side: one table and one plot.",
+    "compare": "Compare networks and methods in one table and one plot.",
     "convert": "Convert a Keras model to a .tflite for Larq Compute Engine.",
-    "inspect": "Size, operations and memory of a model, layer by layer.",
-    "evaluate": "Accuracy of a Keras model or a .tflite on a data set.",
-    "export-weights": "The binary kernels of a model as packed bits and scales.",
-    "benchmark": "Measure the latency of .tflite files here, on a phone or a Raspberry Pi.",
-    "engine": "Download and test the benchmark binary that runs on a device.",
-    "report": "One HTML page of training runs and measurements.",
+    "inspect": "Show size, operations and memory of a model by layer.",
+    "evaluate": "Measure the accuracy of a Keras model or a .tflite.",
+    "export-weights": "Export a model's binary kernels as packed bits and scales.",
+    "benchmark": "Measure the latency of .tflite files here or on a device.",
+    "engine": "Download and test the benchmark binary for a device.",
+    "report": "Write one HTML page about training runs and measurements.",
     "data": "Show a data set as training sees it.",
     "predict": "Classify image files with a Keras model or a .tflite.",
-    "list": "Networks, methods, links, recipes, data sets, targets.",
-    "doctor": "What this machine has and lacks, and how to fix it.",
-    "demo": "Train, convert, verify and time two networks on embedded data.",
+    "list": "List networks, methods, links, recipes, data sets, targets.",
+    "doctor": "Check this installation and say how to fix problems.",
+    "demo": "Train, convert, verify and benchmark two small networks.",
 }
 
 
@@ -57,18 +57,19 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Binary neural networks with Elastic-Links: train, convert, verify, benchmark.
 
-    Each command takes --json for programs and -v for the trace of an error. Exit status: 0 done, 1 failed, 2 wrong use.
+    Each command takes --json to print JSON and -v to show the traceback of an error. Exit status: 0 success, 1 failure, 2 invalid
+    usage.
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit. Every error is one line on stderr; -v adds the trace."""
+    """Run the command line and exit. Every error is one line on stderr; -v adds the traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = "-v" in arguments or "--verbose" in arguments
     trace: BaseException | None = None
     guard_terminal()
     try:
-        # click returns the status of a command that exits, otherwise what the command returns, which is None.
+        # click returns the status of a command that exits, otherwise the return value of the command, None.
         status, message = cli.main(arguments, prog_name="el-larq", standalone_mode=False) or 0, ""
     except click.exceptions.Exit as error:
         status, message = error.exit_code, ""
@@ -81,9 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
         status, message, trace = error.exit_status, str(error), error
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        hint = "this needs {}, which is not installed; el-larq doctor shows how to install it, and where it is not available"
+        hint = "this needs {}, which is not installed; el-larq doctor says how to install it, or that it is not available here"
         own = package in ("", "el_larq")
-        message = f"unexpected {summarize(error)} (-v shows the trace)" if own else hint.format(package)
+        message = f"unexpected {summarize(error)} (-v shows the traceback)" if own else hint.format(package)
         status, trace = 1, error
     except (KeyboardInterrupt, click.Abort):
         status, message = 130, "interrupted"
@@ -94,12 +95,12 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         # For example a name that is too long, or a folder without permission.
         named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else None
-        status, message, trace = 1, named or f"unexpected {summarize(error)} (-v shows the trace)", error
+        status, message, trace = 1, named or f"unexpected {summarize(error)} (-v shows the traceback)", error
     except Exception as error:
-        status, message, trace = 1, f"unexpected {summarize(error)} (-v shows the trace)", error
+        status, message, trace = 1, f"unexpected {summarize(error)} (-v shows the traceback)", error
     if message:
         if verbose and trace is not None:
-            say_trace(trace)
+            say_traceback(trace)
         say(f"el-larq: {message}")
     sys.exit(status)
 

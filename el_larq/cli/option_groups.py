@@ -1,10 +1,11 @@
 """Options of trainings, in groups that `train` and `compare` share, and the settings that they stand for."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
+
+from el_larq.cli.common import data_dir_option
 
 Command = Callable[..., None]
 
@@ -24,25 +25,21 @@ _SAME_NAME = (
     "validation",
     "out",
 )
-"""Options that are settings of a plan under their own names."""
+"""Options whose names are settings of a plan."""
 
 
 def data_options(function: Command) -> Command:
     return _with(
         function,
-        click.option("--dataset", default="photos", show_default=True, help="el-larq list datasets."),
-        click.option(
-            "--data-dir",
-            type=click.Path(path_type=Path),
-            help="The data set's folder: where TFDS has prepared it, or its IDX files.",
-        ),
-        click.option("--augment", help="Instead of the data set's: none, shift, shift-mirror, crop, crop-mirror, imagenet."),
-        click.option("--image-size", type=int, help="Instead of the data set's, in pixels."),
+        click.option("--dataset", default="photos", show_default=True, help="Data set; see el-larq list datasets."),
+        data_dir_option,
+        click.option("--augment", help="none, shift, shift-mirror, crop, crop-mirror or imagenet. [default: the data set's]"),
+        click.option("--image-size", type=int, help="Height and width in pixels. [default: the data set's]"),
         click.option(
             "--validation",
             type=float,
             metavar="SHARE",
-            help="Share of the training images to hold out; 0 for none. [default: the data set's validation split, else 0.1]",
+            help="Share of the training images to hold out; 0 for none. [default: the data set's validation split, or 0.1]",
         ),
     )
 
@@ -50,36 +47,41 @@ def data_options(function: Command) -> Command:
 def recipe_options(function: Command) -> Command:
     return _with(
         function,
-        click.option("--recipe", default="standard", show_default=True, help="How to train: el-larq list recipes, or a YAML file."),
-        click.option("--epochs", type=int, help="Instead of the recipe's."),
-        click.option("--batch-size", type=int, help="Instead of the recipe's."),
-        click.option("--learning-rate", type=float, help="Instead of the recipe's."),
+        click.option(
+            "--recipe",
+            default="standard",
+            show_default=True,
+            help="Training recipe: a name (see el-larq list recipes) or a YAML file.",
+        ),
+        click.option("--epochs", type=int, help="[default: the recipe's]"),
+        click.option("--batch-size", type=int, help="[default: the recipe's]"),
+        click.option("--learning-rate", type=float, help="[default: the recipe's]"),
     )
 
 
 def network_options(function: Command) -> Command:
     return _with(
         function,
-        click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count."),
-        click.option("--stem", help="imagenet, small, mobile, cifar or quicknet; chosen from the image size unless given."),
+        click.option("--width", type=float, default=1.0, show_default=True, help="Factor for all numbers of channels."),
+        click.option("--stem", help="imagenet, small, mobile, cifar or quicknet. [default: depends on the image size]"),
         click.option(
             "--downsample", help="real or binary 1x1 convolutions in shortcuts and transitions that change shape. [default: real]"
         ),
         click.option("--depthwise", help="mobilenet: real or binary depthwise convolutions. [default: real]"),
         click.option("--channels-per-group", type=int, help="mobilenet, variant mid: the K of its K-dependency. [default: 32]"),
-        click.option("--variant", help="A block variant that the network offers. [default: the one the method needs]"),
+        click.option("--variant", help="Block variant of the network. [default: the one the method needs]"),
     )
 
 
 def link_options(function: Command) -> Command:
     return _with(
         function,
-        click.option("--link", help="Another link than the method's own: none, identity, elastic, gated."),
+        click.option("--link", help="none, identity, elastic or gated. [default: the method's own]"),
         click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]"),
         click.option(
             "--gamma",
             type=float,
-            help="Start of the elastic link's gamma. [default: min(1, C_out / C_in), half of it beside a shortcut]",
+            help="Initial value of the elastic link's gamma. [default: min(1, C_out / C_in); half of it next to a shortcut]",
         ),
         click.option("--gamma-per-channel", is_flag=True, help="One gamma per channel instead of one per link."),
     )
@@ -91,7 +93,7 @@ def _with(function: Command, *options: Callable[[Command], Command]) -> Command:
     return function
 
 
-def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def collect_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The `el_larq.training.plan.Settings` that parameters of these groups stand for; others are ignored.
 
     Raises:
@@ -123,6 +125,6 @@ def given_on_command_line(context: click.Context) -> dict[str, Any]:
     return {name: value for name, value in context.params.items() if context.get_parameter_source(name) is commandline}
 
 
-def names(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     """The names in a list separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -11,20 +11,20 @@ from el_larq.cli.common import (
     import_layers,
     model_options,
     output_option,
+    preprocessing_options,
     print_json,
     say,
     show,
     start_tensorflow,
-    statement_options,
 )
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Number of classes to show.")
 @output_option
-@statement_options
+@preprocessing_options
 @model_options
 @common_options
 def command(

@@ -13,7 +13,7 @@ from el_larq.cli.common import common_options, print_json, show
 @click.option("--title", default="Binary networks, trained and measured", show_default=True)
 @common_options
 def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> None:
-    """One self-contained HTML page of PATHS: run folders, results of benchmarks (files or folders), .tflite files."""
+    """Write one self-contained HTML page about PATHS: run folders, benchmark results (files or folders), .tflite files."""
     from el_larq.files import write_bytes
     from el_larq.outputs import HTML, check_output
     from el_larq.report.collect import collect

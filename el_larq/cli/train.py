@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, show, start_tensorflow
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, show, start_tensorflow, strict_option
 from el_larq.cli.interruption import interruptible
 from el_larq.cli.option_groups import (
+    collect_settings,
     data_options,
     given_on_command_line,
     link_options,
     network_options,
     recipe_options,
-    settings,
 )
 
 if TYPE_CHECKING:
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("network", required=False)
-@click.option("--method", help="How convolutions are binarized: el-larq list methods. [default: el]")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
+@click.option("--method", help="Binarization method; see el-larq list methods. [default: el]")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the method; can be repeated.")
 @link_options
 @data_options
-@click.option("--strict", is_flag=True, help="An image that cannot be read is an error; otherwise it is left out and named.")
+@strict_option
 @recipe_options
 @network_options
-@click.option("--init-from", type=click.Path(path_type=Path), help="A model (.h5, .keras, SavedModel) to start from.")
+@click.option("--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel) to start from.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="RUN/config.json",
-    help="Repeat a run in a new folder; other options change what they name.",
+    help="Repeat a run in a new folder; other options override its settings.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/NAME]")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/NAME]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
 @click.option(
     "--checkpoint-every",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Interval between saved states from which a run can be resumed.",
+    help="Interval between saved states, from which a run can be resumed.",
 )
 @model_options
 @common_options
@@ -62,7 +62,7 @@ def command(
 ) -> None:
     """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
 
-    NETWORK may be your own: a file and a function (input_shape, num_classes) in it that returns a Keras model.
+    NETWORK can be your own: a file and a function (input_shape, num_classes) in it that returns a Keras model.
 
     \b
     el-larq train resnet26
@@ -86,7 +86,7 @@ def command(
     # Everything that a plan checks is checked before TensorFlow is imported, which takes seconds.
     from el_larq.training.plan import make_plan
 
-    _start(make_plan(network, **settings(given)), checkpoint_every, modules, trust, as_json)
+    _start(make_plan(network, **collect_settings(given)), checkpoint_every, modules, trust, as_json)
 
 
 def _start(plan: "TrainingPlan", checkpoint_every: float, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
@@ -111,7 +111,7 @@ def _repeated(path: Path, network: str | None, modules: tuple[str, ...], trust: 
         given.setdefault("dataset", config.dataset)
     if "options" in given and config.method != OWN:
         given.setdefault("method", config.method)
-    chosen: Any = repeated_settings(config, folder, cast("Settings", settings(given)))
+    chosen: Any = repeated_settings(config, folder, cast("Settings", collect_settings(given)))
     again: Any = network or config.network
     if network is None and config.network not in NETWORKS:
         start_tensorflow()

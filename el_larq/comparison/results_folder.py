@@ -18,7 +18,7 @@ from typing import Any
 from el_larq import own_folders
 from el_larq.comparison.plan import ComparisonPlan, Pair, Task
 from el_larq.data.names import folders
-from el_larq.devices.record_form import misfit
+from el_larq.devices.record_form import find_misfit
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, write_json
 from el_larq.outputs import check_folder
@@ -64,7 +64,7 @@ class ResultsFolder:
                 )
             _check_same(path, _with_defaults(known["settings"]), settings)
             for name, values in known["options"].items():
-                if wrong := misfit(values, {}, f"options.{name}"):
+                if wrong := find_misfit(values, {}, f"options.{name}"):
                     raise _damaged(path / "comparison.json", wrong)
                 if name in options:
                     _check_same(path, _named(name, values), _named(name, json.loads(json.dumps(options[name]))))
@@ -101,7 +101,7 @@ class ResultsFolder:
         path = self.path / "results.json"
         found = self._read(path).get("latencies", {})
         for name, values in found.items():
-            if name != "caveat" and (wrong := misfit(values, {"median_ms": float, "iqr_ms": float}, f"latencies.{name}")):
+            if name != "caveat" and (wrong := find_misfit(values, {"median_ms": float, "iqr_ms": float}, f"latencies.{name}")):
                 raise _damaged(path, wrong)
         return found
 
@@ -113,7 +113,7 @@ class ResultsFolder:
             content = parse_json(own_folders.read(path))
         except ValueError as error:
             raise _damaged(path, "it is not JSON") from error
-        if wrong := misfit(content, _FORMS[path.name], path.name):
+        if wrong := find_misfit(content, _FORMS[path.name], path.name):
             raise _damaged(path, wrong)
         return content
 

@@ -1,1 +1,1 @@
-"""Where a .tflite is measured."""
+"""Measures .tflite models on this machine, over ssh and on Android devices."""

@@ -1,4 +1,4 @@
-"""An Android device behind the system's adb."""
+"""Android devices, reached through the system's adb."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from el_larq.devices import process
 from el_larq.devices.process import Completed
-from el_larq.devices.target import COMMAND_TIMEOUT, Target, copy_failed
+from el_larq.devices.target import COMMAND_TIMEOUT, Target, copy_error, last_line
 from el_larq.errors import ElLarqError, UsageError
 
 _REMEDIES = {
@@ -25,7 +25,7 @@ _LINE = re.compile(rf"(?P<serial>.*?)(?:\t|\s{{2,}}|\s)(?P<state>{_STATES})\b(?P
 
 
 @dataclass(frozen=True)
-class Attached:
+class AttachedDevice:
     """A line of `adb devices -l`."""
 
     serial: str
@@ -33,15 +33,15 @@ class Attached:
     model: str
 
 
-def parse_devices(text: str) -> list[Attached]:
+def parse_devices(text: str) -> list[AttachedDevice]:
     """Devices from the output of `adb devices -l`."""
-    found, listing = [], False
+    found, in_list = [], False
     for line in text.splitlines():
         if line.startswith("List of devices attached"):
-            listing = True
-        elif listing and (match := _LINE.fullmatch(line.rstrip())):
+            in_list = True
+        elif in_list and (match := _LINE.fullmatch(line.rstrip())):
             model = re.search(r"\bmodel:(\S+)", match["rest"])
-            found.append(Attached(match["serial"].rstrip(), match["state"], model[1] if model else ""))
+            found.append(AttachedDevice(match["serial"].rstrip(), match["state"], model[1] if model else ""))
     return found
 
 
@@ -69,13 +69,15 @@ class AndroidTarget(Target):
     def check(self) -> None:
         listing = process.run(["adb", "devices", "-l"], timeout=COMMAND_TIMEOUT)
         if listing.status:
-            raise ElLarqError(f"{self.name}: adb does not work: {(listing.stderr or listing.stdout).strip()[:200]}")
+            raise ElLarqError(
+                f"{self.name}: adb devices fails ({last_line(listing.stderr or listing.stdout)}); try adb kill-server first"
+            )
         devices = parse_devices(listing.stdout)
         if self.serial is None:
             if not devices:
                 raise ElLarqError(
                     "no Android device: connect one with USB debugging enabled (Settings, Developer options); "
-                    "for a device in the network, run adb connect ADDRESS first"
+                    "for a device on the network, run adb connect ADDRESS first"
                 )
             if len(devices) > 1:
                 listed = ", ".join(f"android:{device.serial}" for device in devices)
@@ -86,21 +88,20 @@ class AndroidTarget(Target):
             listed = ", ".join(repr(device.serial) for device in devices) or "none"
             raise ElLarqError(f"no Android device has the serial number {self.serial!r}; connected: {listed}")
         if device.state != "device":
-            raise ElLarqError(f"Android device {device.serial!r} {_REMEDIES.get(device.state, f'is in state {device.state}')}")
+            raise ElLarqError(
+                f"Android device {device.serial!r} {_REMEDIES.get(device.state, f'is in state {device.state}: restart it')}"
+            )
 
     def command(self, source: str, *, watchdog: bool = False) -> list[str]:
         # One argument: adb passes it to the device's sh unchanged. -T: no terminal, which would add carriage returns.
         return self._adb("shell", "-T", source)
 
     def push(self, local: Path, remote: str) -> None:
-        self._copy(["push", str(local.absolute()), remote], local.name)
-
-    def _copy(self, arguments: list[str], file: str) -> None:
-        done = process.run(self._adb(*arguments), timeout=20 * COMMAND_TIMEOUT)
+        done = process.run(self._adb("push", str(local.absolute()), remote), timeout=20 * COMMAND_TIMEOUT)
         if done.status:
-            raise copy_failed(self.name, file, self.failure(done) or done.stderr or done.stdout)
+            raise copy_error(self.name, local.name, self.explain_failure(done) or done.stderr or done.stdout)
 
-    def failure(self, done: Completed) -> str:
+    def explain_failure(self, done: Completed) -> str:
         if done.status == 0:
             return ""
         for line in done.stderr.splitlines():
@@ -111,5 +112,5 @@ class AndroidTarget(Target):
                 if state in error[1]:
                     return f"the device {remedy}"
             if re.search(r"not found|no devices|closed|protocol fault|connection reset|more than one", error[1]):
-                return f"adb lost the device ({error[1][:150]}); check the cable and adb devices"
+                return f"adb lost the device ({error[1][:150]}); check the cable, then run adb devices"
         return ""

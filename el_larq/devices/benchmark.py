@@ -20,7 +20,8 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
 from el_larq.tflite.reader import Graph, parse
 
-_SPARE_MB = 8.0
+# Free space to leave on the device.
+_SPARE_MB = 1.0
 # Limit of the output of a run with --profile: several tables with a line per operator; a .tflite may have 10,000 operators.
 _PROFILE_BYTES = 1 << 24
 # How many warnings of the benchmark binary are kept with a result, and how many characters of each.
@@ -34,7 +35,7 @@ class BenchmarkPlan:
     runs, warmup: minimum numbers of inferences; the tool also runs for at least a second, after half a second of warm-up. repeat:
     how often each model is measured in a new process; each round goes through all models. cool_down: seconds to wait at most,
     before a run, until the processor is as cool as at the start. cores: "auto" pins to the big cores of a device that has two
-    kinds, "all" does not pin, anything else is a list of core numbers. marks: notes on a model, by its path. flags: additional
+    kinds, "all" does not pin, anything else is a list of core numbers. notes: to print with a model, by its path. flags: additional
     arguments of the tool.
     """
 
@@ -49,7 +50,7 @@ class BenchmarkPlan:
     cores: str = "auto"
     timeout: float = 600.0
     folder: str | None = None
-    marks: dict[str, tuple[str, ...]] | None = None
+    notes: dict[str, tuple[str, ...]] | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -73,7 +74,7 @@ class BenchmarkedModel:
 
 
 OnRecord = Callable[[Record, dict[str, str]], None]
-"""Takes a record and its logs, by the name of the stream."""
+"""Receives a record, and its logs by name of the stream."""
 
 
 class BenchmarkSession:
@@ -85,7 +86,7 @@ class BenchmarkSession:
 
     def __init__(self, target: Target, plan: BenchmarkPlan, notify: Callable[[str], None] = lambda line: None):
         if len({path.absolute() for path in plan.models}) != len(plan.models):
-            raise UsageError("a model is given twice; --repeat measures the same model again")
+            raise UsageError("a model is given twice; give it once, and use --repeat to measure it again")
         contents = [(path, read_bytes(path)) for path in plan.models]
         self.models = [
             BenchmarkedModel(path, content, parse(content, str(path)), f"model{number}.tflite")
@@ -113,11 +114,11 @@ class BenchmarkSession:
 
     def _prepare(self) -> None:
         self.device = probe(self.target, self.workspace.path, time.time())
-        binary = engine.choose(self.device, android=self.target.android, binary=self.plan.binary)
+        binary = engine.choose_binary(self.device, android=self.target.android, binary=self.plan.binary)
         content = read_bytes(binary)
         needed = (len(content) + sum(len(model.content) for model in self.models)) / 2**20
         free = self.device.disk_free_mb
-        if free is not None and free < needed + _SPARE_MB / 8:
+        if free is not None and free < needed + _SPARE_MB:
             raise ElLarqError(
                 f"{self.target.name}: no space left: {free:.1f} MB free in {self.workspace.path}, {needed:.1f} MB needed; "
                 "free some, or choose another directory with --folder"
@@ -146,7 +147,7 @@ class BenchmarkSession:
         for model in self.models:
             if not lce and any(operator.name.startswith("Lce") for operator in model.graph.operators):
                 raise ElLarqError(
-                    f"{self.engine['name']} is not a benchmark binary of LCE and cannot run {model.path.name}, which has "
+                    f"{self.engine['name']} is not a benchmark binary of LCE and cannot run {model.path.name}, which contains "
                     "binary convolutions; download LCE's with el-larq engine fetch"
                 )
 
@@ -191,7 +192,7 @@ class BenchmarkSession:
         # XNNPACK is on by default, although the tool's help says otherwise. In a profile its rows cannot be matched with operators.
         if profile:
             wanted |= {"enable_op_profiling": "true", "use_xnnpack": "false", "max_profiling_buffer_entries": "100000"}
-        marks = list((self.plan.marks or {}).get(str(model.path), ()))
+        marks = list((self.plan.notes or {}).get(str(model.path), ()))
         if self.flags:
             missing = sorted(set(wanted) - self.flags - {"max_profiling_buffer_entries"})
             if "graph" in missing:
@@ -202,15 +203,15 @@ class BenchmarkSession:
         arguments = [f"--{name}={value}" for name, value in wanted.items()] + [*self.plan.flags, *flags]
         command = [*pin, f"{self.workspace.path}/engine", *arguments]
         before = read_temperature(self.target)
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
         done = self.workspace.run(command, timeout=self.plan.timeout, limit=_PROFILE_BYTES if profile else MAX_OUTPUT)
         log = benchmark_log.parse(done.stdout, done.stderr)
         self._complete_or_raise(log, done, model.path)
-        found = measured_layers.join(profile_log.parse(done.stdout), model.graph) if profile else []
-        if profile and not found:
+        layers = measured_layers.join(profile_log.parse(done.stdout), model.graph) if profile else []
+        if profile and not layers:
             marks.append("the benchmark binary printed no profile")
         record = Record(
-            time=at,
+            time=started,
             target=self.target.name,
             model=model.facts,
             device=self.device.to_dict(),
@@ -228,7 +229,7 @@ class BenchmarkSession:
             command=tuple(command),
             before={"celsius": before},
             after={"celsius": read_temperature(self.target)},
-            layers=tuple(layer.to_dict() for layer in found),
+            layers=tuple(layer.to_dict() for layer in layers),
             marks=tuple(dict.fromkeys([*marks, *self._warnings(log, done)])),
         )
         return record, {"stdout": done.stdout, "stderr": done.stderr}
@@ -238,7 +239,7 @@ class BenchmarkSession:
             return
         if not log.errors and (lost := self.workspace.connection_error()):
             raise lost
-        if reason := self.target.failure(done):
+        if reason := self.target.explain_failure(done):
             raise ElLarqError(f"{self.target.name}: {reason}")
         raise ElLarqError(f"{self.target.name}: {model.name}: {explain(log, done)}")
 
@@ -264,7 +265,7 @@ class BenchmarkSession:
             if count and max(cores) >= count:
                 raise UsageError(f"--cores {self.plan.cores}: the device has cores 0 to {count - 1}")
             if not self.device.taskset:
-                raise ElLarqError(f"{self.target.name}: the device has no taskset, which --cores needs; use --cores all")
+                raise ElLarqError(f"{self.target.name}: --cores needs taskset, which the device does not have; use --cores all")
         return cores, ["taskset", f"{sum(1 << core for core in cores):x}"]
 
     def _wait_until_cool(self, start: float | None) -> None:
@@ -285,7 +286,7 @@ def parse_cores(text: str) -> tuple[int, ...]:
             raise UsageError(f"--cores {text!r} is invalid; give auto, all or core numbers like 4-7 or 0,2")
         cores |= set(range(int(first), int(last or first) + 1))
     if not cores:
-        raise UsageError(f"--cores {text!r} contains no core number")
+        raise UsageError(f"--cores {text!r} contains no core number; give auto, all or core numbers like 4-7 or 0,2")
     return tuple(sorted(cores))
 
 

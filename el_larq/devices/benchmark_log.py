@@ -9,7 +9,7 @@ Supported formats, all of which are in tests/data/logs or in the tests: LCE 0.16
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-nan|-inf)"
@@ -47,13 +47,13 @@ _BARE_ERROR = re.compile(
     r"Encountered unresolved custom op: .*|Aborting.*)\s*$"
 )
 _KB = 1024.0
-# The statistics and the final line both print the same double with six digits.
-_AGREE = 1e-4
+# The statistics and the final line print the same average with six digits.
+_RELATIVE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """One `count=` line. Times in microseconds; None for values that the line does not have."""
+    """One `count=` line. Times in microseconds; None for values that the line does not contain."""
 
     count: int
     first: float | None = None
@@ -93,10 +93,10 @@ class BenchmarkLog:
     model_size_mb: float | None = None
     cpu_threads: int | None = None
     errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
     def latency_metrics(self) -> dict[str, float]:
-        """LatencyMetrics of LiteRT's BenchmarkResult, in milliseconds; only values that the log has."""
+        """LatencyMetrics of LiteRT's BenchmarkResult, in milliseconds; only values that the log contains."""
         regular = self.regular or Statistics(0)
         mean = regular.mean
         one = regular.avg is None and mean is not None
@@ -144,21 +144,21 @@ def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
     final: dict[str, float] | None = None
     for line in lines:
         if _COUNT.search(line) and not _NO_COUNT.search(line):
-            statistics.append(_statistics(line))
-        final = _final(line) or final
+            statistics.append(_parse_statistics(line))
+        final = _parse_final(line) or final
         for name, pattern in _LINES.items():
             if match := pattern.search(line):
-                found[name] = _number(match[1])
+                found[name] = _parse_number(match[1])
         if match := _FOOTPRINT.search(line):
-            found["init_footprint_kb"], found["overall_footprint_kb"] = (_scaled(match[1]), _scaled(match[2]))
-    block = {match[1]: _number(match[2]) for line in lines if (match := _BLOCK.search(line))}
+            found["init_footprint_kb"], found["overall_footprint_kb"] = (_to_kb(match[1]), _to_kb(match[2]))
+    block = {match[1]: _parse_number(match[2]) for line in lines if (match := _BLOCK.search(line))}
     for name, key in (("Init footprint", "init_footprint_kb"), ("Overall footprint", "overall_footprint_kb")):
         if (value := block.get(name)) is not None:
             found.setdefault(key, value * _KB)
     if (value := block.get("Peak memory")) is not None:
         found.setdefault("peak_mem_mb", value)
     if final is not None and "runs" in final:
-        final, statistics = _from_block(final, block, statistics)
+        final, statistics = _read_block(final, block, statistics)
 
     everything = [*lines, *stderr.splitlines()]
     errors = tuple(dict.fromkeys(match[1] for line in everything if (match := _ERROR.search(line) or _BARE_ERROR.search(line))))
@@ -167,13 +167,13 @@ def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
     regular = statistics[-1] if statistics else None
     if len(statistics) == 1 and final is None:
         warmup, regular = statistics[0], None
-    reason = _reason(final, regular, errors)
+    reason = _explain_incomplete(final, regular, errors)
     threads = found.get("cpu_threads")
     return BenchmarkLog(
         complete=not reason,
         reason=reason,
         init_us=None if final is None else final.get("init"),
-        first_us=_first(final, warmup),
+        first_us=_find_first(final, warmup),
         warmup_us=None if final is None else final.get("warmup"),
         avg_us=None if final is None else final.get("avg"),
         warmup=warmup,
@@ -194,23 +194,23 @@ def _complete_lines(text: str) -> list[str]:
     return [line.rstrip("\r") for line in lines[:-1]]
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     value = float(text)
     return value if math.isfinite(value) else None
 
 
-def _scaled(text: str) -> float | None:
-    value = _number(text)
+def _to_kb(text: str) -> float | None:
+    value = _parse_number(text)
     return None if value is None else value * _KB
 
 
-def _statistics(line: str) -> Statistics:
-    fields = {name: _number(value) for name, value in _FIELD.findall(line.replace("(all same)", " "))}
+def _parse_statistics(line: str) -> Statistics:
+    fields = {name: _parse_number(value) for name, value in _FIELD.findall(line.replace("(all same)", " "))}
     known = {name: fields.get(name) for name in ("first", "curr", "min", "max", "avg", "std", "p5", "median", "p95")}
     return Statistics(count=int(fields.get("count") or 0), **known)
 
 
-def _final(line: str) -> dict[str, float] | None:
+def _parse_final(line: str) -> dict[str, float] | None:
     """The final timings in microseconds, if the line contains them."""
     if match := _FINAL.search(line):
         names, values = ("init", "first", "warmup", "avg"), match.groups()
@@ -223,7 +223,7 @@ def _final(line: str) -> dict[str, float] | None:
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
-def _from_block(
+def _read_block(
     final: dict[str, float], block: dict[str, float | None], statistics: list[Statistics]
 ) -> tuple[dict[str, float], list[Statistics]]:
     """LiteRT's own tool prints its results as a block in milliseconds with two decimals."""
@@ -240,7 +240,7 @@ def _from_block(
     return final, [Statistics(int(final["runs"]), min=scale[0], max=scale[1], avg=final["avg"], std=std)]
 
 
-def _first(final: dict[str, float] | None, warmup: Statistics | None) -> float | None:
+def _find_first(final: dict[str, float] | None, warmup: Statistics | None) -> float | None:
     if final is not None and "first" in final:
         return final["first"]
     if warmup is None:
@@ -248,7 +248,7 @@ def _first(final: dict[str, float] | None, warmup: Statistics | None) -> float |
     return warmup.first if warmup.first is not None else warmup.curr
 
 
-def _reason(final: dict[str, float] | None, regular: Statistics | None, errors: tuple[str, ...]) -> str:
+def _explain_incomplete(final: dict[str, float] | None, regular: Statistics | None, errors: tuple[str, ...]) -> str:
     """Why the run is not complete; empty if it is."""
     if "Benchmarking failed." in errors or (errors and final is None):
         return explain_errors(errors)
@@ -260,7 +260,7 @@ def _reason(final: dict[str, float] | None, regular: Statistics | None, errors: 
     if not math.isfinite(average) or average <= 0:
         return f"the average is {average:g} us"
     mean = regular.mean
-    if mean is None or abs(mean - average) > _AGREE * max(average, mean) + 1:
+    if mean is None or abs(mean - average) > _RELATIVE_TOLERANCE * max(average, mean) + 1:
         return f"the final timings line ({average:g} us) contradicts the statistics before it ({mean} us): the output is damaged"
     return ""
 
@@ -280,7 +280,7 @@ def explain_errors(errors: tuple[str, ...]) -> str:
     if match := re.search(r"Could not open '(.*?)'", text):
         return f"the benchmark binary could not open the model {match[1]}"
     if "Mmap of" in text:
-        return "the model on the device is empty or not a regular file"
+        return "the model on the device is empty or not a regular file; check the file and try again"
     if match := re.search(r"Failed to parse flag '(.*?)'", text):
         return f"the benchmark binary rejects the value of --{match[1]}"
     others = [error for error in errors if not error.startswith(("Benchmarking failed", "usage:", "Failed to load model"))]

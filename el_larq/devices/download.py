@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from el_larq.devices.http_connection import Allowance, Deadline, opener, without_query
+from el_larq.devices.http_connection import AllowedHosts, Deadline, build_opener, without_query
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import write_json
 from el_larq.printable import printable
 
 MAX_BYTES = 200_000_000
-"""A benchmark binary has a few megabytes; a file larger than this is not one."""
+"""Maximum size of a download. A benchmark binary has a few megabytes."""
 
 SECONDS = 600.0
 """Time limit of one download: enough for six megabytes, more than any of LCE's binaries, at ten kilobytes per second."""
@@ -37,7 +37,7 @@ class _Source:
     """An address, the allowed hosts, how long the server may be silent, and the limit of the total time, both in seconds."""
 
     address: str
-    allowance: Allowance
+    allowed: AllowedHosts
     timeout: float
     seconds: float
 
@@ -51,12 +51,12 @@ def fetch(
     path: Path,
     *,
     sha256: str | None = None,
-    allowance: Allowance | None = None,
+    allowed: AllowedHosts | None = None,
     notify: Notify = lambda done, total: None,
     timeout: float = 30.0,
     seconds: float = SECONDS,
 ) -> str:
-    """Download a file to ``path``; returns its SHA-256, which is pinned there.
+    """Download a file to ``path``; returns its SHA-256, which is pinned next to it.
 
     Arguments:
         sha256: the expected SHA-256; by default the one pinned for this path. The first download accepts any.
@@ -65,24 +65,24 @@ def fetch(
         seconds: limit of the total time.
 
     Raises:
-        ElLarqError: the address, a redirect or the file is not allowed or not as expected, or the network failed. A partial
+        ElLarqError: the address or a redirect is not allowed, the file is not as expected, or the network failed. A partial
             download is kept only if the next call can resume it.
     """
-    allowance = allowance or Allowance()
-    allowance.check(address)
+    allowed = allowed or AllowedHosts()
+    allowed.check(address)
     wanted = (sha256 or pinned_sha256(path) or "").lower()
     if wanted and (len(wanted) != 64 or set(wanted) - set("0123456789abcdef")):
-        raise UsageError(f"{wanted!r} is not a SHA-256 of 64 hexadecimal digits")
+        raise UsageError(f"{wanted!r} is not a SHA-256; give 64 hexadecimal digits")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ElLarqError(f"cannot write {path.parent}: {error.strerror or error}") from error
     partial = _Partial(path.with_name(f"{path.name}.partial"), address)
-    _download(_Source(address, allowance, timeout, seconds), partial, notify)
-    found = _sum(partial.path)
+    _download(_Source(address, allowed, timeout, seconds), partial, notify)
+    found = _hash_file(partial.path)
     if wanted and found != wanted:
         partial.remove()
-        origin = "--sha256" if sha256 else f"the pin in {_pins(path)}"
+        origin = "--sha256" if sha256 else f"the pin in {_pin_path(path)}"
         raise ElLarqError(
             f"{path.name}: its SHA-256 is {found}, but {origin} says {wanted}; it was not kept. "
             "If the release was replaced on purpose, give the new SHA-256 with --sha256"
@@ -93,22 +93,22 @@ def fetch(
     except OSError as error:
         raise ElLarqError(f"cannot write {path}: {error.strerror or error}") from error
     partial.remove()
-    write_json(_pins(path), {"sha256": found, "address": address, "given": bool(sha256)})
+    write_json(_pin_path(path), {"sha256": found, "address": address, "given": bool(sha256)})
     return found
 
 
 def pinned_sha256(path: Path) -> str | None:
     """The SHA-256 pinned for ``path``; None before the first download."""
     try:
-        content = json.loads(_pins(path).read_text("utf-8"))
+        content = json.loads(_pin_path(path).read_text("utf-8"))
         return str(content["sha256"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ElLarqError(f"the pin {_pins(path)} is damaged; remove it to download the file again") from error
+        raise ElLarqError(f"the pin {_pin_path(path)} is damaged; remove it to download the file again") from error
 
 
-def _pins(path: Path) -> Path:
+def _pin_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.pin.json")
 
 
@@ -155,7 +155,7 @@ def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
         request.add_header("If-Range", etag)
     with Deadline(source.seconds) as deadline:
         try:
-            with opener(source.allowance, deadline).open(request, timeout=source.timeout) as response:
+            with build_opener(source.allowed, deadline).open(request, timeout=source.timeout) as response:
                 _receive(response, partial, source, have, notify)
             return
         except (OSError, http.client.HTTPException, ValueError, _RefusedError) as error:
@@ -163,35 +163,35 @@ def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
                 error.close()
             if deadline.expired:  # check this first: truncated headers look complete
                 why = f"it took more than {source.seconds:g} seconds; --timeout allows more"
-                raise ElLarqError(f"{source.name}: the download failed ({why}){_kept(partial)}") from error
+                raise ElLarqError(f"{source.name}: the download failed ({why}){_finish_partial(partial)}") from error
             if isinstance(error, _RefusedError):
                 partial.remove()
                 raise
             if not isinstance(error, urllib.error.HTTPError):
                 ended = isinstance(error, http.client.IncompleteRead)
                 why = "the connection ended too early" if ended else printable(summarize(error))
-                raise ElLarqError(f"{source.name}: the download failed ({why}){_kept(partial)}") from error
+                raise ElLarqError(f"{source.name}: the download failed ({why}){_finish_partial(partial)}") from error
             if error.code != 416 or not have:
-                hint = "; this release has no such file" if error.code == 404 else ""
+                hint = "; this release does not contain the file; choose another with --tag" if error.code == 404 else ""
                 reason = printable(" ".join(str(error.reason).split()))[:200]
                 raise ElLarqError(f"{source.name}: the server answers {error.code} {reason}{hint}") from error
             partial.remove()
         except KeyboardInterrupt:
-            _kept(partial)
+            _finish_partial(partial)
             raise
     _download(source, partial, notify)  # from the start: the partial download was not of this file
 
 
-def _kept(partial: _Partial) -> str:
+def _finish_partial(partial: _Partial) -> str:
     have, _ = partial.resumable()
     if have:
-        return f"; {have} bytes are kept and the next attempt resumes"
+        return f"; {have} bytes are kept, and the next attempt resumes there"
     partial.remove()
     return ""
 
 
 def _receive(response: Any, partial: _Partial, source: _Source, have: int, notify: Notify) -> None:
-    done, total = _expected(response, source.name, have)
+    done, total = _check_response(response, source.name, have)
     if not done:
         partial.begin(response.headers.get("ETag", ""))
     try:
@@ -201,17 +201,17 @@ def _receive(response: Any, partial: _Partial, source: _Source, have: int, notif
     with file:
         done = _copy(response, file, done, total, notify, source.name)
     if not done:
-        raise _RefusedError(f"{source.name}: the server sent an empty file; nothing was kept")
+        raise _RefusedError(f"{source.name}: the server sent an empty file; try again later")
     if total is not None and done != total:
         raise http.client.IncompleteRead(b"", total - done)
 
 
-def _expected(response: Any, name: str, have: int) -> tuple[int, int | None]:
+def _check_response(response: Any, name: str, have: int) -> tuple[int, int | None]:
     """The offset at which the response starts, and the total number of bytes, None if unknown until the end."""
     lengths = set(response.headers.get_all("Content-Length", ()))
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     if len(lengths) > 1 or (lengths and chunked) or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in lengths):
-        raise _RefusedError(f"{name}: the server states an invalid length of the file; try again later")
+        raise _RefusedError(f"{name}: the server states an invalid length; try again later")
     length = int(lengths.pop()) if lengths else None
     if response.status == 206 and have:
         place = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range", ""))
@@ -219,9 +219,11 @@ def _expected(response: Any, name: str, have: int) -> tuple[int, int | None]:
         if start != have or last != total - 1 or length not in (None, total - have):
             raise _RefusedError(f"{name}: the server resumes at the wrong offset; try again")
     elif response.status != 200:
-        raise _RefusedError(f"{name}: the server answers {response.status} to a request for the whole file; try again later")
+        raise _RefusedError(f"{name}: the server answers {response.status} instead of 200; try again later")
     elif length is None and not chunked:
-        raise _RefusedError(f"{name}: the server does not say where the file ends, so a truncated one would look complete")
+        raise _RefusedError(
+            f"{name}: the server does not state the length, so a truncated file would look complete; try again later"
+        )
     else:
         have, total = 0, length
     if (total or 0) > MAX_BYTES:
@@ -244,6 +246,6 @@ def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: 
     return done
 
 
-def _sum(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Which benchmark binary runs on a device, and where it is."""
+"""Chooses the benchmark binary for a device and checks that it can run there."""
 
 import os
 import re
@@ -26,12 +26,12 @@ def asset_name(kind: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where downloaded binaries are kept."""
+    """The folder of downloaded binaries."""
     base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
     return (Path(base) if base else Path.home() / ".cache") / "el-larq" / "engine"
 
 
-def asset_for(device: Device, *, android: bool) -> str:
+def choose_asset(device: Device, *, android: bool) -> str:
     """The name of the released binary that runs on a device.
 
     Raises:
@@ -53,8 +53,8 @@ def asset_for(device: Device, *, android: bool) -> str:
     )
 
 
-def choose(device: Device, *, android: bool, binary: Path | None) -> Path:
-    """The binary to use: the user's own, or the downloaded one that fits.
+def choose_binary(device: Device, *, android: bool, binary: Path | None) -> Path:
+    """The binary to use: the given one, or the downloaded one that fits.
 
     Raises:
         ElLarqError: it cannot run on the device, or has not been downloaded yet.
@@ -62,11 +62,12 @@ def choose(device: Device, *, android: bool, binary: Path | None) -> Path:
     if binary is not None:
         check_fits(binary, device, android=android)
         return binary
-    kind = asset_for(device, android=android)
+    kind = choose_asset(device, android=android)
     path = cached_path(kind)
     if not path.is_file():
         raise ElLarqError(
-            f"no benchmark binary for {ASSETS[kind]} yet: run el-larq engine fetch {kind}, or give one with --binary PATH"
+            f"the benchmark binary for {ASSETS[kind]} has not been downloaded; run el-larq engine fetch {kind}, or give one with "
+            "--binary PATH"
         )
     check_fits(path, device, android=android)
     return path
@@ -128,7 +129,9 @@ def check_fits(path: Path, device: Device, *, android: bool) -> None:
     if elf is None:
         with open(path, "rb") as file:
             if file.read(2) != b"#!":
-                raise UsageError(f"{path} is not a program: it is neither an ELF executable nor a script")
+                raise UsageError(
+                    f"{path} is not a program: it is neither an ELF executable nor a script; give a benchmark binary with --binary"
+                )
         return
     runs = {"aarch64": {"aarch64"}, "arm64": {"aarch64"}, "x86_64": {"x86_64"}, "amd64": {"x86_64"}}.get(device.machine)
     if device.machine.startswith("armv"):
@@ -152,7 +155,7 @@ def check_fits(path: Path, device: Device, *, android: bool) -> None:
 
 def _remedy(device: Device, android: bool) -> str:
     try:
-        return f"el-larq engine fetch {asset_for(device, android=android)} downloads one that can"
+        return f"el-larq engine fetch {choose_asset(device, android=android)} downloads one that can"
     except ElLarqError:
         return "build one for it"
 
@@ -162,17 +165,17 @@ def _describe(device: Device) -> str:
 
 
 def cached_path(kind: str, tag: str = TAG) -> Path:
-    """Where a downloaded binary is kept."""
+    """The path of a downloaded binary."""
     return cache_folder() / tag / asset_name(kind)
 
 
 def release_address(kind: str, tag: str = TAG) -> str:
-    """Where LCE's release can be downloaded."""
+    """The address of a released binary."""
     return f"https://github.com/larq/compute-engine/releases/download/{tag}/{asset_name(kind)}"
 
 
 def check_tag(tag: str) -> str:
     """Return the tag; raise UsageError if it is not a tag of LCE, since it becomes part of a path and an address."""
     if not re.fullmatch(r"v\d+\.\d+\.\d+", tag):
-        raise UsageError(f"{tag!r} is not a release of LCE; releases have names like {TAG} or v0.13.0")
+        raise UsageError(f"{tag!r} is not a release of LCE; give a tag such as {TAG} or v0.13.0")
     return tag

@@ -1,8 +1,8 @@
-"""Finds out whether a benchmark binary runs LCE's optimized binary convolution, or silently the reference one.
+"""Determines whether a benchmark binary runs LCE's optimized binary convolution, or silently the reference one.
 
 LCE's documented CMake build disables RUY, and then registers the reference kernel: 56.2 M instead of 5.09 M instructions for a
-small model on aarch64. The log does not show this, but a comparison does: with `--use_reference_bconv=true` an optimized
-binary becomes slower and a reference build does not.
+small model on aarch64, counted under qemu. The log does not show this, but a comparison does: with `--use_reference_bconv=true`
+an optimized binary becomes slower and a reference build does not.
 """
 
 import statistics
@@ -17,14 +17,17 @@ from el_larq.devices.target import Target
 from el_larq.errors import ElLarqError
 from el_larq.tflite.operators import BINARY
 
-SLOWER = 1.15
-"""Minimum ratio at which the reference kernel counts as slower: that of a reference build is 1 within the measurement noise."""
+SLOWER_RATIO = 1.15
+"""Ratio from which the reference kernel counts as slower. For a reference build it is 1 within the measurement noise."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kernel: "optimized", "reference", or "none" where LCE has no optimized one. Times are of the binary convolutions if
-    the binary can profile, otherwise of the model: medians over the repeats, in milliseconds. of: which of the two."""
+    """Which kernel runs, and the times that show it.
+
+    kernel: "optimized", "reference", or "none" if LCE has no optimized kernel for the processor. Times are medians over the
+    repeats, in milliseconds. of: what they measure, the binary convolutions if the binary can profile, otherwise the model.
+    """
 
     kernel: str
     sentence: str
@@ -55,7 +58,9 @@ def check(
     with BenchmarkSession(target, plan, notify) as session:
         (entry,) = session.models
         if not any(operator.name == BINARY for operator in entry.graph.operators):
-            raise ElLarqError(f"{model.name} has no binary convolution, so its kernels cannot be compared; give another --model")
+            raise ElLarqError(
+                f"{model.name} contains no binary convolution, so the kernels cannot be compared; give another --model"
+            )
         if not session.engine["lce"]:
             raise ElLarqError(f"{session.engine['name']} is not a benchmark binary of LCE; download one with el-larq engine fetch")
         records: dict[str, list[Record]] = {"default": [], "reference": []}
@@ -80,17 +85,17 @@ def judge(default: list[float], reference: list[float], machine: str, of: str) -
     """The verdict from the times of both kernels, in milliseconds."""
     fast, slow = statistics.median(default), statistics.median(reference)
     ratio = slow / fast if fast > 0 else 1.0
-    apart = min(reference) > max(default)
+    disjoint = min(reference) > max(default)
     figures = f"{fast:.3f} ms by default, {slow:.3f} ms with the reference kernel, ratio {ratio:.2f}, time of {of}"
     if machine in ("x86_64", "amd64", "i686"):
-        kernel, text = "none", f"LCE has no optimized binary kernel for {machine}: this says nothing about ARM ({figures})"
-    elif ratio >= SLOWER and apart:
+        kernel, text = "none", f"LCE has no optimized binary kernel for {machine}, so this says nothing about ARM ({figures})"
+    elif ratio >= SLOWER_RATIO and disjoint:
         kernel, text = "optimized", f"the optimized kernel runs ({figures})"
     else:
         kernel = "reference"
         text = (
             f"this binary silently runs the slow reference kernel ({figures}): it was built without RUY "
-            "(CMake: TFLITE_ENABLE_RUY=ON); use a released one (el-larq engine fetch)"
+            "(CMake: TFLITE_ENABLE_RUY=ON); use a released binary (el-larq engine fetch)"
         )
     return Verdict(kernel, text, fast, slow, ratio, of)
 
@@ -107,7 +112,7 @@ def build_model(path: Path) -> Path:
         import tf_keras as keras
     except ImportError as error:
         raise ElLarqError(
-            f"building a model needs TensorFlow and LCE ({error}); give one that has binary convolutions with --model"
+            f"building a model needs TensorFlow and LCE ({error}); give a .tflite with binary convolutions as --model"
         ) from error
     x = image = keras.Input((56, 56, 64))
     for _ in range(4):

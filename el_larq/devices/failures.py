@@ -1,4 +1,4 @@
-"""Why a run on a device failed: from the log, the exit status and the messages of the device's shell."""
+"""Explains why a run on a device failed, from the log, the exit status and the messages of the device's shell."""
 
 import signal
 
@@ -17,20 +17,20 @@ def explain(log: BenchmarkLog, done: Completed) -> str:
     if "No space left on device" in output:
         return "no space left on the device while the benchmark ran; free some, or choose another directory with --folder"
     if any(sign in output for sign in _FORMAT):
-        return "the device cannot execute the benchmark binary: it was built for another architecture"
+        return "the device cannot execute the benchmark binary: it is for another architecture; give one that fits with --binary"
     if done.status == 127 or "required file not found" in output:
         return (
-            "the benchmark binary does not start: it is for another system, or its loader or a library is missing there "
-            f"({last_line(output) or 'no reason given'})"
+            f"the benchmark binary does not start ({last_line(output) or 'no reason given'}): it is for another system, or its "
+            "loader or a library is missing on the device; give one that fits with --binary"
         )
     if done.status == 126:
         return f"the device may not execute the benchmark binary ({last_line(output)}); choose another directory with --folder"
     if done.status == 97:
-        return "its private folder on the device was removed by another program; try again"
+        return "another program removed the private folder on the device; try again"
     number = done.status - 128 if 128 < done.status < 192 else -done.status if done.status < 0 else 0
     if number:
         return _signal(number)
-    return f"{log.reason} (status {done.status}); the run does not count"
+    return f"{log.reason} (status {done.status}); the run is not recorded; try again"
 
 
 def _signal(number: int) -> str:
@@ -39,10 +39,10 @@ def _signal(number: int) -> str:
     except ValueError:
         name = f"signal {number}"
     meanings = {
-        "SIGKILL": "the benchmark was killed; the device may have run out of memory",
-        "SIGILL": "the processor does not support an instruction of the benchmark binary, which was built for a newer one",
-        "SIGSEGV": "the benchmark binary crashed; the model may be damaged or made for another version of LCE",
-        "SIGBUS": "the benchmark binary crashed on a truncated file; is the disk full?",
-        "SIGABRT": "the benchmark binary aborted",
+        "SIGKILL": "the benchmark was killed; if the device ran out of memory, end other programs on it",
+        "SIGILL": "the processor does not support an instruction of the benchmark binary; give one that fits with --binary",
+        "SIGSEGV": "the benchmark binary crashed; the model may be damaged or converted for another version of LCE",
+        "SIGBUS": "the benchmark binary crashed on a truncated file; check that the device's disk is not full",
+        "SIGABRT": "the benchmark binary aborted; the model may be damaged or converted for another version of LCE",
     }
-    return f"{meanings.get(name, 'the benchmark was stopped')} ({name})"
+    return f"{meanings.get(name, 'the benchmark was stopped; try again')} ({name})"

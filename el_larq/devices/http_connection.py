@@ -15,14 +15,14 @@ from el_larq.errors import ElLarqError
 from el_larq.printable import printable
 
 HOSTS = frozenset({"github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com"})
-"""The code host and its domains for files of releases."""
+"""The code host and its domains for the files of releases."""
 
-_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
-class Allowance:
-    """Which addresses may be requested. ``loopback`` is for tests only: it also allows plain http to 127.0.0.1."""
+class AllowedHosts:
+    """The addresses that may be requested. ``loopback`` is for tests only: it also allows plain http to 127.0.0.1."""
 
     hosts: frozenset[str] = HOSTS
     loopback: bool = False
@@ -85,7 +85,7 @@ class Deadline:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Watched(http.client.HTTPConnection):
+class _WatchedConnection(http.client.HTTPConnection):
     deadline: Deadline
 
     def connect(self) -> None:
@@ -93,23 +93,23 @@ class _Watched(http.client.HTTPConnection):
         self.deadline.watch(self.sock)
 
 
-class _WatchedTls(http.client.HTTPSConnection, _Watched):
-    """Watched before the handshake begins: HTTPSConnection.connect calls _Watched.connect first."""
+class _WatchedTlsConnection(http.client.HTTPSConnection, _WatchedConnection):
+    """Watched before the handshake begins: HTTPSConnection.connect calls _WatchedConnection.connect first."""
 
 
-class _Open(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+class _WatchedHandler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
     def __init__(self, deadline: Deadline):
         super().__init__()
         self.deadline = deadline
 
     def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(self._make(_Watched), req)  # pyright: ignore[reportArgumentType]
+        return self.do_open(self._make(_WatchedConnection), req)  # pyright: ignore[reportArgumentType]
 
     def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(self._make(_WatchedTls), req, context=ssl.create_default_context())  # pyright: ignore[reportArgumentType]
+        return self.do_open(self._make(_WatchedTlsConnection), req, context=ssl.create_default_context())  # pyright: ignore[reportArgumentType]
 
-    def _make(self, kind: type[_Watched]) -> Callable[..., _Watched]:
-        def make(host: str, **more: Any) -> _Watched:
+    def _make(self, kind: type[_WatchedConnection]) -> Callable[..., _WatchedConnection]:
+        def make(host: str, **more: Any) -> _WatchedConnection:
             connection = kind(host, **more)
             connection.deadline = self.deadline
             return connection
@@ -117,11 +117,11 @@ class _Open(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
         return make
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = _REDIRECTS
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
+    max_redirections = _MAX_REDIRECTS
 
-    def __init__(self, allowance: Allowance):
-        self.allowance = allowance
+    def __init__(self, allowed: AllowedHosts):
+        self.allowed = allowed
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         try:
@@ -133,19 +133,19 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302  # pyright: ignore[reportAssignmentType]
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        self.allowance.check(newurl)
+        self.allowed.check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def opener(allowance: Allowance, deadline: Deadline) -> urllib.request.OpenerDirector:
-    """An opener for http and https only."""
+def build_opener(allowed: AllowedHosts, deadline: Deadline) -> urllib.request.OpenerDirector:
+    """An opener for http and https only, which follows redirects to allowed hosts."""
     made = urllib.request.OpenerDirector()
     handlers: tuple[urllib.request.BaseHandler, ...] = (
         urllib.request.ProxyHandler(),
-        _Open(deadline),
+        _WatchedHandler(deadline),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        _Redirects(allowance),
+        _RedirectHandler(allowed),
     )
     for handler in handlers:
         made.add_handler(handler)

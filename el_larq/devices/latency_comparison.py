@@ -1,4 +1,4 @@
-"""Compares models with a baseline, the first model, and says which differences are within the noise of the measurement."""
+"""Compares models with a baseline, the first model, and tells which differences are within the noise of the measurement."""
 
 import statistics
 from collections.abc import Sequence
@@ -30,6 +30,11 @@ class ModelLatency:
     within_noise: bool | None
     marks: tuple[str, ...]
 
+    @property
+    def difference(self) -> str:
+        """The difference from the baseline in words; empty if it exceeds the noise."""
+        return {None: "baseline", True: "within noise", False: ""}[self.within_noise]
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -45,7 +50,7 @@ def compare_latencies(records: Sequence[Record]) -> list[ModelLatency]:
     for (path, threads), group in groups.items():
         latencies = [record.latency_ms for record in group]
         latency, noise = statistics.median(latencies), _noise(group)
-        known = baselines.setdefault(threads, (latency, noise))
+        baseline = baselines.setdefault(threads, (latency, noise))
         first = not any(row.threads == threads for row in rows)
         rows.append(
             ModelLatency(
@@ -58,8 +63,8 @@ def compare_latencies(records: Sequence[Record]) -> list[ModelLatency]:
                 stddev_ms=_median(group, "stddev_ms"),
                 min_ms=min((r.latency_metrics["min_ms"] for r in group if "min_ms" in r.latency_metrics), default=None),
                 peak_mem_mb=_memory(group),
-                ratio=latency / known[0],
-                within_noise=None if first else abs(latency - known[0]) <= noise + known[1],
+                ratio=latency / baseline[0],
+                within_noise=None if first else abs(latency - baseline[0]) <= noise + baseline[1],
                 marks=tuple(dict.fromkeys(mark for record in group for mark in record.marks)),
             )
         )
@@ -83,7 +88,7 @@ def _median(group: Sequence[Record], name: str) -> float | None:
 
 
 def _memory(group: Sequence[Record]) -> float | None:
-    """Peak memory of the process in MB, or its growth where the tool prints only that."""
+    """Peak memory of the process in MB, or its growth if the tool prints only that."""
     peaks = [record.memory_metrics["peak_mem_mb"] for record in group if "peak_mem_mb" in record.memory_metrics]
     grown = [r.memory_metrics["overall_footprint_kb"] / 1024 for r in group if "overall_footprint_kb" in r.memory_metrics]
     return max(peaks or grown, default=None)

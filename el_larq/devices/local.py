@@ -1,4 +1,4 @@
-"""The target `local`: this machine, in-process, with LCE's interpreter. `local_shell` runs a benchmark binary here instead.
+"""The target `local`: this machine, in-process, with LCE's interpreter. `local_shell` is for a benchmark binary on this machine.
 
 The numbers only compare models with each other on this machine. LCE has no optimized binary kernel for x86, where a binary
 convolution is slower than a real-valued one; on ARM it is faster.
@@ -34,7 +34,7 @@ def measure(
     notify: Callable[[int, int], None] = lambda done, total: None,
     begin: Callable[[str], None] = lambda path: None,
 ) -> list[Measurement]:
-    """Latencies of several models, interleaved run by run so that other load on the machine slows down all of them.
+    """Latencies of several models, interleaved run by run, so that other load on the machine slows down all of them.
 
     The indirect binary kernel and XNNPACK are used; inputs are random. Each latency is that of one whole call of the interpreter,
     including the copies of input and output.
@@ -91,21 +91,21 @@ def measure_in_subprocess(
     contents = {str(path): read_bytes(path) for path in paths}
     for path, content in contents.items():
         parse(content, path)
-    at = next(iter(contents), "")
+    current = next(iter(contents), "")
 
     def receive_progress(kind: str, *content: Any) -> None:
-        nonlocal at
+        nonlocal current
         if kind == "done":
             notify(*content)
         elif kind == "at":
-            (at,) = content
+            (current,) = content
 
     with WorkerProcess() as worker:
         try:
             worker.send(_measure_in_worker, [str(path) for path in paths], tuple(threads), runs, warmup, trust)
             return worker.receive(None if trust else SECONDS_TO_LOAD, receive_progress, first=None if trust else SECONDS_TO_START)
         except Died as error:
-            raise clear_death(error, at) from None
+            raise clear_death(error, current) from None
 
 
 def _measure_in_worker(paths: list[str], threads: tuple[int, ...], runs: int, warmup: int, trust: bool) -> list[Measurement]:
@@ -124,11 +124,11 @@ def _measure_in_worker(paths: list[str], threads: tuple[int, ...], runs: int, wa
 
 
 def caveat() -> str:
-    """The note to print with numbers of this machine."""
+    """The note to print with latencies of this machine."""
     machine = platform.machine()
     if machine.lower() in ARM:
         return "measured in-process through Python on this machine"
     return (
-        f"measured on {machine}: compare models with each other here, but x86 latency is not ARM latency "
-        "(LCE's fast binary kernels exist for ARM only)"
+        f"measured on {machine}: compare models only with each other; x86 latency is not ARM latency "
+        "(LCE has optimized binary kernels for ARM only)"
     )

@@ -1,17 +1,17 @@
-"""This machine as a device, for a benchmark binary that runs here."""
+"""This machine as a target for a benchmark binary."""
 
 import shutil
 import sys
 from pathlib import Path
 
 from el_larq.devices.process import Completed
-from el_larq.devices.target import Target, copy_failed
+from el_larq.devices.target import Target, copy_error
 
 
 class LocalTarget(Target):
     name = "local"
     if sys.platform == "linux":
-        # Isolated and without site packages: it starts in some ten milliseconds.
+        # Isolated and without site packages, so that it starts fast.
         supervisor = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
 
     def command(self, source: str, *, watchdog: bool = False) -> list[str]:
@@ -21,7 +21,7 @@ class LocalTarget(Target):
         try:
             shutil.copyfile(local, remote)
         except OSError as error:
-            raise copy_failed(self.name, local.name, str(error)) from error
+            raise copy_error(self.name, local.name, str(error)) from error
 
-    def failure(self, done: Completed) -> str:
+    def explain_failure(self, done: Completed) -> str:
         return ""

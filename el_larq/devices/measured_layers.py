@@ -13,7 +13,7 @@ from el_larq.tflite.reader import Graph, Operator
 class MeasuredLayer:
     """One operator of the graph with its measured time.
 
-    bits: of the multiplications; of its input if it has none; None if the row is not an operator of the graph (a delegate's).
+    bits: of the multiplications, or of its input if it has none; None if the row is not an operator of the graph (a delegate's).
     macs: multiply-accumulates of one inference, 0 unless it is a convolution or a matrix product. share: of the sum of all rows,
     from 0 to 1.
     """
@@ -61,7 +61,7 @@ def _operator(row: ProfileRow, position: int, count: int, graph: Graph) -> Opera
 
 
 def _batch(operator: Operator) -> int:
-    """Inputs that one inference computes at once."""
+    """The batch size."""
     shape = operator.outputs[0].shape if operator.outputs else ()
     return shape[0] if len(shape) > 1 else 1
 

@@ -1,4 +1,4 @@
-"""A measurement: the latencies of one model on one target with one number of threads."""
+"""The latencies of one model on one target with one number of threads, measured in-process."""
 
 import statistics
 from dataclasses import dataclass

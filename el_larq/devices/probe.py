@@ -6,8 +6,8 @@ from typing import Any
 from el_larq.devices import shell
 from el_larq.devices.target import Target
 
-_PROBE, _TEMPERATURES = shell.load("probe"), shell.load("temperatures")
-# Names of thermal zones of other parts than the processor.
+_PROBE, _TEMPERATURES = shell.load("probe", "temperatures"), shell.load("temperatures")
+# Parts of the names of thermal zones that are not of the processor.
 _OTHER_ZONES = ("battery", "charger", "usb", "wifi", "pmic", "skin", "quiet", "xo", "modem", "camera", "nvme")
 
 
@@ -15,8 +15,8 @@ _OTHER_ZONES = ("battery", "charger", "usb", "wifi", "pmic", "skin", "quiet", "x
 class Device:
     """Facts about a device at one moment; None or empty where the device does not report them.
 
-    bits: of its userland, 32 or 64, which decides what programs it can run, whatever its kernel is.
-    big_cores: numbers of the cores of the fastest kind, all cores if there is one kind. celsius: of the hottest processor zone.
+    bits: of its userland, 32 or 64, which decides what programs it can run; its kernel may have more.
+    big_cores: numbers of the cores of the fastest kind; all if there is only one kind. celsius: of the hottest processor zone.
     clock_offset_s: the device's clock minus this machine's; it is not used for timing.
     """
 
@@ -44,20 +44,21 @@ class Device:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of numbers from this device must know."""
+        """Notes that a reader of measurements from this device needs."""
         notes = []
         if self.governors and "performance" not in self.governors:
-            notes.append(f"CPU governor {'/'.join(self.governors)}: clocks follow the load, short runs look slower")
+            governors = "/".join(self.governors)
+            notes.append(f"CPU governor {governors}: the clock follows the load, so short runs are slower; prefer performance")
         if self.throttled and not self.throttled.endswith("0x0"):
-            notes.append(f"the board reports throttling or low voltage since it started ({self.throttled})")
+            notes.append(f"the board has reported throttling or low voltage ({self.throttled}); check its power supply and cooling")
         if self.clock_offset_s is not None and abs(self.clock_offset_s) > 3600:
             notes.append(
                 f"the device's clock is off by {abs(self.clock_offset_s) / 3600:.0f} h; the measurements do not depend on it"
             )
         if self.celsius is not None and self.celsius >= 70:
-            notes.append(f"the processor is at {self.celsius:.0f} °C and may slow down: let it cool (--cool-down)")
+            notes.append(f"the processor is at {self.celsius:.0f} °C and may slow down; let it cool with --cool-down")
         if self.machine in ("x86_64", "amd64", "i686"):
-            notes.append("x86: LCE has no optimized binary kernel for it; its latencies say nothing about a BNN on ARM")
+            notes.append("x86: LCE has no optimized binary kernel for it, so its latencies say nothing about a BNN on ARM")
         return notes
 
 
@@ -72,7 +73,7 @@ def read_temperature(target: Target) -> float | None:
 
 
 def parse(text: str, now: float) -> Device:
-    """Facts from the output of probe.sh; damaged and missing values are left out."""
+    """Facts from the output of probe.sh; damaged and missing values are omitted."""
     pairs = _pairs(text)
     found = dict(pairs)
     temperatures = _temperatures(pairs)
@@ -118,7 +119,7 @@ def _megabytes(text: str | None) -> float | None:
 
 
 def _temperatures(pairs: list[tuple[str, str]]) -> dict[str, float]:
-    """Degrees Celsius by zone. The kernel reports thousandths of a degree; some old kernels report degrees, or nonsense."""
+    """Degrees Celsius by zone. The kernel reports thousandths of a degree; some old kernels report degrees, or invalid values."""
     found = {}
     for key, value in pairs:
         reading = _integer(value) if key.startswith("temp.") else None

@@ -16,8 +16,8 @@ from el_larq.errors import ElLarqError
 MAX_OUTPUT = 1 << 20
 """Bytes that a program may print to each of its streams. A log of the benchmark without a profile has about 10 kB."""
 
-# Seconds that a program gets to end by itself after SIGTERM. A supervisor first ends the processes it has started.
-_GRACE = 5.0
+# Seconds between SIGTERM and SIGKILL. In this time, a supervisor ends the processes that it has started.
+_GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TimeOutError(ElLarqError):
 
 
 class TooMuchOutputError(ElLarqError):
-    """A program printed more than it may."""
+    """A program printed more than its limit."""
 
 
 def run(arguments: Sequence[str], *, timeout: float, stdin: bytes | None = None, limit: int = MAX_OUTPUT) -> Completed:
@@ -62,7 +62,9 @@ def run_bytes(
             if not streams.full:
                 process.wait(max(0.0, deadline - time.monotonic()))
         except (queue.Empty, subprocess.TimeoutExpired) as error:
-            raise TimeOutError(f"{arguments[0]} did not answer within {timeout:g} seconds") from error
+            raise TimeOutError(
+                f"{arguments[0]} did not end within {timeout:g} seconds; check the connection to the device and try again"
+            ) from error
         if streams.full:
             raise TooMuchOutputError(f"{arguments[0]} printed more than {limit:,} bytes and was stopped")
     finally:
@@ -114,7 +116,7 @@ class _Streams:
                 return
 
     def close(self) -> None:
-        """Close the streams, unless another process still holds one open: its thread then ends with that process."""
+        """Close the streams, unless another process still has one open; its thread then ends with that process."""
         for thread in self._threads:
             thread.join(1)
         if not any(thread.is_alive() for thread in self._threads):
@@ -124,10 +126,10 @@ class _Streams:
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a program, if it still runs, and its process group."""
     if process.poll() is None and os.name != "nt":
-        # As long as it has not been waited for, its process number is not reused.
+        # Its process number is not reused before it has been waited for.
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGTERM)
-            deadline = time.monotonic() + _GRACE
+            deadline = time.monotonic() + _GRACE_SECONDS
             while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None and time.monotonic() < deadline:
                 time.sleep(0.01)
             os.killpg(process.pid, signal.SIGKILL)
@@ -149,7 +151,7 @@ def start(arguments: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
             list(arguments), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
     except FileNotFoundError as error:
-        raise ElLarqError(f"{arguments[0]} is not installed: {_PACKAGES.get(arguments[0], 'install it')}") from error
+        raise ElLarqError(f"{arguments[0]} is not installed: {_PACKAGES.get(arguments[0], 'install it and try again')}") from error
     except (OSError, ValueError) as error:
         raise ElLarqError(f"cannot start {arguments[0]}: {error}") from error
 

@@ -1,6 +1,6 @@
-"""The record of a measured run: one JSON file, with the raw log next to it, never changed afterwards.
+"""Records of measured runs: one JSON file each, with the raw log next to it, never changed afterwards.
 
-`latency_metrics`, `memory_metrics` and `misc_metrics` have the fields of LiteRT's BenchmarkResult; other fields are this project's.
+`latency_metrics`, `memory_metrics` and `misc_metrics` have the fields of LiteRT's BenchmarkResult; other fields are el-larq's own.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.devices.measurement import Measurement
-from el_larq.devices.record_form import RECORD, misfit
+from el_larq.devices.record_form import RECORD, find_misfit
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json, read_bytes, write_bytes, write_json
 
@@ -108,7 +108,7 @@ def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> P
         for suffix, text in (logs or {}).items():
             written.append(folder / f"{path.stem}.{suffix}.txt")
             write_bytes(written[-1], text.encode("utf-8", "replace"))
-        # Replaces the empty file of the reservation in one step.
+        # Atomically replaces the empty file of the reservation.
         write_json(path, content)
         written.clear()
     except ElLarqError as error:
@@ -116,7 +116,7 @@ def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> P
     except OSError as error:
         raise ElLarqError(f"cannot write results to {folder}: {error.strerror or error}; choose another folder with -o") from error
     finally:
-        for file in written:  # parts of a record that could not be written
+        for file in written:  # of a record that could not be completed
             file.unlink(missing_ok=True)
     return path
 
@@ -145,13 +145,13 @@ def read(path: Path) -> Record:
     except ValueError:
         wrong = "it is not JSON"
     else:
-        wrong = misfit(content, RECORD, "record")
+        wrong = find_misfit(content, RECORD, "record")
     if not wrong:
         latency = content["latency_metrics"]
         if min(latency["avg_ms"], latency.get("median_ms", 1), content["runtime"]["num_threads"]) <= 0:
             wrong = "its latency or its number of threads is not positive"
     if wrong:
-        raise ElLarqError(f"{path} is not a result of el-larq benchmark, or a damaged one: {wrong}")
+        raise ElLarqError(f"{path} is not a result of el-larq benchmark, or it is damaged ({wrong}); measure again")
     known = {name: content[name] for name in Record.__dataclass_fields__ if name in content}
     for name in ("command", "layers", "marks"):
         known[name] = tuple(known.get(name, ()))

@@ -9,7 +9,7 @@ Form = Any
 """A type; a list of one form, for lists of it; a dict of forms by key, for objects; a tuple of alternatives.
 
 Keys that end in "?" may be missing, and keys that the form does not have are ignored. ``float`` is any finite number in the range
-of float32, ``int`` an integer in this range; booleans are neither.
+of float32, ``int`` an integer in this range; a boolean is neither.
 """
 
 _TEMPERATURE = {"celsius?": (float, None)}
@@ -48,21 +48,21 @@ RECORD = {
 }
 
 
-def misfit(value: Any, form: Form, name: str = "it") -> str:
-    """How a value from JSON differs from a form, with the name of the part; empty if it does not."""
+def find_misfit(value: Any, form: Form, name: str = "it") -> str:
+    """Describe where a value from JSON differs from a form; empty if it does not."""
     if isinstance(form, tuple):
-        found = [misfit(value, one, name) for one in form]
+        found = [find_misfit(value, one, name) for one in form]
         return "" if "" in found else found[0]
     if isinstance(form, list):
         if not isinstance(value, list):
             return f"{name} is not a list"
-        return next(filter(None, (misfit(part, form[0], f"{name}[{at}]") for at, part in enumerate(value))), "")
+        return next(filter(None, (find_misfit(part, form[0], f"{name}[{at}]") for at, part in enumerate(value))), "")
     if isinstance(form, dict):
         if not isinstance(value, dict):
             return f"{name} is not an object"
         for key, part in form.items():
             plain = key.removesuffix("?")
-            if plain in value and (wrong := misfit(value[plain], part, f"{name}.{plain}")):
+            if plain in value and (wrong := find_misfit(value[plain], part, f"{name}.{plain}")):
                 return wrong
             if plain == key and plain not in value:
                 return f"{name} has no {key}"

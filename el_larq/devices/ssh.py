@@ -1,4 +1,4 @@
-"""A device behind the system's ssh: its configuration, agent, jump hosts and host keys are the user's own.
+"""Devices reached through the system's ssh, with the user's configuration, agent, jump hosts and host keys.
 
 There is one connection: the first command is the master, the others use its socket. Files are copied with `cat` over
 that connection and not with scp, which would need an sftp server on the device (small systems with Dropbear have none)
@@ -11,28 +11,30 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from el_larq.devices import shell
+from el_larq.devices import process, shell
 from el_larq.devices.process import Completed
-from el_larq.devices.target import Target
-from el_larq.errors import ElLarqError, UsageError
+from el_larq.devices.target import COMMAND_TIMEOUT, Target, copy_error
+from el_larq.errors import UsageError
 from el_larq.files import read_bytes
 
-_FORM = re.compile(r"ssh://(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^@:/\[\]]+)(?::(?P<port>\d+))?/?")
+_TARGET = re.compile(r"ssh://(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^@:/\[\]]+)(?::(?P<port>\d+))?/?")
 # ProxyCommand and Match exec in the user's configuration may pass the host and the user to a shell of this machine.
 _NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%+-]*")
+# The slowest transfer that is waited for.
+_BYTES_PER_SECOND = 50_000
 
 _FAILURES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: if that is expected (a new system on the card), "
-    "remove the old one with ssh-keygen -R HOST and connect once with ssh; otherwise another machine may be answering",
+    "remove the old one with ssh-keygen -R HOST and connect once with ssh; if not, another machine may be answering",
     "Host key verification failed": "its host key is not known yet: connect once with ssh and accept it",
     "Permission denied": "the device refuses the login, or asks for a password, which el-larq never types: "
     "set up a key (ssh-keygen, ssh-copy-id) or load it into the agent (ssh-add)",
     "Could not resolve hostname": "the host name is unknown; check it, or use the address",
-    "Connection refused": "nothing answers at that port; is sshd running on the device?",
-    "No route to host": "the host cannot be reached; is it switched on and in the same network?",
-    "timed out": "the host does not answer; is it switched on and in the same network?",
+    "Connection refused": "nothing answers at that port; check that sshd is running on the device",
+    "No route to host": "the host cannot be reached; check that it is switched on and in the same network",
+    "timed out": "the host does not answer; check that it is switched on and in the same network",
     "Too many authentication failures": "the agent offers too many keys; name one with IdentityFile and IdentitiesOnly",
-    "Bad owner or permissions": "ssh rejects the permissions of its configuration file",
+    "Bad owner or permissions": "ssh rejects the permissions of its configuration file: chmod 600 ~/.ssh/config",
 }
 
 
@@ -44,9 +46,9 @@ class SshTarget(Target):
     """
 
     def __init__(self, name: str, config: Path | None = None):
-        match = _FORM.fullmatch(name)
+        match = _TARGET.fullmatch(name)
         if match is None:
-            raise UsageError(f"{name!r} is not a target of the form ssh://user@host[:port]")
+            raise UsageError(f"{name!r} is not a valid target; write ssh://user@host[:port]")
         user, host, port = match["user"], match["host"].strip("[]"), match["port"]
         for what, value in (("user", user), ("host", host)):
             if value is not None and not _NAME.fullmatch(value):
@@ -68,9 +70,9 @@ class SshTarget(Target):
         self._sockets: Path | None = None
 
     def command(self, source: str, *, watchdog: bool = False) -> list[str]:
-        return ["ssh", *self._options, *self._multiplexed(watchdog), "--", self._host, shell.for_any_login_shell(source)]
+        return ["ssh", *self._options, *self._connection_options(watchdog), "--", self._host, shell.quote_for_login_shell(source)]
 
-    def _multiplexed(self, master: bool) -> list[str]:
+    def _connection_options(self, master: bool) -> list[str]:
         if os.name == "nt":  # its ssh has no control sockets
             return []
         if self._sockets is None:
@@ -82,22 +84,21 @@ class SshTarget(Target):
 
     def push(self, local: Path, remote: str) -> None:
         content = read_bytes(local)
-        self._push_by(self.command(shell.script('cat > "$1"', [remote])), content, local)
+        arguments = self.command(shell.make_script('cat > "$1"', [remote]))
+        done = process.run(arguments, timeout=COMMAND_TIMEOUT + len(content) / _BYTES_PER_SECOND, stdin=content)
+        if done.status:
+            raise copy_error(self.name, local.name, self.explain_failure(done) or done.stderr or done.stdout)
 
-    def failure(self, done: Completed) -> str:
+    def explain_failure(self, done: Completed) -> str:
         if done.status != 255:
             return ""
         for sign, meaning in _FAILURES.items():
             if sign in done.stderr:
                 return meaning
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return f"ssh failed: {lines[-1][:200]}" if lines else "the connection was lost"
+        return f"ssh failed: {lines[-1][:200]}" if lines else "the connection was lost; check the network"
 
     def close(self) -> None:
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
-
-    def check(self) -> None:
-        if shutil.which("ssh") is None:
-            raise ElLarqError("ssh is not installed: install OpenSSH's client (Debian: apt-get install openssh-client)")

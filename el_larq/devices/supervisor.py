@@ -4,7 +4,7 @@
 
 It is a separate program, because a process that adopts orphans (PR_SET_CHILD_SUBREAPER) gets all of them: in el-larq itself they
 could not be distinguished from its other children. Its exit status is the program's, or 143 if it is stopped by SIGTERM or by the
-death of its parent. It names processes that it cannot end on stderr, one per line, each starting with `LEFT`.
+death of its parent. Processes that it cannot end are printed on stderr, one per line, each starting with `LEFT`.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from typing import NoReturn
 LEFT = "el-larq supervisor: still running: "
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_SECONDS = 2.0
+_SECONDS_TO_END = 2.0
 """How long a killed process may take to end."""
 
 
-def descendants() -> list[int]:
-    """Numbers of all processes below this one that have not ended."""
+def find_descendants() -> list[int]:
+    """Process numbers of all descendants that have not ended."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal():
@@ -43,8 +43,8 @@ def descendants() -> list[int]:
 
 def end_all() -> list[int]:
     """Kill all descendants, including those started meanwhile; returns those that do not end."""
-    deadline = time.monotonic() + _SECONDS
-    while (found := descendants()) and time.monotonic() < deadline:
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while (found := find_descendants()) and time.monotonic() < deadline:
         for process in found:
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)

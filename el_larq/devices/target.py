@@ -1,7 +1,6 @@
-"""The interface of all targets: run a shell script, receive files."""
+"""The interface of all targets: running shell scripts and receiving files."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 
 from el_larq.devices import process, shell
@@ -19,7 +18,7 @@ class ConnectionLostError(ElLarqError):
 class Target(ABC):
     """A device and how to reach it.
 
-    ``name`` is what the user wrote; ``android``: whether it needs binaries for Android; ``folders``: directories in which a private
+    ``name``: as the user wrote it; ``android``: whether it needs binaries for Android; ``folders``: directories in which a private
     folder may be created, in order of preference, to be expanded by the device's shell. ``supervisor``: only if the target is this
     machine, a program that runs a command and then kills every process the command has started.
     """
@@ -39,11 +38,11 @@ class Target(ABC):
         """Copy a file to the device. ``remote`` is absolute."""
 
     @abstractmethod
-    def failure(self, done: Completed) -> str:
+    def explain_failure(self, done: Completed) -> str:
         """The error of the connection itself, as one clause with a remedy; empty if the device was reached."""
 
     def check(self) -> None:  # noqa: B027 (most targets need none)
-        """Check first whether the device can be reached; raises ElLarqError with the remedy."""
+        """Check whether the device can be reached; raises ElLarqError with the remedy."""
 
     def close(self) -> None:  # noqa: B027
         """Close the connection, after the device has cleaned up."""
@@ -54,24 +53,19 @@ class Target(ABC):
         Raises:
             ElLarqError: the connection failed. If the script itself fails, only the status shows it.
         """
-        done = process.run(self.command(shell.script(source, arguments)), timeout=timeout)
-        if reason := self.failure(done):
+        done = process.run(self.command(shell.make_script(source, arguments)), timeout=timeout)
+        if reason := self.explain_failure(done):
             raise ElLarqError(f"{self.name}: {reason}")
         return done
 
-    def _push_by(self, arguments: Sequence[str], content: bytes, local: Path) -> None:
-        done = process.run(arguments, timeout=COMMAND_TIMEOUT + len(content) / 50_000, stdin=content)
-        if done.status:
-            raise copy_failed(self.name, local.name, self.failure(done) or done.stderr or done.stdout)
 
-
-def copy_failed(target: str, file: str, output: str) -> ElLarqError:
+def copy_error(target: str, file: str, output: str) -> ElLarqError:
     """The error for a failed copy, from the messages of the tools."""
     if "No space left" in output or "ENOSPC" in output:
         return ElLarqError(f"{target}: no space left for {file!r}; free some, or choose another directory with --folder")
     if "Read-only file system" in output or ("Permission denied" in output and "publickey" not in output):
         return ElLarqError(f"{target}: cannot write {file!r} there ({last_line(output)}); choose another directory with --folder")
-    return ElLarqError(f"{target}: could not copy {file!r}: {last_line(output) or 'no reason given'}")
+    return ElLarqError(f"{target}: could not copy {file!r} ({last_line(output) or 'no reason given'}); try again")
 
 
 def last_line(text: str) -> str:

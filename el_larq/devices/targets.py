@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from el_larq.devices.target import Target
 
 TARGETS = {
-    "local": "this machine, in-process with LCE's interpreter, or with --binary; x86 latencies say nothing about a BNN on ARM",
+    "local": "this machine, with LCE's interpreter or a benchmark binary; x86 latencies say nothing about a BNN on ARM",
     "ssh://user@host[:port]": "a Raspberry Pi or any Linux device, through the system's ssh with its configuration and keys",
     "android[:SERIAL]": "a phone with USB debugging, through the system's adb",
 }
@@ -27,7 +27,7 @@ def check_target(name: str) -> str:
     if name == "android" or name.startswith("android:"):
         return "android"
     if "@" in name or name.startswith("ssh"):
-        raise UsageError(f"unknown target {name!r}; a device behind ssh is written ssh://user@host[:port]")
+        raise UsageError(f"unknown target {name!r}; for a device reached through ssh, write ssh://user@host[:port]")
     raise unknown_name("target", name, TARGETS)
 
 

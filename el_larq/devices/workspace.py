@@ -1,12 +1,12 @@
-"""A private folder on a device, which is removed together with every process in it, whatever happens.
+"""A private folder on a device, which is removed together with every process in it, however the run ends.
 
 A watchdog runs on the device as long as the folder is needed: a shell that reads its standard input. When that ends (el-larq has
-finished, was interrupted or killed; the connection was closed) or no heartbeat arrives for `SILENCE_SECONDS` (the network is down
-and the device was not told), the watchdog kills what still runs there and removes the folder. So nothing depends on a last
-command getting through. It costs the device one `sleep` every fifteen seconds.
+finished, was interrupted or killed, or the connection was closed), or no heartbeat arrives for `SILENCE_SECONDS` (the network
+failed without notice), the watchdog kills what still runs there and removes the folder. So nothing depends on a final command
+reaching the device. It costs the device one `sleep` every fifteen seconds.
 
-A program that leaves its process group (setsid) is found by its environment, which holds the folder's name. On this machine a
-supervisor finds it whatever it does (`supervisor.py`). A process that cannot be ended is reported by number and name.
+A program that leaves its process group (setsid) is found by its environment, which contains the folder's name. On this machine, a
+supervisor finds it in any case (`supervisor.py`). A process that cannot be ended is reported by number and name.
 
 The scripts are in `scripts/`: watchdog.sh, run.sh, kill.sh, sha256.sh, and sweep.sh, which the first three use.
 """
@@ -27,7 +27,7 @@ from typing import IO
 from el_larq.devices import process, shell
 from el_larq.devices.process import Completed, TimeOutError, TooMuchOutputError
 from el_larq.devices.supervisor import LEFT
-from el_larq.devices.target import COMMAND_TIMEOUT, ConnectionLostError, Target, copy_failed
+from el_larq.devices.target import COMMAND_TIMEOUT, ConnectionLostError, Target, copy_error, last_line
 from el_larq.errors import ElLarqError
 from el_larq.files import read_bytes
 
@@ -35,7 +35,7 @@ SILENCE_SECONDS = 30
 """Time without a heartbeat after which the device cleans up by itself: two checks of watchdog.sh."""
 
 _HEARTBEAT_SECONDS = 4.0
-# Longer lines of a watchdog are cut, and lines that nobody has read by then are dropped: they must not fill the memory here.
+# Longer lines of a watchdog are truncated, and further unread lines are dropped, so that they cannot fill the memory of el-larq.
 _MAX_LINE_BYTES, _MAX_LINES = 1 << 16, 1000
 # How many processes are named when they cannot be ended.
 _MAX_NAMED_PROCESSES = 10
@@ -51,7 +51,7 @@ class RemoteWorkspace:
 
     Arguments:
         base: the directory to create it in, instead of the target's own choice.
-        notify: called with one line for each thing that the user should know about.
+        notify: called with lines for the user.
 
     Raises:
         ElLarqError: the device cannot be reached, or no folder can be created on it in which programs may be executed.
@@ -89,7 +89,7 @@ class RemoteWorkspace:
             bases = "set -- " + " ".join(f'"{base}"' for base in self.target.folders)
             source = f"{bases}\n{_WATCHDOG}"
         else:
-            source = shell.script(_WATCHDOG, [self._base])
+            source = shell.make_script(_WATCHDOG, [self._base])
         watchdog = process.start(self.target.command(source, watchdog=True), stdin=subprocess.PIPE)
         self._watchdog = watchdog
         assert watchdog.stdout is not None
@@ -98,17 +98,22 @@ class RemoteWorkspace:
         try:
             line = self._lines.get(timeout=COMMAND_TIMEOUT)
         except queue.Empty:
-            raise ElLarqError(f"{self.target.name}: the device did not answer within {COMMAND_TIMEOUT:g} seconds") from None
+            raise ElLarqError(
+                f"{self.target.name}: the device did not answer within {COMMAND_TIMEOUT:g} seconds; check the connection"
+            ) from None
         if line is None:
             assert watchdog.stderr is not None
             with contextlib.suppress(subprocess.TimeoutExpired):
                 watchdog.wait(COMMAND_TIMEOUT)
             process.end(watchdog)
-            # Only what is in the pipe now: another process may hold it open.
+            # Only what is in the pipe now: another process may have it open.
             os.set_blocking(watchdog.stderr.fileno(), False)
             output = watchdog.stderr.read(_MAX_LINE_BYTES) or b""
             done = Completed(watchdog.returncode, "", output.decode(errors="replace"))
-            reason = self.target.failure(done) or f"no shell could be started on it: {done.stderr.strip()[-200:]}"
+            reason = (
+                self.target.explain_failure(done)
+                or f"no shell could be started on the device ({last_line(done.stderr)}); it needs a POSIX sh"
+            )
             raise ElLarqError(f"{self.target.name}: {reason}")
         word, _, rest = line.partition(" ")
         if word != "folder":
@@ -195,12 +200,12 @@ class RemoteWorkspace:
             self.target.execute('chmod 700 "$1"', remote)
         size = self.target.execute('wc -c < "$1"', remote)
         if size.stdout.strip() != str(len(content)):
-            raise copy_failed(self.target.name, local.name, f"{size.stdout.strip() or 0} of {len(content)} bytes arrived")
+            raise copy_error(self.target.name, local.name, f"{size.stdout.strip() or 0} of {len(content)} bytes arrived")
         answer = self.target.execute(_SHA256, remote).stdout.split()
         if not answer or answer[0] == "none":
             return "size"
         if answer[0] != hashlib.sha256(content).hexdigest():
-            raise copy_failed(self.target.name, local.name, "its SHA-256 differs on the device")
+            raise copy_error(self.target.name, local.name, "its SHA-256 differs on the device")
         return "sha256"
 
     def _warn_of_process(self, process: str) -> None:
@@ -222,7 +227,7 @@ class RemoteWorkspace:
         self._check_connection()
         self._run_count += 1
         name = str(self._run_count)
-        command = [*self.target.supervisor, *self.target.command(shell.script(_RUN, [self.path, name, *arguments]))]
+        command = [*self.target.supervisor, *self.target.command(shell.make_script(_RUN, [self.path, name, *arguments]))]
         try:
             with self._killing_on_error(name):
                 done = process.run(command, timeout=timeout, limit=limit)
@@ -234,7 +239,7 @@ class RemoteWorkspace:
         except TooMuchOutputError:
             raise TooMuchOutputError(
                 f"{self.target.name}: the benchmark printed more than {limit / 2**20:g} MiB and was stopped; "
-                "is it a benchmark binary (el-larq engine fetch gets LCE's)?"
+                "check that it is a benchmark binary (el-larq engine fetch downloads LCE's)"
             ) from None
         return self._without_supervisor_lines(done)
 

@@ -1,1 +1,1 @@
-"""Checks of what this machine has and what is missing for each part of the toolchain."""
+"""Checks whether this machine has what each part of the toolchain needs."""

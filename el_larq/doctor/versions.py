@@ -1,4 +1,4 @@
-"""Checks of the installed packages' versions against those that the tests were run with."""
+"""Checks of the versions of Python and the installed packages against those that the tests ran with."""
 
 import importlib.metadata
 import platform
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from el_larq._version import VERSION
-from el_larq.doctor.check import LACK, NOTE, OK, Check
+from el_larq.doctor.check import NOTE, OK, PROBLEM, Check
 
 PYTHONS = ((3, 11), (3, 12))
 
@@ -50,7 +50,13 @@ def checks(find: Callable[[str], str | None] = installed) -> list[Check]:
     if tensorflow and keras and _numbers(tensorflow)[:2] != _numbers(keras)[:2]:
         remedy = f"pip install tf-keras=={'.'.join(map(str, _numbers(tensorflow)[:2]))}.*"
         found.append(
-            Check("versions", "tensorflow with tf-keras", LACK, f"{tensorflow} with {keras}; they go together by minor", remedy)
+            Check(
+                "versions",
+                "tensorflow with tf-keras",
+                PROBLEM,
+                f"{tensorflow} with {keras}; their minor versions must match",
+                remedy,
+            )
         )
     return found
 
@@ -59,7 +65,7 @@ def _python() -> Check:
     version = platform.python_version()
     if sys.version_info[:2] in PYTHONS:
         return Check("versions", "python", OK, version)
-    return Check("versions", "python", LACK, f"{version}; LCE has wheels for 3.11 and 3.12", "make install PYTHON=python3.11")
+    return Check("versions", "python", PROBLEM, f"{version}; LCE has wheels for 3.11 and 3.12", "make install PYTHON=python3.11")
 
 
 def _package(name: str, version: str | None, tested: str) -> Check:
@@ -69,15 +75,15 @@ def _package(name: str, version: str | None, tested: str) -> Check:
                 "versions",
                 name,
                 NOTE,
-                f"not installed; there are no wheels for Linux on {platform.machine()}",
+                f"not installed; it has no wheels for Linux on {platform.machine()}",
                 "train and convert on x86-64, macOS or Windows; benchmark, inspect and report work here",
             )
-        what = "train, convert and evaluate need it" if name in HEAVY else "some commands need it"
-        return Check("versions", name, LACK, f"not installed; {what}", f"pip install '{name}=={tested}'")
+        needed_by = "train, convert and evaluate need it" if name in HEAVY else "some commands need it"
+        return Check("versions", name, PROBLEM, f"not installed; {needed_by}", f"pip install '{name}=={tested}'")
     low, high = _LIMITS.get(name, ((0,), (10**6,)))
     if not low <= _numbers(version) < high:
         wanted = f">={'.'.join(map(str, low))},<{'.'.join(map(str, high))}"
-        return Check("versions", name, LACK, f"{version}; el-larq works with {wanted}", f"pip install '{name}{wanted}'")
+        return Check("versions", name, PROBLEM, f"{version}; el-larq needs {wanted}", f"pip install '{name}{wanted}'")
     if version == tested:
         return Check("versions", name, OK, version)
     return Check("versions", name, NOTE, f"{version}; tested with {tested}", f"pip install '{name}=={tested}' if something fails")

@@ -79,7 +79,7 @@ def _latency(material: Material) -> Section:
                 f"{row.latency_ms:.3f}",
                 f"±{row.noise_ms:.3f}",
                 f"{row.ratio:.2f}",
-                {None: "baseline", True: "within noise", False: ""}[row.within_noise],
+                row.difference,
             )
             for row in rows
         ]

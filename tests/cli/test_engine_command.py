@@ -27,7 +27,7 @@ def test_wrong_uses(el_larq_command: Command, arguments: list[str], status: int,
 def test_a_profile_needs_the_benchmark_binary(el_larq_command: Command, data_folder: Path, tmp_path: Path) -> None:
     done = el_larq_command("benchmark", data_folder / "t1.tflite", "--profile", cwd=tmp_path)
     assert done.returncode == 2
-    assert "--profile needs the benchmark binary" in done.stderr
+    assert "--profile needs a benchmark binary" in done.stderr
 
 
 @pytest.mark.slow

@@ -383,7 +383,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_an_undisturbed_one(el_larq_
         while not (run / "metrics.jsonl").is_file() and time.monotonic() < end:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        assert "the same command continues from there" in process.stderr.read()
+        assert "the same command continues there" in process.stderr.read()
         assert process.wait() == 130
     assert not (run / "result.json").exists()
     begun = json.loads((run / "environment.json").read_text())

@@ -79,7 +79,7 @@ def test_output_without_end_is_bounded(anywhere: Far, before: str, tmp_path: Pat
     engine = stand_in.write(tmp_path / "engine.sh", before=before)
     more = ("-o", tmp_path / "results", data_folder / "t1.tflite", "--binary", engine)
     done, peak = _measured(arguments(anywhere, *more))
-    refused(done, "the benchmark printed more than 1 MiB and was stopped; is it a benchmark binary")
+    refused(done, "the benchmark printed more than 1 MiB and was stopped; check that it is a benchmark binary")
     assert peak < PEAK_MIB
     anywhere.wait_until_clean(1)
     assert not (tmp_path / "results").exists()

@@ -27,7 +27,7 @@ PHONE = Device("aarch64", bits=64, android="13", abis=("arm64-v8a", "armeabi-v7a
     [(PI4, False, "aarch64"), (PI4_32, False, "aarch32"), (PI3, False, "aarch32"), (PHONE, True, "android_arm64")],
 )
 def test_the_binary_that_fits(device: Device, android: bool, kind: str) -> None:
-    assert engine.asset_for(device, android=android) == kind
+    assert engine.choose_asset(device, android=android) == kind
     assert engine.release_address(kind).endswith(f"/v0.16.0/lce_benchmark_model_{kind}")
 
 
@@ -37,7 +37,7 @@ def test_the_binary_that_fits(device: Device, android: bool, kind: str) -> None:
 )
 def test_devices_without_a_released_binary(device: Device, android: bool) -> None:
     with pytest.raises(ElLarqError, match=r"not released a benchmark binary.*--binary"):
-        engine.asset_for(device, android=android)
+        engine.choose_asset(device, android=android)
 
 
 def _elf(path: Path, machine: int, bits: int = 64, loader: str = "") -> Path:
@@ -94,11 +94,11 @@ def test_what_is_no_program(tmp_path: Path) -> None:
 def test_a_binary_that_was_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ElLarqError, match="run el-larq engine fetch aarch64, or give one with --binary"):
-        engine.choose(PI4, android=False, binary=None)
+        engine.choose_binary(PI4, android=False, binary=None)
     path = engine.cached_path("aarch64")
     path.parent.mkdir(parents=True)
     _elf(path, 0xB7)
-    assert engine.choose(PI4, android=False, binary=None) == path
+    assert engine.choose_binary(PI4, android=False, binary=None) == path
 
 
 @pytest.mark.parametrize("tag", ["../../x", "v1", "main", "v0.16.0/../x"])
@@ -208,7 +208,7 @@ def test_the_reference_kernel_shows(tmp_path: Path, data_folder: Path, monkeypat
     verdict = check(LocalTarget(), data_folder / "t1.tflite", binary=same, repeat=2)
     assert verdict.kernel == "reference"
     assert "RUY" in verdict.sentence
-    with pytest.raises(ElLarqError, match="has no binary convolution"):
+    with pytest.raises(ElLarqError, match="contains no binary convolution"):
         check(LocalTarget(), data_folder / "float.tflite", binary=script)
 
 

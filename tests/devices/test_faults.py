@@ -215,12 +215,12 @@ def test_a_login_shell_that_is_not_posix_gets_plain_characters_only(ssh_far: Far
 
 @pytest.mark.parametrize("shell", ["fish", "tcsh", "zsh", "bash", "dash"])
 def test_scripts_survive_other_login_shells(shell: str) -> None:
-    from el_larq.devices.shell import for_any_login_shell, script
+    from el_larq.devices.shell import make_script, quote_for_login_shell
 
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     words = ["it's", "a\nb", "\\", "$x", "!y", "-n", "%s", "ü"]
-    line = for_any_login_shell(script("for word; do printf '%s\\0' \"$word\"; done", words))
+    line = quote_for_login_shell(make_script("for word; do printf '%s\\0' \"$word\"; done", words))
     done = subprocess.run([shell, "-c", line], capture_output=True, text=True, check=True)
     assert done.stdout.split("\0")[:-1] == words
 

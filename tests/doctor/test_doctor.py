@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from el_larq.doctor import environment, machine, versions
-from el_larq.doctor.check import LACK, NOTE, OK
+from el_larq.doctor.check import NOTE, OK, PROBLEM
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,18 +23,18 @@ def test_tested_versions_are_those_of_the_lock_file() -> None:
 
 
 def test_here_everything_that_was_tested_is_installed() -> None:
-    assert [check for check in versions.checks() if check.state == LACK] == []
+    assert [check for check in versions.checks() if check.state == PROBLEM] == []
 
 
 @pytest.mark.parametrize(
     ("name", "version", "state", "text"),
     [
-        ("numpy", "2.1.0", LACK, "el-larq works with >=1.26,<2"),
+        ("numpy", "2.1.0", PROBLEM, "el-larq needs >=1.26,<2"),
         ("numpy", "1.26.0", NOTE, "1.26.0; tested with 1.26.4"),
-        ("larq", None, LACK, "not installed"),
-        ("tensorflow", "2.15.1", LACK, ">=2.16,<2.22"),
+        ("larq", None, PROBLEM, "not installed"),
+        ("tensorflow", "2.15.1", PROBLEM, ">=2.16,<2.22"),
         ("tensorflow", "2.21.0", OK, "2.21.0"),
-        ("tf-keras", "2.22.0rc1", LACK, "2.22.0rc1"),
+        ("tf-keras", "2.22.0rc1", PROBLEM, "2.22.0rc1"),
     ],
 )
 def test_versions_and_their_remedies(
@@ -58,8 +58,8 @@ def test_what_has_no_wheels_on_arm_is_a_note_there(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("platform.system", lambda: "Linux")
     found = {check.name: check for check in versions.checks(lambda name: None if name in versions.HEAVY else versions.TESTED[name])}
     assert found["tensorflow"].state == NOTE
-    assert "there are no wheels for Linux on aarch64" in found["tensorflow"].found
-    assert all(check.state != LACK for check in found.values())
+    assert "it has no wheels for Linux on aarch64" in found["tensorflow"].found
+    assert all(check.state != PROBLEM for check in found.values())
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -79,10 +79,10 @@ def test_phones_and_their_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = {check.name: check for check in environment.checks()}
     assert found["adb"].state == OK
     assert found["phone A1"].state == OK
-    assert (found["phone B2"].state, found["phone C3"].state) == (LACK, LACK)
+    assert (found["phone B2"].state, found["phone C3"].state) == (PROBLEM, PROBLEM)
     assert "allow USB debugging" in found["phone B2"].remedy
     program(tmp_path, "adb", "exit 1")
-    assert next(check for check in environment.checks() if check.name == "adb").state == LACK
+    assert next(check for check in environment.checks() if check.name == "adb").state == PROBLEM
 
 
 def test_without_programs_there_are_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +97,9 @@ def test_a_full_disk_and_little_memory(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "NEED_MEMORY", 1e30)
     monkeypatch.setattr(machine, "installed", lambda _: None)
     found = {check.name: check for check in machine.checks(tmp_path)}
-    assert found["disk"].state == LACK
+    assert found["disk"].state == PROBLEM
     assert found["memory"].state == NOTE
-    assert found["accelerators"].found == "not known without TensorFlow"
+    assert found["accelerators"].found == "unknown without TensorFlow"
 
 
 def test_a_tensorflow_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 #!/bin/sh
 # $1: the folder whose free disk space is reported. Prints lines key=value; what the device does not report is empty or missing.
+# The temperatures follow: temperatures.sh is sent after it.
 say() { printf '%s=%s\n' "$1" "$2"; }
 say machine "$(uname -m 2>/dev/null)"
 say kernel "$(uname -sr 2>/dev/null)"
@@ -12,9 +13,6 @@ for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
   [ -r "$cpu/cpu_capacity" ] && say "capacity.$number" "$(cat "$cpu/cpu_capacity")"
   [ -r "$cpu/cpufreq/cpuinfo_max_freq" ] && say "max_khz.$number" "$(cat "$cpu/cpufreq/cpuinfo_max_freq")"
   [ -r "$cpu/cpufreq/scaling_governor" ] && say "governor.$number" "$(cat "$cpu/cpufreq/scaling_governor")"
-done
-for zone in /sys/class/thermal/thermal_zone*; do
-  [ -r "$zone/temp" ] && say "temp.$(cat "$zone/type" 2>/dev/null)" "$(cat "$zone/temp" 2>/dev/null)"
 done
 while read -r key value _; do
   [ "$key" = MemAvailable: ] && say mem_kb "$value"
@@ -32,4 +30,3 @@ if command -v getprop > /dev/null 2>&1; then
 fi
 command -v taskset > /dev/null 2>&1 && say taskset yes
 command -v vcgencmd > /dev/null 2>&1 && say throttled "$(vcgencmd get_throttled 2>/dev/null)"
-exit 0

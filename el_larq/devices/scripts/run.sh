@@ -1,6 +1,6 @@
 #!/bin/sh
-# $1: private folder, $2: number of the run, then a program and its arguments. Ends with the program's status, or with 97 when
-# the folder is gone. Needs sweep.sh before it. The program gets a process group of its own where setsid exists.
+# $1: private folder, $2: number of the run, then a program and its arguments. Ends with the program's status, or with 97 if
+# the folder does not exist. Needs sweep.sh before it. The program gets a process group of its own where setsid exists.
 cd "$1" || exit 97
 pid="$1/pid.$2"
 folder=${1##*/}

@@ -1,7 +1,7 @@
 #!/bin/sh
-# sweep NAME: kill every process whose environment holds the name of a private folder. Prints "still NUMBER NAME" for each
+# sweep NAME: kill every process whose environment contains the name of a private folder. Prints "still NUMBER NAME" for each
 # process that remains. Other scripts are sent together with this function.
-# It uses only /proc and built-in commands, which no device lacks. `read` drops the NULs between variables.
+# It uses only /proc and built-in commands, which every device has. `read` drops the NULs between variables.
 sweep() {
   for round in 1 2 3 4 5; do
     found=
