@@ -45,7 +45,7 @@ def el_larq_command() -> Run:
 
 @pytest.fixture
 def el_larq_here(capfd: pytest.CaptureFixture[str]) -> Run:
-    """As el_larq_command, but called in this process, which spares the import of TensorFlow.
+    """As el_larq_command, but called in this process, which saves the import of TensorFlow.
 
     For what a command does and says. What a process of its own adds (silence of TensorFlow's start, signals) needs el_larq_command.
     """
@@ -141,7 +141,7 @@ def digit_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def one_line() -> Callable[[BaseException], str]:
-    """The message of an error that a user can mend, after a check that it is one line of readable length."""
+    """The message of an error that a user can fix, after a check that it is one line of readable length."""
     from el_larq.errors import ElLarqError
 
     def check(error: BaseException) -> str:

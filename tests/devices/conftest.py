@@ -1,4 +1,4 @@
-"""Far ends for the tests of devices; each is started once a session."""
+"""Devices for tests: an ssh server and adbd, each started once per session."""
 
 from collections.abc import Iterator
 from pathlib import Path

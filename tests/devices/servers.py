@@ -1,4 +1,4 @@
-"""Real far ends: an OpenSSH server on loopback, and Debian trixie's adbd in a network namespace of its own."""
+"""Real servers as devices: OpenSSH on loopback, and Debian trixie's adbd in a separate network namespace."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ ADBD = TRIXIE / "usr/lib/android-sdk/platform-tools/adbd"
 
 @dataclass
 class Far:
-    """A device for tests. ``options`` and ``environment`` lead el-larq to it; ``folder`` is where it works there."""
+    """A device for tests. ``options``, ``environment``: how el-larq reaches it; ``folder``: the directory that it uses there."""
 
     kind: str
     target: str
@@ -37,7 +37,7 @@ class Far:
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
-                # Another worker's adbd has a folder of the same name in a mount namespace of its own.
+                # Another worker's adbd has a folder of the same name in another mount namespace.
                 if self.kind == "android" and _mounts(path.parent.name) != _mounts(str(self.process)):
                     continue
                 words = path.read_bytes().decode(errors="replace").split("\0")

@@ -9,7 +9,7 @@ def _say(text: str, stream: str = "") -> str:
     end = "END-OF-AUTHENTIC-LOG"
     if text.endswith("\n"):
         return f"cat {stream} <<'{end}'\n{text}{end}\n"
-    # A log that was cut off has no last line end.
+    # A truncated log has no final line end.
     return f"printf %s \"$(cat <<'{end}'\n{text}\n{end}\n)\" {stream}\n" if text else ""
 
 
@@ -27,7 +27,7 @@ def write(
     reference: str = "aarch64/refbconv_t1",
     before: str = "",
 ) -> Path:
-    """Write the script. ``before`` is shell code that runs before a plain run's log: a hang, a crash."""
+    """Write the script. ``before``: shell code that runs before the log of a run without profile, for example a hang or a crash."""
     path.write_text(
         "#!/bin/sh\n"
         'case "$*" in\n'

@@ -1,4 +1,4 @@
-"""Programs that print without end, or start others that outlive them: bounded here, ended there, one line."""
+"""Programs that print endlessly or leave processes behind: memory stays limited, the processes are ended, the error is one line."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def _on_every_target(*fast: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Far:
-    """A device, or this machine as one."""
+    """A device, or this machine as a target."""
     if request.param == "local":
         place = tmp_path / "device"
         place.mkdir()
@@ -56,7 +56,7 @@ sys.exit(status)
 
 
 def _measured(command: list[str]) -> tuple[subprocess.CompletedProcess[str], int]:
-    """A finished command with its stderr, and the most memory that it had, in MiB."""
+    """A finished command with its stderr and its peak memory in MiB."""
     done = subprocess.run([sys.executable, "-c", _STARTER, *command], capture_output=True, text=True, check=False)
     return subprocess.CompletedProcess(command, done.returncode, "", done.stderr), int(done.stdout) // 1024
 
@@ -117,11 +117,11 @@ def test_input_and_output_of_any_size_go_at_the_same_time() -> None:
 
 
 def test_a_program_that_is_ended_takes_its_group_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that ignores the question, and whose child holds the output open."""
+    """Also if the binary ignores --help and its child keeps the output open."""
     monkeypatch.setattr(process, "_GRACE", 0.1)
     mark = tmp_path / "mark"
     script = f"trap '' TERM; sh -c 'echo $$ > {mark}; trap \"\" TERM; while :; do sleep 1; done'"
-    with pytest.raises(TimeOutError, match="sh did not answer within 1 seconds"):
+    with pytest.raises(TimeOutError, match="sh did not end within 1 seconds"):
         process.run(["sh", "-c", script], timeout=1)
     child = int(mark.read_text())
     for _ in range(100):
@@ -132,7 +132,7 @@ def test_a_program_that_is_ended_takes_its_group_with_it(tmp_path: Path, monkeyp
 
 
 def _runs(number: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for yet has."""
+    """Whether a process has not ended. A zombie has ended."""
     try:
         return Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except OSError:
@@ -140,7 +140,7 @@ def _runs(number: int) -> bool:
 
 
 class _Printing(LocalTarget):
-    """A device that prints something other than the watchdog would."""
+    """A device that prints something other than what the watchdog prints."""
 
     supervisor = ()
 
@@ -180,7 +180,7 @@ def test_what_a_watchdog_prints_is_bounded(script: str, monkeypatch: pytest.Monk
     ids=lambda line: line[:20].strip(),
 )
 def test_a_long_line_is_read_in_linear_time(line: str) -> None:
-    """Where it takes time that grows with the square this test does not end today."""
+    """With a parser that takes quadratic time, this test would not end."""
     text = f"{line}\nSTARTING!\n{line}\n"
     assert not benchmark_log.parse(text, text).complete
     assert profile_log.parse(f"===== Run Order =====\n\t[node type]\t[avg ms]\t[name]\n{text}") == []
@@ -212,7 +212,7 @@ def test_it_is_ended_too_when_el_larq_is(anywhere: Far, number: int, tmp_path: P
     "end", ["", pytest.param("sleep 600", marks=pytest.mark.slow), pytest.param(ENDLESS, marks=pytest.mark.slow)]
 )
 def test_on_this_machine_nothing_escapes(end: str, tmp_path: Path, data_folder: Path) -> None:
-    """Not even what has thrown its environment away."""
+    """Not even a process that has discarded its environment."""
     far = Far("local", "local", str(tmp_path), ["--folder", str(tmp_path)])
     engine = stand_in.write(tmp_path / "engine.sh", before=FORGETFUL + end)
     benchmark(far, tmp_path, data_folder / "t1.tflite", "--binary", engine, "--repeat", "1", "--timeout", "2")
@@ -220,7 +220,7 @@ def test_on_this_machine_nothing_escapes(end: str, tmp_path: Path, data_folder: 
 
 
 def _without_killing(script: str) -> str:
-    """A script that finds processes to end, once, and cannot end them."""
+    """The script with one search for processes, and without ending them."""
     for code, other in (("for round in 1 2 3 4 5;", "for round in 1;"), ("kill -9 $found", ":")):
         assert code in script
         script = script.replace(code, other)
@@ -248,7 +248,7 @@ def test_what_cannot_be_ended_is_named(anywhere: Far, tmp_path: Path, monkeypatc
 def test_what_the_supervisor_cannot_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(supervisor.__file__).parent)!r})\n"
-        "import supervisor\nkill, supervisor._SECONDS = supervisor.os.kill, 0.1\n"
+        "import supervisor\nkill, supervisor._SECONDS_TO_END = supervisor.os.kill, 0.1\n"
         "supervisor.os.kill = lambda *_: None\nsupervisor.main(sys.argv[1:])\n"
     )
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""Downloads against a local server; only tests may ask one over plain http."""
+"""Downloads from a local server; only tests may use plain http."""
 
 import hashlib
 import socketserver
@@ -81,7 +81,7 @@ def test_an_interrupted_download_is_continued(server: Any, tmp_path: Path) -> No
     address, state = server
     path = tmp_path / "engine"
     state["stop"] = 100_000
-    with pytest.raises(ElLarqError, match="100000 bytes are kept and the next attempt resumes"):
+    with pytest.raises(ElLarqError, match="100000 bytes are kept, and the next attempt resumes"):
         fetch(f"{address}/file", path, allowed=LOOPBACK)
     assert not path.exists()
     assert fetch(f"{address}/file", path, allowed=LOOPBACK) == SUM
@@ -149,7 +149,7 @@ def test_addresses_that_are_refused_outside_tests(tmp_path: Path, address: str) 
 
 def test_what_the_server_does_not_have_or_what_is_too_large(server: Any, tmp_path: Path) -> None:
     address, state = server
-    with pytest.raises(ElLarqError, match=r"404.*no such file"):
+    with pytest.raises(ElLarqError, match=r"404.*does not contain the file"):
         fetch(f"{address}/missing", tmp_path / "engine", allowed=LOOPBACK)
     state["length"] = 10**9
     with pytest.raises(ElLarqError, match="too many for a benchmark binary"):
@@ -165,7 +165,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 @contextmanager
 def _answering(*answers: bytes, drip: float = 0.0) -> Iterator[str]:
-    """A server that sends these bytes, whatever they are, to one connection after the other; ``drip``: seconds between bytes."""
+    """A server that sends these bytes to each connection, one connection at a time. ``drip``: seconds between bytes."""
     left = list(answers)
     stop = threading.Event()
 
@@ -209,7 +209,7 @@ BAD_ANSWERS = {
     "a negative length": (_answer(b"abc", "Content-Length: -5"), "invalid length"),
     "a length that is not a number": (_answer(b"abc", "Content-Length: 3x"), "invalid length"),
     "two lengths": (_answer(b"abc", "Content-Length: 3", "Content-Length: 2"), "invalid length"),
-    "a length beside chunks": (
+    "a length in addition to chunks": (
         _answer(_chunked(b"abc", b""), "Content-Length: 3", "Transfer-Encoding: chunked"),
         "invalid length",
     ),
@@ -259,7 +259,7 @@ def test_a_body_without_end_is_stopped_and_not_kept(headers: list[str], tmp_path
 
 @pytest.mark.parametrize("status", ["200 OK", "302 Found", "404 Not Found"])
 def test_the_time_of_all_of_it_is_limited(status: str, tmp_path: Path) -> None:
-    """A byte now and then, for minutes, keeps the socket's timeout from passing, in headers and in bodies."""
+    """Single bytes at intervals, in headers and in bodies, restart the timeout of the socket again and again."""
     headers = ["X-Long: " + "y" * 200] if status != "200 OK" else []
     with (
         _answering(_answer(b"x" * 60_000, "Content-Length: 60000", *headers, status=status), drip=0.01) as address,
@@ -277,7 +277,7 @@ def test_a_continuation_that_does_not_fit_is_refused_and_the_next_try_begins_ane
     part = _answer(b"56789", f"Content-Range: {place}", status="206 Partial Content")
     whole = _answer(b"0123456789", "Content-Length: 10")
     with _answering(cut, part, whole) as address:
-        with pytest.raises(ElLarqError, match="5 bytes are kept and the next attempt resumes"):
+        with pytest.raises(ElLarqError, match="5 bytes are kept, and the next attempt resumes"):
             fetch(address, tmp_path / "engine", allowed=LOOPBACK)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["engine.partial", "engine.partial.json"]
         with pytest.raises(ElLarqError, match=r"wrong offset|too many for a benchmark binary"):
@@ -298,7 +298,7 @@ def test_what_cannot_be_continued_safely_is_not_kept(etag: str, tmp_path: Path) 
 
 
 def test_the_limit_holds_in_a_handshake_of_tls(tmp_path: Path) -> None:
-    """The socket's own timeout is half a minute here; a server that says nothing is left at once."""
+    """The timeout of the socket is 30 seconds here; a silent server is left at the deadline."""
     with _answering(b"\x16" * 100, drip=0.2) as address, Deadline(0.3) as deadline:
         with pytest.raises(OSError, match=r".") as caught:
             build_opener(AllowedHosts(), deadline).open(address.replace("http:", "https:"), timeout=30)

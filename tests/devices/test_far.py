@@ -1,4 +1,4 @@
-"""The whole way to a device and back, over real ssh and real adb; the benchmark binary at the far end replays authentic logs."""
+"""Measurements on a device over real ssh and real adb. On the device, a script replays authentic logs of the benchmark binary."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def benchmark(far: Far, folder: Path, *more: object, timeout: float = 120) -> su
 
 
 def refused(done: subprocess.CompletedProcess[str], pattern: str) -> None:
-    """Failed with one clear line."""
+    """Check that a command failed with a one-line error."""
     assert done.returncode == 1, done.stdout + done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("el-larq: ")]
     assert len(said) == 1, done.stderr
@@ -43,7 +43,7 @@ def refused(done: subprocess.CompletedProcess[str], pattern: str) -> None:
 
 @contextlib.contextmanager
 def started(far: Far, folder: Path, *more: object) -> Iterator[subprocess.Popen[str]]:
-    """A benchmark in the background, once its binary runs on the device."""
+    """A benchmark in the background; returns when its binary runs on the device."""
     command = arguments(far, "-o", folder / "results", *more)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -89,7 +89,7 @@ def test_models_are_measured_and_nothing_stays(far: Far, tmp_path: Path, data_fo
     assert "--use_xnnpack=false" in profiled["command"]
     assert len(profiled["layers"]) == 28
     assert sum(layer["share"] for layer in profiled["layers"]) == pytest.approx(1)
-    # One file a run, with its raw logs beside it, as they came.
+    # One file per run, with the unchanged raw logs next to it.
     files = [json.loads(Path(path).read_text()) for path in answer["results"]]
     assert len(files) == len(records) == 10
     raw = Path(answer["results"][0]).with_suffix(".stdout.txt").read_text()

@@ -1,4 +1,4 @@
-"""What goes wrong between here and a device: one clear line each, nothing left behind."""
+"""Failures between this machine and a device: a one-line error each, and nothing is left behind."""
 
 import os
 import shutil
@@ -127,7 +127,7 @@ def test_adb_without_a_device(adb_far: Far, tmp_path: Path, model: Path, monkeyp
 
 
 def _adb(monkeypatch: pytest.MonkeyPatch, folder: Path, listing: str) -> Path:
-    """A recorder in adb's place that lists these devices and writes down its arguments."""
+    """A program in place of adb that lists these devices and records its arguments."""
     adb = folder / "bin" / "adb"
     adb.parent.mkdir()
     (folder / "listing").write_text(listing)
@@ -175,8 +175,10 @@ def test_a_missing_adb_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ElLarqError, match="adb is not installed: install Android's platform-tools"):
         AndroidTarget("android").check()
-    with pytest.raises(ElLarqError, match="ssh is not installed"):
-        open_target("ssh://pi").check()
+    target = open_target("ssh://pi")
+    with pytest.raises(ElLarqError, match="ssh is not installed: install OpenSSH's client"):
+        target.execute("true")
+    target.close()
 
 
 @pytest.mark.parametrize(

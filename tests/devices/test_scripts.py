@@ -40,7 +40,7 @@ def test_comments_are_not_sent(script: Path) -> None:
 
 @pytest.mark.parametrize("source", [workspace._WATCHDOG, workspace._RUN, workspace._KILL, workspace._SHA256, probe._PROBE])
 def test_a_script_fits_into_a_command_of_an_old_adbd(source: str) -> None:
-    """4096 bytes with its arguments: a path, and what the benchmark binary gets."""
+    """4096 bytes including arguments: a path, and the arguments of the benchmark binary."""
     assert len(source.encode()) < 4096 - 600
 
 

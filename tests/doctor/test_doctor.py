@@ -103,7 +103,7 @@ def test_a_full_disk_and_little_memory(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_tensorflow_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_ASK_TENSORFLOW", "import sys; sys.exit('Illegal instruction')")
+    monkeypatch.setattr(machine, "_LIST_DEVICES", "import sys; sys.exit('Illegal instruction')")
     found = {check.name: check for check in machine.checks(tmp_path)}
     assert found["accelerators"].found == "TensorFlow does not start: Illegal instruction"
 
@@ -117,7 +117,7 @@ def test_the_command(el_larq_command: Callable[..., CompletedProcess[str]]) -> N
 
 
 def test_light_commands_start_without_tensorflow() -> None:
-    """With every heavy package hidden, as where no wheels are."""
+    """All heavy packages are hidden, as on a machine for which they have no wheels."""
     heavy = ["tensorflow", "tf_keras", "keras", "larq", "larq_compute_engine", "h5py", "sklearn", "skimage", "scipy"]
     hide = (
         "import sys\n"

@@ -1,4 +1,4 @@
-"""Notices what a process does with files and programs that it has no business with.
+"""Detects forbidden actions of a process: access to watched files, starting programs, loading marshalled code.
 
 Python's audit hook sees what Python does: programs that are started, marshalled code that is loaded. Files of a watched folder are
 watched by the kernel (inotify), which also sees TensorFlow's own reading and writing.
@@ -16,7 +16,7 @@ _MASK = {0x1: "read", 0x2: "changed", 0x20: "opened", 0x40: "moved", 0x80: "move
 
 
 class Alarm:
-    """Watches ``folder`` and its folders from now on, and this process for as long as it lives: audit hooks cannot be removed."""
+    """Watches ``folder`` and its subfolders, and this process until its end, since audit hooks cannot be removed."""
 
     def __init__(self, folder: Path):
         self._heard: list[str] = []
@@ -27,7 +27,7 @@ class Alarm:
                 raise OSError(ctypes.get_errno(), "inotify_add_watch", str(path))
         sys.addaudithook(self._hear)
 
-    def rung(self) -> list[str]:
+    def take_alarms(self) -> list[str]:
         """What has happened since the last call."""
         heard, self._heard = self._heard, []
         try:

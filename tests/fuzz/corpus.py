@@ -2,7 +2,7 @@
 
     python tests/fuzz/corpus.py FOLDER [--seed N] [--run]
 
-``--run`` also gives each to the commands that open it, and says what they did wrong.
+``--run`` also gives each file to the commands that open it, and prints their faults.
 """
 
 import argparse
@@ -27,7 +27,7 @@ COUNTS = {"h5": 105, "keras": 105, "saved_model": 60, "tflite": 120, "image": 60
 
 @dataclass(frozen=True)
 class Case:
-    """A damaged file or folder, and the commands that get it: arguments, in which OUT stands for a file to write."""
+    """A damaged file or folder, and the arguments of the commands that open it, in which OUT stands for a file to write."""
 
     name: str
     kind: str
@@ -57,7 +57,7 @@ def write(
 
 
 def _commands(kind: str, path: Path, number: int) -> tuple[tuple[str, ...], ...]:
-    """Every file gets a cheap command; some get the ones that start interpreters and converters too."""
+    """Every file is given to a cheap command; some also to commands that start interpreters and converters."""
     file, image = str(path), str(SEEDS / "image.png")
     if kind == "image":
         return (("predict", str(SEEDS / "model.h5"), file, "--json"),)

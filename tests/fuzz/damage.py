@@ -1,4 +1,4 @@
-"""Random damage to files (flipped bits, cut ends, bytes from elsewhere) and to their JSON: values of other types and sizes."""
+"""Random damage to files (flipped bits, cut ends, bytes from elsewhere) and to their JSON (values of other types and sizes)."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Files made to do harm: code that would leave a file EXECUTED in the working directory, sizes and depths beyond all memory.
+"""Hostile files: code that would write a file EXECUTED to the working directory, sizes and depths that exceed any memory.
 
 What each would do to a program that trusts it is in its name.
 """
@@ -33,7 +33,7 @@ def write_module(folder: Path) -> None:
 
 
 def write_all(seeds: Path, data: Path, folder: Path, kinds: Sequence[str] | None = None) -> Made:
-    """Kind, name and path of each file, or of those of some kinds. Files that once led a command astray are of kind ``found``."""
+    """Kind, name and path of each file, or of those of some kinds. Files that once caused a fault are of kind ``found``."""
     for made, makers in MAKERS.items():
         if kinds is None or made in kinds:
             for make in makers:
@@ -67,7 +67,7 @@ def _lambda() -> dict[str, Any]:
 
 
 def _functional(layer: dict[str, Any], calls: int = 1) -> dict[str, Any]:
-    """A model within the model: an input and a layer, called so often."""
+    """A nested model of an input and a layer, called several times."""
     layer = {**layer, "name": "inner", "config": {**layer["config"], "name": "inner"}}
     layer["inbound_nodes"] = [[["input", 0, 0, {}]]] + [[["inner", n, 0, {}]] for n in range(calls - 1)]
     start = make_layer("InputLayer", batch_input_shape=[None, 16, 16, 1], sparse=False, ragged=False)
@@ -150,7 +150,7 @@ LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "huge-repeat": lambda: make_layer("Reshape", target_shape=[10**12]),
     "models-that-double": _doubling,
 }
-"""A layer that is added to a sound model."""
+"""A layer that is added to a valid model."""
 
 
 def with_layer(config: Any, layer: dict[str, Any]) -> Any:
@@ -414,7 +414,7 @@ def _runs(seeds: Path, _data: Path, folder: Path) -> Made:
 
 
 def _states(seeds: Path, _data: Path, folder: Path) -> Made:
-    """States of a training whose checksums are right, as a stranger can write them."""
+    """States of a training with valid checksums, which anybody can write."""
 
     def state(header: bytes, content: bytes = b"") -> bytes:
         body = b"el-larq training state 1\n" + len(header).to_bytes(8, "little") + header + content

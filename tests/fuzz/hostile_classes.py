@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export-weights": ("export-weights", "FILE", "--binary", "-o", "OUT.npz", "--json"),
     "train": ("train", "NETWORK:build", "--dataset", "dir:IMAGES", "--epochs", "1", "--init-from", "FILE", "-o", "OUT", "--json"),
 }
-"""The commands that open a model. `train` gets a few images: loading `digits` takes longer than all that is tested here."""
+"""The commands that open a model. `train` uses a few images, since loading `digits` would take most of the time."""
 
 NETWORK = """
 import tf_keras
@@ -51,14 +51,14 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a file the object is, and how it gets there."""
+    """A place for an object in a file, and the function that writes the file."""
 
     name: str
     write: Callable[[Path, Path, Config], Path]
 
 
 def fill(seeds: Path, watched: Path) -> None:
-    """Put there what paths lead to: a vocabulary, a SavedModel, and a pipe at which a reader would wait for ever."""
+    """Write the targets of the paths: a vocabulary, a SavedModel, and a pipe, which a reader would never finish to read."""
     (watched / _TARGETS[0]).write_text("7\n8\n")
     shutil.copytree(seeds / "saved_model", watched / _TARGETS[1])
     os.mkfifo(watched / _TARGETS[2])
@@ -71,7 +71,7 @@ def public_classes() -> list[type]:
 
 
 def other_classes() -> list[type]:
-    """Those that it does not export: they are reached by their module."""
+    """The classes that it does not export, which a file can name by their module."""
     public, found = set(public_classes()), {}
     for module in pkgutil.walk_packages(importlib.import_module("tf_keras.src").__path__, "tf_keras.src."):
         for known in vars(importlib.import_module(module.name)).values():
@@ -81,7 +81,7 @@ def other_classes() -> list[type]:
 
 
 def configs(known: type, watched: Path, target: int, single: bool) -> Iterator[Config]:
-    """The object with a path in all its fields, and (``single``) in one after another, the others being what a layer may have."""
+    """The object with a path in all its fields, and with ``single`` in one field at a time, with valid values in the others."""
     path = str(watched / _TARGETS[target])
     fields = _fields(known)
     yield _object(known, dict.fromkeys((*fields, *_FIELDS), path))
@@ -133,9 +133,9 @@ def places() -> list[Place]:
 
 @dataclass(frozen=True)
 class ClassCase:
-    """A file, the commands that get it in any case, and the further ones that get it if the first of those can open it.
+    """A file, the commands that open it, and further ones for the case that the first command succeeds.
 
-    All commands open a model with the same function, so a file that this refuses shows nothing new in a third command.
+    All commands load a model with the same function, so a file that this function refuses shows nothing new in more commands.
     """
 
     name: str
@@ -145,11 +145,11 @@ class ClassCase:
 
 
 def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_others: int = 1) -> Iterator[ClassCase]:
-    """Each case, or every ``step``-th; a file is there until the next one is asked for.
+    """Each case, or every ``step``-th. A file exists until the next case is requested.
 
-    Public classes as outermost object and as layer of a .keras go through `inspect` and another command, which changes from case
-    to case, and if `inspect` can open them through all others. Others (other places, single fields, classes that are not public)
-    go through one command, another one each time.
+    Public classes as outermost object and as layer of a .keras are given to `inspect` and, in turn, one of the other commands; if
+    `inspect` can open the file, to all of them. Other cases (other places, single fields, classes that are not public) are given
+    to one command, in turn.
     """
     (folder / "network.py").write_text(NETWORK)
     _write_images(folder / "images")
@@ -166,8 +166,10 @@ def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_other
             path = place.write(seeds, folder, config)
             chosen = ["inspect", next(second)] if whole else [next(only)]
             further = [name for name in COMMANDS if name not in chosen] if whole else []
-            told = words | {"FILE": str(path)}
-            first, rest = ([tuple(told.get(word, word) for word in COMMANDS[name]) for name in part] for part in (chosen, further))
+            replaced = words | {"FILE": str(path)}
+            first, rest = (
+                [tuple(replaced.get(word, word) for word in COMMANDS[name]) for name in part] for part in (chosen, further)
+            )
             name = f"{_full_name(known)} as {place.name}, {json.dumps(config['config'])[:200]}"
             yield ClassCase(name, path, first, rest)
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -245,8 +247,8 @@ def _saved(seeds: Path, folder: Path, name: str, node: Config) -> Path:
     metadata: Any = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
     metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
     for entry in metadata.nodes:
-        told = json.loads(entry.metadata)
-        if told["name"] == name:
-            entry.metadata = json.dumps({**told, **node})
+        metadata_of_layer = json.loads(entry.metadata)
+        if metadata_of_layer["name"] == name:
+            entry.metadata = json.dumps({**metadata_of_layer, **node})
     (path / "keras_metadata.pb").write_bytes(metadata.SerializeToString())
     return path

@@ -1,4 +1,4 @@
-"""Flatbuffers made to do harm: small files whose tables, read one by one, are beyond all memory."""
+"""Hostile flatbuffers: small files whose tables, read one by one, exceed any memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ CRASHES = {
     "binpool": ((1491, 30), (1987, 188), (191, 171), (849, 168)),
     "t1": ((395, 19), (350, 241), (410, 78)),
 }
-"""Bytes of tests/data/*.tflite that crash LCE's interpreter, though every offset in the file is sound: position and value."""
+"""Bytes of tests/data/*.tflite that crash LCE's interpreter, although every offset in the file is valid: position and value."""
 
 
 def flatbuffer_files(_seeds: Path, data: Path, folder: Path) -> Iterator[tuple[str, str, Path]]:
@@ -38,7 +38,7 @@ def flatbuffer_files(_seeds: Path, data: Path, folder: Path) -> Iterator[tuple[s
 
 
 def doubling_options() -> bytes:
-    """A FlexBuffers vector whose two items are the same vector, forty times over: 2^40 items when it is unpacked."""
+    """A FlexBuffers vector whose two items are the same vector, nested forty times: 2^40 items when unpacked."""
     content, vector = bytearray([2, 1, 1, 0x04, 0x04]), 10 << 2
     for _ in range(40):
         # Size, two offsets back to where the items of the vector before begin, two types.
@@ -57,7 +57,7 @@ def flatbuffer(
     shape: list[int] | None = None,
     options: bytes = b"",
 ) -> bytes:
-    """A .tflite whose vectors of tables all name the same table again and again."""
+    """A .tflite whose vectors of tables refer to the same table many times."""
     builder = flatbuffers.Builder(1 << 16)
 
     def numbers(values: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""Gives the files of the corpus to the commands, and judges what those do."""
+"""Gives the files of the corpus to the commands, and checks what they do."""
 
 import contextlib
 import json
@@ -17,10 +17,10 @@ from typing import Any
 import hostile
 
 MEMORY = 4 * 2**30
-# Address space is reserved by the gigabyte and not used.
+# Gigabytes of address space are reserved and not used.
 ADDRESSES = 6 * 2**30
 SECONDS = 90.0
-# A worker that has mapped so much is replaced, so that the limit meets one command and not the sum of many.
+# A worker that has mapped this much is replaced, so that the limit applies to one command and not to the sum of many.
 RENEW = 3 * 2**30
 
 
@@ -37,7 +37,7 @@ class Outcome:
 
 
 class Runner:
-    """Use it as a context manager. ``folder`` gets the working directory in which nothing may appear but what was asked for.
+    """A context manager. ``folder`` contains the working directory, in which only the requested files may appear.
 
     ``watched`` is a folder whose files no command may open; fill it before the first command.
     """
@@ -63,7 +63,7 @@ class Runner:
             yield self.run(case.name, case.path, command)
 
     def run(self, name: str, path: Path, command: tuple[str, ...]) -> Outcome:
-        """Run one command and look at everything it left."""
+        """Run one command and check everything it leaves behind."""
         before = set(os.listdir(path)) if path.is_dir() else set()
         arguments = [argument.replace("OUT", "out", 1) if argument.startswith("OUT") else argument for argument in command]
         answer = self._ask(arguments)
@@ -83,7 +83,7 @@ class Runner:
         if status not in (0, 1, 2):
             faults.append(f"ended with {status}")
         if "Traceback" in printed or re.search(r"^el-larq: (\S+: )?unexpected ", printed, re.MULTILINE):
-            faults.append("an error that nobody foresaw")
+            faults.append("an unexpected error")
         errors = [line for line in printed.splitlines() if line.startswith("el-larq: ")]
         if status in (1, 2) and (len(errors) != 1 or len(printed.splitlines()) != 1):
             faults.append(f"{len(printed.splitlines())} lines of error instead of one")
@@ -99,7 +99,7 @@ class Runner:
         return faults
 
     def _left_behind(self, status: Any, arguments: list[str]) -> list[str]:
-        """What the working directory holds that it should not; then it is emptied."""
+        """Report unexpected contents of the working directory, and empty it."""
         known = {f"{hostile.MODULE}.py", "__pycache__"}
         found = {entry.name for entry in self.here.iterdir()} - known
         wanted = {argument for argument in arguments if argument.startswith("out")}
@@ -107,13 +107,13 @@ class Runner:
         if hostile.CANARY in found:
             faults.append("code in the file was executed")
         if any(".part." in name for _, folders, files in os.walk(self.here) for name in (*folders, *files)):
-            faults.append("half a file was left")
+            faults.append("an incomplete file was left")
         whole = wanted if status == 0 else {name for name in wanted if not Path(name).suffix}
         extra = found - whole - {hostile.CANARY}
         if extra:
             faults.append(f"left {', '.join(sorted(extra))}")
         if status == 0 and wanted - found:
-            faults.append("says that it is done and has written nothing")
+            faults.append("reports success and has written nothing")
         for name in found:
             path = self.here / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()

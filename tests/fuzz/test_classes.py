@@ -1,4 +1,4 @@
-"""Hostile models as wide as tf-keras: every class in every place, through every command that opens a model."""
+"""Hostile models with every class of tf-keras in every place, given to the commands that open models."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_every_class_of_keras_in_every_place(run: runner.Runner, tmp_path: Path)
 
 
 def test_the_alarm_rings_for_files_programs_and_code(tmp_path: Path) -> None:
-    """In a process of its own: an audit hook stays for ever."""
+    """In a separate process, since audit hooks cannot be removed."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "file").write_text("text")
     program = """
@@ -69,7 +69,7 @@ for act in (
     lambda: marshal.loads(marshal.dumps(1)),
 ):
     act()
-    print(alarm.rung())
+    print(alarm.take_alarms())
 """
     result = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],

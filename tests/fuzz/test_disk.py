@@ -1,4 +1,4 @@
-"""Disks that are full, folders that cannot be written, files that vanish: one line, the old file or none, nothing half-written."""
+"""Full disks, read-only folders, files that vanish: one error line, the old file or none, no incomplete file."""
 
 import json
 import os
@@ -33,7 +33,7 @@ WRITERS: Commands = {
 
 @contextmanager
 def _mounted(path: Path, size: str) -> Iterator[Path]:
-    """A small file system of its own; skips where this process may not mount one."""
+    """A small separate file system; skips if this process may not mount one."""
     path.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes=100,mode=777", "none", str(path)]
     try:

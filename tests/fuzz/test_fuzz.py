@@ -1,4 +1,4 @@
-"""The corpus of damaged and hostile files, given to the commands. What is asked of them is in `runner.Runner._judge`."""
+"""The corpus of damaged and hostile files, given to the commands. `runner.Runner._judge` says what is checked."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_a_few_files_of_each_kind(run: runner.Runner, tmp_path: Path) -> None:
 
 
 def test_what_the_corpus_has_found(run: runner.Runner, tmp_path: Path) -> None:
-    """Files that once hung, crashed or confused a command, by what they did."""
+    """Files that once made a command hang, crash or give a wrong error."""
     cases = corpus.write(tmp_path, counts={}, hostile_kinds=("found",))
     assert cases
     assert _faults(run, cases) == []
@@ -57,7 +57,7 @@ def test_what_the_corpus_has_found(run: runner.Runner, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_corpus(kind: str, tmp_path: Path) -> None:
-    """About half a minute each; kinds apart, so that two processes share the work."""
+    """About half a minute each; separate tests, so that two processes share the work."""
     files = tmp_path / "files"
     files.mkdir()
     cases = corpus.write(files, counts={kind: corpus.COUNTS[kind]}, hostile_kinds=(kind,))
@@ -68,7 +68,7 @@ def test_the_whole_corpus(kind: str, tmp_path: Path) -> None:
 
 
 def test_the_runner_notices_what_goes_wrong(run: runner.Runner, tmp_path: Path) -> None:
-    """A judge that finds no fault in anything would let all of the above pass."""
+    """If the checks found no fault in anything, all of the above would pass."""
     path = tmp_path / "model.tflite"
     answer = {"status": 0, "stderr": "", "peak": 0, "seconds": 0.0, "alarms": []}
 
@@ -79,7 +79,7 @@ def test_the_runner_notices_what_goes_wrong(run: runner.Runner, tmp_path: Path) 
     assert judge([], status=1, stderr=f"el-larq: {path}: no good\n") == ""
     assert "does not name" in judge([], status=1, stderr="el-larq: no good\n")
     assert "2 lines" in judge([], status=1, stderr=f"el-larq: {path}: no\ngood\n")
-    assert "nobody foresaw" in judge([], status=1, stderr=f"el-larq: unexpected {path}\n")
+    assert "unexpected error" in judge([], status=1, stderr=f"el-larq: unexpected {path}\n")
     assert "death by signal 11" in judge([], status="death by signal 11")
     assert "MiB" in judge([], peak=5 * 2**30)
     assert "100 s" in judge([], seconds=100.0)

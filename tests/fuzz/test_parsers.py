@@ -1,4 +1,4 @@
-"""Readers of files given anything: they return what they promise, or one clear error that names the file."""
+"""Readers with damaged files: they return what they document, or raise a one-line error that names the file."""
 
 import json
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def test_a_tflite_with_any_bytes(changes: list[tuple[int, int]], end: int) -> No
 
 
 def test_the_audit_of_an_operator_without_an_output_is_one_line() -> None:
-    """As `inspect --audit` met it: it does not plan memory first, which would have refused the file."""
+    """Found with `inspect --audit`, which does not plan the memory first and so did not refuse the file."""
     graph = parse(CONTENT, "a.tflite")
     convolution = next(operator for operator in graph.operators if operator.name == "CONV_2D")
     for damaged in (replace(convolution, outputs=()), replace(convolution, options={})):

@@ -1,4 +1,4 @@
-"""A process that runs commands of el-larq one after another, as `el-larq` would, under a limit of memory.
+"""A process that runs commands of el-larq one after another, under a limit of memory.
 
 Starting TensorFlow for each of a thousand commands would take hours. Commands come as JSON lines on standard input (a list of
 arguments each); an answer is a JSON line on the standard output that the process began with.
@@ -16,8 +16,8 @@ from pathlib import Path
 from alarm import Alarm
 
 
-def status(field: str) -> int:
-    """A figure of this process in bytes."""
+def read_status(field: str) -> int:
+    """A field of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return 1024 * int(line.split()[1])
@@ -27,8 +27,8 @@ def status(field: str) -> int:
 def run(arguments: list[str], store: Path, alarm: Alarm) -> dict[str, object]:
     from el_larq.cli.main import main
 
-    alarm.rung()  # what starting has done
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
+    alarm.take_alarms()  # those of the start
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     out, err = os.dup(1), os.dup(2)
     files = [os.open(store / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC) for name in ("stdout", "stderr")]
     os.dup2(files[0], 1)
@@ -51,8 +51,8 @@ def run(arguments: list[str], store: Path, alarm: Alarm) -> dict[str, object]:
             os.close(file)
     texts = {name: (store / name).read_text(errors="replace")[-4000:] for name in ("stdout", "stderr")}
     children = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    size = {"peak": max(status("VmHWM"), children), "size": status("VmSize")}
-    return {"status": code, "seconds": seconds, "alarms": alarm.rung(), **size, **texts}
+    size = {"peak": max(read_status("VmHWM"), children), "size": read_status("VmSize")}
+    return {"status": code, "seconds": seconds, "alarms": alarm.take_alarms(), **size, **texts}
 
 
 def serve(store: Path, limit: int, watched: Path) -> None:
