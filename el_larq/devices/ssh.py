@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%+-]*")
 _BYTES_PER_SECOND = 50_000
 
 _FAILURES = {
-    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: if that is expected (a new system on the card), "
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: if you have reinstalled the device, "
     "remove the old one with ssh-keygen -R HOST and connect once with ssh; if not, another machine may be answering",
     "Host key verification failed": "its host key is not known yet: connect once with ssh and accept it",
     "Permission denied": "the device refuses the login, or asks for a password, which el-larq never types: "

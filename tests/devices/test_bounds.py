@@ -118,7 +118,7 @@ def test_input_and_output_of_any_size_go_at_the_same_time() -> None:
 
 def test_a_program_that_is_ended_takes_its_group_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the binary ignores --help and its child keeps the output open."""
-    monkeypatch.setattr(process, "_GRACE", 0.1)
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.1)
     mark = tmp_path / "mark"
     script = f"trap '' TERM; sh -c 'echo $$ > {mark}; trap \"\" TERM; while :; do sleep 1; done'"
     with pytest.raises(TimeOutError, match="sh did not end within 1 seconds"):
