@@ -24,13 +24,13 @@ def measure(method: str) -> float:
     import tf_keras as keras
 
     from el_larq.models.build import build
-    from el_larq.training.determinism import make_deterministic
+    from el_larq.training.determinism import set_deterministic
     from el_larq.training.optimizer import make_loss, make_optimizer
     from el_larq.training.recipes import get_recipe
 
     recipe = get_recipe("standard")
     keras.utils.set_random_seed(0)
-    make_deterministic()
+    set_deterministic(True)
     model = build("resnet26", method, input_shape=(64, 64, 3), num_classes=1000)
     model.compile(make_optimizer(recipe, model, 1000), make_loss(recipe, 1000), metrics=["accuracy"])
     images = tf.random.normal([32, 64, 64, 3])

@@ -20,6 +20,7 @@ _SAME_NAME = (
     "batch_size",
     "learning_rate",
     "seed",
+    "deterministic",
     "init_from",
     "strict",
     "validation",

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     help="Repeat a run in a new folder; other options override its settings.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--deterministic",
+    default="auto",
+    show_default=True,
+    help="on: the seed determines the weights, bit for bit; off: faster; auto: on, but off on a GPU.",
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/NAME]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
 @click.option(

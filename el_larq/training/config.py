@@ -42,6 +42,7 @@ class TrainConfig:
     dataset_fingerprint: see `el_larq.data.dataset.Dataset.fingerprint`; None if unknown.
     init_from: the model that the weights were initialized from, see `el_larq.training.initialize.Initialized.to_dict`.
     validation: what the best epoch is chosen by, see `el_larq.data.validation`.
+    deterministic: whether the seed determines the weights, see `el_larq.training.determinism`; older runs always are.
     compiled: names of the optimizer and loss of a user network that comes compiled, see `el_larq.training.compiled`.
     changes: changes made on resume, each {"step", "learning_rate"}: the learning rate from that step on.
     """
@@ -62,6 +63,7 @@ class TrainConfig:
     recipe: dict[str, Any]
     seed: int
     strict: bool = False
+    deterministic: bool = True
     validation: str | float = TEST
     init_from: dict[str, Any] | None = None
     compiled: dict[str, Any] | None = None
@@ -86,6 +88,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "recipe": dict,
     "seed": int,
     "strict": bool,
+    "deterministic": bool,
     "validation": (str, int, float),
     "init_from": (dict, type(None)),
     "compiled": (dict, type(None)),

@@ -13,7 +13,7 @@ import tf_keras as keras
 from el_larq.by_name import load_by_name
 from el_larq.data.dataset import Dataset
 from el_larq.files import atomic_path
-from el_larq.training.determinism import make_deterministic
+from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.failure import Failures
 from el_larq.training.optimizer import learning_rate
 from el_larq.training.progress import LiveProgress
@@ -82,7 +82,6 @@ class Loop:
             Interrupted: a stop was requested; the state is saved.
             ElLarqError: a loss or the state is not finite, or the run folder cannot be written.
         """
-        make_deterministic()
         with self.failures.writing():
             write_lines(self.run.metrics, self.state.records)
             self._tensorboard = TensorBoard(self.run.folder / "tensorboard", self.state.records)
@@ -92,7 +91,7 @@ class Loop:
         try:
             if not self.states.paths():
                 self.save()  # so that there is always a state to resume from
-            with self.data.reading():
+            with self.data.reading(), missing_kernels_named():
                 self._train()
                 tested = self._evaluate(self.data.test_batches(EVALUATION_BATCH))
         finally:

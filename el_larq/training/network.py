@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.data.dataset import Dataset
@@ -43,7 +42,6 @@ def takes_method(plan: TrainingPlan, own: UserNetwork | None) -> bool:
 def build_model(plan: TrainingPlan, own: UserNetwork | None, data: Dataset) -> keras.Model:
     """The model with its random initialization, which is a function of the arguments."""
     keras.utils.set_random_seed(plan.seed)
-    tf.config.experimental.enable_op_determinism()
     # Layers that draw random numbers then have a state that can be saved.
     keras.backend.experimental.enable_tf_random_generator()
     shape, classes = data.preprocessing.input_shape, data.num_classes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from el_larq.data.names import folders
 from el_larq.data.registry import check_dataset, check_image_size
 from el_larq.data.validation import check_share
-from el_larq.errors import ElLarqError, UsageError
+from el_larq.errors import ElLarqError, UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method, resolve_method
 from el_larq.models.registry import check_width, get_network, resolve_options
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from el_larq.data.dataset import Dataset
 
 DEFAULT_METHOD = "el"
+
+DETERMINISTIC = ("auto", "on", "off")
 
 
 class SharedSettings(TypedDict, total=False):
@@ -57,6 +59,7 @@ class Settings(SharedSettings, total=False):
     method, link: names from the registries. The default is "el" with its own link, or no method for a user network that takes none.
     placement, link_options, method_options: of an elastic link and of the method, see `el_larq.models.build.build`.
     seed: of initialization, shuffling and augmentation.
+    deterministic: "on", "off", or "auto": on unless TensorFlow sees a GPU (`el_larq.training.determinism`).
     init_from: a model whose weights initialize the layers that they fit (`el_larq.training.initialize`).
     strict: an image that cannot be read ends the training; otherwise it is reported, left out and counted.
     out: the run folder; the default is runs/NETWORK-METHOD-DATASET-sSEED.
@@ -68,6 +71,7 @@ class Settings(SharedSettings, total=False):
     link_options: Mapping[str, Any] | None
     method_options: Mapping[str, Any] | None
     seed: int
+    deterministic: str
     init_from: str | Path | None
     strict: bool
     out: str | Path | None
@@ -93,6 +97,7 @@ class TrainingPlan:
     width: float = 1.0
     image_size: int | None = None
     seed: int = 0
+    deterministic: str = "auto"
     init_from: Path | None = None
     strict: bool = False
     validation: float | None = None
@@ -132,6 +137,7 @@ class TrainingPlan:
             "image_size": self.image_size,
             "recipe": self.recipe,
             "seed": self.seed,
+            "deterministic": self.deterministic,
             "init_from": self.init_from,
             "strict": self.strict,
             "validation": self.validation,
@@ -181,6 +187,8 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         check_dataset(dataset)
     if "validation" in chosen:
         check_share(chosen["validation"])
+    if (deterministic := chosen.get("deterministic", "auto")) not in DETERMINISTIC:
+        raise unknown_name("deterministic", str(deterministic), DETERMINISTIC)
     init_from, out = (Path(chosen[name]) if name in chosen else None for name in ("init_from", "out"))
     if init_from is not None and not init_from.exists():
         raise ElLarqError(f"{init_from}: no such file")
@@ -197,6 +205,7 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         width=chosen.get("width", 1.0),
         image_size=chosen.get("image_size"),
         seed=chosen.get("seed", 0),
+        deterministic=deterministic,
         init_from=init_from,
         strict=chosen.get("strict", False),
         validation=chosen.get("validation"),
@@ -213,6 +222,7 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
         dataset: in place of the one that the config names.
     """
     settings = settings_of(config, folder)
+    settings["deterministic"] = "on" if config.deterministic else "off"
     if dataset is not None:
         settings["dataset"] = dataset
     return replace(make_plan(network, **settings), out=folder)

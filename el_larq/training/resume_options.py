@@ -40,6 +40,7 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "gamma": _gamma,
     "gamma_per_channel": lambda config: config.link_options.get("per_channel", False),
     "seed": lambda config: config.seed,
+    "deterministic": lambda config: "on" if config.deterministic else "off",
     "strict": lambda config: config.strict,
     "validation": lambda config: config.validation,
 }
@@ -55,7 +56,7 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
         given: the options that were given on the command line, by parameter name.
     """
     for name, value in given.items():
-        if name in _FREE:
+        if name in _FREE or (name, value) == ("deterministic", "auto"):
             continue
         option = "NETWORK" if name == "network" else "--" + name.replace("_", "-")
         if name == "options":

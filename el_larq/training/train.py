@@ -39,6 +39,7 @@ from el_larq.training.config import (
     read_result,
     recipe_of,
 )
+from el_larq.training.determinism import is_deterministic, set_deterministic
 from el_larq.training.initialize import Initialized, adopt_scaling, initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
@@ -52,6 +53,10 @@ from el_larq.training.run_folder import RunFolder, free_folder, record_resume
 from el_larq.training.stopping import stoppable
 
 CHECKPOINT_SECONDS = 60.0
+
+NOT_DETERMINISTIC = (
+    "note: without deterministic operations, a resumed run and one with the same seed end with similar, not identical, weights"
+)
 
 Notify = Callable[[str], None]
 
@@ -111,8 +116,8 @@ def train(
             model from images to logits, whose weights the training starts from. A user network or model that comes compiled
             keeps its optimizer and loss (see `el_larq.training.compiled`), and ``learning_rate`` is then an error.
         settings: method, data set, recipe ...: see `el_larq.training.plan.Settings`. Two runs with the same seed on the same
-            machine end with the same weights, interrupted or not; for this, TensorFlow uses deterministic operations for the rest
-            of the process.
+            machine end with the same weights, interrupted or not, if they are deterministic. Whether they are is a setting of
+            TensorFlow's for the whole process, until the next training.
         trust: load the model of ``init_from`` including any code in it (docs/safety.md).
         console: where to draw a progress bar, if it is a terminal.
         notify: called with one line when the training starts, and with anything else a user should know.
@@ -137,6 +142,8 @@ def start(
     checkpoint_steps: int | None = None,
 ) -> Trained:
     """Execute a plan; everything else is as in `train`."""
+    deterministic = is_deterministic(plan.deterministic)
+    set_deterministic(deterministic)
     own = load_function(plan)
     data = _load(plan, notify)
     if plan.init_from is not None:
@@ -153,7 +160,7 @@ def start(
     files = sources(plan, own)
     started = initialize(model, plan.init_from, trust) if plan.init_from is not None else None
     data.check_batch(plan.recipe.batch_size)
-    config = _config(plan, own, data, rule, started, named)
+    config = replace(_config(plan, own, data, rule, started, named), deterministic=deterministic)
     name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}-s{plan.seed}"
     folder = plan.out if plan.out is not None else free_folder(Path("runs"), name)
     check_folder(folder, inputs=(*folders(data.name), *filter(None, (plan.init_from,))))
@@ -161,9 +168,10 @@ def start(
         notify(
             f"training {plan.network_name} with method {config.method}, link {config.link}, on {data.name}: "
             f"{counted(data.train_size, 'image')}, {data.validation_size or 'none'} for validation, "
-            f"{counted(plan.recipe.epochs, 'epoch')}, seed {plan.seed} -> {run.folder}"
+            f"{counted(plan.recipe.epochs, 'epoch')}, seed {plan.seed}, "
+            f"{'deterministic' if deterministic else 'not deterministic'} -> {run.folder}"
         )
-        for line in _remarks(plan, model, data, named, started):
+        for line in _remarks(plan, config, model, data, named, started):
             notify(line)
         search = plan.search if config.method != OWN else None
         every = (checkpoint_seconds, checkpoint_steps)
@@ -210,6 +218,7 @@ def resume(
             _lower(run, learning_rate)
         config = run.config
         plan = plan_again(config, folder, network_again(folder, config, model, trust), dataset)
+        set_deterministic(config.deterministic)
         own = load_function(plan)
         data = apply(_as_configured(_load(plan, notify), config, folder), config.validation)
         network = build_model(plan, own, data)
@@ -274,7 +283,12 @@ def _config(
 
 
 def _remarks(
-    plan: TrainingPlan, model: keras.Model, data: Dataset, named: dict[str, str] | None, started: Initialized | None
+    plan: TrainingPlan,
+    config: TrainConfig,
+    model: keras.Model,
+    data: Dataset,
+    named: dict[str, str] | None,
+    started: Initialized | None,
 ) -> Iterator[str]:
     """What a user should know before the first step, a line each."""
     if named is not None:
@@ -283,6 +297,8 @@ def _remarks(
         yield f"note: {warning(rule, names)}"
     if started is not None:
         yield started.summary
+    if not config.deterministic:
+        yield NOT_DETERMINISTIC
     if not data.exact_resume:
         yield f"{data.name} cannot be read from an arbitrary position: a resumed run ends with similar, not identical, weights"
 
@@ -334,7 +350,9 @@ def _finish(
                     raise damaged(run.folder / CONFIG)
                 initialize(model, source, trust)
             notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
-            if differences := record_resume(run, loop.state.step):
+            if not run.config.deterministic:
+                notify(NOT_DETERMINISTIC)
+            elif differences := record_resume(run, loop.state.step):
                 notify(
                     f"this is not the machine on which the run started, so weights may differ by rounding: {', '.join(differences)}"
                 )
