@@ -109,6 +109,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
         },
         "seed": 3,
         "strict": False,
+        "deterministic": True,
         "validation": "split",
         "init_from": None,
         "compiled": None,

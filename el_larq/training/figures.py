@@ -1,0 +1,86 @@
+"""What a run shows at a glance: metrics.csv, the learning curve, the confusion matrix of the test split."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.files import atomic_path, write_bytes
+from el_larq.printable import plot_label
+
+CSV, CURVE, CONFUSION = "metrics.csv", "learning_curve.png", "confusion_matrix.png"
+
+_NAMED = 32
+"""The largest number of classes whose names and counts fit into the picture."""
+
+
+def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """The records of metrics.jsonl as a table; a column for each name that occurs, empty where a record lacks it."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    text = io.StringIO()
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(records)
+    write_bytes(path, text.getvalue().encode())
+
+
+def count_confusions(model: keras.Model, batches: Iterable[tuple[Any, Any]], num_classes: int) -> np.ndarray:
+    """int64 (num_classes, num_classes): entry (i, j) is the number of images of class i that the model takes for class j."""
+
+    def count(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        predicted = tf.argmax(model(images, training=False), axis=-1)
+        return tf.math.confusion_matrix(tf.reshape(labels, [-1]), predicted, num_classes, dtype=tf.int64)
+
+    traced: Any = tf.function(count, reduce_retracing=True)
+    return sum((traced(images, labels).numpy() for images, labels in batches), np.zeros((num_classes, num_classes), np.int64))
+
+
+def draw_curve(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Loss and accuracy over the epochs, in training and, if there is one, in validation."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((8, 3.4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for key, label, style in ((name, "training", "--"), (f"val_{name}", "validation", "-")):
+            points = [(record["epoch"], record[key]) for record in records if key in record]
+            if points:
+                marker = "o" if len(points) < 30 else None
+                axes.plot(*zip(*points, strict=True), style, label=label, marker=marker, markersize=3)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
+    """A confusion matrix: rows are true classes, columns predicted ones; the colour is the fraction of the row's images."""
+    from matplotlib.figure import Figure
+
+    classes = len(labels)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    size = 3.5 + 0.32 * min(classes, _NAMED)
+    figure = Figure((size + 0.8, size), layout="constrained")
+    axes = figure.subplots()
+    figure.colorbar(axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="fraction of the class")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    if classes <= _NAMED:
+        names = [plot_label(label) for label in labels]
+        axes.set_xticks(range(classes), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(classes), names, fontsize=8)
+        for row, column in np.argwhere(confusion):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=7, color=colour)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
