@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,5 +83,6 @@ def draw_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> 
 
 
 def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as an empty box
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})

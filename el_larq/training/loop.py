@@ -15,6 +15,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.files import atomic_path
 from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.failure import Failures
+from el_larq.training.figures import CSV, count_confusions, write_csv
 from el_larq.training.optimizer import learning_rate
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
@@ -76,14 +77,14 @@ class Loop:
         self.schedule.saved(began)
 
     def train(self) -> dict[str, float]:
-        """Train to the end and return the final model's loss and metrics on the test split.
+        """Train to the end and return the final model's loss and metrics on the test split, with its confusion matrix in ``confusion``.
 
         Raises:
             Interrupted: a stop was requested; the state is saved.
             ElLarqError: a loss or the state is not finite, or the run folder cannot be written.
         """
         with self.failures.writing():
-            write_lines(self.run.metrics, self.state.records)
+            self._write_metrics(self.state.records)
             self._tensorboard = TensorBoard(self.run.folder / "tensorboard", self.state.records)
         self.progress.start(self.state.step)
         self.state.start_clock()
@@ -93,7 +94,9 @@ class Loop:
                 self.save()  # so that there is always a state to resume from
             with self.data.reading(), missing_kernels_named():
                 self._train()
-                tested = self._evaluate(self.data.test_batches(EVALUATION_BATCH))
+                test = self.data.test_batches(EVALUATION_BATCH)
+                tested = self._evaluate(test)
+                self.confusion = count_confusions(self.model, test, self.data.num_classes)
         finally:
             self._tensorboard.close()
         self.failures.check_loss("test loss", tested.get("loss", 0.0), self.state.step)
@@ -153,7 +156,7 @@ class Loop:
         with self.failures.writing():
             for name in ["last", "best"] if is_best else ["last"]:
                 self._save_weights(name)
-            write_lines(self.run.metrics, [*state.records, record])
+            self._write_metrics([*state.records, record])
             self._tensorboard.add(record)
         state.records.append(record)
         if accuracy is not None:
@@ -161,6 +164,11 @@ class Loop:
         self.save()
         if self.stop.asked and state.step < state.total:
             self._interrupt()
+
+    def _write_metrics(self, records: list[dict[str, Any]]) -> None:
+        write_lines(self.run.metrics, records)
+        if records:
+            write_csv(self.run.folder / CSV, records)
 
     def _evaluate(self, batches: Any) -> dict[str, float]:
         """Loss and metrics on a split. The metrics' variables are restored to the epoch's, as a state saved here must have them."""

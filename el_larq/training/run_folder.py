@@ -2,10 +2,10 @@
 
 config.json       the complete configuration: enough to repeat the training
 environment.json  versions and machine; at which steps the run was resumed, and what was different then
-metrics.jsonl     one line per epoch
+metrics.jsonl     one line per epoch; metrics.csv is the same as a table
 tensorboard/      the same for TensorBoard
 checkpoints/      best.weights.h5 (by validation accuracy) and last.weights.h5; during training, the states it can be resumed from
-model.h5, model.keras, result.json   written when the training is finished
+model.h5, model.keras, learning_curve.png, confusion_matrix.png, result.json   written when the training is finished
 failure.json      written if the loss or the state was not finite
 network.py        a copy of the user's own network
 .lock             locked by the process that writes to the folder

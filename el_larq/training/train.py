@@ -40,6 +40,7 @@ from el_larq.training.config import (
     recipe_of,
 )
 from el_larq.training.determinism import is_deterministic, set_deterministic
+from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
 from el_larq.training.initialize import Initialized, adopt_scaling, initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
@@ -350,15 +351,18 @@ def _finish(
                     raise damaged(run.folder / CONFIG)
                 initialize(model, source, trust)
             notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
+            differences = record_resume(run, loop.state.step)
             if not run.config.deterministic:
                 notify(NOT_DETERMINISTIC)
-            elif differences := record_resume(run, loop.state.step):
+            elif differences:
                 notify(
                     f"this is not the machine on which the run started, so weights may differ by rounding: {', '.join(differences)}"
                 )
         accuracy = loop.train()["accuracy"]
         with loop.failures.writing():
             save_model(run.folder, model, make_card(run.config, data, accuracy))
+            draw_curve(run.folder / CURVE, loop.state.records)
+            draw_confusion(run.folder / CONFUSION, loop.confusion, data.labels)
         seconds = loop.state.elapsed
         result = {"accuracy": accuracy, **_validated(run.config, loop.state.records), "seconds": round(seconds, 1)}
         if data.skipped:

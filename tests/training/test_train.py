@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model
+from el_larq.training.recipes import get_recipe
 from el_larq.training.run_folder import free_folder
 from el_larq.training.state_files import read_state
 from el_larq.training.train import Trained, train
@@ -63,6 +64,9 @@ def test_a_run_leaves_everything_in_its_folder(trained: Trained):
         "config.json",
         "environment.json",
         "metrics.jsonl",
+        "metrics.csv",
+        "learning_curve.png",
+        "confusion_matrix.png",
         ".lock",
         "tensorboard",
         "checkpoints",
@@ -78,6 +82,7 @@ def test_a_run_leaves_everything_in_its_folder(trained: Trained):
 def test_the_config_says_what_was_asked_for(trained: Trained):
     config = read_json(trained.folder / "config.json")
     assert config["recipe"].pop("summary")
+    recipe = json.loads(json.dumps(asdict(get_recipe("standard").with_changes(epochs=1, batch_size=32))))
     assert config == {
         "network": "resnet26",
         "method": "el",
@@ -92,21 +97,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
         "preprocessing": tiny_digits().preprocessing.to_dict(),
         "width": 0.125,
         "network_options": {"stem": "small"},
-        "recipe": {
-            "name": "standard",
-            "epochs": 1,
-            "batch_size": 32,
-            "learning_rate": 0.02,
-            "warmup": 0.05,
-            "weight_decay": 1e-4,
-            "label_smoothing": 0.1,
-            "optimizer": "adamw",
-            "momentum": 0.9,
-            "schedule": "cosine",
-            "drop_at": [0.5, 0.75],
-            "drop": 0.1,
-            "clip_norm": None,
-        },
+        "recipe": {name: value for name, value in recipe.items() if name != "summary"},
         "seed": 3,
         "strict": False,
         "deterministic": True,
