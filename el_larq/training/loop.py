@@ -77,7 +77,9 @@ class Loop:
         self.schedule.saved(began)
 
     def train(self) -> dict[str, float]:
-        """Train to the end and return the final model's loss and metrics on the test split, with its confusion matrix in ``confusion``.
+        """Train to the end and return the final model's loss and metrics on the test split.
+
+        ``confusion`` is then the confusion matrix of that split, see `el_larq.training.figures.count_confusions`.
 
         Raises:
             Interrupted: a stop was requested; the state is saved.
@@ -114,8 +116,10 @@ class Loop:
                 return
             if state.is_between_epochs:
                 self._begin_epoch()
+            state.kernels.before_step(state.step)
             logs = {name: float(value) for name, value in train_step(batches).items()}
             state.step += 1
+            state.kernels.after_step()
             self.failures.check_loss("loss", logs.get("loss", 0.0), state.step)
             self.progress.step(state.step, logs)
             if self.stop.asked:
@@ -129,6 +133,7 @@ class Loop:
     def _begin_epoch(self) -> None:
         self.model.reset_metrics()
         self.state.begin_epoch()
+        self.state.kernels.begin_epoch()
         if self.search is not None and self.state.epoch >= 1:
             count = min(SEARCH_BATCHES, self.state.steps_per_epoch)
             batches = list(self._batches(self.state.step).take(count).as_numpy_iterator())
@@ -148,6 +153,7 @@ class Loop:
             "step": state.step,
             **trained,
             **validated,
+            **state.kernels.epoch(),
             **({} if rate is None else {"learning_rate": rate}),
             "seconds": round(state.epoch_elapsed, 3),
         }

@@ -14,6 +14,7 @@ import tf_keras as keras
 from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError
 from el_larq.keras_internals import leaf_layers, random_state
+from el_larq.training.kernel_metrics import KernelMetrics
 from el_larq.training.optimizer import optimizer_variables
 from el_larq.training.recipe import Recipe
 from el_larq.training.state_files import SavedState
@@ -36,6 +37,7 @@ class TrainingState:
         self.step = 0
         self.records: list[dict[str, Any]] = []
         self._variables = _variables(model, data)
+        self.kernels = KernelMetrics(model, self.steps_per_epoch)
         # Seconds spent by earlier processes on the whole training and on the current epoch, and the clock's time since then.
         self._seconds = self._epoch_seconds = 0.0
         self._began = self._epoch_began = time.monotonic()
@@ -78,7 +80,13 @@ class TrainingState:
 
     def snapshot(self) -> SavedState:
         """A copy, to be written to a file."""
-        facts = {"records": self.records, "seconds": self.elapsed, "epoch_seconds": self.epoch_elapsed, **self._sizes()}
+        facts = {
+            "records": self.records,
+            "seconds": self.elapsed,
+            "epoch_seconds": self.epoch_elapsed,
+            "flips": self.kernels.sampled,
+        }
+        facts |= self._sizes()
         return SavedState(self.step, facts, {name: variable.numpy() for name, variable in self._variables.items()})
 
     def _sizes(self) -> dict[str, Any]:
@@ -103,6 +111,8 @@ class TrainingState:
             raise ElLarqError(f"{folder} cannot be resumed: the network or the optimizer is not the one it was started with")
         step, records = saved.step, list(saved.facts["records"])
         seconds, epoch_seconds = float(saved.facts["seconds"]), float(saved.facts["epoch_seconds"])
+        flips = saved.facts.get("flips", [0.0, 0])  # states of older versions have none
+        sampled = [float(flips[0]), int(flips[1])]
         # At the end of an epoch, a state may have been saved before or after the epoch's record was added.
         if not 0 <= step <= self.total or len(records) not in (step // self.steps_per_epoch, (step - 1) // self.steps_per_epoch):
             raise ValueError("not a step of this training")
@@ -111,6 +121,7 @@ class TrainingState:
             raise ValueError("no records of epochs")
         for name, variable in self._variables.items():
             variable.assign(saved.arrays[name])
+        self.kernels.sampled = sampled
         self.step, self.records, self._seconds, self._epoch_seconds = step, records, seconds, epoch_seconds
 
 

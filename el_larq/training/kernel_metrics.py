@@ -1,0 +1,74 @@
+"""What binary kernels do in training: how often their weights flip, and how many latent weights get no gradient.
+
+flips: the fraction of all binary weights whose sign one step changes, averaged over at most `SAMPLED` evenly spaced steps of an
+    epoch. If it stays high, the learning rate is too high for the signs to settle; near 0, they have settled.
+starved: the fraction of all latent weights whose gradient the quantizer blocks at the end of the epoch, whatever the loss is. They
+    lie outside the range that the straight-through estimator passes. With a kernel constraint (`weight_clip`), it is 0.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.counting.kernels import quantized_kernels
+from el_larq.keras_internals import leaf_layers
+
+SAMPLED = 16
+
+
+class KernelMetrics:
+    """Counts the flips of a model's binary kernels. Call `before_step` and `after_step` around each training step.
+
+    sampled: [sum of the flip rates, number of steps] of the current epoch so far: the state that a resume needs.
+    """
+
+    def __init__(self, model: keras.Model, steps_per_epoch: int):
+        kernels = [kernel for layer in leaf_layers(model) for kernel in quantized_kernels(layer) if kernel.bits == 1]
+        self.sampled = [0.0, 0]
+        self._every = -(-steps_per_epoch // SAMPLED)
+        self._before: Any = None
+        pairs = [(kernel.quantizer, getattr(kernel.layer, kernel.part)) for kernel in kernels]
+        self._has_kernels = bool(pairs)
+
+        def signs() -> tf.Tensor:
+            return tf.concat([tf.reshape(quantizer(latent + 0.0) > 0, [-1]) for quantizer, latent in pairs], 0)
+
+        def starved() -> tf.Tensor:
+            blocked, total = tf.constant(0.0), 0
+            for quantizer, latent in pairs:
+                value = tf.identity(latent)
+                with tf.GradientTape() as tape:
+                    tape.watch(value)
+                    result = quantizer(value)
+                # From a random upstream gradient, a quantizer that mixes weights (a mean, a scale) makes 0 only where it blocks.
+                upstream = tf.random.stateless_normal(tf.shape(result), [0, 1], dtype=result.dtype)
+                gradient = tape.gradient(result, value, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                blocked += tf.reduce_sum(tf.cast(gradient == 0, tf.float32))
+                total += int(latent.shape.num_elements() or 0)
+            return blocked / total
+
+        self._signs: Any = tf.function(signs)
+        self._starved: Any = tf.function(starved)
+
+    def begin_epoch(self) -> None:
+        self.sampled = [0.0, 0]
+
+    def before_step(self, step: int) -> None:
+        """``step``: the number of completed steps."""
+        if self._has_kernels and step % self._every == 0:
+            self._before = self._signs()
+
+    def after_step(self) -> None:
+        if self._before is not None:
+            rate = float(tf.reduce_mean(tf.cast(self._signs() != self._before, tf.float32)))
+            self.sampled = [self.sampled[0] + rate, self.sampled[1] + 1]
+            self._before = None
+
+    def epoch(self) -> dict[str, float]:
+        """The figures of the epoch that ends now; empty for a model without binary kernels."""
+        if not self._has_kernels:
+            return {}
+        total, count = self.sampled
+        flips = {"flips": total / count} if count else {}
+        return flips | {"starved": float(self._starved())}
