@@ -3,7 +3,9 @@
 import re
 from typing import Any
 
-from el_larq.converters.frozen import FrozenModel
+import tensorflow as tf
+
+from el_larq.converters.frozen import FrozenModel, find_source
 from el_larq.converters.graph import layer_name
 from el_larq.converters.graph_def import add_constant, add_operation
 from el_larq.errors import ElLarqError
@@ -56,9 +58,38 @@ def check_supported(model: FrozenModel) -> None:
         reason = _OPERATORS.get(operation.type)
         if operation.type.startswith("FusedBatchNorm") and operation.get_attr("is_training"):
             reason = _TRAINING
+        reason = reason or _lost_range(operation)
         if reason is not None and model.depends(operation.outputs[0]):
             layer = layer_name(operation.name, model.name).split("/PartitionedCall")[0]
             raise ElLarqError(f"layer {layer} {reason}")
+
+
+def _lost_range(operation: Any) -> str | None:
+    """Why a fake quantizer directly behind another one cannot be converted: LCE's converter keeps the first in a row only.
+
+    The rounding of the others is lost too, but is at most one step each; a smaller range is a clipping.
+    """
+    outer = _range(operation)
+    inner = None if outer is None else _range(find_source(operation.inputs[0]).op)
+    if outer is None or inner is None:
+        return None
+    step = (inner[1] - inner[0]) / 255
+    if outer[0] <= inner[0] + step and outer[1] >= inner[1] - step:
+        return None
+    return (
+        f"quantizes to the range from {outer[0]:.4g} to {outer[1]:.4g} what is quantized to that from {inner[0]:.4g} to "
+        f"{inner[1]:.4g}, and LCE's converter keeps the first of two fake quantizers in a row; keep one of them in the model"
+    )
+
+
+def _range(operation: Any) -> tuple[float, float] | None:
+    """The range of a fake quantizer with one for all channels; None for other operations."""
+    if operation.type == "FakeQuantWithMinMaxArgs":
+        return operation.get_attr("min"), operation.get_attr("max")
+    if operation.type != "FakeQuantWithMinMaxVars":
+        return None
+    least, most = (tf.get_static_value(find_source(bound)) for bound in operation.inputs[1:])
+    return None if least is None or most is None else (float(least), float(most))
 
 
 def without_softsign(model: FrozenModel) -> FrozenModel:

@@ -391,7 +391,8 @@ def _operators(draw: Drawing, x: Any, name: str) -> Any:
     if kind == 0:
         return x * 0.5 + 0.25
     if kind == 1:
-        return 1.0 - x
+        # Keras cannot load a number before a tensor of half precision from .keras: it becomes one of single precision.
+        return 1.0 - x if x.dtype == "float32" else -x
     if kind == 2:
         return x[:, 1:, :, :] if x.shape[1] > 1 else -x
     if kind == 3:

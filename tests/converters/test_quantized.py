@@ -11,6 +11,7 @@ import tf_keras as keras
 import el_larq
 from el_larq.converters.job import Job, Options
 from el_larq.converters.verify import OUTPUT_TOLERANCE, QUANTIZED_TOLERANCE, verify_model
+from el_larq.errors import ElLarqError
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import parse
 
@@ -63,3 +64,19 @@ def test_means_of_quantized_maps_keep_their_precision() -> None:
     job = el_larq.convert(model, options=Options(verify_images=4))
     images = models.images(8, 8, 3)
     np.testing.assert_allclose(Interpreter(job.need_tflite()).run(images)[0], model(images).numpy(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("second", [3.6, 3.0])
+def test_the_range_of_a_second_fake_quantizer_in_a_row_is_not_lost(second: float) -> None:
+    """LCE's converter keeps the first: a wider range behind it changes roundings only, a smaller one clips."""
+    image = keras.Input((4, 4, 3))
+    x = _quantized(image) if second > 3 else L.Lambda(lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -3.9, 3.9))(image)
+    y = L.Lambda(lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -second, second), name="second")(x)
+    model = keras.Model(image, y)
+    if second > 3:
+        el_larq.convert(model, options=Options(verify_images=4))
+        return
+    with pytest.raises(
+        ElLarqError, match=r"layer second quantizes to the range from -3 to 3 .* from -3.9 to 3.9, and LCE.*; keep one"
+    ):
+        el_larq.convert(model, options=Options(verify_images=4))
