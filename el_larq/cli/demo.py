@@ -7,9 +7,9 @@ import click
 
 from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 
-NETWORK = "resnet26"
+NETWORK = "mobilenet"
 WIDTH = 0.25
-METHODS = ("el", "binary")
+METHODS = ("el", "binary", "float")
 
 
 @click.command()
@@ -18,7 +18,9 @@ METHODS = ("el", "binary")
 @click.option("--epochs", type=int, help="Number of epochs. [default: the recipe's]")
 @common_options
 def command(out: Path, seed: int, epochs: int | None, as_json: bool) -> None:
-    """Train resnet26 (width 0.25) with Elastic-Links and without links on `photos`; convert, verify and benchmark both."""
+    """Train mobilenet (width 0.25) on `photos`: binary with Elastic-Links, binary without links, real-valued; convert, verify and
+    benchmark all three.
+    """
     start_tensorflow()
     from el_larq.converters.pipeline import convert
     from el_larq.devices.local import caveat, measure
@@ -29,14 +31,7 @@ def command(out: Path, seed: int, epochs: int | None, as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
     for method in METHODS:
         trained = train(
-            NETWORK,
-            method=method,
-            recipe="demo",
-            width=WIDTH,
-            epochs=epochs,
-            seed=seed,
-            out=folder / method,
-            notify=say,
+            NETWORK, method=method, recipe="demo", width=WIDTH, epochs=epochs, seed=seed, out=folder / method, notify=say
         )
         say(f"  test accuracy {trained.accuracy:.4f} after {trained.seconds:.0f} s")
         job = convert(

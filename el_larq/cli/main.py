@@ -26,7 +26,7 @@ COMMANDS = {
     "predict": "Classify image files with a Keras model or a .tflite.",
     "list": "List networks, methods, links, recipes, data sets, targets.",
     "doctor": "Check this installation and say how to fix problems.",
-    "demo": "Train, convert, verify and benchmark two small networks.",
+    "demo": "Train, convert, verify and benchmark three small networks.",
 }
 
 
