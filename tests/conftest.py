@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+# No test depends on time, which other programs on the machine change.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 # A shell that starts the tests in the background has interrupts ignored, by the commands under test too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

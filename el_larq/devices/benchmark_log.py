@@ -32,9 +32,7 @@ _BLOCK = re.compile(
 _STARTED = re.compile(r"(?:^|\s)STARTING!\s*$")
 _LINES: dict[str, re.Pattern[str]] = {
     "model_size_mb": re.compile(rf"The input model file size \(MB\): {_NUMBER}\s*$"),
-    "session_ms": re.compile(rf"Initialized session in {_NUMBER}ms\.?\s*$"),
     "peak_mem_mb": re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: {_NUMBER}\s*$"),
-    "cpu_threads": re.compile(r"#threads used for CPU inference: \[(\d{1,9})\]"),
 }
 _FOOTPRINT = re.compile(
     rf"(?:Memory footprint delta from the start of the tool|Peak memory footprint) \(MB\): init={_NUMBER} overall={_NUMBER}\s*$"
@@ -91,7 +89,6 @@ class BenchmarkLog:
     overall_footprint_kb: float | None = None
     peak_mem_mb: float | None = None
     model_size_mb: float | None = None
-    cpu_threads: int | None = None
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -168,7 +165,6 @@ def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
     if len(statistics) == 1 and final is None:
         warmup, regular = statistics[0], None
     reason = _explain_incomplete(final, regular, errors)
-    threads = found.get("cpu_threads")
     return BenchmarkLog(
         complete=not reason,
         reason=reason,
@@ -182,7 +178,6 @@ def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
         overall_footprint_kb=found.get("overall_footprint_kb"),
         peak_mem_mb=found.get("peak_mem_mb"),
         model_size_mb=found.get("model_size_mb"),
-        cpu_threads=None if threads is None else int(threads),
         errors=errors,
         warnings=warnings,
     )

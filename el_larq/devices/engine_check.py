@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession
+from el_larq.devices.probe import is_x86
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
 from el_larq.errors import ElLarqError
@@ -87,7 +88,7 @@ def judge(default: list[float], reference: list[float], machine: str, of: str) -
     ratio = slow / fast if fast > 0 else 1.0
     disjoint = min(reference) > max(default)
     figures = f"{fast:.3f} ms by default, {slow:.3f} ms with the reference kernel, ratio {ratio:.2f}, time of {of}"
-    if machine in ("x86_64", "amd64", "i686"):
+    if is_x86(machine):
         kernel, text = "none", f"LCE has no optimized binary kernel for {machine}, so this says nothing about ARM ({figures})"
     elif ratio >= SLOWER_RATIO and disjoint:
         kernel, text = "optimized", f"the optimized kernel runs ({figures})"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from el_larq.devices.measurement import Measurement
+from el_larq.devices.probe import is_x86
 from el_larq.files import read_bytes
 from el_larq.native_output import captured_stderr
 from el_larq.tflite.interpreter import Interpreter, import_lce
@@ -21,8 +22,6 @@ from el_larq.tflite.limited_interpreter import SECONDS_TO_LOAD, SECONDS_TO_START
 from el_larq.tflite.reader import parse
 from el_larq.worker_process import Died, WorkerProcess, limit_memory
 from el_larq.worker_process import notify as send_to_parent
-
-ARM = ("aarch64", "arm64", "armv7l", "armv8l")
 
 
 def measure(
@@ -126,7 +125,7 @@ def _measure_in_worker(paths: list[str], threads: tuple[int, ...], runs: int, wa
 def caveat() -> str:
     """The note to print with latencies of this machine."""
     machine = platform.machine()
-    if machine.lower() in ARM:
+    if not is_x86(machine):
         return "measured in-process through Python on this machine"
     return (
         f"measured on {machine}: compare models only with each other; x86 latency is not ARM latency "

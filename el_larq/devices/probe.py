@@ -11,6 +11,14 @@ _PROBE, _TEMPERATURES = shell.load("probe", "temperatures"), shell.load("tempera
 _OTHER_ZONES = ("battery", "charger", "usb", "wifi", "pmic", "skin", "quiet", "xo", "modem", "camera", "nvme")
 
 
+_X86 = ("x86_64", "amd64", "i686")
+
+
+def is_x86(machine: str) -> bool:
+    """Whether LCE has no optimized binary kernel for a machine, as `uname -m` names it, because it is x86."""
+    return machine.lower() in _X86
+
+
 @dataclass(frozen=True)
 class Device:
     """Facts about a device at one moment; None or empty where the device does not report them.
@@ -57,7 +65,7 @@ class Device:
             )
         if self.celsius is not None and self.celsius >= 70:
             notes.append(f"the processor is at {self.celsius:.0f} °C and may slow down; let it cool with --cool-down")
-        if self.machine in ("x86_64", "amd64", "i686"):
+        if is_x86(self.machine):
             notes.append("x86: LCE has no optimized binary kernel for it, so its latencies say nothing about a BNN on ARM")
         return notes
 
