@@ -84,7 +84,7 @@ def command(
         _resume(resume, given["learning_rate"], checkpoint_every, modules, trust, as_json)
         return
     if config is not None:
-        plan = _repeated(config, network, modules, trust)
+        plan = _make_repeated_plan(config, network, modules, trust)
         _start(plan, checkpoint_every, modules, trust, as_json)
         return
     if network is None:
@@ -100,10 +100,10 @@ def _start(plan: "TrainingPlan", checkpoint_every: float, modules: tuple[str, ..
     import_layers(modules)
     from el_larq.training.train import start
 
-    _print(start(plan, trust=trust, notify=say, checkpoint_seconds=checkpoint_every).folder, as_json)
+    _print_result(start(plan, trust=trust, notify=say, checkpoint_seconds=checkpoint_every).folder, as_json)
 
 
-def _repeated(path: Path, network: str | None, modules: tuple[str, ...], trust: bool) -> "TrainingPlan":
+def _make_repeated_plan(path: Path, network: str | None, modules: tuple[str, ...], trust: bool) -> "TrainingPlan":
     """The plan that repeats a run, with the options that were given on the command line."""
     from el_larq.models.registry import NETWORKS
     from el_larq.training.config import OWN, read_config
@@ -151,10 +151,10 @@ def _resume(
         from el_larq.training.train import resume
 
         resume(folder, learning_rate=learning_rate, trust=trust, notify=say, checkpoint_seconds=checkpoint_every)
-    _print(folder, as_json)
+    _print_result(folder, as_json)
 
 
-def _print(folder: Path, as_json: bool) -> None:
+def _print_result(folder: Path, as_json: bool) -> None:
     from el_larq.models.registry import needed_allowances
     from el_larq.training.config import read_config, read_result
 
