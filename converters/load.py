@@ -7,7 +7,7 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job
 from el_larq.converters.normalized import normalized
 from el_larq.converters.precision import other_precision
-from el_larq.converters.unsupported import check_repeatable
+from el_larq.converters.unsupported import check_computable
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules
@@ -25,7 +25,7 @@ def load(job: Job) -> Job:
     model_card, notes = job.options.stated.onto(model_card, tuple(model.inputs[0].shape[1:]), source)
     _check_labels(job.options.stated.labels, model, source)
     frozen = FrozenModel(model)
-    check_repeatable(frozen)
+    check_computable(frozen)
     if (other := other_precision(frozen)) is not None:
         notes = (*notes, f"{source}: computes in {other}; the .tflite computes in float32")
     frozen = normalized(frozen)

@@ -41,14 +41,27 @@ _RANDOM = (
 """Operators that Keras' layers draw random numbers with, Dropout and noise among them."""
 
 
-def check_repeatable(model: FrozenModel) -> None:
-    """Raise ElLarqError, naming the layer, if an output depends on random numbers, which would be frozen into the .tflite."""
+_CHANNELS_LAST = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MaxPool", "AvgPool")
+"""Operators that TensorFlow computes with channels first on GPUs only."""
+
+
+def check_computable(model: FrozenModel) -> None:
+    """Raise ElLarqError, naming the layer, if an output depends on random numbers or cannot be computed on this machine.
+
+    Random numbers would be frozen into the .tflite.
+    """
     for operation in model.operations:
+        layer = layer_name(operation.name, model.name)
         if operation.type in _RANDOM:
-            layer = re.sub(r"(/dropout)?(/(random|stateless)_\w+)?$", "", layer_name(operation.name, model.name))
+            layer = re.sub(r"(/dropout)?(/(random|stateless)_\w+)?$", "", layer)
             raise ElLarqError(
                 f"layer {layer} draws random numbers at inference (a Dropout or noise layer called with training=True?), so its "
                 "result differs from call to call; call it without training=True and save the model again"
+            )
+        if operation.type in _CHANNELS_LAST and operation.get_attr("data_format").startswith(b"NC"):
+            raise ElLarqError(
+                f"layer {layer} has data_format='channels_first', which neither TensorFlow on a CPU nor LCE computes; build the "
+                "model with channels_last and set the same weights, which have the same shapes"
             )
 
 

@@ -279,6 +279,10 @@ UNSUPPORTED = {
         "layer memory keeps a list in a loop",
     ),
     "gelu": (L.Activation("gelu", name="act"), "layer act/Gelu uses Erfc"),
+    "channels first": (
+        lambda x: L.Conv2D(8, 3, data_format="channels_first", name="conv1")(L.Permute((3, 1, 2))(x)),
+        "layer conv1 has data_format='channels_first'",
+    ),
     "dropout": (lambda x: L.Dropout(0.5, name="dropout")(x, training=True), "layer dropout draws random numbers at inference"),
     "noise": (lambda x: L.GaussianNoise(1.0, name="noise")(x, training=True), "layer noise draws random numbers"),
 }
