@@ -18,6 +18,7 @@ from el_larq.converters.steps import STEPS, check_skip
 from el_larq.converters.verify import verify
 from el_larq.converters.write import write
 from el_larq.data.stated import Statements, stated
+from el_larq.model_files import model_file
 from el_larq.outputs import TFLITE, check_output
 
 _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
@@ -43,7 +44,7 @@ def convert(
     """Convert a Keras model for Larq Compute Engine. Nothing is written unless every step before `write` succeeded.
 
     Arguments:
-        source: a .h5 or .keras file, a SavedModel folder, or a Keras model; with one or several inputs (N, ...).
+        source: a .h5 or .keras file, a SavedModel or run folder, or a Keras model; with one or several inputs (N, ...).
         destination: the .tflite to write; None only returns it, as ``tflite`` of the job.
         options: further options; None uses the defaults.
         skip: names of steps to leave out.
@@ -66,7 +67,11 @@ def convert(
         check_output(destination, TFLITE, inputs=() if isinstance(source, keras.Model) else (source,))
     options = options or Options()
     job = Job(destination, replace(options, stated=stated(**statements)) if statements else options)
-    job = replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=Path(source))
+    job = (
+        replace(job, loaded=source, card=card or {})
+        if isinstance(source, keras.Model)
+        else replace(job, source=model_file(Path(source)))
+    )
     for name in STEPS:
         if name in skip:
             continue

@@ -20,6 +20,7 @@ BASE = (
     "errors",
     "files",
     "keras_internals",
+    "model_files",
     "model_outputs",
     "native_output",
     "outputs",

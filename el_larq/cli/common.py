@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -13,6 +14,7 @@ from typing import Any
 
 import click
 
+from el_larq.model_files import model_file
 from el_larq.native_output import captured_stderr
 from el_larq.printable import printable
 
@@ -42,6 +44,16 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         help="Run code that the model contains, and lift size limits; only for files from a source you trust.",
     )(function)
     return click.option("--import", "modules", multiple=True, help="Python module that registers your own layers.")(function)
+
+
+class _Model(click.Path):
+    """A model's path; a run folder stands for its model."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return model_file(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+MODEL = _Model(path_type=Path)
 
 
 class _Numbers(click.ParamType):

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from el_larq.cli.common import (
+    MODEL,
     common_options,
     model_options,
     preprocessing_options,
@@ -26,7 +27,7 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
 
 
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
 @click.option("--skip", multiple=True, help="Step to skip: fold, audit or verify; can be repeated.")
 @click.option(
@@ -59,7 +60,7 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Convert MODEL (.h5, .keras or a SavedModel folder) for Larq Compute Engine, then audit and verify the result.
+    """Convert MODEL (.h5, .keras, a SavedModel or run folder) for Larq Compute Engine, then audit and verify the result.
 
     \b
     el-larq convert model.h5 -o model.tflite

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from el_larq.cli.common import (
+    MODEL,
     common_options,
     data_dir_option,
     import_layers,
@@ -21,7 +22,7 @@ from el_larq.cli.common import (
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option("--dataset", help="Data set; see el-larq list datasets. [default: the one the model was trained on]")
 @data_dir_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, show, start_tensorflow
+from el_larq.cli.common import MODEL, common_options, import_layers, model_options, print_json, say, show, start_tensorflow
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option(
     "--binary", is_flag=True, help="Export the binary kernels as packed bits and scales; required, since it is the only format."
 )

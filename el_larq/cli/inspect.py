@@ -5,14 +5,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, print_table, say, show, start_tensorflow
+from el_larq.cli.common import (
+    MODEL,
+    common_options,
+    import_layers,
+    model_options,
+    print_json,
+    print_table,
+    say,
+    show,
+    start_tensorflow,
+)
 
 if TYPE_CHECKING:
     from el_larq.inspection.summary import Inspection
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option(
     "--plot", "picture", type=click.Path(path_type=Path), help="Plot bits, MACs and memory by layer to this .svg, .png or .pdf."
 )

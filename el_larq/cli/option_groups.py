@@ -22,6 +22,7 @@ _SAME_NAME = (
     "seed",
     "deterministic",
     "init_from",
+    "teacher",
     "strict",
     "validation",
     "out",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from el_larq.cli.common import (
+    MODEL,
     common_options,
     import_layers,
     model_options,
@@ -20,7 +21,7 @@ from el_larq.cli.common import (
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Number of classes to show.")
 @output_option

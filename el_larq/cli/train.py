@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @strict_option
 @recipe_options
 @network_options
-@click.option("--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel) to start from.")
+@click.option("--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel) or run to start from.")
+@click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -75,6 +76,7 @@ def command(
     el-larq train my_network.py:build
     el-larq train resnet26 --dataset dir:my_data --init-from model.h5
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
+    el-larq train resnet18 --recipe real-to-binary
     el-larq train --resume runs/resnet26-el-photos-s0
     el-larq train --config runs/resnet26-el-photos-s0/config.json --seed 1
     """

@@ -24,6 +24,7 @@ from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
+from el_larq.model_files import model_file
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 from el_larq.printable import printable
@@ -132,7 +133,7 @@ def evaluate(
     """Score a model on the test split and write evaluation.json and plots into a folder.
 
     Arguments:
-        model: a .h5, .keras or .tflite file or a SavedModel folder, of a classifier with one input (N, H, W, C) and outputs
+        model: a .h5, .keras or .tflite file, a SavedModel or run folder, of a classifier with one input (N, H, W, C) and outputs
             (N, classes), logits or probabilities.
         dataset: a name from the registry or a data set; None uses the one on the model's card. If that names a folder, the model
             must be in a run folder of this user that names the same data set.
@@ -155,7 +156,7 @@ def evaluate(
     """
     from el_larq.evaluation.pictures import CONFUSION, RELIABILITY, draw
 
-    path = Path(model)
+    path = model_file(Path(model))
     told = stated(**statements)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
     scored, several = choose(opened.outputs, output, str(path)), len(opened.outputs) > 1

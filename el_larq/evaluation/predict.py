@@ -13,6 +13,7 @@ from el_larq.data.stated import OPTIONS, Statements, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import probabilities
 from el_larq.files import read_bytes
+from el_larq.model_files import model_file
 from el_larq.model_outputs import Asked, choose, of_graph, of_keras, pick
 from el_larq.printable import printable
 from el_larq.tables import TableList, html_table
@@ -51,7 +52,7 @@ def predict(
     """Classify image files. A .tflite runs in a separate process.
 
     Arguments:
-        model: a .h5, .keras or .tflite file or a SavedModel folder, of a classifier with one input (N, H, W, C).
+        model: a .h5, .keras or .tflite file, a SavedModel or run folder, of a classifier with one input (N, H, W, C).
         images: paths of image files. They are cropped, resized and scaled as the model's card or the statements say.
         output: name or number (from 0) of the output that classifies, for a model with several.
         top: maximum number of classes in each prediction.
@@ -64,7 +65,7 @@ def predict(
             several outputs and none is chosen.
         ElLarqError: a file is not an image, the model cannot be run or is not a classifier, or its outputs are NaN or Inf.
     """
-    model = Path(model)
+    model = model_file(Path(model))
     told = stated(**statements)
     with ExitStack() as stack:
         run, input_shape, model_card = _open(model, output, trust, stack)

@@ -5,6 +5,7 @@ from pathlib import Path
 from el_larq.errors import ElLarqError
 from el_larq.files import read_bytes
 from el_larq.inspection.summary import Inspection
+from el_larq.model_files import model_file
 
 
 def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
@@ -13,13 +14,13 @@ def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
     Sizes are in bytes, multiply-accumulates and activations for one input.
 
     Arguments:
-        path: a .h5, .keras or .tflite file or a SavedModel folder.
+        path: a .h5, .keras or .tflite file, a SavedModel or run folder.
         trust: run any code in a Keras file, and do not limit its size.
 
     Raises:
         ElLarqError: the file is missing, damaged or not a model.
     """
-    path = Path(path)
+    path = model_file(Path(path))
     if path.suffix == ".tflite":
         from el_larq.inspection.tflite_graph import inspect_graph
         from el_larq.tflite.reader import parse

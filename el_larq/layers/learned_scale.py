@@ -18,11 +18,13 @@ class LearnedScale(keras.layers.Layer):
         "c_hw"     alpha[c] * beta[h, w]            C + H * W
         "c_h_w"    alpha[c] * beta[h] * delta[w]    C + H + W
 
-    All factors start at one and take no weight decay. Gradients: dL/dz = Gamma * dL/dy. With G = dL/dGamma = sum over images of
-    z * dL/dy, the gradient of a factor is G times the other factors, summed over the axes that the factor does not have.
+    The first factor starts at ``start``, the others at one; they take no weight decay. Gradients: dL/dz = Gamma * dL/dy. With G
+    = dL/dGamma = sum over images of z * dL/dy, the gradient of a factor is G times the other factors, summed over the axes that
+    the factor does not have.
 
     Arguments:
         shape: one of the four.
+        start: the value that Gamma has everywhere at first.
 
     Raises:
         ValueError: another shape, or H or W is not static and the shape depends on them.
@@ -30,21 +32,22 @@ class LearnedScale(keras.layers.Layer):
     Reference: Bulat, Tzimiropoulos, "XNOR-Net++: Improved Binary Neural Networks", BMVC 2019, arXiv 1909.13863.
     """
 
-    def __init__(self, shape: str = "c_h_w", **kwargs: Any):
+    def __init__(self, shape: str = "c_h_w", start: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         if shape not in SHAPES:
             raise ValueError(f"shape must be one of {', '.join(SHAPES)}; got {shape!r}")
-        self.shape = shape
+        self.shape, self.start = shape, start
 
     def build(self, input_shape: Any) -> None:
         _, height, width, channels = input_shape
         if self.shape != "c" and None in (height, width):
             raise ValueError(f"{self.name}: a learned scale of shape {self.shape!r} needs a fixed size; got {tuple(input_shape)}")
         self._positions = (height, width)
+        start: Any = keras.initializers.Constant(self.start)  # pyright: ignore[reportArgumentType]
         if self.shape == "chw":
-            self.scale = self.add_weight(name="scale", shape=(height, width, channels), initializer="ones")
+            self.scale = self.add_weight(name="scale", shape=(height, width, channels), initializer=start)
         else:
-            self.scale_c = self.add_weight(name="scale_c", shape=(channels,), initializer="ones")
+            self.scale_c = self.add_weight(name="scale_c", shape=(channels,), initializer=start)
         if self.shape == "c_hw":
             self.scale_hw = self.add_weight(name="scale_hw", shape=(height, width), initializer="ones")
         elif self.shape == "c_h_w":
@@ -75,4 +78,4 @@ class LearnedScale(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"shape": self.shape}
+        return super().get_config() | {"shape": self.shape, "start": self.start}

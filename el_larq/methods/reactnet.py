@@ -22,8 +22,7 @@ What the source leaves open, and differences from the authors' code:
 - Kernels are initialized with Glorot's normal distribution and clipped to [-1, 1] after each step; the code initializes them with
   0.001 times uniform numbers and does not clip.
 - A unit whose convolution stays real-valued (ReActNet-B and -C have some) has no t: there is no sign to shift.
-- Its two-stage training, with real-valued kernels first and a distributional loss, is up to the recipe and not part of this
-  method.
+- Its two-stage training, with real-valued kernels first and a distributional loss, is the recipe `two-stage`.
 
 Deployment: alpha and the normalization become the multiplier and bias of `LceBconv2d`. Of the shifts t, b and c, the step
 `fold` leaves the ADD before the sign: b moves into the convolution's bias, and c into t and the other consumers of y. The PReLU

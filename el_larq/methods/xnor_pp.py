@@ -20,7 +20,8 @@ Reference: Bulat, Tzimiropoulos: XNOR-Net++, BMVC 2019, arXiv 1909.13863.
 What the source leaves open, and the choices made here:
 
 - The shapes are named after their factors, since sources number them differently. To our knowledge the paper's best is c_h_w.
-- All factors start at one.
+- `start` = unit (default): Gamma starts at 1 / sqrt(n), n the number of terms of a product, so that the outputs have a variance of
+  one and the first loss is of order 1. It is the first factor that starts there; the others start at one. `start=one`: all do.
 - The position of the normalization was not available. After the convolution it would cancel alpha, so it is before the sign, as in
   XNOR-Net, whose scales Gamma replaces.
 - A convolution that stays real-valued has no Gamma: its kernel already has a scale. A depthwise binary one has Gamma.
@@ -45,11 +46,16 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def make(shape: Literal["c", "chw", "c_hw", "c_h_w"] = "c_h_w") -> Method:
+def make(shape: Literal["c", "chw", "c_hw", "c_h_w"] = "c_h_w", start: Literal["unit", "one"] = "unit") -> Method:
     def scale(x: "tf.Tensor", y: "tf.Tensor", conv: Conv) -> "tf.Tensor":
         from el_larq.layers import LearnedScale
 
-        return y if conv.real else LearnedScale(shape, name=f"{conv.name}_scale")(y)
+        if conv.real:
+            return y
+        channels = x.shape[-1]
+        assert channels is not None
+        terms = conv.kernel_size**2 * (1 if conv.depthwise else channels // conv.groups)
+        return LearnedScale(shape, terms**-0.5 if start == "unit" and not conv.real_kernel else 1.0, name=f"{conv.name}_scale")(y)
 
     return Method(
         name="xnor_pp",
@@ -62,7 +68,7 @@ def make(shape: Literal["c", "chw", "c_hw", "c_h_w"] = "c_h_w") -> Method:
         kernel_constraint="weight_clip",
         order=("norm", "conv", "scale", "link", "shortcut", "activation"),
         stages={"scale": scale},
-        options={"shape": shape},
+        options={"shape": shape, "start": start},
         extra_cost="one addition before the sign" + ("" if shape == "c" else ", one multiplication by position behind"),
     )
 

@@ -17,6 +17,7 @@ from el_larq.printable import counted
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.reader import parse
 from el_larq.training.config import check_not_newer
+from el_larq.training.run_folder import is_stage
 
 # The largest float32, the type of the metrics; this excludes NaN, Inf and values that plots cannot show.
 _LARGEST = 3.5e38
@@ -34,7 +35,8 @@ class TrainingRun:
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name  # works for "." and ".." too
+        place = self.folder.resolve()  # works for "." and ".." too
+        return f"{place.parent.name}/{place.name}" if is_stage(place) else place.name
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,9 @@ def _add(path: Path, material: Material) -> None:
         material.records.append(record.read(path))
     elif own_folders.is_there(path / "config.json"):
         material.runs.append(read_run(path))
+        for entry in sorted(path.iterdir()):  # the stages of a run
+            if entry.is_dir() and own_folders.is_there(entry / "config.json"):
+                _add(entry, material)
         for file in sorted(path.glob("*.tflite")):
             own_folders.is_there(file)
             model = read_model(file)

@@ -43,6 +43,7 @@ class TrainConfig:
     init_from: the model that the weights were initialized from, see `el_larq.training.initialize.Initialized.to_dict`.
     validation: what the best epoch is chosen by, see `el_larq.data.validation`.
     deterministic: whether the seed determines the weights, see `el_larq.training.determinism`; older runs always are.
+    teacher: the model that the loss compares with, as a path from the run folder or an absolute one.
     compiled: names of the optimizer and loss of a user network that comes compiled, see `el_larq.training.compiled`.
     changes: changes made on resume, each {"step", "learning_rate"}: the learning rate from that step on.
     """
@@ -66,6 +67,7 @@ class TrainConfig:
     deterministic: bool = True
     validation: str | float = TEST
     init_from: dict[str, Any] | None = None
+    teacher: str | None = None
     compiled: dict[str, Any] | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
@@ -91,6 +93,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "deterministic": bool,
     "validation": (str, int, float),
     "init_from": (dict, type(None)),
+    "teacher": (str, type(None)),
     "compiled": (dict, type(None)),
     "changes": list,
 }

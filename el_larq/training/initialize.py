@@ -16,6 +16,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError
 from el_larq.loading.load import check_has_layers, load_model
+from el_larq.model_files import model_file
 
 _NAMED = 8
 
@@ -41,15 +42,20 @@ class Initialized:
         return f"{len(self.taken)} of {total} layers with weights start from {self.source}; fresh: {', '.join(named + more)}"
 
 
-def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> Initialized:
-    """Copy the weights that fit from a model file (.h5, .keras or SavedModel) into ``model``; ``trust`` as in `load_model`.
+def initialize(model: keras.Model, source: str | Path, trust: bool = False, whole: bool = False) -> Initialized:
+    """Copy the weights that fit from a model file (.h5, .keras or SavedModel) or run into ``model``; ``trust`` as in `load_model`.
+
+    Arguments:
+        whole: all of them must fit, and none may be left over: nothing that was trained is lost silently.
 
     Raises:
-        ElLarqError: the file cannot be loaded, or none of its layers fits.
+        ElLarqError: the file cannot be loaded, none of its layers fits, or not all do and ``whole`` is set.
     """
-    start = load_model(source, trust)
+    start = load_model(model_file(Path(source)), trust)
     check_has_layers(start, str(source))
     weights = _weights(start)
+    if whole:
+        _check_whole(str(source), _layers(start), _layers(model))
     taken, fresh = [], []
     for name, layer in _layers(model).items():
         own = layer.get_weights()
@@ -69,15 +75,35 @@ def initialize(model: keras.Model, source: str | Path, trust: bool = False) -> I
     return Initialized(str(source), tuple(taken), tuple(fresh))
 
 
+def _check_whole(source: str, theirs: dict[str, keras.layers.Layer], own: dict[str, keras.layers.Layer]) -> None:
+    """Raise ElLarqError unless both have the same layers with the same weights, by name, number and shape."""
+    wrong = [f"{name} is not there" for name in own if name not in theirs]
+    wrong += [f"{name} has no place here" for name in theirs if name not in own]
+    for name in own:
+        if name in theirs and (there := _described(theirs[name])) != (here := _described(own[name])):
+            wrong.append(f"{name} has {there} there, {here} here")
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ElLarqError(
+            f"not all weights of {source} fit, so the training cannot start from it: {wrong[0]}{more}; "
+            "to take only those that fit, use --init-from instead of the recipe's start"
+        )
+
+
+def _described(layer: keras.layers.Layer) -> str:
+    """The layer's weights by name and shape, without the layer's own name."""
+    return ", ".join(f"{weight.name.split('/')[-1].split(':')[0]} {tuple(weight.shape)}" for weight in layer.weights)
+
+
 def adopt_scaling(data: Dataset, source: str | Path) -> Dataset:
     """The data set with the scaling of the model's card, so that the copied layers see inputs like those they were trained on.
 
     Only mean, standard deviation and channel order change, and only if the number of channels is the same; data sets that are
     decoded in memory (the embedded ones) are returned unchanged.
     """
-    path = Path(source)
-    if isinstance(data, InMemory) or not path.exists():
+    if isinstance(data, InMemory) or not Path(source).exists():
         return data
+    path = model_file(Path(source))
     how = card.preprocessing(card.read(path), str(path))
     if how is None or how.channels != data.preprocessing.channels:
         return data

@@ -14,12 +14,15 @@ from el_larq.data.validation import check_share
 from el_larq.errors import ElLarqError, UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method, resolve_method
-from el_larq.models.registry import check_width, get_network, resolve_options
+from el_larq.models.registry import NETWORKS, check_width, get_network, resolve_options
 from el_larq.models.user_network import check_user_network, is_user_network
 from el_larq.outputs import check_folder
 from el_larq.training.config import OWN, TrainConfig, recipe_of
 from el_larq.training.recipe import Recipe
 from el_larq.training.recipe_file import find_recipe
+from el_larq.training.run_folder import is_stage
+from el_larq.training.stage_list import stage_folders
+from el_larq.training.teachers import with_teachers
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_METHOD = "el"
 
 DETERMINISTIC = ("auto", "on", "off")
+
+_OF_METHOD = ("method", "link", "placement", "link_options", "method_options")
 
 
 class SharedSettings(TypedDict, total=False):
@@ -60,7 +65,10 @@ class Settings(SharedSettings, total=False):
     placement, link_options, method_options: of an elastic link and of the method, see `el_larq.models.build.build`.
     seed: of initialization, shuffling and augmentation.
     deterministic: "on", "off", or "auto": on unless TensorFlow sees a GPU (`el_larq.training.determinism`).
-    init_from: a model whose weights initialize the layers that they fit (`el_larq.training.initialize`).
+    init_from: a model whose weights initialize the layers that they fit (`el_larq.training.initialize`). In a recipe of stages, it
+        applies to those of the run's own network that do not start from another stage.
+    teacher: in place of the recipe's: a model file, a run folder, or a network, which is then trained first. A recipe of stages
+        gets it in place of its stage named teacher.
     strict: an image that cannot be read ends the training; otherwise it is reported, left out and counted.
     out: the run folder; the default is runs/NETWORK-METHOD-DATASET-sSEED.
     """
@@ -73,6 +81,7 @@ class Settings(SharedSettings, total=False):
     seed: int
     deterministic: str
     init_from: str | Path | None
+    teacher: str | Path | None
     strict: bool
     out: str | Path | None
 
@@ -84,6 +93,8 @@ class TrainingPlan:
     network: a name from the registry, a user network ("my_network.py:build"), or a Keras model.
     method: with its link, placement and options. For a user network it applies only if its function takes a method.
     network_options: without the options that were not given; with ``variant``, if the network is built with one.
+    init_from: for a stage that starts from another one, that stage's model, of which every tensor must fit.
+    teacher: the model or run folder of the recipe's teacher. A plan of several stages has none; its stages have.
     given: the names of the settings that were given, for messages about those that do not apply.
     """
 
@@ -99,6 +110,7 @@ class TrainingPlan:
     seed: int = 0
     deterministic: str = "auto"
     init_from: Path | None = None
+    teacher: Path | None = None
     strict: bool = False
     validation: float | None = None
     out: Path | None = None
@@ -139,6 +151,7 @@ class TrainingPlan:
             "seed": self.seed,
             "deterministic": self.deterministic,
             "init_from": self.init_from,
+            "teacher": self.teacher,
             "strict": self.strict,
             "validation": self.validation,
         }
@@ -149,7 +162,7 @@ class TrainingPlan:
 
 
 def _again(network: str, settings: Settings, out: Path | None) -> TrainingPlan:
-    return replace(make_plan(network, **settings), out=out)  # the folder may have been begun meanwhile
+    return replace(resolve(network, **settings), out=out)  # the folder may have been begun meanwhile
 
 
 def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> TrainingPlan:
@@ -157,15 +170,34 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
 
     Raises:
         UsageError: an unknown name, a value out of range, or settings that do not fit together.
-        ElLarqError: the data set, the user network's file or ``init_from`` does not exist, or ``out`` cannot be used.
+        ElLarqError: the data set, the user network's file, ``init_from`` or a teacher does not exist, or ``out`` cannot be used.
+    """
+    changes = {name: settings.get(name) for name in ("epochs", "batch_size", "learning_rate")}
+    recipe = settings.get("recipe") or "standard"
+    recipe = (recipe if isinstance(recipe, Recipe) else find_recipe(recipe)).with_changes(**changes)
+    recipe = with_teachers(recipe, settings.get("teacher"))
+    rest: Any = {name: value for name, value in settings.items() if name not in (*changes, "teacher")}
+    plan = resolve(network, **(rest | {"recipe": recipe}))
+    if plan.init_from is not None and not plan.init_from.exists():
+        raise ElLarqError(f"{plan.init_from}: no such file")
+    if recipe.stages:
+        stage_plans(plan, Path())  # checks whether the stages fit the method and the network
+    return replace(plan, given=frozenset(name for name, value in settings.items() if value not in (None, {})))
+
+
+def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> TrainingPlan:
+    """The plan for these `Settings`, of which ``recipe`` is one whose names are resolved (`el_larq.training.teachers`).
+
+    It does not look for models, since stages write them one for another. The errors are those of `make_plan`.
     """
     unknown = set(settings) - Settings.__optional_keys__
     if unknown:
         raise TypeError(f"no such setting of a training: {', '.join(sorted(unknown))}")
     chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, {})}
-    recipe = chosen.get("recipe", "standard")
-    recipe = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
-    recipe = recipe.with_changes(**{name: chosen.get(name) for name in ("epochs", "batch_size", "learning_rate")})
+    recipe = chosen["recipe"]
+    if not recipe.stages:
+        chosen = {"init_from": recipe.start, "teacher": recipe.teacher} | chosen
+        chosen = {name: value for name, value in chosen.items() if value is not None}
     method = resolve_method(
         chosen.get("method", recipe.method or DEFAULT_METHOD),
         chosen.get("link"),
@@ -173,8 +205,6 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         chosen.get("link_options"),
         chosen.get("method_options"),
     ).binarizing(recipe.binarize, recipe.instead_of_sign)
-    if recipe.stages or recipe.teacher or recipe.start:
-        raise UsageError(f"recipe {recipe.name}: stages, start and teacher cannot be trained yet")
     options = {name: value for name, value in chosen.get("network_options", {}).items() if value is not None}
     if isinstance(network, str) and is_user_network(network):
         check_user_network(network)
@@ -189,9 +219,7 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         check_share(chosen["validation"])
     if (deterministic := chosen.get("deterministic", "auto")) not in DETERMINISTIC:
         raise unknown_name("deterministic", str(deterministic), DETERMINISTIC)
-    init_from, out = (Path(chosen[name]) if name in chosen else None for name in ("init_from", "out"))
-    if init_from is not None and not init_from.exists():
-        raise ElLarqError(f"{init_from}: no such file")
+    init_from, teacher, out = (Path(chosen[name]) if name in chosen else None for name in ("init_from", "teacher", "out"))
     if out is not None:
         check_folder(out, inputs=(*folders(dataset if isinstance(dataset, str) else dataset.name), *filter(None, (init_from,))))
     return TrainingPlan(
@@ -207,11 +235,50 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         seed=chosen.get("seed", 0),
         deterministic=deterministic,
         init_from=init_from,
+        teacher=None if recipe.stages else teacher,
         strict=chosen.get("strict", False),
         validation=chosen.get("validation"),
         out=out,
         given=frozenset(chosen),
     )
+
+
+def stage_plans(plan: TrainingPlan, folder: Path) -> list[TrainingPlan]:
+    """A plan for each stage of a run in ``folder``.
+
+    A stage with a network or a method of its own gets the run's width and those of its options that apply: a link belongs to the
+    run's method, and options of another network are left out.
+
+    Raises:
+        UsageError: a stage does not fit the method or the network.
+    """
+    places = dict(zip((stage.name for stage in plan.recipe.stages), stage_folders(plan.recipe.stages, folder), strict=True))
+    plans = []
+    for stage in plan.recipe.stages:
+        settings: Any = plan.settings() | {"recipe": stage, "init_from": None, "teacher": None}
+        network = plan.network if stage.network is None else stage.network
+        if stage.method is not None:
+            settings = {name: value for name, value in settings.items() if name not in _OF_METHOD} | {"method": stage.method}
+            settings["network_options"] = {k: v for k, v in settings["network_options"].items() if k != "variant"}
+        if stage.network is not None:
+            known = NETWORKS[stage.network].options if stage.network in NETWORKS else ()
+            settings["network_options"] = {k: v for k, v in settings["network_options"].items() if k in known}
+        own = stage.network is None and stage.method is None
+        if stage.method is None:
+            settings["recipe"] = replace(stage, method=plan.recipe.method)  # the default of the run is that of the stage
+        settings["init_from"] = places.get(stage.start or "", stage.start) or (plan.init_from if own else None)
+        settings["teacher"] = places.get(stage.teacher or "", stage.teacher)
+        plans.append(replace(resolve(network, **settings), out=places[stage.name]))
+    return plans
+
+
+def stored_path(path: Path | None, plan: TrainingPlan) -> str | None:
+    """The path of a model in a run's config; of an earlier stage it is relative, so that the run may be moved."""
+    if path is None:
+        return None
+    if plan.out is not None and path.absolute().is_relative_to(parent := plan.out.absolute().parent) and is_stage(plan.out):
+        return str(Path("..") / path.absolute().relative_to(parent))
+    return str(path.absolute())
 
 
 def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", dataset: "Dataset | None" = None) -> TrainingPlan:
@@ -225,7 +292,9 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
     settings["deterministic"] = "on" if config.deterministic else "off"
     if dataset is not None:
         settings["dataset"] = dataset
-    return replace(make_plan(network, **settings), out=folder)
+    if config.teacher is not None:
+        settings["teacher"] = folder / config.teacher
+    return replace(resolve(network, **settings), out=folder)
 
 
 def settings_of(config: TrainConfig, folder: Path) -> Settings:
@@ -252,5 +321,5 @@ def settings_of(config: TrainConfig, folder: Path) -> Settings:
 
 def check_no_method(plan: TrainingPlan) -> None:
     """Raise UsageError if a method's settings were given for a user network that takes no method."""
-    if plan.given & {"method", "link", "placement", "link_options", "method_options"}:
+    if plan.given & set(_OF_METHOD):
         raise UsageError(f"{plan.network_name} takes no 'method'; omit --method, --link and their options, or add the argument")

@@ -1,7 +1,87 @@
 """The recipes that come with el-larq, by name. Does not import TensorFlow."""
 
+from dataclasses import replace
+
 from el_larq.errors import unknown_name
 from el_larq.training.recipe import Recipe
+
+_TEACHER = Recipe(
+    "teacher",
+    "the network without binarization",
+    epochs=100,
+    batch_size=256,
+    learning_rate=1e-3,
+    weight_decay=1e-5,
+    label_smoothing=0.0,
+    method="float",
+    binarize="nothing",
+)
+
+_REACTNET_FIRST = Recipe(
+    "activations",
+    "binary activations, real-valued kernels",
+    epochs=128,
+    batch_size=256,
+    learning_rate=1.25e-3,
+    warmup=0.0,
+    weight_decay=1e-5,
+    label_smoothing=0.0,
+    schedule="linear",
+    binarize="activations",
+    cross_entropy=0.0,
+    distributional=1.0,
+    teacher="teacher",
+)
+
+# Larq Zoo's weight of 30 is for maps that are divided by their maximum.
+_R2B_REAL = Recipe(
+    "real",
+    "tanh in place of the sign, real-valued kernels",
+    epochs=75,
+    batch_size=256,
+    learning_rate=1e-3,
+    warmup=0.067,
+    weight_decay=1e-5,
+    label_smoothing=0.0,
+    schedule="step",
+    drop_at=(0.53, 0.8, 0.93),
+    drop=0.3,
+    binarize="nothing",
+    instead_of_sign="tanh",
+    logits=3.0,
+    attention=30.0,
+    attention_norm="max",
+    teacher="teacher",
+)
+
+_R2B_STAGES = (
+    _TEACHER,
+    _R2B_REAL,
+    replace(
+        _R2B_REAL,
+        name="activations",
+        summary="binary activations, real-valued kernels",
+        binarize="activations",
+        instead_of_sign="identity",
+        start="real",
+        teacher="real",
+    ),
+    Recipe(
+        "both",
+        "binary activations and kernels",
+        epochs=75,
+        batch_size=256,
+        learning_rate=2e-4,
+        warmup=0.1,
+        label_smoothing=0.0,
+        optimizer="adam",
+        weight_decay=0.0,
+        logits=0.8,
+        start="activations",
+        teacher="activations",
+    ),
+)
+
 
 RECIPES = {
     recipe.name: recipe
@@ -38,6 +118,36 @@ RECIPES = {
             warmup=0.0,
             label_smoothing=0.0,
             optimizer="sgd",
+        ),
+        Recipe.of_stages(
+            "two-stage",
+            "ReActNet's: a teacher, binary activations, then binary kernels; the loss is distributional",
+            (
+                _TEACHER,
+                _REACTNET_FIRST,
+                replace(
+                    _REACTNET_FIRST,
+                    name="both",
+                    summary="binary activations and kernels",
+                    optimizer="adam",
+                    weight_decay=0.0,
+                    binarize="both",
+                    start="activations",
+                ),
+            ),
+            method="reactnet",
+        ),
+        Recipe.of_stages(
+            "real-to-binary",
+            "Real-to-Binary's: a teacher, tanh for signs, binary activations, then binary kernels; attention maps and logits",
+            _R2B_STAGES,
+            method="real_to_binary",
+        ),
+        Recipe.of_stages(
+            "el-dagger",
+            "Elastic-Links in the stages of real-to-binary; no source that was seen defines the dagger of the paper's EL†",
+            _R2B_STAGES,
+            method="el",
         ),
     )
 }

@@ -1,6 +1,7 @@
 """`el-larq train --config RUN/config.json`: a run's settings for a new run. Does not import TensorFlow."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,16 @@ def repeated_settings(config: TrainConfig, folder: Path, changes: Settings) -> S
         raise ElLarqError(f"{folder} trains a compiled Keras model, whose optimizer it does not store; train it from Python again")
     settings: dict[str, Any] = dict(settings_of(config, folder))
     settings["validation"] = {SPLIT: None, TEST: 0.0}.get(str(config.validation), config.validation)
+    recipe = settings["recipe"]
     if config.init_from is not None:
         if not isinstance(source := config.init_from.get("source"), str):
             raise damaged(folder / CONFIG)
-        settings["init_from"] = source
+        settings["init_from"] = str(folder / source)
+        if recipe.start is not None:  # of a stage: there, it is the name of another stage
+            recipe = replace(recipe, start=settings.pop("init_from"))
+    if config.teacher is not None:
+        recipe = replace(recipe, teacher=str(folder / config.teacher))
+    settings["recipe"] = recipe
     given: dict[str, Any] = dict(changes)
     if given.get("method", config.method) != config.method:
         settings = {name: value for name, value in settings.items() if name not in _OF_METHOD}

@@ -4,8 +4,18 @@ import contextlib
 from pathlib import Path
 
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.training.config import FAILURE, FIRST_RESUMABLE, TrainConfig, read_json, recipe_of
+from el_larq.training.config import (
+    CONFIG,
+    FAILURE,
+    FIRST_RESUMABLE,
+    TrainConfig,
+    is_finished,
+    read_config,
+    read_json,
+    recipe_of,
+)
 from el_larq.training.run_folder import open_run
+from el_larq.training.stage_list import stage_folders
 from el_larq.training.state_files import StateFiles
 
 
@@ -17,12 +27,26 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
         )
     if learning_rate is not None and config.compiled is not None:
         raise UsageError(f"{folder}: {config.network} is compiled, so --learning-rate does not apply; omit it")
+    if stages := recipe_of(config, folder).stages:
+        _check_stages(stage_folders(stages, folder), learning_rate)
+        return
     failed = (folder / FAILURE).exists()
     if failed and learning_rate is None:
         raise ElLarqError(f"{folder} would fail again: {read_json(folder / FAILURE).get('message')}")
     begun = recipe_of(config, folder).learning_rate
     if not failed and learning_rate not in (None, begun):
         raise UsageError(f"{folder} has a learning rate of {begun:g}; only a run that failed takes another")
+
+
+def _check_stages(folders: list[Path], learning_rate: float | None) -> None:
+    """The same for a run of several stages: the first one that is not finished decides."""
+    for folder in folders:
+        if not is_finished(folder):
+            if (folder / CONFIG).exists():
+                check_resumable(folder, read_config(folder), learning_rate)
+            elif learning_rate is not None:
+                raise UsageError(f"{folder} has not begun; only a run that failed takes another learning rate")
+            return
 
 
 def tidy(folder: Path) -> None:

@@ -1,5 +1,8 @@
 """The run folder: everything about one training, in files that other programs can read.
 
+A run of several stages has a run folder for each stage in its own, 1-NAME, 2-NAME, ..., and the files of a finished run: the
+last stage's model, its result with those of the stages, and the epochs of all stages in one file. Only the stages have states.
+
 config.json       the complete configuration: enough to repeat the training
 environment.json  versions and machine; at which steps the run was resumed, and what was different then
 metrics.jsonl     one line per epoch; metrics.csv is the same as a table
@@ -56,8 +59,8 @@ class RunFolder:
 
     @property
     def command(self) -> str:
-        """The command that resumes this run."""
-        return resume_command(self.folder)
+        """The command that resumes this run, or the run that it is a stage of."""
+        return resume_command(self.folder.parent if is_stage(self.folder) else self.folder)
 
     def change(self, config: TrainConfig) -> None:
         """Replace the run's config."""
@@ -69,6 +72,11 @@ class RunFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._lock.release()
+
+
+def is_stage(folder: Path) -> bool:
+    """Whether a run folder belongs to a stage of a run: it lies in a run folder."""
+    return (folder.absolute().parent / CONFIG).is_file()
 
 
 def resume_command(folder: Path) -> str:
@@ -137,7 +145,8 @@ def _create_beside(place: Path, config: TrainConfig, files: Mapping[str, bytes])
 def _fill(folder: Path, config: TrainConfig, files: Mapping[str, bytes]) -> Lock:
     lock = Lock(folder)
     try:
-        (folder / "checkpoints").mkdir(exist_ok=True)
+        if not config.recipe.get("stages"):
+            (folder / "checkpoints").mkdir(exist_ok=True)
         for name, content in files.items():
             write_bytes(folder / name, content)
         write_json(folder / "environment.json", environment() | {"resumed": []})
@@ -168,13 +177,14 @@ def open_run(folder: Path) -> RunFolder:
     lock = None
     try:
         lock = Lock(folder)
-        checkpoints = folder / "checkpoints"
-        checkpoints.mkdir(exist_ok=True)
-        for part in (folder, checkpoints):
+        config = read_config(folder)
+        parts = [folder] if config.recipe.get("stages") else [folder, folder / "checkpoints"]
+        for part in parts:
+            part.mkdir(exist_ok=True)
             for entry in part.iterdir():
                 if _is_temporary(entry.name) and not entry.is_dir():
                     entry.unlink(missing_ok=True)
-        return RunFolder(folder, read_config(folder), lock)
+        return RunFolder(folder, config, lock)
     except BaseException as error:
         if lock is not None:
             lock.release()

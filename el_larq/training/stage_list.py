@@ -2,23 +2,34 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from el_larq.errors import UsageError
 
-if TYPE_CHECKING:
-    from el_larq.training.recipe import Recipe
+
+class Stage(Protocol):
+    """What this module needs of a stage, which is an `el_larq.training.recipe.Recipe`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def start(self) -> str | None: ...
+    @property
+    def teacher(self) -> str | None: ...
+    @property
+    def stages(self) -> tuple[Any, ...]: ...
+
 
 REFERENCES = {"start": "starts from", "teacher": "has the teacher"}
 """The fields of a stage that may name another stage, and how to say so."""
 
 
-def is_path(reference: str) -> bool:
-    """Whether a ``start`` or ``teacher`` that is not a stage's name is a file or folder, rather than a network's name."""
-    return "/" in reference or "\\" in reference or bool(Path(reference).suffix) or Path(reference).exists()
+def stage_folders(stages: Sequence[Stage], folder: Path) -> list[Path]:
+    """The run folders of the stages of a run: FOLDER/1-NAME, FOLDER/2-NAME, ..."""
+    return [folder / f"{number}-{stage.name}" for number, stage in enumerate(stages, 1)]
 
 
-def check_stages(stages: Sequence["Recipe"]) -> None:
+def check_stages(stages: Sequence[Stage]) -> None:
     """Check the stages against each other: names, references to later stages, cycles.
 
     Raises:

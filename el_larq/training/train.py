@@ -40,17 +40,19 @@ from el_larq.training.config import (
     recipe_of,
 )
 from el_larq.training.determinism import is_deterministic, set_deterministic
+from el_larq.training.distillation import plain, with_loss
 from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
 from el_larq.training.initialize import Initialized, adopt_scaling, initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources, takes_method
 from el_larq.training.optimizer import make_loss, make_optimizer
-from el_larq.training.plan import Settings, TrainingPlan, make_plan, plan_again
+from el_larq.training.plan import Settings, TrainingPlan, make_plan, plan_again, stored_path
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
 from el_larq.training.resumable import check_resumable, tidy
 from el_larq.training.run_folder import RunFolder, free_folder, record_resume
+from el_larq.training.staged import train_stages
 from el_larq.training.stopping import stoppable
 
 CHECKPOINT_SECONDS = 60.0
@@ -119,7 +121,7 @@ def train(
         settings: method, data set, recipe ...: see `el_larq.training.plan.Settings`. Two runs with the same seed on the same
             machine end with the same weights, interrupted or not, if they are deterministic. Whether they are is a setting of
             TensorFlow's for the whole process, until the next training.
-        trust: load the model of ``init_from`` including any code in it (docs/safety.md).
+        trust: load the models of ``init_from`` and of a teacher including any code in them (docs/safety.md).
         console: where to draw a progress bar, if it is a terminal.
         notify: called with one line when the training starts, and with anything else a user should know.
         checkpoint_seconds, checkpoint_steps: a state to resume from is saved about this often, in addition to those at the ends
@@ -145,6 +147,11 @@ def start(
     """Execute a plan; everything else is as in `train`."""
     deterministic = is_deterministic(plan.deterministic)
     set_deterministic(deterministic)
+    every = (checkpoint_seconds, checkpoint_steps)
+    if plan.recipe.stages:
+        run, data = _begin_stages(plan, deterministic, notify)
+        with run:
+            return train_stages(run, plan, data, start, resume, every, trust=trust, console=console, notify=notify)
     own = load_function(plan)
     data = _load(plan, notify)
     if plan.init_from is not None:
@@ -159,7 +166,9 @@ def start(
             raise UsageError(f"{plan.network_name} is compiled, so --learning-rate does not apply; {where}")
         named = prepare_compiled(model, plan.recipe, data.num_classes, plan.network_name)
     files = sources(plan, own)
-    started = initialize(model, plan.init_from, trust) if plan.init_from is not None else None
+    whole = plan.recipe.start is not None
+    started = initialize(model, plan.init_from, trust, whole) if plan.init_from is not None else None
+    model = with_loss(model, plan, data, trust)
     data.check_batch(plan.recipe.batch_size)
     config = replace(_config(plan, own, data, rule, started, named), deterministic=deterministic)
     name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}-s{plan.seed}"
@@ -175,7 +184,6 @@ def start(
         for line in _remarks(plan, config, model, data, named, started):
             notify(line)
         search = plan.search if config.method != OWN else None
-        every = (checkpoint_seconds, checkpoint_steps)
         return _finish(run, model, data, plan.recipe, search, every, console, notify, resumed=False)
 
 
@@ -212,9 +220,15 @@ def resume(
     if is_finished(folder):
         return _finished(folder, config, notify)
     check_resumable(folder, config, learning_rate)
+    every = (checkpoint_seconds, checkpoint_steps)
     with run_folder.open_run(folder) as run:
         if is_finished(folder):
             raise ElLarqError(f"{folder} was just finished by another process")
+        if recipe_of(run.config, folder).stages:
+            plan = plan_again(run.config, folder, network_again(folder, run.config, model, trust), dataset)
+            data = _as_configured(_load(plan, notify), run.config, folder)
+            rest: Any = {"trust": trust, "console": console, "notify": notify}
+            return train_stages(run, plan, data, start, resume, every, learning_rate, **rest)
         if learning_rate is not None:
             _lower(run, learning_rate)
         config = run.config
@@ -226,8 +240,8 @@ def resume(
         if config.compiled is not None:
             check_compiled(folder, config, network)
             prepare_compiled(network, plan.recipe, data.num_classes, config.network)
+        network = with_loss(network, plan, data, trust)
         search = plan.search if config.method != OWN else None
-        every = (checkpoint_seconds, checkpoint_steps)
         return _finish(run, network, data, plan.recipe, search, every, console, notify, resumed=True, trust=trust)
 
 
@@ -278,9 +292,23 @@ def _config(
         seed=plan.seed,
         strict=plan.strict,
         validation=rule,
-        init_from=started.to_dict() if started else None,
+        init_from=started.to_dict() | {"source": stored_path(plan.init_from, plan)} if started else None,
+        teacher=stored_path(plan.teacher, plan),
         compiled=named,
     )
+
+
+def _begin_stages(plan: TrainingPlan, deterministic: bool, notify: Notify) -> tuple[RunFolder, Dataset]:
+    """Create the folder of a run of several stages."""
+    own = load_function(plan)
+    if not isinstance(plan.network, str) and is_compiled(plan.network):
+        raise UsageError(f"{plan.network_name} is compiled with its own optimizer, so it cannot be trained in stages")
+    data = _load(plan, notify)
+    config = replace(_config(plan, own, data, choose(data, plan.validation), None, None), deterministic=deterministic)
+    name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}-{plan.recipe.name}-s{plan.seed}"
+    folder = plan.out if plan.out is not None else free_folder(Path("runs"), name)
+    check_folder(folder, inputs=(*folders(data.name), *filter(None, (plan.init_from,))))
+    return run_folder.create(folder, config, sources(plan, own)), data
 
 
 def _remarks(
@@ -349,7 +377,7 @@ def _finish(
                 source = run.config.init_from.get("source")
                 if not isinstance(source, str):
                     raise damaged(run.folder / CONFIG)
-                initialize(model, source, trust)
+                initialize(model, run.folder / source, trust, whole=recipe.start is not None)
             notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
             differences = record_resume(run, loop.state.step)
             if not run.config.deterministic:
@@ -372,7 +400,7 @@ def _finish(
         with loop.failures.writing():
             write_json(run.folder / RESULT, result)
         loop.states.remove()
-    return Trained(run.folder, model, accuracy, seconds)
+    return Trained(run.folder, plain(model), accuracy, seconds)
 
 
 def _validated(config: TrainConfig, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
+@pytest.mark.parametrize("alpha", [True, False])
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
-def test_a_unit_computes_what_its_formulas_say(conv: Conv):
-    model = reference.make_unit(R2B, (7, 6, 16), conv)
+def test_a_unit_computes_what_its_formulas_say(conv: Conv, alpha: bool):
+    model = reference.make_unit(get_method("real_to_binary", chosen={"alpha": alpha}), (7, 6, 16), conv)
     reference.randomize(model)
     x = reference.values(2, 7, 6, 16, seed=1).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
@@ -35,7 +36,8 @@ def test_a_unit_computes_what_its_formulas_say(conv: Conv):
     (kernel,), (a,), (b,) = (reference.weights(model, f"c_{name}") for name in ("conv", "scale_reduce", "scale_expand"))
     assert a.shape == (16, 2)
     r = sigmoid(np.maximum(v.mean(axis=(1, 2)) @ a, 0) @ b)
-    z = reference.convolve(reference.sign(v), reference.sign(kernel), conv.strides, conv.depthwise) * r[:, None, None]
+    kernel = reference.sign(kernel) * (reference.mean_magnitude(kernel, conv.depthwise) if alpha else 1.0)
+    z = reference.convolve(reference.sign(v), kernel, conv.strides, conv.depthwise) * r[:, None, None]
     (slope,) = reference.weights(model, "c_prelu")
     expected = np.where(z > 0, z, slope[0, 0] * z)
     if expected.shape == x.shape:
@@ -43,12 +45,16 @@ def test_a_unit_computes_what_its_formulas_say(conv: Conv):
     np.testing.assert_allclose(model(x.astype(np.float32), training=False), expected, rtol=1e-4, atol=1e-3)
 
 
-def test_gradients_of_every_kernel_and_of_the_input():
-    """A 1x1 unit of 8 channels, of whose reduction to one channel both images are on the positive side."""
-    model = reference.make_unit(R2B, (3, 4, 8), Conv("c", 8, 1))
+@pytest.mark.parametrize(("size", "scaled"), [(8, False), (9, True)])
+def test_gradients_of_every_kernel_and_of_the_input(size: int, scaled: bool):
+    """A 1x1 unit of 8 channels, of whose reduction to one channel both images are on the positive side.
+
+    With alpha, products that cancel are 0 up to rounding, and PReLU's gradient jumps there; an odd number of signs never cancels.
+    """
+    model = reference.make_unit(get_method("real_to_binary", chosen={"alpha": scaled}), (3, 4, size), Conv("c", size, 1))
     reference.randomize(model, seed=2)
     reduce = model.get_layer("c_scale_reduce")
-    x, g = reference.values(2, 3, 4, 8, seed=1).astype(np.float64), reference.values(2, 3, 4, 8, seed=5).astype(np.float64)
+    x, g = reference.values(2, 3, 4, size, seed=1).astype(np.float64), reference.values(2, 3, 4, size, seed=5).astype(np.float64)
     scale, shift = reference.norm_scale_and_shift(model, "c_norm")
     v = scale * x + shift
     m = v.mean(axis=(1, 2))
@@ -59,17 +65,20 @@ def test_gradients_of_every_kernel_and_of_the_input():
     assert (hidden > 0).all()
     r = sigmoid(hidden @ b)[:, None, None]
     (slope,) = reference.weights(model, "c_prelu")
-    z = reference.sign(v) @ reference.sign(kernel)
+    alpha = np.abs(kernel).mean(axis=0) if scaled else np.ones(size)  # one per filter
+    z = reference.sign(v) @ (alpha * reference.sign(kernel))
 
-    assert (z == 0).any()
+    assert (z == 0).any() == (not scaled)
     g_scaled = g * np.where(z > 0, 1.0, np.where(z < 0, slope[0, 0], 0.0))
     g_z = g_scaled * r
     g_logits = (g_scaled * z).sum(axis=(1, 2)) * (r * (1 - r))[:, 0, 0]
     g_m = g_logits @ b.T @ a.T
-    g_v = g_z @ reference.sign(kernel).T * (np.abs(v) <= 1) + g_m[:, None, None] / 12
+    g_v = g_z @ (alpha * reference.sign(kernel)).T * (np.abs(v) <= 1) + g_m[:, None, None] / 12
     expected = {
         "x": g_v * scale + g,
-        "c_conv/kernel": (reference.sign(v).reshape(-1, 8).T @ g_z.reshape(-1, 8) * (np.abs(kernel) <= 1))[None, None],
+        "c_conv/kernel": (reference.sign(v).reshape(-1, size).T @ g_z.reshape(-1, size) * alpha * (np.abs(kernel) <= 1))[
+            None, None
+        ],
         "c_scale_expand/kernel": hidden.T @ g_logits,
         "c_scale_reduce/kernel": m.T @ (g_logits @ b.T),
         "c_prelu/alpha": (g * np.minimum(z * r, 0)).sum(axis=(0, 1, 2))[None, None],
@@ -91,6 +100,17 @@ def test_the_dense_layers_are_counted():
     assert reference.make_unit(R2B, (4, 4, 3), Conv("c", 2, 1)).get_layer("c_scale_reduce").units == 1
     wider = get_method("real_to_binary", chosen={"reduction": 2})
     assert reference.make_unit(wider, (4, 4, 32), Conv("c", 2, 1)).get_layer("c_scale_reduce").units == 16
+
+
+def test_the_first_outputs_are_of_the_size_of_the_inputs():
+    x = reference.values(4, 8, 8, 256, seed=1).astype(np.float32)
+    large, small = (
+        float(
+            np.std(reference.make_unit(get_method("real_to_binary", "none", {"alpha": alpha}), (8, 8, 256), Conv("c", 256, 3))(x))
+        )
+        for alpha in (False, True)
+    )
+    assert 0.1 < small < 1 < 10 < large
 
 
 def test_wrong_options_are_one_line():

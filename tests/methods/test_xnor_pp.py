@@ -70,16 +70,19 @@ def test_gradients_of_the_factors_and_of_the_kernel(shape: str):
         np.testing.assert_allclose(found[f"c_scale/{name}"], expected, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize(("conv", "terms"), [(Conv("c", 6, 1), 4), (Conv("c", 6, 3), 36), (Conv("c", 4, 3, depthwise=True), 9)])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_learned_values_and_their_start(shape: str):
-    model = reference.make_unit(get_method("xnor_pp", chosen={"shape": shape}), (3, 4, 5), Conv("c", 6, 1))
-    sizes = {"h": 3, "w": 4, "c": 6}
-    for (_, axes), values in zip(SHAPES[shape].items(), reference.weights(model, "c_scale"), strict=True):
-        np.testing.assert_array_equal(values, np.ones([sizes[axis] for axis in axes]))
+def test_learned_values_and_their_start(shape: str, conv: Conv, terms: int):
+    for start, first in (("unit", terms**-0.5), ("one", 1.0)):
+        model = reference.make_unit(get_method("xnor_pp", chosen={"shape": shape, "start": start}), (3, 5, 4), conv)
+        sizes = {"h": 3, "w": 5, "c": conv.filters}
+        for (_, axes), values in zip(SHAPES[shape].items(), reference.weights(model, "c_scale"), strict=True):
+            np.testing.assert_allclose(values, np.full([sizes[axis] for axis in axes], first), rtol=1e-6)
+            first = 1.0
 
 
 def test_the_default_is_the_product_of_three_vectors():
-    assert METHODS["xnor_pp"].options == {"shape": "c_h_w"}
+    assert METHODS["xnor_pp"].options == {"shape": "c_h_w", "start": "unit"}
 
 
 def test_a_real_convolution_has_no_scale():

@@ -103,6 +103,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
         "deterministic": True,
         "validation": "split",
         "init_from": None,
+        "teacher": None,
         "compiled": None,
         "changes": [],
         "schema": 3,
