@@ -76,9 +76,8 @@ class Distilled(keras.Model):
             total = None
             for loss in added:
                 total = loss if total is None else total + loss
-            loss: Any = self.compiled_loss(
-                labels, logits, self._weights(weights, logits), regularization_losses=[] if total is None else [total]
-            )
+            compiled: Any = self.compiled_loss
+            loss = compiled(labels, logits, self._weights(weights, logits), regularization_losses=[] if total is None else [total])
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return self.compute_metrics(images, labels, logits, weights)
 

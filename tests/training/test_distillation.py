@@ -12,7 +12,7 @@ import tf_keras as keras
 from el_larq.data.in_memory import InMemory
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import UsageError
-from el_larq.training.determinism import make_deterministic
+from el_larq.training.determinism import set_deterministic
 from el_larq.training.distillation import attention_loss, distilled, distributional_loss, logits_loss, plain
 from el_larq.training.optimizer import make_loss
 from el_larq.training.recipe import Recipe
@@ -83,7 +83,7 @@ def _teacher(model: Any, scaling: Preprocessing | None = None, probabilities: bo
 
 
 def test_a_step_minimizes_the_weighted_sum_of_all_terms_and_reports_it():
-    make_deterministic()
+    set_deterministic(True)
     student, teacher = _network(4), _network(6)
     terms = {"cross_entropy": 0.5, "logits": 2.0, "temperature": 3.0, "distributional": 0.25, "attention": 7.0}
     recipe = replace(RECIPE, label_smoothing=0.0, **terms)
