@@ -2,28 +2,27 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from tensorflow.python.eager import wrap_function
 
-from el_larq.converters.freezing import freeze
+from el_larq.converters.freezing import freeze, is_large
 from el_larq.keras_internals import grouped_convolutions_traced
 from el_larq.native_output import captured_stderr
 
 Images = np.ndarray | Sequence[np.ndarray]
 """A batch (N, ...) for the only input of a model, or one batch for each of several inputs."""
 
-LARGE = 2**14
-"""The number of values from which a constant is handed to TensorFlow's functions as an argument."""
 
 _COPIES = ("Identity", "StopGradient", "Snapshot")
 
 
 class FrozenModel:
-    """An inference graph with its weights as constants.
+    """An inference graph with its weights as constants. Large ones are placeholders whose values the graph captures.
 
     inputs, outputs: tensors of the graph, (N, ...), in the model's order. operations: all of its nodes.
     input_names, output_names: the unique names that Keras gives them.
@@ -61,11 +60,15 @@ class FrozenModel:
         graph = self._function.graph.as_graph_def()
         change(graph)
         sources, outputs = [tensor.name for tensor in self.inputs], [output.name for output in self.outputs]
-        return FrozenModel.from_function(
-            lambda *images: tf.graph_util.import_graph_def(graph, dict(zip(sources, images, strict=True)), outputs, name=""),
-            self,
-            types,
-        )
+        nodes = {node.name: node for node in graph.node}
+
+        def run(*images: Any) -> Any:
+            given = dict(zip(sources, images, strict=True))
+            for name, value in self._weights.items():
+                given[f"{name}:0"] = captured(tf.cast(value, nodes[name].attr["dtype"].type), name)
+            return tf.graph_util.import_graph_def(graph, given, outputs, name="")
+
+        return FrozenModel.from_function(run, self, types)
 
     def _freeze(
         self,
@@ -92,7 +95,7 @@ class FrozenModel:
 
     @property
     def inputs(self) -> list[Any]:
-        return list(self._function.inputs)
+        return list(self._function.inputs)[: len(self.input_shapes)]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -120,43 +123,48 @@ class FrozenModel:
         The values of the tensors in ``fed``, (N, ...), are its further arguments: the graph uses these values instead of computing
         them.
         """
-        names = {tensor.name for tensor in (*tensors, *fed)}
-        needed = {operation.name for tensor in tensors for operation in behind(tensor)}
-        # Arguments instead of constants of the function: TensorFlow copies a function, with its constants, several times.
-        large = [tensor for tensor in self._large if tensor.op.name in needed and tensor.name not in names]
-        pruned = self._function.prune([*self.inputs, *fed, *large], tensors)
+        pruned = self._function.prune([*self.inputs, *fed], tensors)
 
         def run(images: Images, *values: np.ndarray) -> list[np.ndarray]:
             batches = [images] if isinstance(images, np.ndarray) else list(images)
-            arguments = (*batches, *values, *map(self._value, large))
             with _unoptimized():
-                return [value.numpy() for value in pruned(*map(tf.constant, arguments))]
+                return [value.numpy() for value in pruned(*map(tf.constant, (*batches, *values)))]
 
         return run
 
     @functools.cached_property
-    def _large(self) -> list[Any]:
-        """The large constants of the graph."""
-        constants = [operation.outputs[0] for operation in self.operations if operation.type == "Const"]
-        return [tensor for tensor in constants if (tensor.shape.num_elements() or 0) >= LARGE]
+    def _weights(self) -> dict[str, Any]:
+        """The values of the large constants, by the names of their placeholders."""
+        return {inner.op.name: value for value, inner in self._function.graph.captures}
 
-    def _value(self, tensor: Any) -> np.ndarray:
-        """The value of a constant of the graph. Read once: the steps share it."""
-        if tensor.name not in self._values:
-            value = tf.make_ndarray(tensor.op.get_attr("value"))
+    @property
+    def weight_bytes(self) -> int:
+        """The size of the large constants."""
+        return sum(value.shape.num_elements() * value.dtype.size for value in self._weights.values())
+
+    def _value(self, tensor: Any) -> np.ndarray | None:
+        """The value of a constant of the graph, None for other tensors. Read once: the steps share it."""
+        if tensor.name not in self._values and self._is_constant(tensor):
+            value = np.asarray(static_value(tensor))
             value.flags.writeable = False
             self._values[tensor.name] = value
-        return self._values[tensor.name]
+        return self._values.get(tensor.name)
+
+    def as_tensor(self, value: np.ndarray) -> Any:
+        """An array as a tensor, float64 as float32. A large constant of the graph is not copied."""
+        name = next((name for name, array in self._values.items() if array is value), "")
+        weight = self._weights.get(name.split(":")[0])
+        return tf.constant(value, tf.float32 if value.dtype == np.float64 else None) if weight is None else weight
+
+    def _is_constant(self, tensor: Any) -> bool:
+        return tensor.op.type == "Const" or tensor.op.name in self._weights
 
     def constants(self, tensors: list[Any]) -> list[np.ndarray | None]:
         """The values of the tensors that do not depend on the inputs, None for those that do."""
         stored = {tensor.name: find_source(tensor, reshaped=False) for tensor in tensors}
-        computed = {t.name: t for t in tensors if stored[t.name].op.type != "Const" and not self.depends(t)}
+        computed = {t.name: t for t in tensors if not self._is_constant(stored[t.name]) and not self.depends(t)}
         values = dict(zip(computed, self.fetch(list(computed.values()))(self.zeros(1)) if computed else [], strict=True))
-        return [
-            self._value(stored[tensor.name]) if stored[tensor.name].op.type == "Const" else values.get(tensor.name)
-            for tensor in tensors
-        ]
+        return [values[tensor.name] if tensor.name in values else self._value(stored[tensor.name]) for tensor in tensors]
 
     def depends(self, tensor: Any) -> bool:
         """Whether a tensor depends on an input."""
@@ -181,11 +189,46 @@ class FrozenModel:
             for shape, tensor in zip(self.input_shapes, self.inputs, strict=True)
         ]
         names = [output_key(i) for i in range(len(self.outputs))]
+        # Variables instead of constants: LCE's converter takes half the memory and the time to read them.
+        module, graph = _Variables(self._weights.values()), self._function.graph.as_graph_def()
+        arguments = [*(tensor.name for tensor in self.inputs), *(f"{name}:0" for name in self._weights)]
+        function = wrap_function.function_from_graph_def(graph, arguments, [output.name for output in self.outputs])
         serve = tf.function(
-            lambda *images: dict(zip(names, tf.nest.flatten(self._function(*images)), strict=True)), input_signature=specs
+            lambda *images: dict(zip(names, tf.nest.flatten(function(*images, *module.all)), strict=True)),
+            input_signature=specs,
         )
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(tf.Module(), folder, signatures=serve.get_concrete_function(), options=options)
+        tf.saved_model.save(module, folder, signatures=serve.get_concrete_function(), options=options)
+
+
+class _Variables(tf.Module):
+    def __init__(self, values: Iterable[Any]):
+        super().__init__()
+        self.all = [tf.Variable(value, trainable=False) for value in values]
+
+
+def captured(value: Any, name: str) -> Any:
+    """The tensor of the graph being traced whose value is this one; named if it is large."""
+    return tf.compat.v1.get_default_graph().capture(value, name=name) if is_large(value) else value
+
+
+def is_constant(tensor: Any) -> bool:
+    """Whether a tensor is a constant of its graph, large or small."""
+    return tensor.op.type == "Const" or _weight(tensor) is not None
+
+
+def static_value(tensor: Any) -> Any:
+    """The value of a constant as an array, None for tensors that are not constant. A large one shares its memory with the model."""
+    weight = _weight(tensor)
+    if weight is None:
+        return tf.get_static_value(tensor)
+    return weight.numpy() if weight.dtype == tf.bfloat16 else np.asarray(memoryview(weight))
+
+
+def _weight(tensor: Any) -> Any | None:
+    if tensor.op.type != "Placeholder":
+        return None
+    return next((value for value, inner in tensor.graph.captures if inner.op.name == tensor.op.name), None)
 
 
 def _arranged(structure: Any, model: keras.Model, images: Sequence[Any]) -> Any:

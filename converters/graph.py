@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel, behind, find_source
+from el_larq.converters.frozen import FrozenModel, behind, find_source, is_constant, static_value
 
 # Positions of the input and the kernel among the operands.
 _OPERANDS = {
@@ -193,14 +192,14 @@ def _has_two_values(tensor: Any) -> bool:
     """Whether a tensor is -a and +a for one a > 0."""
     tensor = _unshaped(tensor)
     while tensor.op.type in _PRODUCTS_BY_CONSTANT:
-        values = [tf.get_static_value(find_source(operand)) for operand in tensor.op.inputs]
+        values = [static_value(find_source(operand)) for operand in tensor.op.inputs]
         varying = [operand for operand, value in zip(tensor.op.inputs, values, strict=True) if value is None]
         factors = [value for value in values if value is not None]
         if len(varying) != 1 or np.size(factors[0]) != 1 or not np.all(factors[0]):
             return False
         tensor = _unshaped(varying[0])
     if tensor.op.type in _SELECTS:
-        a, b = (tf.get_static_value(find_source(value)) for value in tensor.op.inputs[1:])
+        a, b = (static_value(find_source(value)) for value in tensor.op.inputs[1:])
         return a is not None and b is not None and np.size(a) == np.size(b) == 1 and bool(np.all(a == -b) and np.all(a != 0))
     return larq_sign(tensor) is not None
 
@@ -210,7 +209,7 @@ def _is_constant(tensor: Any) -> bool:
     operation = find_source(tensor).op
     if operation.type in ("Neg", "Fill", "BroadcastTo"):
         return _is_constant(operation.inputs[1 if operation.type == "Fill" else 0])
-    return operation.type in ("Const", "OnesLike", "ZerosLike")
+    return operation.type in ("OnesLike", "ZerosLike") or is_constant(operation.outputs[0])
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,7 @@ def larq_sign(tensor: Any) -> Sign | None:
     if shifted.op.type not in ("Add", "AddV2"):
         return None
     for candidate, shift in (shifted.op.inputs, shifted.op.inputs[::-1]):
-        inner, value = find_source(candidate), tf.get_static_value(find_source(shift))
+        inner, value = find_source(candidate), static_value(find_source(shift))
         if inner.op.type == "Sign" and value is not None and np.all((value > 0) & (value < 1)):
             real = inner.op.inputs[0]
             return Sign(real, tensor) if list(real.shape) == list(tensor.shape) else None

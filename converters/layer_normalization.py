@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.frozen import FrozenModel, static_value
 from el_larq.converters.graph_def import add_constant, add_operation
 
 
@@ -41,7 +41,7 @@ def _is_layer_normalization(operation: Any) -> bool:
     x, scale, shift = operation.inputs[:3]
     if operation.get_attr("data_format") != b"NCHW" or x.shape.rank != 4 or (x.shape[0], x.shape[3]) != (1, 1):
         return False
-    filled = [tf.get_static_value(y.op.inputs[1]) if y.op.type == "Fill" else tf.get_static_value(y) for y in (scale, shift)]
+    filled = [static_value(y.op.inputs[1]) if y.op.type == "Fill" else static_value(y) for y in (scale, shift)]
     return all(value is not None and (value == wanted).all() for value, wanted in zip(filled, (1, 0), strict=True))
 
 

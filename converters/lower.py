@@ -11,6 +11,7 @@ from el_larq.converters.dilations import with_dilations
 from el_larq.converters.factors import with_views
 from el_larq.converters.frozen import FrozenModel, output_key
 from el_larq.converters.job import Job
+from el_larq.converters.memory import return_memory
 from el_larq.converters.paddings import respell
 from el_larq.converters.rewrite import with_named_outputs
 from el_larq.converters.signs import without_mistaken_signs
@@ -33,7 +34,9 @@ def lower_model(model: FrozenModel) -> bytes:
     inputs = {tensor.op.name: name for tensor, name in zip(model.inputs, model.input_names, strict=True)}
     check_supported(model)
     graph = without_mistaken_signs(with_views(respell(with_dilations(model, depthwise=True))))
-    content = with_named_outputs(run_converter(graph), names, inputs if len(inputs) > 1 else {})
+    content = run_converter(graph)
+    return_memory(graph)
+    content = with_named_outputs(content, names, inputs if len(inputs) > 1 else {})
     for output, tensor in zip(model.outputs, parse(content).outputs, strict=True):
         sizes = tuple(output.shape[1:])
         # LCE omits the shapes of some operators. `verify` compares the values.
@@ -52,6 +55,7 @@ def run_converter(model: FrozenModel) -> bytes:
     with tempfile.TemporaryDirectory(prefix="el-larq-") as folder, captured_stderr() as printed:
         try:
             model.save(folder)
+            return_memory(model)
             return convert_saved_model(folder)
         except Exception as error:  # MLIR's errors arrive as plain Exception
             reason = f"{summarize(error)}{cause(printed())}"

@@ -14,6 +14,7 @@ from el_larq.converters.fold.step import fold
 from el_larq.converters.job import Entry, Job, Options
 from el_larq.converters.load import load
 from el_larq.converters.lower import lower
+from el_larq.converters.memory import return_memory
 from el_larq.converters.steps import STEPS, check_skip
 from el_larq.converters.verify import verify
 from el_larq.converters.write import write
@@ -80,4 +81,5 @@ def convert(
         entry = Entry(name, job.summary, round(time.monotonic() - start, 3), job.details)
         job = replace(job, report=(*job.report, entry))
         notify(entry)
+        return_memory(job.original)
     return job

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel, find_source
+from el_larq.converters.frozen import FrozenModel, find_source, static_value
 from el_larq.converters.graph import larq_sign
 from el_larq.converters.graph_def import add_operation, add_sign, become
 
@@ -51,7 +50,7 @@ def _pooled_sign(model: FrozenModel, operation: Any) -> _Sign | None:
         return None
     condition, *values = tensor.op.inputs
     real, threshold = condition.op.inputs
-    constants = [tf.get_static_value(find_source(constant)) for constant in (threshold, *values)]
+    constants = [static_value(find_source(constant)) for constant in (threshold, *values)]
     if any(constant is None or np.size(constant) != 1 for constant in constants) or not real.dtype.is_floating:
         return None
     if_true, if_false = (float(np.reshape(constant, ())) for constant in constants[1:])

@@ -16,9 +16,11 @@ def _unpack(content: bytes) -> Any:  # the schema's classes are untyped
 
 
 def _pack(model: Any) -> bytes:
-    builder = flatbuffers.Builder(1024)
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    # The builder doubles its memory when it is full, and copies what it has.
+    builder = flatbuffers.Builder(size + size // 16 + 2**16)
     builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def with_outputs(content: bytes, tensors: list[int]) -> bytes:

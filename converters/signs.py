@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel, find_source
+from el_larq.converters.frozen import FrozenModel, find_source, is_constant, static_value
 from el_larq.converters.graph import larq_sign, sums_signs
 from el_larq.converters.graph_def import add_constant, add_operation, add_sign, become
 
@@ -102,7 +102,7 @@ def _constant(tensor: Any) -> float | None:
     if operation.type == "Neg":
         value = _constant(operation.inputs[0])
         return None if value is None else -value
-    value = tf.get_static_value(find_source(tensor)) if operation.type == "Const" else None
+    value = static_value(find_source(tensor)) if is_constant(find_source(tensor)) else None
     return float(value.reshape(-1)[0]) if value is not None and value.size and (value == value.reshape(-1)[0]).all() else None
 
 

@@ -43,7 +43,7 @@ FLIP_TOLERANCE = 2e-5
 TOP1_AGREEMENT = 0.99
 
 # Maximum number of values held in memory while the tensors of a batch are compared.
-_BATCH_VALUES = 2**26
+_BATCH_VALUES = 2**24
 # Maximum number of values in all images together: fewer very large images are compared than requested.
 _ALL_VALUES = 2**28
 

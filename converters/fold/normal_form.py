@@ -45,7 +45,7 @@ def _copy(model: FrozenModel) -> tuple[list[Node], dict[str, Node]]:
     sources = [Node(INPUT, shape=_shape(image), name=image.op.name) for image in model.inputs]
     nodes: dict[str, Node] = {image.name: source for image, source in zip(model.inputs, sources, strict=True)}
     depends = {image.op.name for image in model.inputs}
-    operations = [op for op in model.operations if op.type not in ("NoOp", "Placeholder")]
+    operations = [op for op in model.operations if op.type != "NoOp" and op.name not in depends]
     constants = []
     for operation in operations:
         if any(tensor.op.name in depends for tensor in operation.inputs):

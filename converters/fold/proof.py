@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from el_larq.converters.fold.ir import BINARIZE, Graph, Node
-from el_larq.converters.frozen import LARGE, FrozenModel
+from el_larq.converters.freezing import LARGE
+from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_signs
 from el_larq.converters.random_inputs import random_inputs
 from el_larq.native_output import captured_stderr

@@ -1,6 +1,7 @@
 """Step `fold`: exact rewrites to a cheaper graph. The import is checked against the model, the result against the import."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from el_larq.converters.fold.dense import dense
 from el_larq.converters.fold.ir import Graph
@@ -16,7 +17,8 @@ from el_larq.converters.fold.scales import scales
 from el_larq.converters.fold.shifts import shifts
 from el_larq.converters.fold.slices import slices
 from el_larq.converters.fold.threshold import threshold
-from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.freezing import LARGE
+from el_larq.converters.frozen import FrozenModel, captured
 from el_larq.converters.job import Job
 from el_larq.errors import ElLarqError, summarize
 
@@ -87,7 +89,12 @@ def fold_model(model: FrozenModel) -> Folded:
             f"fold: the rewritten graph differs from the model by {difference:.1e} in double precision; "
             "this is an error in el-larq, please report it and convert with --skip fold"
         )
-    rewritten = FrozenModel.from_function(lambda *images: graph.run(images)[0], model)
+    weights = {node: model.as_tensor(node.value) for node in graph.nodes() if node.value is not None and node.value.size >= LARGE}
+
+    def run(*images: Any) -> Any:
+        return graph.run(images, given={node: captured(value, node.name) for node, value in weights.items()})[0]
+
+    rewritten = FrozenModel.from_function(run, model)
     return Folded(rewritten, notes, difference, left=left_over(graph))
 
 

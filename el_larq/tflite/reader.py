@@ -78,7 +78,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of the graph. ``data`` holds the bytes of a constant and is empty for computed tensors.
+    """A tensor of the graph. ``data`` is the part of the file with a constant's bytes; it is empty for computed tensors.
 
     dynamic: a size is known only at run time; ``shape`` has the file's value there, usually 1 or -1.
     step: the difference between neighbouring values of a quantized tensor with one scale; 0.0 for other tensors.
@@ -88,7 +88,7 @@ class Tensor:
     name: str
     type: str
     shape: tuple[int, ...]
-    data: bytes = field(repr=False)
+    data: bytes | memoryview = field(repr=False)
     dynamic: bool = False
     step: float = 0.0
 
@@ -169,13 +169,13 @@ class _Reader:
         subgraphs = self._tables(self.root, 2)
         if len(subgraphs) != 1:
             raise ElLarqError(f"{len(subgraphs)} subgraphs; only models with exactly one can be read")
-        buffers = [self._bytes(buffer, 0) for buffer in self._tables(self.root, 4)]
+        buffers = [self._view(buffer, 0) for buffer in self._tables(self.root, 4)]
         codes = [self._operator_name(code) for code in self._tables(self.root, 1)]
         tensors = tuple(self._tensor(i, table, buffers) for i, table in enumerate(self._tables(subgraphs[0], 0)))
         if self._vector(subgraphs[0], 3, 4)[1] > MAX_OPERATORS:
             raise ElLarqError(f"more than {MAX_OPERATORS:,} operators; no network that LCE is made for has so many")
         operators = tuple(self._operator(i, table, codes, tensors) for i, table in enumerate(self._tables(subgraphs[0], 3)))
-        metadata = {self._string(m, 0): buffers[self._number(m, 1, "<I")] for m in self._tables(self.root, 6)}
+        metadata = {self._string(m, 0): bytes(buffers[self._number(m, 1, "<I")]) for m in self._tables(self.root, 6)}
         outputs = tuple(tensors[i] for i in self._integers(subgraphs[0], 2))
         return Graph(
             tensors,
@@ -204,7 +204,7 @@ class _Reader:
             return tuple(tensor.name for tensor in outputs)
         return tuple(names[tensor.index].pop() for tensor in outputs)
 
-    def _tensor(self, index: int, table: Table, buffers: list[bytes]) -> Tensor:
+    def _tensor(self, index: int, table: Table, buffers: list[memoryview]) -> Tensor:
         kind = self._number(table, 1, "<b")
         shape = tuple(self._integers(table, 0))
         if len(shape) > MAX_DIMENSIONS:
@@ -303,9 +303,13 @@ class _Reader:
         start, length = self._vector(table, number, 4)
         return list(struct.unpack_from(f"<{length}i", self.content, start)) if length else []
 
-    def _bytes(self, table: Table, number: int) -> bytes:
+    def _view(self, table: Table, number: int) -> memoryview:
+        """A part of the file, which is not copied."""
         start, length = self._vector(table, number, 1)
-        return self.content[start : start + length]
+        return memoryview(self.content)[start : start + length]
+
+    def _bytes(self, table: Table, number: int) -> bytes:
+        return bytes(self._view(table, number))
 
     def _string(self, table: Table, number: int) -> str:
         return self._bytes(table, number).decode(errors="replace")
