@@ -35,7 +35,7 @@ def lower_model(model: FrozenModel) -> bytes:
     check_supported(model)
     graph = without_mistaken_signs(with_views(respell(with_dilations(model, depthwise=True))))
     content = run_converter(graph)
-    return_memory(graph)
+    return_memory(graph.weight_bytes)
     content = with_named_outputs(content, names, inputs if len(inputs) > 1 else {})
     for output, tensor in zip(model.outputs, parse(content).outputs, strict=True):
         sizes = tuple(output.shape[1:])
@@ -55,7 +55,7 @@ def run_converter(model: FrozenModel) -> bytes:
     with tempfile.TemporaryDirectory(prefix="el-larq-") as folder, captured_stderr() as printed:
         try:
             model.save(folder)
-            return_memory(model)
+            return_memory(model.weight_bytes)
             return convert_saved_model(folder)
         except Exception as error:  # MLIR's errors arrive as plain Exception
             reason = f"{summarize(error)}{cause(printed())}"

@@ -2,18 +2,14 @@
 
 import ctypes
 import gc
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from el_larq.converters.frozen import FrozenModel
 
 _LARGE = 2**23
 """The bytes of weights from which memory is returned: it takes a few tenths of a second."""
 
 
-def return_memory(model: "FrozenModel | None") -> None:
+def return_memory(weight_bytes: int) -> None:
     """For large models: collect garbage, since graphs are circular, and give free memory back to the system, where glibc can."""
-    if model is None or model.weight_bytes < _LARGE:
+    if weight_bytes < _LARGE:
         return
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -81,5 +81,5 @@ def convert(
         entry = Entry(name, job.summary, round(time.monotonic() - start, 3), job.details)
         job = replace(job, report=(*job.report, entry))
         notify(entry)
-        return_memory(job.original)
+        return_memory(0 if job.original is None else job.original.weight_bytes)
     return job
