@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import random_stages as stages
 import tf_keras as keras
+from further_stages import FURTHER
 
 from el_larq.conv import Conv
 from el_larq.layers import ElasticLink
@@ -109,25 +110,32 @@ def _unit(random: Random, x: Any, name: str) -> Any:
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64")
 
 
-def random_model(random: Random, policy: str | None = None) -> tuple[keras.Model, stages.Refusals]:
-    """A network of any layers, and the kinds of refusal that these may cause.
+FIRST_FURTHER = 300
+"""The number from which networks also have the stages of `further_stages`, and inputs of half precision."""
+
+
+def random_model(number: int, policy: str | None = None) -> tuple[keras.Model, stages.Refusals]:
+    """A network of any layers, and the kinds of refusal that these may cause: a function of its number.
 
     policy: the dtype policy in place of the drawn one; everything else stays the same.
     """
+    random = Random(number)
     drawn = random.choice(POLICIES) if _maybe(random, 12) else "float32"
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(policy or drawn)
     try:
         keras.utils.set_random_seed(random.randint(0, 2**31))
-        return _model(random, drawn)
+        return _model(stages.Drawing(random, FURTHER if number >= FIRST_FURTHER else ()))
     finally:
         keras.mixed_precision.set_global_policy(before)
 
 
-def _model(random: Random, policy: str) -> tuple[keras.Model, stages.Refusals]:
-    drawing = stages.Drawing(random)
+def _model(drawing: stages.Drawing) -> tuple[keras.Model, stages.Refusals]:
+    random = drawing.random
     size = (random.randint(5, 12), random.randint(5, 12)) if _maybe(random, 30) else (random.randint(5, 12),) * 2
     kind = random.choice(["uint8", "int8", "int32"]) if _maybe(random, 12) else None
+    if drawing.further and kind is None and _maybe(random, 10):
+        kind = "float16"
     image: Any = keras.Input((*size, random.choice([1, 3, 4])), name="image", dtype=kind)
     inputs: list[Any] = [image]
     x = image if kind is None else L.Rescaling(1 / 64, -0.5, name="scaled")(image)

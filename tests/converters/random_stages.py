@@ -21,10 +21,14 @@ MAX_CHANNELS = 64
 
 
 class Drawing:
-    """Random choices, and the kinds of refusal that what was drawn may cause."""
+    """Random choices, and the kinds of refusal that what was drawn may cause.
 
-    def __init__(self, random: Random):
+    further: stages to draw from in addition to those of this module.
+    """
+
+    def __init__(self, random: Random, further: "tuple[Stage, ...]" = ()):
         self.random = random
+        self.further = further
         self.refusals: Refusals = set()
         self.behind_binary = False
 
@@ -40,11 +44,13 @@ Stage = Callable[[Drawing, Any, str], Any]
 
 def stage(draw: Drawing, x: Any, name: str) -> Any:
     """One stage: convolutions and binary ones more often than others, what must be refused rarely."""
+    if draw.further and draw.maybe(30):
+        return draw.of(*draw.further)(draw, x, name)
     choice = draw.random.randint(0, 99)
     if choice < 3:
         return draw.of(*REFUSED)(draw, x, name)
     if choice < 40:
-        return _binary_unit(draw, x, name)
+        return binary_unit(draw, x, name)
     if choice < 60:
         return _real_convolution(draw, x, name)
     return draw.of(*OTHERS)(draw, x, name)
@@ -52,7 +58,7 @@ def stage(draw: Drawing, x: Any, name: str) -> Any:
 
 def stem(draw: Drawing, x: Any, name: str) -> Any:
     x = L.Conv2D(draw.of(4, 8, 32), 3, padding="same", use_bias=draw.maybe(), name=name)(x)
-    return _norm(draw, x, f"{name}_norm")
+    return norm(draw, x, f"{name}_norm")
 
 
 def end(draw: Drawing, x: Any, name: str) -> Any:
@@ -80,7 +86,7 @@ def classifier(draw: Drawing, x: Any) -> Any:
 # Arguments of convolutions.
 
 
-def _pair(draw: Drawing, *values: int) -> tuple[int, int]:
+def pair(draw: Drawing, *values: int) -> tuple[int, int]:
     """The same for height and width, or one for each."""
     first = draw.of(*values)
     return (first, draw.of(*values)) if draw.maybe(25) else (first, first)
@@ -88,7 +94,7 @@ def _pair(draw: Drawing, *values: int) -> tuple[int, int]:
 
 def _window(draw: Drawing, x: Any, dilated: bool = True) -> dict[str, Any]:
     """Kernel, strides, padding and dilation that fit the map."""
-    kernel, strides, rates = _pair(draw, 1, 2, 3, 3, 5), _pair(draw, 1, 1, 2, 3), _pair(draw, 1, 2, 3)
+    kernel, strides, rates = pair(draw, 1, 2, 3, 3, 5), pair(draw, 1, 1, 2, 3), pair(draw, 1, 2, 3)
     padding = draw.of("same", "valid")
     if not dilated or draw.maybe(75):
         rates = (1, 1)
@@ -133,10 +139,10 @@ def _real_convolution(draw: Drawing, x: Any, name: str) -> Any:
     elif kind == 9 and min(x.shape[1:3]) >= 3:
         y = L.LocallyConnected2D(4, draw.of(1, 3), implementation=draw.of(1, 2), **common)(x)
     elif kind == 10:
-        y = _rows(draw, x, name, _real_row)
+        y = rows(draw, x, name, _real_row)
     else:
         y = L.Dense(draw.of(4, 8), **common)(x)
-    return _norm(draw, y, f"{name}_norm") if draw.maybe(60) else y
+    return norm(draw, y, f"{name}_norm") if draw.maybe(60) else y
 
 
 KERNELS = ("ste_sign", "ste_sign", "approx_sign", "swish_sign", "magnitude_aware_sign")
@@ -152,11 +158,11 @@ def _signs(draw: Drawing) -> dict[str, Any]:
     }
 
 
-def _binary_unit(draw: Drawing, x: Any, name: str) -> Any:
+def binary_unit(draw: Drawing, x: Any, name: str) -> Any:
     """What comes before a binary convolution, the convolution, what comes after it, and a shortcut around it."""
     shortcut, source = draw.maybe(30), x
     if draw.maybe(20):
-        x = _norm(draw, x, f"{name}_before")
+        x = norm(draw, x, f"{name}_before")
     if draw.maybe(10):
         x = L.MaxPool2D(2, padding="same", strides=1, name=f"{name}_pool")(x)
     y = _binary_convolution(draw, x, name)
@@ -193,7 +199,7 @@ def _binary_convolution(draw: Drawing, x: Any, name: str) -> Any:
             y = L.MaxPool2D(2, name=f"{name}_signs_pool")(y)
         return Q.QuantConv2D(draw.of(8, 32), min(3, *y.shape[1:3]), **common)(y)
     if kind == 9:
-        return _rows(draw, x, name, lambda draw, y, name: _binary_row(draw, y, name, common))
+        return rows(draw, x, name, lambda draw, y, name: _binary_row(draw, y, name, common))
     if kind == 10:
         y = L.Reshape((1, 1, -1), name=f"{name}_vector")(x) if x.shape[1] * x.shape[2] * x.shape[3] <= 512 else x
         return Q.QuantConv2D(32, 1, **common)(y)
@@ -203,7 +209,7 @@ def _binary_convolution(draw: Drawing, x: Any, name: str) -> Any:
     return L.Concatenate(name=f"{name}_both")([shared(x), shared(L.BatchNormalization(name=f"{name}_mid")(once))])
 
 
-def _rows(draw: Drawing, x: Any, name: str, layer: Stage) -> Any:
+def rows(draw: Drawing, x: Any, name: str, layer: Stage) -> Any:
     """A layer on sequences (N, steps, channels): the map's pixels in order, or its rows with columns as channels."""
     _, height, width, channels = x.shape
     if draw.maybe() or width * channels > 256:
@@ -244,7 +250,7 @@ def _binary_row(draw: Drawing, x: Any, name: str, common: dict[str, Any]) -> Any
 # Other layers.
 
 
-def _norm(draw: Drawing, x: Any, name: str) -> Any:
+def norm(draw: Drawing, x: Any, name: str) -> Any:
     kind = draw.random.randint(0, 19)
     if kind == 0:
         return L.LayerNormalization(axis=draw.of(-1, [1, 2, 3], 1), name=name)(x)
@@ -277,7 +283,7 @@ def _activation(draw: Drawing, x: Any, name: str) -> Any:
 
 
 def _pooling(draw: Drawing, x: Any, name: str) -> Any:
-    size, strides, padding = _pair(draw, 1, 2, 3), _pair(draw, 1, 2, 3), draw.of("same", "valid")
+    size, strides, padding = pair(draw, 1, 2, 3), pair(draw, 1, 2, 3), draw.of("same", "valid")
     if padding == "valid":
         size = tuple(map(min, size, x.shape[1:3]))
     return draw.of(L.MaxPool2D, L.AveragePooling2D)(size, strides, padding, name=name)(x)
@@ -289,7 +295,7 @@ def _shape(draw: Drawing, x: Any, name: str) -> Any:
     if kind == 0 and min(height, width) >= 4:
         return L.Cropping2D(((draw.of(0, 1), draw.of(0, 1)), (draw.of(0, 1), draw.of(0, 1))), name=name)(x)
     if kind == 1 and max(height, width) <= 6:
-        return L.UpSampling2D(_pair(draw, 1, 2), interpolation=draw.of("nearest", "bilinear"), name=name)(x)
+        return L.UpSampling2D(pair(draw, 1, 2), interpolation=draw.of("nearest", "bilinear"), name=name)(x)
     if kind == 2 and max(height, width) <= MAX_CHANNELS:
         return L.Permute(draw.of((2, 1, 3), (3, 1, 2), (1, 3, 2)), name=name)(x)
     if kind == 3:

@@ -54,7 +54,7 @@ def check(number: int, folder: Path) -> str:
         WrongError: its number, format and layers, and what is wrong.
     """
     suffix = FORMATS[number % len(FORMATS)]
-    model, refusals = random_model(Random(number))
+    model, refusals = random_model(number)
     path = models.save(model, folder / f"model{number}{suffix}")
     try:
         job = el_larq.convert(path, options=Options(verify_images=IMAGES))
@@ -80,7 +80,7 @@ def _difference(number: int, model: keras.Model, job: Job) -> str:
     """How the .tflite differs from Keras' own outputs; "" where it does not, but for images with signs within rounding of zero."""
     if any(layer.compute_dtype != "float32" for layer in leaf_layers(model)):
         weights = [np.asarray(w, np.float32) if np.asarray(w).dtype.kind == "f" else w for w in map(_single, model.get_weights())]
-        model, _ = random_model(Random(number), policy="float32")
+        model, _ = random_model(number, policy="float32")
         model.set_weights(weights)
     content = job.need_tflite()
     images = [batch[1:] for batch in random_inputs(job.need_original(), IMAGES + 1)]
