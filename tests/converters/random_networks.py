@@ -125,7 +125,7 @@ def random_model(number: int, policy: str | None = None) -> tuple[keras.Model, s
     keras.mixed_precision.set_global_policy(policy or drawn)
     try:
         keras.utils.set_random_seed(random.randint(0, 2**31))
-        return _model(stages.Drawing(random, FURTHER if number >= FIRST_FURTHER else ()))
+        return _model(stages.Drawing(random, drawn, FURTHER if number >= FIRST_FURTHER else ()))
     finally:
         keras.mixed_precision.set_global_policy(before)
 

@@ -23,11 +23,13 @@ MAX_CHANNELS = 64
 class Drawing:
     """Random choices, and the kinds of refusal that what was drawn may cause.
 
+    policy: the drawn dtype policy, also where the network is built with another one.
     further: stages to draw from in addition to those of this module.
     """
 
-    def __init__(self, random: Random, further: "tuple[Stage, ...]" = ()):
+    def __init__(self, random: Random, policy: str = "float32", further: "tuple[Stage, ...]" = ()):
         self.random = random
+        self.policy = policy
         self.further = further
         self.refusals: Refusals = set()
         self.behind_binary = False
@@ -398,7 +400,7 @@ def _operators(draw: Drawing, x: Any, name: str) -> Any:
         return x * 0.5 + 0.25
     if kind == 1:
         # Keras cannot load a number before a tensor of half precision from .keras: it becomes one of single precision.
-        return 1.0 - x if x.dtype == "float32" else -x
+        return 1.0 - x if draw.policy == "float32" else -x
     if kind == 2:
         return x[:, 1:, :, :] if x.shape[1] > 1 else -x
     if kind == 3:
