@@ -20,6 +20,7 @@ _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"^```(?:python|yaml) (\S+\.(?:py|yaml))\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # What a test can spend: one epoch, and the commands that say no epochs of their own train a tiny network.
+_STAGED = {"real-to-binary", "two-stage", "el-dagger", "my_stages.yaml"}
 _SHORT = ["--epochs", "1", "--width", "0.125", "--dataset", "digits", "--batch-size", "64"]
 
 
@@ -67,6 +68,8 @@ def any_run(el_larq_command: Callable[..., CompletedProcess[str]], tmp_path_fact
 def _shortened(arguments: list[str]) -> list[str]:
     if arguments[0] != "train" or "--resume" in arguments:
         return arguments
+    if _STAGED & set(arguments):
+        return [*arguments, "--epochs", "4"]  # one for each stage
     return [*arguments, *(_SHORT[:2] if "--epochs" in arguments else _SHORT)]
 
 
