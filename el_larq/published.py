@@ -96,15 +96,38 @@ _ZOO = "Larq Zoo's documentation"
 _WIKI = "BMXNet-v2's wiki"
 
 
-def _zoo(top1: float, parameters: int, size: str) -> Published:
-    return {"top-1": (top1, _ZOO), "parameters": (parameters, _ZOO), "size": (size, _ZOO)}
+def _zoo(top1: float, top5: float, parameters: int, size: str) -> Published:
+    return {"top-1": (top1, _ZOO), "top-5": (top5, _ZOO), "parameters": (parameters, _ZOO), "size": (size, _ZOO)}
+
+
+_BY_ZOO_NETWORK: dict[str, Published] = {
+    "quicknet_small": _zoo(59.4, 81.8, 12_655_688, "4.00 MB"),
+    "quicknet": _zoo(63.3, 84.6, 13_234_088, "4.17 MB"),
+    "quicknet_large": _zoo(66.9, 87.0, 23_342_248, "5.40 MB"),
+    "binary_alexnet": _zoo(36.30, 61.53, 61_859_192, "7.49 MB"),
+    "birealnet": _zoo(57.47, 79.84, 11_699_112, "4.03 MB"),
+    "binary_resnet_e18": _zoo(58.32, 80.79, 11_699_368, "4.03 MB"),
+    "binary_densenet28": _zoo(60.91, 82.83, 5_150_504, "4.12 MB"),
+    "binary_densenet37": _zoo(62.89, 84.19, 8_734_120, "5.25 MB"),
+    "binary_densenet37_dilated": _zoo(64.34, 85.15, 8_734_120, "5.25 MB"),
+    "binary_densenet45": _zoo(64.59, 85.21, 13_939_240, "7.54 MB"),
+    "real_to_binary_net": _zoo(65.01, 85.72, 11_995_624, "5.13 MB"),
+    "xnornet": _zoo(44.96, 69.18, 62_396_768, "22.81 MB"),
+    "dorefanet": _zoo(53.39, 76.50, 62_403_912, "22.84 MB"),
+    "meliusnet22": _zoo(62.4, 83.9, 6_944_584, "3.88 MiB"),
+}
+
+
+def _shape_of_zoo(name: str) -> Published:
+    """Parameters and size, which a network shares with one of Larq Zoo even if its accuracy is not known."""
+    return {what: figure for what, figure in _BY_ZOO_NETWORK[name].items() if what in ("parameters", "size")}
 
 
 _BY_NETWORK: dict[str, Published] = {
     "resnet18": _BIREAL18,
-    "quicknet_small": _zoo(59.4, 12_655_688, "4.00 MB"),
-    "quicknet": _zoo(63.3, 13_234_088, "4.17 MB"),
-    "quicknet_large": _zoo(66.9, 23_342_248, "5.40 MB"),
+    "quicknet_small": _shape_of_zoo("quicknet_small"),
+    "quicknet": _shape_of_zoo("quicknet"),
+    "quicknet_large": _shape_of_zoo("quicknet_large"),
     "mobilenet": {"OPs": ("0.52e8 with variant mid, K = 4", "MoBiNet, WACV 2020, as recalled")},
     "reactnet_a": {"top-1": (69.4, _REACTNET_A), **_costs(4.82e9, 0.12e8, 0.87e8, _REACTNET_A)},
     # The OPs said to be in the paper for B contradict its rule, FLOPs + BOPs / 64, applied to the other two figures of the row.
@@ -115,13 +138,13 @@ _BY_NETWORK: dict[str, Published] = {
     "reactnet_c": {"top-1": (71.4, _REACTNET), **_costs(4.69e9, 1.40e8, 2.14e8, _REACTNET)},
     "reactnet_resnet18": {"top-1": (65.9, _REACTNET_CODE), **_BIREAL18},
     "densenet28": {
-        "top-1": (61.7, f"{_WIKI}; Larq Zoo: 60.91"),
+        "top-1": ("61.7 with binary convolutions without scales, normalized first", _WIKI),
         "OPs": (2.58e8, _WIKI),
         "parameters": (5_150_504, _ZOO),
         "size": ("4.04 MB", f"{_WIKI}; Larq Zoo: 4.12 MB"),
     },
     "densenet37": {
-        "top-1": (63.3, f"{_WIKI}; Larq Zoo: 62.89"),
+        "top-1": ("63.3 with binary convolutions without scales, normalized first", _WIKI),
         "OPs": (2.70e8, _WIKI),
         "parameters": (8_734_120, _ZOO),
         "size": ("5.13 MB", f"{_WIKI}; Larq Zoo: 5.25 MB"),
@@ -132,6 +155,11 @@ _BY_NETWORK: dict[str, Published] = {
 def of_network(name: str) -> Published:
     """Published figures of a network, independent of method: "top-1", "BOPs", "FLOPs", "OPs", "parameters", "size"."""
     return _BY_NETWORK.get(name, {})
+
+
+def of_zoo(name: str) -> Published:
+    """Published figures of a network of Larq Zoo with its published weights: "top-1", "top-5", "parameters", "size"."""
+    return _BY_ZOO_NETWORK.get(name, {})
 
 
 def of_method(name: str) -> Published:

@@ -8,15 +8,9 @@
 Every 3x3 convolution is a unit of the method, so quantizers, order and link are the method's. Nothing else is binarized, except
 the transitions' 1x1 convolutions with ``downsample="binary"``.
 
-Published (ImageNet, 224x224; documentation and docstrings of Larq Zoo; not ours):
-
-    network         top-1    top-5    parameters    memory
-    quicknet_small  59.4 %   81.8 %   12 655 688    4.00 MB
-    quicknet        63.3 %   84.6 %   13 234 088    4.17 MB
-    quicknet_large  66.9 %   87.0 %   23 342 248    5.40 MB
-
-With a method and link that have no parameters of their own, parameters and memory here are exactly these by Larq's count: a
-normalization has two parameters per channel, the fixed blur counts, and a MB is 2**20 bytes.
+With a method and link that have no parameters of their own, parameters and memory here are exactly those that Larq Zoo publishes
+(`el_larq.published`) by Larq's count: a normalization has two parameters per channel, the fixed blur counts, and a MB is 2**20
+bytes. Its accuracies belong to its own definition, which is `el_larq.models.zoo.quicknet`.
 
 Differences from Larq Zoo's models:
 
@@ -34,7 +28,6 @@ Differences from Larq Zoo's models:
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -42,6 +35,7 @@ from el_larq.conv import Conv
 from el_larq.errors import UsageError, unknown_name
 from el_larq.layers import normalize
 from el_larq.methods.method import Method
+from el_larq.models.blur import blur_kernel
 from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.stems import IMAGENET_FROM, STEMS, apply_stem
 
@@ -113,21 +107,13 @@ def _transition(x: tf.Tensor, filters: int, name: str, method: Method, downsampl
             2,
             "same",
             use_bias=False,
-            depthwise_initializer=_blur_kernel(shape[-1]),
+            depthwise_initializer=blur_kernel(shape[-1]),
             trainable=False,
             name=f"{name}_blur",
         )(x)
     if downsample == "binary":
         return method.unit(x, Conv(name, filters, 1))
     return _pointwise(x, filters, name, method)
-
-
-def _blur_kernel(channels: int) -> Any:
-    """A binomial low-pass filter of sum 1 for each channel. Zhang: Making Convolutional Networks Shift-Invariant Again, 2019."""
-    row = np.array([0.25, 0.5, 0.25])
-    kernel = np.tile(np.outer(row, row)[:, :, None, None], (1, 1, channels, 1))
-    # As a list it is part of the saved configuration, so loading does not need a class of this module.
-    return keras.initializers.Constant(kernel.tolist())  # pyright: ignore[reportArgumentType]
 
 
 def _pointwise(x: tf.Tensor, filters: int, name: str, method: Method) -> tf.Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 from el_larq.by_name import load_by_name
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
-from el_larq.published import of_network
 from el_larq.tables import TableList
 
 DOWNSAMPLES = ("real", "binary")
@@ -59,19 +58,13 @@ def _resnet(name: str, block: str, repeats: tuple[int, ...]) -> Network:
     )
 
 
-# Accuracy, parameters and memory are those published by Larq Zoo, not ours.
-_QUICKNET = (
-    "Bannink, Hillier, Geiger, de Bruin, Overweel, Neeven, Helwegen: Larq Compute Engine, MLSys 2021, arXiv 2011.09398; "
-    "published numbers: Larq Zoo, docs.larq.dev/zoo"
-)
+_QUICKNET = "Bannink, Hillier, Geiger, de Bruin, Overweel, Neeven, Helwegen: Larq Compute Engine, MLSys 2021, arXiv 2011.09398"
 
 
 def _quicknet(name: str, filters: tuple[int, ...], repeats: tuple[int, ...]) -> Network:
-    (top1, source), (parameters, _), (size, _) = (of_network(name)[what] for what in ("top-1", "parameters", "size"))
-    published = f"{top1} % top-1, {parameters:_} parameters, {size} ({source})".replace("_", " ")
     return Network(
         name,
-        f"blocks {list(repeats)} of {list(filters)} channels; published: {published}",
+        f"blocks {list(repeats)} of {list(filters)} channels; Larq Zoo's own definition is zoo:{name}",
         _QUICKNET,
         "el_larq.models.quicknet:quicknet",
         {"filters": filters, "repeats": repeats},

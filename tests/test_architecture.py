@@ -148,7 +148,7 @@ def test_every_package_and_top_level_module_has_its_place() -> None:
         assert parts[1] in BASE, f"el_larq/{parts[1]}.py is a new base module: list it in BASE"
 
 
-CONVENTIONAL = {"__init__", "load", "pages", "plan", "reactnet", "registry", "workers"}
+CONVENTIONAL = {"__init__", "build", "densenet", "load", "pages", "plan", "quicknet", "reactnet", "registry", "resnet", "workers"}
 """Modules that may share a name: what they contain is of one kind in each package."""
 
 SHARED_CLASSES = {"Graph", "Row"}

@@ -1,6 +1,7 @@
 """Keras layers, one concept per file. Importing this package registers them, so saved models load without custom_objects."""
 
 from el_larq.layers.activation_scale import ActivationScale as ActivationScale
+from el_larq.layers.add_to_last import AddToLast as AddToLast
 from el_larq.layers.channel_shift import ChannelShift as ChannelShift
 from el_larq.layers.elastic_link import ElasticLink as ElasticLink
 from el_larq.layers.elastic_link import gamma_start as gamma_start

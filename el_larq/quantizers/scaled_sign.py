@@ -24,22 +24,28 @@ class ScaledSign(larq.quantizers.Quantizer):
     from the kernel; the factor is omitted where there is one input channel, as in depthwise kernels, since it would be zero.
     "detached" treats alpha as a constant, as Larq's "magnitude_aware_sign" does.
 
+    With a ``clip_value`` c, W is first clipped to [-c, c]; what is beyond has no gradient. Larq Zoo's XNOR-Net clips to [-1, 1]. A
+    constraint of the kernel to that range makes it redundant.
+
     Reference: Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net", ECCV 2016, arXiv 1603.05279.
     """
 
     precision = 1
 
-    def __init__(self, gradient: str = "derived", **kwargs: Any):
+    def __init__(self, gradient: str = "derived", clip_value: float | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}; got {gradient!r}")
         self.gradient = gradient
+        self.clip_value = clip_value
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        if self.clip_value is not None:
+            inputs = tf.clip_by_value(inputs, -self.clip_value, self.clip_value)
         return _scaled_sign(inputs, self.gradient)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"gradient": self.gradient}
+        return super().get_config() | {"gradient": self.gradient, "clip_value": self.clip_value}
 
 
 def _scaled_sign(kernel: tf.Tensor, form: str) -> tf.Tensor:

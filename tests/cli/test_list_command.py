@@ -6,6 +6,7 @@ from subprocess import CompletedProcess
 
 from el_larq.methods.registry import METHODS
 from el_larq.models.registry import NETWORKS
+from el_larq.models.zoo.registry import ZOO
 from el_larq.published import TABLE, of_method
 
 Command = Callable[..., CompletedProcess[str]]
@@ -44,3 +45,16 @@ def test_published_goes_with_networks_alone(el_larq_here: Command) -> None:
     result = el_larq_here("list", "methods", "--published")
     assert result.returncode == 2
     assert "--published applies to networks" in result.stderr
+
+
+def test_networks_of_larq_zoo_are_a_list_of_their_own(el_larq_here: Command) -> None:
+    """They have the accuracy that belongs to them; networks that take a method do not show it."""
+    entries = {entry["name"]: entry for entry in json.loads(el_larq_here("list", "zoo", "--json").stdout)}
+    assert set(entries) == set(ZOO)
+    assert (entries["quicknet"]["top-1"], entries["quicknet"]["parameters"]) == (63.3, 13_234_088)
+    assert all(entry["source"] for entry in entries.values())
+    result = el_larq_here("list", "zoo")
+    assert result.returncode == 0
+    assert "BinaryDenseNet37Dilated" in result.stdout
+    networks = {entry["name"]: entry for entry in json.loads(el_larq_here("list", "networks", "--json").stdout)}
+    assert not any("top-1" in networks[name]["published"] for name in entries if name in networks)

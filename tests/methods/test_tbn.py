@@ -63,6 +63,19 @@ def test_the_kernels_sign_passes_its_gradient_whole():
     np.testing.assert_array_equal(tape.gradient(y, kernel, output_gradients=tf.constant(upstream)), upstream)  # pyright: ignore
 
 
+def test_a_kernel_may_have_one_scale_for_all_filters():
+    """DoReFa-Net's kernels; the gradient is the same."""
+    kernel, upstream = tf.constant(values(3, 3, 4, 5, scale=2.0)), values(3, 3, 4, 5, seed=1)
+    quantizer = StraightScaledSign.from_config(StraightScaledSign("tensor").get_config())
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        y = quantizer(kernel)
+    np.testing.assert_allclose(y, np.abs(kernel.numpy()).mean() * sign(kernel.numpy()), rtol=1e-5)
+    np.testing.assert_array_equal(tape.gradient(y, kernel, output_gradients=tf.constant(upstream)), upstream)  # pyright: ignore
+    with pytest.raises(ValueError, match="per must be one of filter, tensor; got 'layer'"):
+        StraightScaledSign("layer")
+
+
 @pytest.mark.parametrize("conv", [Conv("c", 4, 3), Conv("c", 6, 3, 2), Conv("c", 4, 3, 2, depthwise=True), Conv("c", 2, 1)])
 def test_a_unit_computes_the_formula_and_its_gradient(conv: Conv):
     model = make_unit(METHODS["tbn"], (4, 6, 4), conv)

@@ -90,6 +90,24 @@ def test_the_gradients_of_a_kernel(form: str, shape: tuple[int, ...]):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_clipped_kernel_is_that_of_the_clipped_weights():
+    """Larq Zoo's XNOR-Net: what is beyond the limit counts as the limit, and has no gradient."""
+    random = np.random.default_rng(0)
+    kernel, g = (tf.constant(random.normal(size=(3, 3, 4, 5)), tf.float32) for _ in range(2))
+    clipped = tf.clip_by_value(kernel, -0.8, 0.8)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([kernel, clipped])
+        quantized = ScaledSign.from_config(ScaledSign("derived", clip_value=0.8).get_config())(kernel)
+        expected = ScaledSign("derived")(clipped)
+    np.testing.assert_array_equal(quantized, expected)
+    within = np.abs(kernel.numpy()) <= 0.8
+    assert 0 < within.sum() < within.size
+    upstream: Any = g
+    of_clipped: Any = tape.gradient(expected, clipped, output_gradients=upstream)
+    found: Any = tape.gradient(quantized, kernel, output_gradients=upstream)
+    np.testing.assert_array_equal(found, of_clipped * within)
+
+
 @pytest.mark.parametrize("k", ["off", "all"])
 def test_the_gradient_of_the_input_of_a_1x1_unit(k: str):
     model = reference.make_unit(get_method("xnor", chosen={"k": k}), (3, 4, 5), Conv("c", 6, 1))
