@@ -17,6 +17,7 @@ def test_the_last_channels_are_added_and_the_others_kept() -> None:
     expected[..., 3:] += y
     np.testing.assert_array_equal(z, expected)
     upstream: Any = tf.constant(g)
-    of_inputs, of_last = tape.gradient(z, [inputs, last], output_gradients=upstream)
+    found: Any = tape.gradient(z, [inputs, last], output_gradients=upstream)
+    of_inputs, of_last = found
     np.testing.assert_array_equal(of_inputs, g)
     np.testing.assert_array_equal(of_last, g[..., 3:])
