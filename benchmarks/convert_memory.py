@@ -8,6 +8,16 @@ by the command line in a process of its own, and the resident memory of that pro
 right after, on the same file, and the ratios of memory and time are printed: only these are comparable between machines.
 
 Sizes are in MB (10^6 bytes). The two largest need gigabytes of memory: run them one at a time.
+
+Measured on 2 shared cores, with other load, so that times vary; "before" is the converter whose graphs contained their constants:
+
+    kind         file      peak (limit)          before    time to time before
+    dense         16.2 MB  0.87 GB (1.13 GB)     1.26 GB   1.12 (20.1 s to 18.0 s; another run: 1.37)
+    binary-conv   14.8 MB  0.99 GB (1.12 GB)     1.49 GB   0.80 (29.5 s to 36.7 s)
+    binary-conv   59.1 MB  1.31 GB (1.47 GB)     2.97 GB   0.74 (59.3 s to 80.2 s)
+    dense         63.8 MB  1.39 GB (1.51 GB)     2.91 GB   0.76 (28.3 s to 37.4 s)
+    dense        103.3 MB  1.76 GB (1.83 GB)     not measured
+    dense        249.5 MB  2.93 GB (3.00 GB)     not measured
 """
 
 import argparse
