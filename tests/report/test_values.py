@@ -128,7 +128,9 @@ def test_the_record_as_it_is_makes_a_page(tmp_path: Path) -> None:
 def test_a_temperature_that_is_a_list_is_named(place: tuple[str, ...], tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text(json.dumps(_with(CONTENT, place, [None])))
-    with pytest.raises(ElLarqError, match=rf"record\.json is not a result .*: record\.{'.'.join(place)} is not a number$"):
+    with pytest.raises(
+        ElLarqError, match=rf"record\.json is not a result .*\(record\.{'.'.join(place)} is not a number\); measure again$"
+    ):
         record.read(path)
 
 
