@@ -15,6 +15,10 @@ _TRAINING = (
     "together in a batch; call it without training=True and save the model again"
 )
 _LIST = "keeps a list in a loop, which LCE's converter cannot write; build a recurrent layer with unroll=True, or replace the loop"
+_BRANCH = (
+    "has a condition or loop that depends on the input, which becomes a .tflite of several graphs; el-larq reads files of one: "
+    "compute both branches and choose with tf.where, or unroll the loop"
+)
 _OPERATORS = {
     "Erfc": "uses Erfc, which LCE's runtime does not have; for GELU use approximate=True, which takes tanh",
     "Erf": "uses Erf, which LCE's runtime does not have; for GELU use approximate=True, which takes tanh",
@@ -25,6 +29,7 @@ _OPERATORS = {
     "TensorListReserve": _LIST,
     "TensorListFromTensor": _LIST,
     "TensorListStack": _LIST,
+    **dict.fromkeys(("If", "StatelessIf", "While", "StatelessWhile"), _BRANCH),
 }
 _RANDOM = (
     "RandomUniform",

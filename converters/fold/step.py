@@ -22,6 +22,9 @@ from el_larq.converters.frozen import FrozenModel, captured
 from el_larq.converters.job import Job
 from el_larq.errors import ElLarqError, summarize
 
+CALLS = ("If", "StatelessIf", "While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall")
+"""Operators that call functions, whose types do not follow from their inputs: they cannot be checked in double precision."""
+
 # In order of application: rewrites that create scales and shifts come before those that move them.
 REWRITES: dict[str, Rewrite] = {
     "slices": slices,
@@ -105,6 +108,11 @@ def _imported(model: FrozenModel) -> Graph | str:
         difference, where = compare_import(model, graph)
     except Exception as error:  # unknown operators may raise anything when run by name
         return f"the model contains operations that the rewrites cannot read ({summarize(error, 120)}), so it is lowered unchanged"
+    calls = sorted({node.op for node in graph.nodes() if node.op in CALLS})
+    if calls:
+        return (
+            f"the model contains {', '.join(calls)}, whose functions compute in single precision only, so it is lowered unchanged"
+        )
     if not difference <= IMPORT_TOLERANCE:
         return (
             f"as imported for rewriting, the model differs from the original by {difference:.1e} at {where}, "

@@ -269,6 +269,11 @@ def test_what_a_layer_updates_is_left_out() -> None:
     _convert(_model(after=Updates()))
 
 
+def _branches(x: Any) -> Any:
+    cond: Any = tf.cond
+    return cond(tf.reduce_mean(x) > 0, lambda: tf.abs(x), lambda: -x)
+
+
 UNSUPPORTED = {
     "batch statistics": (
         lambda x: L.BatchNormalization(name="norm")(x, training=True),
@@ -279,6 +284,10 @@ UNSUPPORTED = {
         "layer memory keeps a list in a loop",
     ),
     "gelu": (L.Activation("gelu", name="act"), "layer act/Gelu uses Erfc"),
+    "conditions": (
+        L.Lambda(_branches, name="branch"),
+        "layer branch has a condition or loop that depends on the input",
+    ),
     "channels first": (
         lambda x: L.Conv2D(8, 3, data_format="channels_first", name="conv1")(L.Permute((3, 1, 2))(x)),
         "layer conv1 has data_format='channels_first'",

@@ -110,3 +110,14 @@ def test_a_model_that_cannot_be_read_is_left_as_it_is() -> None:
     assert job.summary.startswith("left out: the model contains operations that the rewrites cannot read (")
     assert "\n" not in job.summary
     assert job.model is frozen
+
+
+def test_a_condition_on_the_image_is_left_as_it_is() -> None:
+    """Its functions compute in single precision, so that no rewrite can be checked in double precision."""
+
+    def branch(x: Any) -> Any:
+        cond: Any = tf.cond
+        return cond(tf.reduce_mean(x) > 0, lambda: tf.abs(x), lambda: -x)
+
+    folded = step.fold_model(_square(_call(branch)))
+    assert "contains StatelessIf" in folded.left_out
