@@ -19,6 +19,9 @@ _SAME_NAME = (
     "epochs",
     "batch_size",
     "learning_rate",
+    "keep",
+    "patience",
+    "average",
     "seed",
     "deterministic",
     "init_from",
@@ -58,6 +61,19 @@ def recipe_options(function: Command) -> Command:
         click.option("--epochs", type=int, help="[default: the recipe's]"),
         click.option("--batch-size", type=int, help="[default: the recipe's]"),
         click.option("--learning-rate", type=float, help="[default: the recipe's]"),
+        click.option("--keep", help="last or best: the epoch whose model is saved and tested. [default: the recipe's, last]"),
+        click.option(
+            "--average",
+            type=float,
+            metavar="DECAY",
+            help="Validate, save and test a moving average of the weights; 0: none. [default: the recipe's, 0]",
+        ),
+        click.option(
+            "--patience",
+            type=int,
+            metavar="EPOCHS",
+            help="Stop after so many epochs without a better validation; 0: never. [default: the recipe's, 0]",
+        ),
     )
 
 

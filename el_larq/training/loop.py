@@ -4,15 +4,19 @@ At the end of an epoch, its record and the weights are written, then a state is 
 right before the first step of an epoch, after that state was saved.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import tf_keras as keras
 
 from el_larq.by_name import load_by_name
 from el_larq.data.dataset import Dataset
+from el_larq.errors import ElLarqError, summarize
 from el_larq.files import atomic_path
+from el_larq.printable import counted
+from el_larq.training.average import BATCHES
 from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.failure import Failures
 from el_larq.training.figures import CSV, count_confusions, write_csv
@@ -96,8 +100,11 @@ class Loop:
                 self.save()  # so that there is always a state to resume from
             with self.data.reading(), missing_kernels_named():
                 self._train()
+                self._restore_kept()
                 test = self.data.test_batches(EVALUATION_BATCH)
                 tested = self._evaluate(test)
+                if tested is None:
+                    self._interrupt()
                 self.confusion = count_confusions(self.model, test, self.data.num_classes)
         finally:
             self._tensorboard.close()
@@ -114,10 +121,16 @@ class Loop:
                 self._end_epoch(validation)
             if state.step == state.total:
                 return
+            if state.is_between_epochs and self._stops_early():
+                patience = counted(self.recipe.patience, "epoch")
+                self.notify(f"stopped after epoch {state.epoch}: no better validation accuracy for {patience}")
+                return
             if state.is_between_epochs:
                 self._begin_epoch()
             state.kernels.before_step(state.step)
             logs = {name: float(value) for name, value in train_step(batches).items()}
+            if state.average is not None:
+                state.average.update(state.step)
             state.step += 1
             state.kernels.after_step()
             self.failures.check_loss("loss", logs.get("loss", 0.0), state.step)
@@ -143,7 +156,29 @@ class Loop:
         """Validate if there is a validation split, write the weights and the epoch's record, then save the state."""
         state = self.state
         trained = {metric.name: float(metric.result()) for metric in self.model.metrics}
-        found = {} if validation is None else self._evaluate(validation)
+        with self._averaged():
+            found = {} if validation is None else self._evaluate(validation)
+            if found is not None:
+                self._record_epoch(trained, found)
+        if found is None:
+            self._interrupt()
+        self.save()
+        if self.stop.asked and state.step < state.total:
+            self._interrupt()
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model with the average of its weights, if the recipe has one."""
+        if self.state.average is None:
+            yield
+            return
+        count = min(BATCHES, self.state.steps_per_epoch)
+        with self.state.average.applied(self._batches(self.state.step - count).take(count), self.state.of_model):
+            yield
+
+    def _record_epoch(self, trained: dict[str, float], found: dict[str, float]) -> None:
+        """Write the weights and the epoch's record: its own metrics, and those that were found in validation."""
+        state = self.state
         validated = {f"val_{name}": value for name, value in found.items()}
         # A step's loss is computed before its update: damage done by the epoch's last update shows only in the validation.
         self.failures.check_loss("validation loss", validated.get("val_loss", 0.0), state.step)
@@ -167,17 +202,42 @@ class Loop:
         state.records.append(record)
         if accuracy is not None:
             self.progress.validated(accuracy)
-        self.save()
-        if self.stop.asked and state.step < state.total:
-            self._interrupt()
+
+    def _stops_early(self) -> bool:
+        """Whether validation has not improved for as many epochs as the recipe's patience; a function of the records."""
+        patience, accuracies = self.recipe.patience, [record.get("val_accuracy", 0.0) for record in self.state.records]
+        return bool(patience and accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Which weights the final model has, for its card; empty for those of the last step."""
+        records, average = self.state.records, {"average": self.recipe.average} if self.recipe.average else {}
+        if self.recipe.keep == "best":
+            return {"epoch": max(records, key=lambda record: record["val_accuracy"])["epoch"], **average}
+        return average
+
+    def _restore_kept(self) -> None:
+        """Give the model the weights of the epoch that the recipe keeps."""
+        if self.recipe.keep == "last" and self.state.average is None:
+            return
+        path = self.run.checkpoints / f"{self.recipe.keep}.weights.h5"
+        try:
+            self.model.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise ElLarqError(
+                f"{path} cannot be read, but contains the model to be saved: {summarize(error)}; train again"
+            ) from error
 
     def _write_metrics(self, records: list[dict[str, Any]]) -> None:
         write_lines(self.run.metrics, records)
         if records:
             write_csv(self.run.folder / CSV, records)
 
-    def _evaluate(self, batches: Any) -> dict[str, float]:
-        """Loss and metrics on a split. The metrics' variables are restored to the epoch's, as a state saved here must have them."""
+    def _evaluate(self, batches: Any) -> dict[str, float] | None:
+        """Loss and metrics on a split; None if a stop was requested meanwhile.
+
+        The metrics' variables are restored to the epoch's, as a state saved here must have them.
+        """
         stop = self.stop
 
         class Watch(keras.callbacks.Callback):
@@ -192,9 +252,7 @@ class Loop:
             found = None
         for variable, value in zip(self._metrics, before, strict=True):
             variable.assign(value)
-        if found is None:
-            self._interrupt()
-        return {name: float(value) for name, value in found.items()}
+        return None if found is None else {name: float(value) for name, value in found.items()}
 
     def _save_weights(self, name: str) -> None:
         path = self.run.checkpoints / f"{name}.weights.h5"
@@ -202,7 +260,7 @@ class Loop:
         with atomic_path(path) as temporary:
             self.model.save_weights(temporary)
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> NoReturn:
         self.save()
         message = f"stopped at step {self.state.step} of {self.state.total}; to continue: {self.run.command}"
         self.notify(message)

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import tf_keras as keras
 
@@ -13,7 +14,12 @@ from el_larq.training.config import TrainConfig
 from el_larq.training.run_folder import environment
 
 
-def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:
+def make_card(config: TrainConfig, data: Dataset, accuracy: float, kept: dict[str, Any]) -> card.Card:
+    """The card of a run's model.
+
+    Arguments:
+        kept: "epoch", if it is not the last, and the decay of the moving "average" of its weights, if it has one.
+    """
     return {
         "network": config.network,
         "method": config.method,
@@ -22,7 +28,7 @@ def make_card(config: TrainConfig, data: Dataset, accuracy: float) -> card.Card:
         "preprocessing": data.preprocessing.to_dict(),
         "dataset": {"name": data.name, "version": data.version},
         "accuracy": {"split": "test", "top1": round(accuracy, 5)},
-        "trained_with": {"seed": config.seed, "packages": environment()["packages"]},
+        "trained_with": {"seed": config.seed, **kept, "packages": environment()["packages"]},
     }
 
 

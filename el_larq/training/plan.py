@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 DEFAULT_METHOD = "el"
 
+CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average")
+"""Settings in place of the recipe's."""
+
 DETERMINISTIC = ("auto", "on", "off")
 
 _OF_METHOD = ("method", "link", "placement", "link_options", "method_options")
@@ -43,7 +46,7 @@ class SharedSettings(TypedDict, total=False):
     validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
         own validation split, or 0.1 if it has none.
     recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe.
-    epochs, batch_size, learning_rate: in place of the recipe's.
+    epochs, batch_size, learning_rate, keep, patience, average: in place of the recipe's.
     network_options: the network's own options, and ``variant``. width: factor for all channel counts.
     """
 
@@ -54,6 +57,9 @@ class SharedSettings(TypedDict, total=False):
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None
+    keep: str | None
+    patience: int | None
+    average: float | None
     network_options: Mapping[str, Any] | None
     width: float
 
@@ -172,7 +178,7 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         UsageError: an unknown name, a value out of range, or settings that do not fit together.
         ElLarqError: the data set, the user network's file, ``init_from`` or a teacher does not exist, or ``out`` cannot be used.
     """
-    changes = {name: settings.get(name) for name in ("epochs", "batch_size", "learning_rate")}
+    changes = {name: settings.get(name) for name in CHANGES}
     recipe = settings.get("recipe") or "standard"
     recipe = (recipe if isinstance(recipe, Recipe) else find_recipe(recipe)).with_changes(**changes)
     recipe = with_teachers(recipe, settings.get("teacher"))
@@ -219,6 +225,7 @@ def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> Train
         check_share(chosen["validation"])
     if (deterministic := chosen.get("deterministic", "auto")) not in DETERMINISTIC:
         raise unknown_name("deterministic", str(deterministic), DETERMINISTIC)
+    check_validated(recipe, chosen.get("validation"))
     init_from, teacher, out = (Path(chosen[name]) if name in chosen else None for name in ("init_from", "teacher", "out"))
     if out is not None:
         check_folder(out, inputs=(*folders(dataset if isinstance(dataset, str) else dataset.name), *filter(None, (init_from,))))
@@ -317,6 +324,14 @@ def settings_of(config: TrainConfig, folder: Path) -> Settings:
             "method_options": config.method_options,
         }
     return settings
+
+
+def check_validated(recipe: Recipe, validation: float | None) -> None:
+    """Raise UsageError if a recipe needs a validation split and there is to be none (``validation`` is 0)."""
+    for stage in recipe.stages or (recipe,):
+        needs = "keep best" if stage.keep == "best" else f"patience {stage.patience}" if stage.patience else None
+        if needs and validation == 0:
+            raise UsageError(f"{needs} needs a validation split, since the test split decides nothing; omit --validation 0")
 
 
 def check_no_method(plan: TrainingPlan) -> None:

@@ -11,6 +11,7 @@ from el_larq.methods.method import BINARIZED, INSTEAD_OF_SIGN
 from el_larq.training.stage_list import check_stages, shared_epochs
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
+KEPT = ("last", "best")
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
 
@@ -35,6 +36,11 @@ class Recipe:
         schedule: after the warm-up, "cosine" and "linear" fall to zero, "step" multiplies the rate by ``drop`` at each of the
             fractions ``drop_at`` of all steps, and "constant" keeps it.
         clip_norm: gradients whose global L2 norm is larger are scaled down to it; None for no clipping.
+        keep: which epoch's model is saved and tested: the "last", or the "best" in validation (the first of equals).
+        patience: the training ends after this many epochs without a better validation accuracy; 0 for never. The schedule is
+            still that of all ``epochs``.
+        average: decay of a moving average of the weights (`el_larq.training.average`), with which the model is validated, saved
+            and tested; 0 to below 1, 0 for none.
         binarize: which quantizers of the method are used: "nothing" (neither), "activations" or "both". The others are left out,
             with the same weights in the same order, see `el_larq.methods.method.Method.binarizing`.
         instead_of_sign: what the inputs of convolutions go through where "nothing" is binarized: "identity" or "tanh".
@@ -65,6 +71,9 @@ class Recipe:
     drop_at: tuple[float, ...] = (0.5, 0.75)
     drop: float = 0.1
     clip_norm: float | None = None
+    keep: str = "last"
+    patience: int = 0
+    average: float = 0.0
     binarize: str = "both"
     instead_of_sign: str = "identity"
     cross_entropy: float = 1.0
@@ -126,6 +135,12 @@ class Recipe:
             raise UsageError(f"weight decay must not be negative; got {recipe.weight_decay:g}")
         recipe._check_optimizer()
         recipe._check_loss()
+        if recipe.keep not in KEPT:
+            raise unknown_name("keep", str(recipe.keep), KEPT)
+        if not 0 <= recipe.average < 1:
+            raise UsageError(f"average must be a decay from 0 to below 1; got {recipe.average:g}")
+        if recipe.patience < 0:
+            raise UsageError(f"patience must be a number of epochs, 0 for no early stopping; got {recipe.patience}")
         return recipe
 
     def _with_changed_stages(self, epochs: int | None = None, learning_rate: float | None = None, **changes: Any) -> "Recipe":

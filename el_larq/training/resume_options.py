@@ -11,6 +11,8 @@ from el_larq.errors import UsageError
 from el_larq.methods.registry import parse_options
 from el_larq.models.registry import OPTIONS
 from el_larq.training.config import CONFIG, TrainConfig, recipe_of
+from el_larq.training.plan import CHANGES
+from el_larq.training.recipe import DEFAULTS
 from el_larq.training.recipe_file import find_recipe, is_file
 
 
@@ -33,7 +35,10 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "method": lambda config: config.method,
     "link": lambda config: config.link,
     "recipe": lambda config: config.recipe.get("name"),
-    **{name: lambda config, name=name: config.recipe.get(name) for name in ("epochs", "batch_size")},
+    **{
+        name: lambda config, name=name: config.recipe.get(name, DEFAULTS.get(name))
+        for name in ("epochs", "batch_size", "keep", "patience", "average")
+    },
     "image_size": lambda config: config.image_size,
     "width": lambda config: config.width,
     "placement": lambda config: config.placement,
@@ -70,9 +75,9 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
             value, has = with_options(value, given.get("data_dir"), given.get("augment")), config.dataset
             same = value == has or _complete(value) == has
         elif name == "recipe" and is_file(value):
-            # Epochs, batch size and learning rate may have been changed by options, and are compared if they are given.
+            # These may have been changed by options, and are compared if they are given.
             own, had = find_recipe(value), recipe_of(config, folder)
-            same = own == replace(had, epochs=own.epochs, batch_size=own.batch_size, learning_rate=own.learning_rate)
+            same = own == replace(had, **{field: getattr(own, field) for field in CHANGES})
             has = f"another recipe, {had.name}" if own.name != had.name else f"other fields, see {folder / CONFIG}"
         elif name in ("data_dir", "augment") and "dataset" in given:
             continue  # part of the data set's name

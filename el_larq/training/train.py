@@ -161,6 +161,8 @@ def start(
     model = build_model(plan, own, data)
     named = None
     if plan.is_own and is_compiled(model):
+        if plan.recipe.average:
+            raise UsageError(f"{plan.network_name} is compiled, so the average of its weights does not apply; set average to 0")
         if "learning_rate" in plan.given:
             where = f"set it in {own.path.name}" if own else "set it where the model is compiled"
             raise UsageError(f"{plan.network_name} is compiled, so --learning-rate does not apply; {where}")
@@ -388,7 +390,7 @@ def _finish(
                 )
         accuracy = loop.train()["accuracy"]
         with loop.failures.writing():
-            save_model(run.folder, model, make_card(run.config, data, accuracy))
+            save_model(run.folder, model, make_card(run.config, data, accuracy, loop.kept))
             draw_curve(run.folder / CURVE, loop.state.records)
             draw_confusion(run.folder / CONFUSION, loop.confusion, data.labels)
         seconds = loop.state.elapsed
@@ -404,16 +406,18 @@ def _finish(
 
 
 def _validated(config: TrainConfig, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Validation accuracy of the last epoch and of the best one (the first of equals); empty without validation."""
+    """Validation accuracy of the epoch that was kept and of the best one (the first of equals); empty without validation."""
     if "val_accuracy" not in records[-1]:
         return {}
     best = max(records, key=lambda record: record["val_accuracy"])
     if config.validation == TEST:
         return {"best_accuracy": best["val_accuracy"]}  # on the test split, as in older runs
+    kept = best if config.recipe.get("keep") == "best" else records[-1]
     return {
-        "validation_accuracy": records[-1]["val_accuracy"],
+        "validation_accuracy": kept["val_accuracy"],
         "best_validation_accuracy": best["val_accuracy"],
         "best_epoch": best["epoch"],
+        "kept_epoch": kept["epoch"],
     }
 
 

@@ -14,6 +14,7 @@ import tf_keras as keras
 from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError
 from el_larq.keras_internals import leaf_layers, random_state
+from el_larq.training.average import WeightAverage
 from el_larq.training.kernel_metrics import KernelMetrics
 from el_larq.training.optimizer import optimizer_variables
 from el_larq.training.recipe import Recipe
@@ -37,6 +38,9 @@ class TrainingState:
         self.step = 0
         self.records: list[dict[str, Any]] = []
         self._variables = _variables(model, data)
+        self.average = WeightAverage(model, recipe.average) if recipe.average else None
+        if self.average is not None:
+            self._variables |= {f"average/{index}": variable for index, variable in enumerate(self.average.variables)}
         self.kernels = KernelMetrics(model, self.steps_per_epoch)
         # Seconds spent by earlier processes on the whole training and on the current epoch, and the clock's time since then.
         self._seconds = self._epoch_seconds = 0.0
@@ -77,6 +81,11 @@ class TrainingState:
     def largest_file(self) -> int:
         """The size in bytes that a state file of this training cannot exceed."""
         return sum((variable.shape.num_elements() or 0) * variable.dtype.size for variable in self._variables.values()) + _HEADER
+
+    @property
+    def of_model(self) -> list[tf.Variable]:
+        """The variables that a forward pass of the model may change."""
+        return [variable for name, variable in self._variables.items() if name.startswith(("model/", "random/"))]
 
     def snapshot(self) -> SavedState:
         """A copy, to be written to a file."""

@@ -129,7 +129,7 @@ def test_metrics_have_one_line_an_epoch(trained: Trained):
 
 def test_the_result_is_the_accuracy_of_the_model_saved(trained: Trained):
     result = read_json(trained.folder / "result.json")
-    assert set(result) == {"accuracy", "validation_accuracy", "best_validation_accuracy", "best_epoch", "seconds"}
+    assert set(result) == {"accuracy", "validation_accuracy", "best_validation_accuracy", "best_epoch", "kept_epoch", "seconds"}
     assert result["accuracy"] == trained.accuracy
     data = tiny_digits()
     model: Any = load_model(trained.h5)

@@ -1,0 +1,57 @@
+"""An exponential moving average of a model's trainable weights (Polyak and Juditsky, SIAM J. Control Optim. 30(4), 1992).
+
+After step t = 0, 1, ..., with weights w: a <- d a + (1 - d) w, where d = min(decay, t / (t + 9)): the first step sets a = w, and
+early weights are forgotten quickly. Signs are those of the averaged latent weights. The moving statistics of batch normalization
+belong to the weights with which they were collected, so with the averaged weights they are collected again, on training batches.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+BATCHES = 64
+"""The number of training batches for the statistics: with a momentum of 0.9, the old ones then have a weight of 0.1 %."""
+
+
+class WeightAverage:
+    """The average of a model's trainable weights. ``variables`` contains it, in the order of the weights."""
+
+    def __init__(self, model: keras.Model, decay: float):
+        self._model, self._decay = model, decay
+        self._weights: list[tf.Variable] = list(model.trainable_variables)
+        self.variables = [tf.Variable(weight, trainable=False) for weight in self._weights]
+
+        def update(decay: tf.Tensor) -> None:
+            for average, weight in zip(self.variables, self._weights, strict=True):
+                average.assign_sub((1 - tf.cast(decay, weight.dtype)) * (average - weight))
+
+        def forward(images: tf.Tensor) -> None:
+            model(images, training=True)
+
+        self._update: Any = tf.function(update)
+        self._forward: Any = tf.function(forward)
+
+    def update(self, step: int) -> None:
+        """Take in the weights after ``step``, counted from 0."""
+        self._update(tf.constant(min(self._decay, step / (step + 9)), tf.float32))
+
+    @contextlib.contextmanager
+    def applied(self, batches: Iterable[tuple[Any, Any]], state: Sequence[tf.Variable]) -> Iterator[None]:
+        """The model with the averaged weights, and with statistics of these batches; afterwards it is as before.
+
+        Arguments:
+            state: all variables that a forward pass in training may change (the model's, random generators).
+        """
+        before = [variable.numpy() for variable in state]
+        try:
+            for weight, average in zip(self._weights, self.variables, strict=True):
+                weight.assign(average)
+            for images, _labels in batches:
+                self._forward(images)
+            yield
+        finally:
+            for variable, value in zip(state, before, strict=True):
+                variable.assign(value)
