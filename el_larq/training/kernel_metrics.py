@@ -42,8 +42,8 @@ class KernelMetrics:
                     tape.watch(value)
                     result = quantizer(value)
                 # From a random upstream gradient, a quantizer that mixes weights (a mean, a scale) makes 0 only where it blocks.
-                upstream = tf.random.stateless_normal(tf.shape(result), [0, 1], dtype=result.dtype)
-                gradient = tape.gradient(result, value, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                upstream = tf.random.stateless_normal(tf.shape(result), (0, 1), dtype=result.dtype)
+                gradient = tape.gradient(result, value, [upstream], unconnected_gradients=tf.UnconnectedGradients.ZERO)
                 blocked += tf.reduce_sum(tf.cast(gradient == 0, tf.float32))
                 total += int(latent.shape.num_elements() or 0)
             return blocked / total

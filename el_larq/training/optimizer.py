@@ -9,11 +9,14 @@ import tf_keras as keras
 
 from el_larq.counting.counts import kernel_bits
 from el_larq.keras_internals import leaf_layers, optimizer_state, rate_or_schedule
+from el_larq.training.bop import make_bop
 from el_larq.training.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
     """The recipe's optimizer with its schedule over ``steps`` steps, and weight decay on the real-valued kernels of ``model``."""
+    if recipe.optimizer == "bop":
+        return make_bop(_schedule(recipe, steps), recipe.bop_threshold, recipe.bop_gamma, model)
     arguments: dict[str, Any] = {"learning_rate": _schedule(recipe, steps), "global_clipnorm": recipe.clip_norm}
     plain, decaying = keras.optimizers.Adam, keras.optimizers.AdamW
     if recipe.optimizer == "sgd":

@@ -10,7 +10,7 @@ from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import BINARIZED, INSTEAD_OF_SIGN
 from el_larq.training.stage_list import check_stages, shared_epochs
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS = ("adam", "adamw", "sgd", "bop")
 KEPT = ("last", "best")
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
@@ -31,11 +31,13 @@ class Recipe:
         weight_decay: decoupled, applied per step and scaled by the learning rate; on real-valued kernels only. Of a binary
             kernel only the signs count, and gamma and batch normalization are scales: decay would change what they mean.
         label_smoothing: the fraction of each label's weight that is distributed evenly over all classes, 0 to 1.
-        optimizer: "adamw"; "adam", which has no weight decay; or "sgd", with Nesterov momentum.
+        optimizer: "adamw"; "adam", which has no weight decay; "sgd", with Nesterov momentum; or "bop": Larq's Bop for binary
+            kernels and Adam for everything else (`el_larq.training.bop`).
         momentum: of "sgd", 0 to below 1.
         schedule: after the warm-up, "cosine" and "linear" fall to zero, "step" multiplies the rate by ``drop`` at each of the
             fractions ``drop_at`` of all steps, and "constant" keeps it.
         clip_norm: gradients whose global L2 norm is larger are scaled down to it; None for no clipping.
+        bop_threshold, bop_gamma: of "bop": the size of the averaged gradient at which a weight flips, and the average's rate.
         keep: which epoch's model is saved and tested: the "last", or the "best" in validation (the first of equals).
         patience: the training ends after this many epochs without a better validation accuracy; 0 for never. The schedule is
             still that of all ``epochs``.
@@ -71,6 +73,8 @@ class Recipe:
     drop_at: tuple[float, ...] = (0.5, 0.75)
     drop: float = 0.1
     clip_norm: float | None = None
+    bop_threshold: float = 1e-8
+    bop_gamma: float = 1e-4
     keep: str = "last"
     patience: int = 0
     average: float = 0.0
@@ -182,12 +186,24 @@ class Recipe:
         if self.teacher is not None and not terms:
             raise UsageError(f"the teacher {self.teacher} is not used; set the weight of {', '.join(DISTILLING)}, or omit it")
 
+    def _check_bop(self) -> None:
+        if self.clip_norm is not None:
+            raise UsageError("bop compares gradients with a threshold, so they are not clipped; set clip_norm to null")
+        if self.average:
+            raise UsageError("bop has no latent weights, so there is nothing to average; set average to 0")
+        if not 0 <= self.bop_threshold < float("inf"):
+            raise UsageError(f"bop threshold must not be negative; got {self.bop_threshold:g}")
+        if not 0 < self.bop_gamma <= 1:
+            raise UsageError(f"bop gamma must be above 0 and at most 1; got {self.bop_gamma:g}")
+
     def _check_optimizer(self) -> None:
         for field, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, field) not in known:
                 raise unknown_name(field, str(getattr(self, field)), known)
-        if self.optimizer == "adam" and self.weight_decay:
-            raise UsageError("adam has no weight decay; choose adamw, or set weight_decay to 0")
+        if self.optimizer in ("adam", "bop") and self.weight_decay:
+            raise UsageError(f"{self.optimizer} has no weight decay; choose adamw, or set weight_decay to 0")
+        if self.optimizer == "bop":
+            self._check_bop()
         if not 0 <= self.momentum < 1:
             raise UsageError(f"momentum must be from 0 to below 1; got {self.momentum:g}")
         if not 0 < self.drop < 1:

@@ -48,6 +48,8 @@ _HELP = {
     "drop_at": "fractions of all steps; step only",
     "drop": "factor at each of them; step only",
     "clip_norm": "largest global norm of the gradients, or null",
+    "bop_threshold": "averaged gradient at which a weight flips; bop only",
+    "bop_gamma": "rate of that average; bop only",
     "keep": f"{', '.join(KEPT)} epoch: the model that is saved and tested",
     "patience": "epochs without a better validation before it stops; 0: never",
     "average": "decay of a moving average of the weights; 0: none",

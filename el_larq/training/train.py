@@ -23,6 +23,7 @@ from el_larq.outputs import check_folder
 from el_larq.printable import counted
 from el_larq.tables import html_table
 from el_larq.training import run_folder
+from el_larq.training.bop import check_binary, make_signs
 from el_larq.training.compiled import prepare_compiled, summary
 from el_larq.training.config import (
     CONFIG,
@@ -167,6 +168,8 @@ def start(
             where = f"set it in {own.path.name}" if own else "set it where the model is compiled"
             raise UsageError(f"{plan.network_name} is compiled, so --learning-rate does not apply; {where}")
         named = prepare_compiled(model, plan.recipe, data.num_classes, plan.network_name)
+    if plan.recipe.optimizer == "bop" and named is None:
+        check_binary(model)
     files = sources(plan, own)
     whole = plan.recipe.start is not None
     started = initialize(model, plan.init_from, trust, whole) if plan.init_from is not None else None
@@ -388,6 +391,8 @@ def _finish(
                 notify(
                     f"this is not the machine on which the run started, so weights may differ by rounding: {', '.join(differences)}"
                 )
+        if recipe.optimizer == "bop" and run.config.compiled is None:
+            make_signs(model)  # after initialization, and without effect on a restored state
         accuracy = loop.train()["accuracy"]
         with loop.failures.writing():
             save_model(run.folder, model, make_card(run.config, data, accuracy, loop.kept))

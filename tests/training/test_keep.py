@@ -58,7 +58,8 @@ def test_it_stops_after_the_patience_and_saves_the_best_epoch(stopped_early: Any
 
 
 def test_without_a_validation_split_both_are_one_line(one_line: Any) -> None:
-    for changes, name in (({"keep": "best"}, "keep best"), ({"patience": 3}, "patience 3")):
+    cases: list[tuple[Any, str]] = [({"keep": "best"}, "keep best"), ({"patience": 3}, "patience 3")]
+    for changes, name in cases:
         with pytest.raises(UsageError, match=f"{name} needs a validation split") as caught:
             make_plan("resnet26", validation=0, **changes)
         one_line(caught.value)
