@@ -49,8 +49,9 @@ def test_quantizers_are_left_out_and_weights_keep_their_order(name: str, conv: C
     assert _quantizers(activations) == (True, False)
     assert _quantizers(nothing) == (False, False)
     assert _shapes(whole) == _shapes(activations) == _shapes(nothing)
-    for a, b in zip(whole.get_weights(), nothing.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    for a, b in zip(whole.weights, nothing.weights, strict=True):
+        if not (name == "xnor_pp" and "_scale" in a.name):  # its scales start where products of such kernels have variance one
+            np.testing.assert_array_equal(a, b)
 
 
 def test_what_is_left_out_is_what_is_computed():
