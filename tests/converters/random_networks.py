@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import random_stages as stages
 import tf_keras as keras
+from drawing import Drawing, Refusals
 from further_stages import FURTHER
 
 from el_larq.conv import Conv
@@ -114,7 +115,7 @@ FIRST_FURTHER = 300
 """The number from which networks also have the stages of `further_stages`, and inputs of half precision."""
 
 
-def random_model(number: int, policy: str | None = None) -> tuple[keras.Model, stages.Refusals]:
+def random_model(number: int, policy: str | None = None) -> tuple[keras.Model, Refusals]:
     """A network of any layers, and the kinds of refusal that these may cause: a function of its number.
 
     policy: the dtype policy in place of the drawn one; everything else stays the same.
@@ -125,12 +126,12 @@ def random_model(number: int, policy: str | None = None) -> tuple[keras.Model, s
     keras.mixed_precision.set_global_policy(policy or drawn)
     try:
         keras.utils.set_random_seed(random.randint(0, 2**31))
-        return _model(stages.Drawing(random, drawn, FURTHER if number >= FIRST_FURTHER else ()))
+        return _model(Drawing(random, drawn, FURTHER if number >= FIRST_FURTHER else ()))
     finally:
         keras.mixed_precision.set_global_policy(before)
 
 
-def _model(drawing: stages.Drawing) -> tuple[keras.Model, stages.Refusals]:
+def _model(drawing: Drawing) -> tuple[keras.Model, Refusals]:
     random = drawing.random
     size = (random.randint(5, 12), random.randint(5, 12)) if _maybe(random, 30) else (random.randint(5, 12),) * 2
     kind = random.choice(["uint8", "int8", "int32"]) if _maybe(random, 12) else None
