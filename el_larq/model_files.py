@@ -1,5 +1,6 @@
 """The model that a path stands for: a file, a SavedModel, or the model of a run folder."""
 
+import os
 from pathlib import Path
 
 from el_larq.errors import ElLarqError
@@ -11,7 +12,8 @@ def model_file(path: Path) -> Path:
     Raises:
         ElLarqError: the run is not finished.
     """
-    if not (path / "config.json").is_file() or (path / "saved_model.pb").is_file():
+    # os.path.isfile, unlike Path.is_file, is also False for a name that is too long; who opens the file reports that.
+    if not os.path.isfile(path / "config.json") or (path / "saved_model.pb").is_file():
         return path
     model = path / "model.h5"
     if not model.is_file():

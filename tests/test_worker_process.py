@@ -61,7 +61,7 @@ def test_a_file_that_crashes_lce_is_one_line_and_the_sound_one_computes_the_same
     with LimitedInterpreter(content, source="t1.tflite") as interpreter:
         assert interpreter.input_shape == (32, 32, 3)
         np.testing.assert_array_equal(interpreter.run(image)[0], Interpreter(content).run(image)[0])
-    hostile = content[:1602] + bytes([94]) + content[1603:]
+    hostile = content[:3992] + bytes([127]) + content[3993:]
     with LimitedInterpreter(hostile, source="hostile.tflite") as interpreter, pytest.raises(ElLarqError) as caught:
         interpreter.run(image)
     assert str(caught.value).startswith("hostile.tflite: the process that ran it died by SIGSEGV: the file is damaged or malicious")

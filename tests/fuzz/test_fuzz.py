@@ -88,7 +88,7 @@ def test_the_runner_notices_what_goes_wrong(run: runner.Runner, tmp_path: Path) 
     (run.here / "EXECUTED").touch()
     assert "was executed" in judge([])
     (run.here / ".ab.part.out.svg").touch()
-    assert "half a file" in judge([])
+    assert "an incomplete file was left" in judge([])
     (run.here / "out.svg").touch()
     assert "left out.svg" in judge(["out.svg"], status=1, stderr=f"el-larq: {path}: no good\n")
     assert judge([]) == ""
