@@ -179,8 +179,8 @@ def check_pair(network: Network, link: str, method: str) -> None:
     """
     if link not in network.links:
         raise UsageError(
-            f"network {network.name!r} has no place for link {link!r} of method {method!r}; "
-            f"it offers {', '.join(network.links)}: choose one with --link"
+            f"network {network.name!r} does not support link {link!r} of method {method!r}; "
+            f"its links are {', '.join(network.links)}: choose one with --link"
         )
 
 

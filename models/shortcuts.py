@@ -28,9 +28,7 @@ def unit_with_shortcut(x: tf.Tensor, conv: Conv, method: Method) -> tf.Tensor:
     """
     shape: Any = x.shape
     if shape[-1] != conv.filters:
-        raise ValueError(
-            f"{conv.name}: {shape[-1]} channels become {conv.filters}, which a shortcut without parameters cannot follow"
-        )
+        raise ValueError(f"{conv.name}: {shape[-1]} channels become {conv.filters}, which a shortcut without parameters cannot do")
     if method.link.name == "none" or (method.link.name == "identity" and conv.strides > 1):
         return method.unit(x, conv, shortcut=pool(x, conv.strides, conv.name))
     return method.unit(x, conv)

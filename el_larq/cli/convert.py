@@ -115,7 +115,7 @@ def command(
         headings = ("layer", "operator", "kernel bits", "input bits", "kernel", "output", "MACs")
         print_table("Convolutions", headings, rows)
     for left in next((entry.details["left"] for entry in job.report if entry.step == "fold"), []):
-        say(f"left alone: {Left(**left)}")
+        say(f"not rewritten: {Left(**left)}")
     for finding in summarized(Finding(**finding) for finding in (audit or {}).get("findings", [])):
         what = "allowed" if finding.allowed else finding.severity
         if what != "note":

@@ -191,7 +191,7 @@ class Dataset(ABC):
         if batch_size > self.train_size:
             raise UsageError(f"batch size {batch_size} is larger than the {self.train_size} training images of {self.name}")
         if batch_size % shard[1]:
-            raise UsageError(f"batch size {batch_size} cannot be shared evenly by {shard[1]} workers")
+            raise UsageError(f"batch size {batch_size} is not divisible by the number of workers ({shard[1]})")
 
     def _scaled(self, batches: Any) -> Any:
         import tensorflow as tf

@@ -156,7 +156,10 @@ def _check_same_classes(path: Path, *splits: tuple[str, dict[str, Files]]) -> No
     for (here, ours), (there, theirs) in (splits, splits[::-1]):
         if names := sorted(set(ours) - set(theirs)):
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UsageError(f"{path}: {here}/ has classes that {there}/ has not: {', '.join(names[:3])}{more}; make them the same")
+            raise UsageError(
+                f"{path}: {here}/ contains classes missing from {there}/: {', '.join(names[:3])}{more}; "
+                "use the same classes in both"
+            )
 
 
 def _classes(path: Path) -> dict[str, Files]:

@@ -139,7 +139,7 @@ def metadata_configs(content: bytes, path: Path) -> tuple[Any, list[Any]]:
         metadata.ParseFromString(content)
         configs = [(node.node_id, _parse(node.metadata, str(path))) for node in metadata.nodes if node.metadata]
         if len(dict(configs)) != len(configs):
-            raise ValueError("two texts about one object")
+            raise ValueError("two descriptions of one object")
         return dict(configs).get(0), [config for _, config in configs]
 
 

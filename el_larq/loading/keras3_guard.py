@@ -64,7 +64,7 @@ def _check_object(node: dict[Any, Any], source: str) -> None:
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise ElLarqError(f"{source}: has an object whose class_name is not a name; save the model again")
     if name in ("__lambda__", "__typespec__"):
-        raise ElLarqError(f"{source}: holds {name}, which is code or names any class; save it without, {TRUST}")
+        raise ElLarqError(f"{source}: contains {name}, which can run code or load any class; save it without, {TRUST}")
     if name in _DATA or _is_registered(registered):
         return
     if name == "function":
@@ -76,7 +76,7 @@ def _check_object(node: dict[Any, Any], source: str) -> None:
         )
     module = "keras" if module is None else str(module)
     if name in _REFUSED:
-        raise ElLarqError(f"{source}: holds {name}, which runs code or reads files; replace it by a layer class, {TRUST}")
+        raise ElLarqError(f"{source}: contains {name}, which runs code or reads files; replace it by a layer class, {TRUST}")
     if name in _ALLOWED and (_PUBLIC.fullmatch(module) or _DEFINITIONS.fullmatch(module)):
         return
     if name.isidentifier() and _OPERATIONS.fullmatch(module):

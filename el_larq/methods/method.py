@@ -88,7 +88,7 @@ class Method(Binarization):
         """
         if link.name != "none" and not self.binary:
             raise UsageError(
-                f"method {self.name!r} does not binarize, so there is nothing for link {link.name!r} to carry around; "
+                f"method {self.name!r} does not binarize, so link {link.name!r} has no binary convolution to bypass; "
                 "use --link none or a binary method"
             )
         return replace(self, link=link)

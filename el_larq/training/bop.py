@@ -29,7 +29,7 @@ def make_bop(learning_rate: Any, threshold: float, gamma: float, model: keras.Mo
 def check_binary(model: keras.Model) -> None:
     """Raise UsageError if the model has no binary kernels."""
     if not binary_kernels(model):
-        raise UsageError("the network has no binary kernels, which bop is for; choose another optimizer")
+        raise UsageError("bop trains binary kernels only, and this network has none; choose another optimizer")
 
 
 def make_signs(model: keras.Model) -> None:

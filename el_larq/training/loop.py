@@ -123,7 +123,7 @@ class Loop:
                 return
             if state.is_between_epochs and self._stops_early():
                 patience = counted(self.recipe.patience, "epoch")
-                self.notify(f"stopped after epoch {state.epoch}: no better validation accuracy for {patience}")
+                self.notify(f"stopped after epoch {state.epoch}: validation accuracy has not improved for {patience}")
                 return
             if state.is_between_epochs:
                 self._begin_epoch()

@@ -331,7 +331,9 @@ def check_validated(recipe: Recipe, validation: float | None) -> None:
     for stage in recipe.stages or (recipe,):
         needs = "keep best" if stage.keep == "best" else f"patience {stage.patience}" if stage.patience else None
         if needs and validation == 0:
-            raise UsageError(f"{needs} needs a validation split, since the test split decides nothing; omit --validation 0")
+            raise UsageError(
+                f"{needs} needs a validation split, because the test split is never used for selection; omit --validation 0"
+            )
 
 
 def check_no_method(plan: TrainingPlan) -> None:

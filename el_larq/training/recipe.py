@@ -188,7 +188,7 @@ class Recipe:
 
     def _check_bop(self) -> None:
         if self.clip_norm is not None:
-            raise UsageError("bop compares gradients with a threshold, so they are not clipped; set clip_norm to null")
+            raise UsageError("bop does not support gradient clipping; set clip_norm to null")
         if self.average:
             raise UsageError("bop has no latent weights, so there is nothing to average; set average to 0")
         if not 0 <= self.bop_threshold < float("inf"):

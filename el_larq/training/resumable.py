@@ -35,7 +35,7 @@ def check_resumable(folder: Path, config: TrainConfig, learning_rate: float | No
         raise ElLarqError(f"{folder} would fail again: {read_json(folder / FAILURE).get('message')}")
     begun = recipe_of(config, folder).learning_rate
     if not failed and learning_rate not in (None, begun):
-        raise UsageError(f"{folder} has a learning rate of {begun:g}; only a run that failed takes another")
+        raise UsageError(f"{folder} has a learning rate of {begun:g}; it can be changed only after a run has failed")
 
 
 def _check_stages(folders: list[Path], learning_rate: float | None) -> None:
@@ -45,7 +45,7 @@ def _check_stages(folders: list[Path], learning_rate: float | None) -> None:
             if (folder / CONFIG).exists():
                 check_resumable(folder, read_config(folder), learning_rate)
             elif learning_rate is not None:
-                raise UsageError(f"{folder} has not begun; only a run that failed takes another learning rate")
+                raise UsageError(f"{folder} has not started; the learning rate can be changed only after a run has failed")
             return
 
 

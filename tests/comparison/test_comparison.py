@@ -89,7 +89,7 @@ def test_what_cannot_be_compared_is_refused_by_name(
 
 def test_a_pair_that_does_not_fit_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NETWORKS, "resnet18", replace(NETWORKS["resnet18"], links=("none",)))
-    with pytest.raises(UsageError, match="network 'resnet18' has no place for link 'elastic' of method 'el'"):
+    with pytest.raises(UsageError, match="network 'resnet18' does not support link 'elastic' of method 'el'"):
         _plan("binary,el")
     names = [pair.method.name for pair in _plan("all").pairs]
     assert "binary" in names

@@ -68,7 +68,7 @@ def check(number: int, folder: Path) -> str:
     if refusals:
         raise _wrong(number, suffix, model, f"is not refused for {', '.join(refusals)}")
     left_out = next(entry.details["left_out"] for entry in job.report if entry.step == "fold")
-    if "fault of el-larq" in left_out:
+    if "error in el-larq" in left_out:
         raise _wrong(number, suffix, model, f"fold: {left_out}")
     fault = _difference(number, model, job)
     if fault:

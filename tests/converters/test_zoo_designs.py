@@ -91,9 +91,9 @@ def test_what_fold_leaves_of_a_melius_net_is_reported_in_one_line_per_kind(tmp_p
     lines = capsys.readouterr().err.splitlines()
     # Six normalizations, of 32, 64, 64, 96, 96 and 128 channels, by a multiplication and an addition each.
     operations = 2 * 8 * 8 * (32 + 64 + 64 + 96 + 96 + 128)
-    (left,) = (line for line in lines if line.startswith("left alone: "))
+    (left,) = (line for line in lines if line.startswith("not rewritten: "))
     assert left == (
-        "left alone: 6 scales or normalizations before a sign with factors that are not all positive: "
+        "not rewritten: 6 scales or normalizations before a sign with factors that are not all positive: "
         f"{operations:,} multiplications and additions per image"
     )
     warnings = [line for line in lines if "[norm-left]" in line]

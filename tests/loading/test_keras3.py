@@ -88,7 +88,7 @@ def test_a_lambda_is_refused_and_not_run(tmp_path: Path, one_line: OneLine) -> N
         canary.unlink(missing_ok=True)
         with pytest.raises(ElLarqError) as caught:
             load_model(tmp_path / name)
-        assert "holds Lambda, which runs code" in one_line(caught.value)
+        assert "contains Lambda, which runs code" in one_line(caught.value)
         assert not canary.exists()
 
 

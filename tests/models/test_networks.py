@@ -316,7 +316,7 @@ def test_an_unknown_downsample_offers_the_nearest():
 
 def test_a_link_that_a_network_has_no_place_for_is_refused_by_name():
     entry = replace(get_network("resnet18"), links=("none", "identity"))
-    with pytest.raises(UsageError, match="'resnet18' has no place for link 'elastic' of method 'el'; it offers none, identity"):
+    with pytest.raises(UsageError, match="'resnet18' does not support link 'elastic' of method 'el'; its links are none, identity"):
         check_pair(entry, "elastic", "el")
     check_pair(entry, "identity", "bireal")
 

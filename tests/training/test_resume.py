@@ -311,7 +311,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(stopped: Path, digits:
         resume(stopped, dataset=few)
     with pytest.raises(ElLarqError, match="the data of digits have changed"):
         resume(stopped, dataset=replace(digits, version=2))
-    with pytest.raises(UsageError, match=r"has a learning rate of 0\.01; only a run that failed takes another"):
+    with pytest.raises(UsageError, match=r"has a learning rate of 0\.01; it can be changed only after a run has failed"):
         resume(stopped, dataset=digits, learning_rate=0.5)
     path = stopped / "checkpoints" / "state-000000006.ckpt"
     whole, content = read_state(path), path.read_bytes()
