@@ -21,7 +21,8 @@ from el_larq.converters.verify import OUTPUT_TOLERANCE
 from el_larq.tflite.reader import parse
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-SIZE, CLASSES = 32, 10
+# At 32 pixels, the last maps of ResNet50 are single pixels, and rounding alone comes near the limit of fold's proof.
+SIZE, CLASSES = 64, 10
 NAMES = ("MobileNetV2", "ResNet50", "EfficientNetB0", "DenseNet121")
 FORMS = (("tf_keras", ".h5"), ("tf_keras", ".keras"), ("keras", ".h5"), ("keras", ".keras"))
 _SAMPLE = os.environ.get("EL_LARQ_SAMPLE", "all")
