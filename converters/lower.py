@@ -42,7 +42,7 @@ def lower_model(model: FrozenModel) -> bytes:
         # LCE omits the shapes of some operators. `verify` compares the values.
         if tensor.shape and not tensor.dynamic and None not in sizes and tensor.elements != prod(sizes):
             raise ElLarqError(
-                f"lower: LCE's converter gives the output {tensor.name!r} the shape {tensor.shape} in place of {sizes}; "
+                f"lower: LCE's converter makes {tensor.shape} of the output {tensor.name!r} of shape {sizes}; "
                 "report this as an error in el-larq"
             )
     return content

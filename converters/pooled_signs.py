@@ -22,7 +22,7 @@ _RISING, _FALLING = ("Greater", "GreaterEqual"), ("Less", "LessEqual")
 
 
 def with_signs_of_pooling(model: FrozenModel) -> FrozenModel:
-    """The model with Larq's sign, or a rising choice between two constants, behind the max pooling that reads it."""
+    """The model with Larq's sign, or a rising choice between two constants, after the max pooling that reads it."""
     while True:  # the next pooling in a row reads the sign that this one has moved
         found = [(operation, sign) for operation in model.operations if (sign := _pooled_sign(model, operation)) is not None]
         if not found:

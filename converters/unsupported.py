@@ -3,9 +3,7 @@
 import re
 from typing import Any
 
-import tensorflow as tf
-
-from el_larq.converters.frozen import FrozenModel, find_source
+from el_larq.converters.frozen import FrozenModel, find_source, static_value
 from el_larq.converters.graph import layer_name
 from el_larq.converters.graph_def import add_constant, add_operation
 from el_larq.errors import ElLarqError
@@ -83,7 +81,7 @@ def check_supported(model: FrozenModel) -> None:
 
 
 def _lost_range(operation: Any) -> str | None:
-    """Why a fake quantizer directly behind another one cannot be converted: LCE's converter keeps the first in a row only.
+    """Why a fake quantizer directly after another one cannot be converted: LCE's converter keeps the first in a row only.
 
     The rounding of the others is lost too, but is at most one step each; a smaller range is a clipping.
     """
@@ -106,7 +104,7 @@ def _range(operation: Any) -> tuple[float, float] | None:
         return operation.get_attr("min"), operation.get_attr("max")
     if operation.type != "FakeQuantWithMinMaxVars":
         return None
-    least, most = (tf.get_static_value(find_source(bound)) for bound in operation.inputs[1:])
+    least, most = (static_value(find_source(bound)) for bound in operation.inputs[1:])
     return None if least is None or most is None else (float(least), float(most))
 
 

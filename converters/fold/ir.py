@@ -241,6 +241,11 @@ def affine(x: Node, scale: Any, shift: Any, name: str = "") -> Node:
     return Node(AFFINE, [x, *(constant(part) for part in parts)], {}, None, x.shape, name)
 
 
+def is_channel_axis(axis: Node, rank: int) -> bool:
+    """Whether an operand of a concatenation or a split is the constant axis of the channels of a tensor of this rank."""
+    return axis.value is not None and int(axis.value) in (-1, rank - 1)
+
+
 def scale_of(node: Node) -> np.ndarray:
     """The scale of an AFFINE, (C,)."""
     value = node.inputs[1].value
@@ -282,7 +287,7 @@ class Readers:
     def is_fused(self, node: Node) -> bool:
         """Whether the node is an activation that LCE computes inside a binary convolution, before its multiplier and bias.
 
-        With zero padding, LCE keeps the activation as an operator of its own, and the normalization behind it too.
+        With zero padding, LCE keeps the activation as an operator of its own, and the normalization after it too.
         """
         convolution = node.inputs[0] if node.op in FUSED else None
         if convolution is None or not convolution.integers or convolution.attributes["padding"] != b"VALID":

@@ -23,6 +23,7 @@ from el_larq.converters.fold.ir import (
     Node,
     affine,
     constant,
+    is_channel_axis,
     scale_of,
     shift_of,
 )
@@ -212,7 +213,7 @@ def _squeezes(graph: Graph) -> None:
         if len(splits) != 1 or split.op != "Split" or indices != list(range(split.attributes["num_split"])):
             continue
         axis, x = split.inputs
-        if axis.value is not None and int(axis.value) in (-1, len(node.shape) - 1):
+        if is_channel_axis(axis, len(node.shape)):
             gain = constant(np.ones(x.channels))
             graph.replace(node, Node(SQUEEZE, [x, gain], {}, None, node.shape, node.name))
 

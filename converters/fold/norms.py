@@ -1,16 +1,16 @@
-"""Moves a normalization behind pooling or a concatenation before it, into the convolutions there, which absorb it at no cost.
+"""Moves a normalization that follows pooling or a concatenation before it, into the convolutions there, which absorb it at no cost.
 
     a * max_pool(z) + b   = max_pool(a * z + b)                        if every a is positive; average pooling: for any a
     a * concat(y, z) + b  = concat(a_y * y + b_y, a_z * z + b_z)
 
-y and z are outputs of convolutions, a and b have a value per channel. Larq's examples normalize behind pooling (QuantConv2D,
+y and z are outputs of convolutions, a and b have a value per channel. Larq's examples normalize after pooling (QuantConv2D,
 MaxPool2D, BatchNormalization). With the normalization in the convolution, the signs of the pooled values need no addition, and
 LCE pools them packed. Applies if every operation on the way is read only once.
 """
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, CONVOLUTIONS, Graph, Node, Readers, affine, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, CONVOLUTIONS, Graph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.scales import keeps_scale
 
@@ -35,7 +35,7 @@ def _takes(x: Node, scale: np.ndarray, readers: Readers) -> bool:
         return True
     if x.op in _POOLS and keeps_scale(x):
         return (x.op != "MaxPool" or bool(np.all(scale > 0))) and _takes(x.inputs[0], scale, readers)
-    if _along_channels(x):
+    if x.op == "ConcatV2" and is_channel_axis(x.inputs[-1], len(x.shape)):
         return all(_takes(part, part_scale, readers) for part, part_scale in zip(x.inputs[:-1], _split(x, scale), strict=True))
     return False
 
@@ -51,11 +51,6 @@ def _moved(x: Node, scale: np.ndarray, shift: np.ndarray, name: str) -> Node:
         moved = [_moved(part, part_scale, part_shift, name) for part, part_scale, part_shift in parts]
         return Node(x.op, [*moved, x.inputs[-1]], x.attributes, None, x.shape, x.name)
     return affine(x, scale, shift, name)
-
-
-def _along_channels(x: Node) -> bool:
-    axis = x.inputs[-1].value if x.op == "ConcatV2" else None
-    return axis is not None and int(axis) in (-1, len(x.shape) - 1)
 
 
 def _split(concat: Node, values: np.ndarray) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ each. Of ReActNet's three additions per unit, only the one before the sign remai
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, Graph, Node, Readers, affine, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, Graph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.scales import keeps_scale
 
@@ -97,8 +97,11 @@ def _through_concat(graph: Graph, node: Node, notes: Notes) -> bool:
         return False
     concat, readers = node.inputs[0], Readers(graph)
     *parts, axis = concat.inputs
-    along_channels = axis.value is not None and int(axis.value) in (-1, len(concat.shape) - 1)
-    if not along_channels or not readers.only_one(concat) or not all(_can_take(part, readers) for part in parts):
+    if (
+        not is_channel_axis(axis, len(concat.shape))
+        or not readers.only_one(concat)
+        or not all(_can_take(part, readers) for part in parts)
+    ):
         return False
     bounds = np.cumsum([0, *(part.channels for part in parts)])
     shifted = [affine(p, 1.0, shift_of(node)[a:b], node.name) for p, a, b in zip(parts, bounds, bounds[1:], strict=False)]

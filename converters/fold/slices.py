@@ -6,7 +6,7 @@ is there already.
 
 import numpy as np
 
-from el_larq.converters.fold.ir import OUTPUT, Graph, Node
+from el_larq.converters.fold.ir import OUTPUT, Graph, Node, is_channel_axis
 from el_larq.converters.fold.notes import Notes
 
 
@@ -17,11 +17,11 @@ def slices(graph: Graph, notes: Notes) -> None:
             continue
         concat, start, stop = found
         *parts, axis = concat.inputs
-        if axis.value is None or int(axis.value) not in (-1, len(concat.shape) - 1):
+        if not is_channel_axis(axis, len(concat.shape)):
             continue
         bounds = np.cumsum([0, *(part.channels for part in parts)]).tolist()
-        for part, first, behind in zip(parts, bounds, bounds[1:], strict=False):
-            if (first, behind) == (start, stop):
+        for part, first, after in zip(parts, bounds, bounds[1:], strict=False):
+            if (first, after) == (start, stop):
                 graph.replace(node, part)
                 notes.applied.append(f"{node.name}: a part of {concat.name}")
 
@@ -34,7 +34,7 @@ def _of_channels(node: Node) -> tuple[Node, int, int] | None:
         return None
     split = node.inputs[0]
     axis, x = split.inputs if split.op == "Split" else (split.inputs[2], split.inputs[0])
-    if axis.value is None or int(axis.value) not in (-1, len(node.shape) - 1):
+    if not is_channel_axis(axis, len(node.shape)):
         return None
     sizes = [node.channels] * split.attributes["num_split"] if split.op == "Split" else split.inputs[1].value
     if sizes is None or np.any(np.asarray(sizes) < 0):
@@ -57,6 +57,6 @@ def _of_strided_slice(node: Node) -> tuple[Node, int, int] | None:
     if not whole_batch:
         return None
     first = None if masks["begin_mask"] >> last & 1 else begin[last]
-    behind = None if masks["end_mask"] >> last & 1 else end[last]
-    channels = range(x.channels)[first:behind]
+    after = None if masks["end_mask"] >> last & 1 else end[last]
+    channels = range(x.channels)[first:after]
     return (x, channels.start, channels.stop) if channels else None
