@@ -35,7 +35,7 @@ from el_larq.conv import Conv
 from el_larq.errors import UsageError, unknown_name
 from el_larq.layers import normalize
 from el_larq.methods.method import Method
-from el_larq.models.blur import blur_kernel
+from el_larq.models.blur import blur_pool
 from el_larq.models.registry import DOWNSAMPLES
 from el_larq.models.stems import IMAGENET_FROM, STEMS, apply_stem
 
@@ -100,17 +100,7 @@ def _transition(x: tf.Tensor, filters: int, name: str, method: Method, downsampl
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
     shape: Any = x.shape
     if min(shape[1], shape[2]) > 1:
-        # The maximum at every position, then a low-pass filter at every second one, which reduces the dependence on grid alignment.
-        x = keras.layers.MaxPooling2D(2, 1, "valid", name=f"{name}_pool")(x)
-        x = keras.layers.DepthwiseConv2D(
-            3,
-            2,
-            "same",
-            use_bias=False,
-            depthwise_initializer=blur_kernel(shape[-1]),
-            trainable=False,
-            name=f"{name}_blur",
-        )(x)
+        x = blur_pool(x, name)
     if downsample == "binary":
         return method.unit(x, Conv(name, filters, 1))
     return _pointwise(x, filters, name, method)

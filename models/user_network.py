@@ -34,7 +34,7 @@ def check_user_network(network: str) -> Path:
     if not file.endswith(".py") or not function.isidentifier():
         raise UsageError(f"{network}: also name the function that builds the network, as in my_network.py:build")
     if not Path(file).is_file():
-        raise UsageError(f"{network}: the file {file} does not exist")
+        raise UsageError(f"{network}: there is no file {file}")
     return Path(file)
 
 

@@ -11,6 +11,6 @@ EPSILON = 1e-5
 """PyTorch's default; Keras' default is 1e-3."""
 
 
-def normalize(x: "tf.Tensor", name: str, momentum: float, **options: Any) -> "tf.Tensor":
-    """Batch normalization of the channels of x (N, ..., C). ``name`` is the layer's name, ``options`` are Keras' arguments."""
-    return keras.layers.BatchNormalization(momentum=momentum, epsilon=EPSILON, name=name, **options)(x)
+def normalize(x: "tf.Tensor", name: str, momentum: float, epsilon: float = EPSILON, **options: Any) -> "tf.Tensor":
+    """Batch normalization of the channels of x (N, ..., C). ``name`` is the layer's, ``options`` are Keras' further arguments."""
+    return keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name, **options)(x)

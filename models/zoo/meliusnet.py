@@ -34,7 +34,7 @@ _norm = partial(normalize, momentum=0.9, epsilon=1e-5)
 def meliusnet(x: tf.Tensor, num_classes: int | None, *, blocks: Sequence[int], transitions: Sequence[int]) -> tf.Tensor:
     """(N, H, W, C) to logits (N, num_classes), or to features (N, H / 32, W / 32, 512) if ``num_classes`` is None.
 
-    transitions: the channels behind each block of stages except the last.
+    transitions: the channels after each stage except the last.
     """
     x = _stem(x)
     for stage, count in enumerate(blocks):

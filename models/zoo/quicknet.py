@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.models.blur import blur_kernel
+from el_larq.models.blur import blur_pool
 from el_larq.models.zoo.shared_layers import BinaryLayers, classify, normalize
 
 _BINARY = BinaryLayers(clip=1.25, initializer="glorot_normal")
@@ -58,11 +58,6 @@ def _block(x: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def _transition(x: tf.Tensor, filters: int, name: str) -> tf.Tensor:
-    shape: Any = x.shape
-    x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    x = keras.layers.MaxPooling2D(2, 1, name=f"{name}_pool")(x)
-    x = keras.layers.DepthwiseConv2D(
-        3, 2, "same", use_bias=False, depthwise_initializer=blur_kernel(shape[-1]), trainable=False, name=f"{name}_blur"
-    )(x)
+    x = blur_pool(keras.layers.ReLU(name=f"{name}_relu")(x), name)
     x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_conv")(x)
     return normalize(x, f"{name}_norm", 0.9, 1e-5)

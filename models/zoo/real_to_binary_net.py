@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.models.zoo.shared_layers import BinaryLayers, add, average, classify, large_stem, normalize, stem_pool
+from el_larq.models.zoo.shared_layers import BinaryLayers, add, average, classify, fit_shortcut, large_stem, normalize, stem_pool
 
 FILTERS = 64
 BLOCKS = (4, 4, 4, 4)
@@ -40,16 +40,9 @@ def real_to_binary_net(x: tf.Tensor, num_classes: int | None) -> tf.Tensor:
 
 def _unit(x: tf.Tensor, filters: int, name: str) -> tf.Tensor:
     shape: Any = x.shape
-    down = shape[-1] != filters
-    shortcut = x
-    if down:
-        shortcut = keras.layers.AveragePooling2D(2, 2, "same", name=f"{name}_downsample_pool")(x)
-        shortcut = keras.layers.Conv2D(
-            filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_downsample_conv"
-        )(shortcut)
-        shortcut = normalize(shortcut, f"{name}_downsample_norm")
+    shortcut = fit_shortcut(x, filters, name, normalize)
     v = normalize(x, f"{name}_norm")
-    y = _BINARY.conv(filters, 3, f"{name}_conv", strides=2 if down else 1)(v)
+    y = _BINARY.conv(filters, 3, f"{name}_conv", strides=1 if shape[-1] == filters else 2)(v)
     y = keras.layers.Multiply(name=f"{name}_scale")([y, _scale(v, filters, f"{name}_scale")])
     return add(_prelu(y, name), shortcut, name)
 

@@ -16,7 +16,6 @@ BinaryResNetE18's ReLU belongs to its features.
 References: Liu et al.: Bi-Real Net, ECCV 2018, arXiv 1808.00278; Bethge et al.: Back to Simplicity, arXiv 1906.08637.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,8 +24,10 @@ import tf_keras as keras
 
 from el_larq.models.zoo.shared_layers import (
     BinaryLayers,
+    Norm,
     add,
     classify,
+    fit_shortcut,
     is_small,
     large_stem,
     normalize,
@@ -36,8 +37,6 @@ from el_larq.models.zoo.shared_layers import (
 
 FILTERS = 64
 BLOCKS = (4, 4, 4, 4)
-
-Norm = Callable[[tf.Tensor, str], tf.Tensor]
 
 
 def birealnet(x: tf.Tensor, num_classes: int | None) -> tf.Tensor:
@@ -72,13 +71,6 @@ def _blocks(x: tf.Tensor, binary: BinaryLayers, norm: Norm, padding: str) -> tf.
 
 def _block(x: tf.Tensor, filters: int, name: str, binary: BinaryLayers, norm: Norm, padding: str) -> tf.Tensor:
     shape: Any = x.shape
-    down = shape[-1] != filters
-    shortcut = x
-    if down:
-        shortcut = keras.layers.AveragePooling2D(2, 2, padding, name=f"{name}_downsample_pool")(x)
-        shortcut = keras.layers.Conv2D(
-            filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_downsample_conv"
-        )(shortcut)
-        shortcut = norm(shortcut, f"{name}_downsample_norm")
-    y = binary.conv(filters, 3, f"{name}_conv", strides=2 if down else 1)(x)
+    shortcut = fit_shortcut(x, filters, name, norm, padding)
+    y = binary.conv(filters, 3, f"{name}_conv", strides=1 if shape[-1] == filters else 2)(x)
     return add(norm(y, f"{name}_norm"), shortcut, name)

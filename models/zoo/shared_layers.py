@@ -8,6 +8,10 @@ import larq
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq import layers
+
+Norm = Callable[[tf.Tensor, str], tf.Tensor]
+
 
 @dataclass(frozen=True)
 class BinaryLayers:
@@ -43,7 +47,7 @@ class BinaryLayers:
 
 def normalize(x: tf.Tensor, name: str, momentum: float = 0.99, epsilon: float = 1e-3, **options: Any) -> tf.Tensor:
     """Batch normalization of the channels of x (N, ..., C), by default with Keras' momentum and epsilon."""
-    return keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name, **options)(x)
+    return layers.normalize(x, name, momentum, epsilon, **options)
 
 
 def classify(x: tf.Tensor, num_classes: int, initializer: str = "glorot_uniform") -> tf.Tensor:
@@ -63,6 +67,16 @@ def average(x: tf.Tensor, name: str) -> tf.Tensor:
 
 def add(y: tf.Tensor, shortcut: tf.Tensor, name: str) -> tf.Tensor:
     return keras.layers.Add(name=f"{name}_shortcut")([y, shortcut])
+
+
+def fit_shortcut(x: tf.Tensor, filters: int, name: str, norm: Norm, padding: str = "same") -> tf.Tensor:
+    """The shortcut of a unit of ResNet18: x, or, if ``filters`` differs from its channels, x halved and with that many channels."""
+    shape: Any = x.shape
+    if shape[-1] == filters:
+        return x
+    x = keras.layers.AveragePooling2D(2, 2, padding, name=f"{name}_downsample_pool")(x)
+    x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_downsample_conv")(x)
+    return norm(x, f"{name}_downsample_norm")
 
 
 def large_stem(x: tf.Tensor, filters: int, initializer: str) -> tf.Tensor:
