@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.keras_internals import leaf_layers
+
 _QUANTIZERS = {
     "kernel_quantizer": "kernel",
     "depthwise_quantizer": "depthwise_kernel",
@@ -29,6 +31,11 @@ class QuantizedKernel:
     input_quantizer: Any
 
     @property
+    def latent(self) -> tf.Variable:
+        """The real-valued kernel."""
+        return getattr(self.layer, self.part)
+
+    @property
     def bits(self) -> int | None:
         return declared_bits(self.quantizer)
 
@@ -41,7 +48,7 @@ class QuantizedKernel:
         if hasattr(self.layer, "binary_kernels"):
             layer: Any = self.layer
             return [np.asarray(kernel) for kernel in layer.binary_kernels()]
-        return [np.asarray(self.quantizer(tf.constant(getattr(self.layer, self.part).numpy())))]
+        return [np.asarray(self.quantizer(tf.constant(self.latent.numpy())))]
 
 
 def quantized_kernels(layer: keras.layers.Layer) -> list[QuantizedKernel]:
@@ -56,6 +63,11 @@ def quantized_kernels(layer: keras.layers.Layer) -> list[QuantizedKernel]:
         input_quantizer = None if part == "pointwise_kernel" else getattr(layer, "input_quantizer", None)
         found.append(QuantizedKernel(layer, part, quantizer, input_quantizer))
     return found
+
+
+def one_bit_kernels(model: keras.Model) -> list[QuantizedKernel]:
+    """All kernels of a model whose quantizers declare one bit."""
+    return [kernel for layer in leaf_layers(model) for kernel in quantized_kernels(layer) if kernel.bits == 1]
 
 
 def declared_bits(quantizer: object) -> int | None:

@@ -12,14 +12,13 @@ import larq
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.counting.kernels import quantized_kernels
+from el_larq.counting.kernels import one_bit_kernels
 from el_larq.errors import UsageError
-from el_larq.keras_internals import leaf_layers
 
 
 def make_bop(learning_rate: Any, threshold: float, gamma: float, model: keras.Model) -> Any:
     """A `CaseOptimizer` for a model with binary kernels (`check_binary`)."""
-    binary = {id(kernel) for kernel in binary_kernels(model)}
+    binary = {id(kernel) for kernel in trained_kernels(model)}
     return larq.optimizers.CaseOptimizer(
         (lambda variable: id(variable) in binary, larq.optimizers.Bop(threshold=threshold, gamma=gamma)),
         default_optimizer=keras.optimizers.legacy.Adam(learning_rate),
@@ -28,17 +27,16 @@ def make_bop(learning_rate: Any, threshold: float, gamma: float, model: keras.Mo
 
 def check_binary(model: keras.Model) -> None:
     """Raise UsageError if the model has no binary kernels."""
-    if not binary_kernels(model):
-        raise UsageError("bop trains binary kernels only, and this network has none; choose another optimizer")
+    if not trained_kernels(model):
+        raise UsageError("bop trains binary kernels, and this network has no binary kernels; choose another optimizer")
 
 
 def make_signs(model: keras.Model) -> None:
     """Replace the binary kernels by their signs, as Bop needs them. Kernels of signs stay as they are."""
-    for kernel in binary_kernels(model):
+    for kernel in trained_kernels(model):
         kernel.assign(larq.math.sign(kernel))
 
 
-def binary_kernels(model: keras.Model) -> list[tf.Variable]:
+def trained_kernels(model: keras.Model) -> list[tf.Variable]:
     """The trained kernels that are binary when they are used."""
-    found = [kernel for layer in leaf_layers(model) for kernel in quantized_kernels(layer) if kernel.bits == 1]
-    return [variable for kernel in found if (variable := getattr(kernel.layer, kernel.part)).trainable]
+    return [kernel.latent for kernel in one_bit_kernels(model) if kernel.latent.trainable]

@@ -69,15 +69,11 @@ class Distilled(keras.Model):
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             logits, *maps = self._forward(images)
-            # Added one by one: the order of an AddN of more than two depends on timing (`el_larq.training.determinism`).
             added = list(self.losses)
             if self._distance is not None:
                 added.append(self._distance(images, logits, maps))
-            total = None
-            for loss in added:
-                total = loss if total is None else total + loss
             compiled: Any = self.compiled_loss
-            loss = compiled(labels, logits, self._weights(weights, logits), regularization_losses=[] if total is None else [total])
+            loss = compiled(labels, logits, self._weights(weights, logits), regularization_losses=[_sum(added)] if added else [])
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return self.compute_metrics(images, labels, logits, weights)
 
@@ -164,6 +160,7 @@ def _attention(output: Any, norm: str) -> Any:
 
 
 def _sum(terms: Sequence[Any]) -> Any:
+    """One by one, since the order of an AddN of more than two depends on timing (`el_larq.training.determinism`)."""
     total = terms[0]
     for term in terms[1:]:
         total = total + term

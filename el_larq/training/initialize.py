@@ -30,7 +30,8 @@ class Initialized:
     fresh: tuple[tuple[str, str], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"source": str(Path(self.source).absolute()), "taken": len(self.taken), "fresh": [name for name, _ in self.fresh]}
+        """For the run's config, which adds the source."""
+        return {"taken": len(self.taken), "fresh": [name for name, _ in self.fresh]}
 
     @property
     def summary(self) -> str:

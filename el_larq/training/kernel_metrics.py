@@ -11,8 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.counting.kernels import quantized_kernels
-from el_larq.keras_internals import leaf_layers
+from el_larq.counting.kernels import one_bit_kernels
 
 SAMPLED = 16
 
@@ -24,11 +23,10 @@ class KernelMetrics:
     """
 
     def __init__(self, model: keras.Model, steps_per_epoch: int):
-        kernels = [kernel for layer in leaf_layers(model) for kernel in quantized_kernels(layer) if kernel.bits == 1]
         self.sampled = [0.0, 0]
         self._every = -(-steps_per_epoch // SAMPLED)
         self._before: Any = None
-        pairs = [(kernel.quantizer, getattr(kernel.layer, kernel.part)) for kernel in kernels]
+        pairs = [(kernel.quantizer, kernel.latent) for kernel in one_bit_kernels(model)]
         self._has_kernels = bool(pairs)
 
         def signs() -> tf.Tensor:

@@ -25,6 +25,7 @@ from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
 from el_larq.training.run_folder import RunFolder, write_lines
 from el_larq.training.save_schedule import SaveSchedule
+from el_larq.training.selection import best_epoch, has_stalled
 from el_larq.training.state_files import StateFiles, check_space
 from el_larq.training.stopping import Interrupted, Stop
 from el_larq.training.tensorboard import TensorBoard
@@ -121,7 +122,7 @@ class Loop:
                 self._end_epoch(validation)
             if state.step == state.total:
                 return
-            if state.is_between_epochs and self._stops_early():
+            if state.is_between_epochs and has_stalled(state.records, self.recipe.patience):
                 patience = counted(self.recipe.patience, "epoch")
                 self.notify(f"stopped after epoch {state.epoch}: validation accuracy has not improved for {patience}")
                 return
@@ -203,17 +204,12 @@ class Loop:
         if accuracy is not None:
             self.progress.validated(accuracy)
 
-    def _stops_early(self) -> bool:
-        """Whether validation has not improved for as many epochs as the recipe's patience; a function of the records."""
-        patience, accuracies = self.recipe.patience, [record.get("val_accuracy", 0.0) for record in self.state.records]
-        return bool(patience and accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
-
     @property
     def kept(self) -> dict[str, Any]:
         """Which weights the final model has, for its card; empty for those of the last step."""
         records, average = self.state.records, {"average": self.recipe.average} if self.recipe.average else {}
         if self.recipe.keep == "best":
-            return {"epoch": max(records, key=lambda record: record["val_accuracy"])["epoch"], **average}
+            return {"epoch": best_epoch(records)["epoch"], **average}
         return average
 
     def _restore_kept(self) -> None:

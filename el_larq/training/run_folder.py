@@ -24,7 +24,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import secrets
 import shlex
 import shutil
 import sys
@@ -35,7 +34,7 @@ from types import TracebackType
 from typing import Any
 
 from el_larq.errors import ElLarqError
-from el_larq.files import write_bytes, write_json
+from el_larq.files import is_temporary, temporary_path, write_bytes, write_json
 from el_larq.training.config import CONFIG, TrainConfig, read_config, read_json
 from el_larq.training.lock import NAME as LOCK
 from el_larq.training.lock import Lock
@@ -115,17 +114,12 @@ def _is_taken(folder: Path) -> bool:
         return False
     if not folder.is_dir():
         return True
-    return any(entry.name != LOCK and not _is_temporary(entry.name) for entry in folder.iterdir())
-
-
-def _is_temporary(name: str) -> bool:
-    """Whether it is a temporary name, from `el_larq.files.atomic_path` or of a folder being created."""
-    return name.startswith(".") and ".part." in name
+    return any(entry.name != LOCK and not is_temporary(entry.name) for entry in folder.iterdir())
 
 
 def _create_beside(place: Path, config: TrainConfig, files: Mapping[str, bytes]) -> Lock:
     _remove_abandoned(place)
-    temporary = place.with_name(f".{secrets.token_hex(4)}.part.{place.name}")
+    temporary = temporary_path(place)
     temporary.mkdir()
     lock = None
     try:
@@ -182,7 +176,7 @@ def open_run(folder: Path) -> RunFolder:
         for part in parts:
             part.mkdir(exist_ok=True)
             for entry in part.iterdir():
-                if _is_temporary(entry.name) and not entry.is_dir():
+                if is_temporary(entry.name) and not entry.is_dir():
                     entry.unlink(missing_ok=True)
         return RunFolder(folder, config, lock)
     except BaseException as error:

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq import card
-from el_larq.data.dataset import Dataset
+from el_larq.data.dataset import Dataset, scale
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model
@@ -35,9 +35,9 @@ class Teacher:
         if self.scaling is None:
             return images
         pixels = images * _values(self.own.std) + _values(self.own.mean)
-        if self.own.channel_order != self.scaling.channel_order:
+        if self.own.channel_order == "bgr":
             pixels = tf.reverse(pixels, axis=[-1])
-        return (pixels - _values(self.scaling.mean)) / _values(self.scaling.std)
+        return scale(self.scaling, pixels)
 
     def logits(self, outputs: Any) -> Any:
         """Logits (N, classes) in float32. Of probabilities, the logarithm; a softmax of it gives them back."""

@@ -1,7 +1,7 @@
 """Training of a network with a method on a data set: from names to a run folder that contains a model, with resume."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -50,9 +50,9 @@ from el_larq.training.network import build_model, check_compiled, load_function,
 from el_larq.training.optimizer import make_loss, make_optimizer
 from el_larq.training.plan import Settings, TrainingPlan, make_plan, plan_again, stored_path
 from el_larq.training.progress import LiveProgress
-from el_larq.training.recipe import Recipe
 from el_larq.training.resumable import check_resumable, tidy
 from el_larq.training.run_folder import RunFolder, free_folder, record_resume
+from el_larq.training.selection import best_epoch
 from el_larq.training.staged import train_stages
 from el_larq.training.stopping import stoppable
 
@@ -175,11 +175,8 @@ def start(
     started = initialize(model, plan.init_from, trust, whole) if plan.init_from is not None else None
     model = with_loss(model, plan, data, trust)
     data.check_batch(plan.recipe.batch_size)
-    config = replace(_config(plan, own, data, rule, started, named), deterministic=deterministic)
-    name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}-s{plan.seed}"
-    folder = plan.out if plan.out is not None else free_folder(Path("runs"), name)
-    check_folder(folder, inputs=(*folders(data.name), *filter(None, (plan.init_from,))))
-    with run_folder.create(folder, config, files) as run:
+    config = _config(plan, own, data, rule, deterministic, started, named)
+    with _create(plan, config, own, data, files) as run:
         notify(
             f"training {plan.network_name} with method {config.method}, link {config.link}, on {data.name}: "
             f"{counted(data.train_size, 'image')}, {data.validation_size or 'none'} for validation, "
@@ -188,8 +185,7 @@ def start(
         )
         for line in _remarks(plan, config, model, data, named, started):
             notify(line)
-        search = plan.search if config.method != OWN else None
-        return _finish(run, model, data, plan.recipe, search, every, console, notify, resumed=False)
+        return _finish(run, model, data, plan, every, console, notify, resumed=False)
 
 
 def resume(
@@ -246,8 +242,7 @@ def resume(
             check_compiled(folder, config, network)
             prepare_compiled(network, plan.recipe, data.num_classes, config.network)
         network = with_loss(network, plan, data, trust)
-        search = plan.search if config.method != OWN else None
-        return _finish(run, network, data, plan.recipe, search, every, console, notify, resumed=True, trust=trust)
+        return _finish(run, network, data, plan, every, console, notify, resumed=True, trust=trust)
 
 
 def _load(plan: TrainingPlan, notify: Notify) -> Dataset:
@@ -275,8 +270,9 @@ def _config(
     own: UserNetwork | None,
     data: Dataset,
     rule: Rule,
-    started: Initialized | None,
-    named: dict[str, str] | None,
+    deterministic: bool,
+    started: Initialized | None = None,
+    named: dict[str, str] | None = None,
 ) -> TrainConfig:
     chosen = takes_method(plan, own)
     return TrainConfig(
@@ -300,6 +296,7 @@ def _config(
         init_from=started.to_dict() | {"source": stored_path(plan.init_from, plan)} if started else None,
         teacher=stored_path(plan.teacher, plan),
         compiled=named,
+        deterministic=deterministic,
     )
 
 
@@ -309,11 +306,19 @@ def _begin_stages(plan: TrainingPlan, deterministic: bool, notify: Notify) -> tu
     if not isinstance(plan.network, str) and is_compiled(plan.network):
         raise UsageError(f"{plan.network_name} is compiled with its own optimizer, so it cannot be trained in stages")
     data = _load(plan, notify)
-    config = replace(_config(plan, own, data, choose(data, plan.validation), None, None), deterministic=deterministic)
-    name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}-{plan.recipe.name}-s{plan.seed}"
+    config = _config(plan, own, data, choose(data, plan.validation), deterministic)
+    return _create(plan, config, own, data, sources(plan, own)), data
+
+
+def _create(
+    plan: TrainingPlan, config: TrainConfig, own: UserNetwork | None, data: Dataset, files: Mapping[str, bytes]
+) -> RunFolder:
+    """The run folder that the plan names, or a new one named after the run."""
+    recipe = f"-{plan.recipe.name}" if plan.recipe.stages else ""
+    name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}{recipe}-s{plan.seed}"
     folder = plan.out if plan.out is not None else free_folder(Path("runs"), name)
     check_folder(folder, inputs=(*folders(data.name), *filter(None, (plan.init_from,))))
-    return run_folder.create(folder, config, sources(plan, own)), data
+    return run_folder.create(folder, config, files)
 
 
 def _remarks(
@@ -341,8 +346,7 @@ def _finish(
     run: RunFolder,
     model: keras.Model,
     data: Dataset,
-    recipe: Recipe,
-    search: str | None,
+    plan: TrainingPlan,
     every: tuple[float, int | None],
     console: Console | None,
     notify: Notify,
@@ -350,7 +354,7 @@ def _finish(
     trust: bool = False,
 ) -> Trained:
     """Train from the run's last state, or from the start, to the end, and write the files of a finished run."""
-    steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
+    recipe, steps_per_epoch = plan.recipe, data.steps_per_epoch(plan.recipe.batch_size)
     if run.config.compiled is None:
         model.compile(
             make_optimizer(recipe, model, steps_per_epoch * recipe.epochs),
@@ -365,7 +369,7 @@ def _finish(
             data,
             recipe,
             seed=run.config.seed,
-            search=search,
+            search=plan.search if run.config.method != OWN else None,
             stop=stop,
             progress=progress,
             every_seconds=every[0],
@@ -414,7 +418,7 @@ def _validated(config: TrainConfig, records: list[dict[str, Any]]) -> dict[str, 
     """Validation accuracy of the epoch that was kept and of the best one (the first of equals); empty without validation."""
     if "val_accuracy" not in records[-1]:
         return {}
-    best = max(records, key=lambda record: record["val_accuracy"])
+    best = best_epoch(records)
     if config.validation == TEST:
         return {"best_accuracy": best["val_accuracy"]}  # on the test split, as in older runs
     kept = best if config.recipe.get("keep") == "best" else records[-1]

@@ -14,6 +14,19 @@ from el_larq.training.recipes import RECIPES, get_recipe
 STANDARD = RECIPES["standard"]
 
 
+def _read(content: str, folder: Path) -> Recipe:
+    """The recipe of a file mine.yaml with this content."""
+    path = folder / "mine.yaml"
+    path.write_text(content)
+    return find_recipe(path)
+
+
+def _check_refused(content: str, reason: str, folder: Path, one_line: Callable[[BaseException], str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        _read(content, folder)
+    assert one_line(caught.value).startswith(reason.format(path=folder / "mine.yaml"))
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_registered_recipes_are_valid_and_say_what_they_are(name: str):
     recipe = RECIPES[name]
@@ -125,11 +138,7 @@ NEEDED = "epochs: 2\nbatch_size: 32\nlearning_rate: 0.01\n"
 def test_a_file_that_is_not_a_recipe_is_named_in_one_line(
     content: str, reason: str, tmp_path: Path, one_line: Callable[[BaseException], str]
 ):
-    path = tmp_path / "mine.yaml"
-    path.write_text(content)
-    with pytest.raises(UsageError) as caught:
-        find_recipe(path)
-    assert one_line(caught.value).startswith(reason.format(path=path))
+    _check_refused(content, reason, tmp_path, one_line)
 
 
 def test_a_file_that_is_not_there_is_named():
@@ -151,14 +160,8 @@ stages:
 """
 
 
-def _staged(tmp_path: Path, content: str = STAGES) -> Recipe:
-    path = tmp_path / "mine.yaml"
-    path.write_text(content)
-    return find_recipe(path)
-
-
 def test_fields_beside_the_stages_apply_to_stages_that_do_not_state_them(tmp_path: Path):
-    recipe = _staged(tmp_path)
+    recipe = _read(STAGES, tmp_path)
     first, second = recipe.stages
     assert (first.name, first.optimizer, first.learning_rate, first.binarize) == ("first", "adam", 0.01, "activations")
     assert (second.start, second.teacher, second.learning_rate, second.binarize) == ("first", "first", 0.002, "both")
@@ -166,7 +169,7 @@ def test_fields_beside_the_stages_apply_to_stages_that_do_not_state_them(tmp_pat
 
 
 def test_a_printed_recipe_of_stages_is_read_as_the_same(tmp_path: Path):
-    recipe = _staged(tmp_path)
+    recipe = _read(STAGES, tmp_path)
     path = tmp_path / "again.yaml"
     path.write_text(to_yaml(recipe))
     assert find_recipe(path) == recipe
@@ -175,11 +178,11 @@ def test_a_printed_recipe_of_stages_is_read_as_the_same(tmp_path: Path):
 
 @pytest.mark.parametrize(("total", "shares"), [(4, (3, 1)), (8, (6, 2)), (2, (1, 1)), (5, (4, 1)), (101, (76, 25))])
 def test_epochs_are_shared_out_in_proportion_and_none_is_lost(total: int, shares: tuple[int, int], tmp_path: Path):
-    assert tuple(stage.epochs for stage in _staged(tmp_path).with_changes(epochs=total).stages) == shares
+    assert tuple(stage.epochs for stage in _read(STAGES, tmp_path).with_changes(epochs=total).stages) == shares
 
 
 def test_other_changes_apply_to_all_stages_and_learning_rates_stay_in_proportion(tmp_path: Path):
-    recipe = _staged(tmp_path).with_changes(learning_rate=0.1, batch_size=8)
+    recipe = _read(STAGES, tmp_path).with_changes(learning_rate=0.1, batch_size=8)
     assert [stage.learning_rate for stage in recipe.stages] == pytest.approx([0.1, 0.02])
     assert [stage.batch_size for stage in recipe.stages] == [8, 8]
     with pytest.raises(UsageError, match="epochs must be at least 2 for the 2 stages of mine; got 1"):
@@ -221,8 +224,4 @@ HEAD = "batch_size: 32\nlearning_rate: 0.01\nepochs: 1\nstages:\n"
 def test_stages_that_are_wrong_are_named_in_one_line(
     content: str, reason: str, tmp_path: Path, one_line: Callable[[BaseException], str]
 ):
-    path = tmp_path / "mine.yaml"
-    path.write_text(content)
-    with pytest.raises(UsageError) as caught:
-        find_recipe(path)
-    assert one_line(caught.value).startswith(reason.format(path=path))
+    _check_refused(content, reason, tmp_path, one_line)
