@@ -12,6 +12,8 @@ from typing import Any
 
 from el_larq.errors import ElLarqError, summarize
 
+_PART = ".part."
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str], check: Callable[[Path], None] | None = None) -> Iterator[Path]:
@@ -23,7 +25,7 @@ def atomic_path(path: str | os.PathLike[str], check: Callable[[Path], None] | No
     """
     path = Path(path)
     check_writable(path)
-    temporary = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
+    temporary = temporary_path(path)
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -43,6 +45,16 @@ def atomic_path(path: str | os.PathLike[str], check: Callable[[Path], None] | No
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """A new name in the same folder for what is later renamed to ``path``."""
+    return path.with_name(f".{secrets.token_hex(4)}{_PART}{path.name}")
+
+
+def is_temporary(name: str, target: str = "") -> bool:
+    """Whether a name is one of `temporary_path`, of any file or folder or of the one with the name ``target``."""
+    return name.startswith(".") and (name.endswith(f"{_PART}{target}") if target else _PART in name)
 
 
 def _is_full(folder: Path) -> bool:

@@ -20,13 +20,11 @@ from el_larq.comparison.plan import ComparisonPlan, Pair, Task
 from el_larq.data.names import folders
 from el_larq.devices.record_form import find_misfit
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.files import parse_json, write_json
+from el_larq.files import is_temporary, parse_json, write_json
 from el_larq.outputs import check_folder
 from el_larq.training.recipe import DEFAULTS
 
 SCHEMA = 1
-_PART = ".part.comparison.json"
-"""How the temporary name ends under which `el_larq.files` writes comparison.json."""
 
 _NUMBER = (float, None)
 _FORMS = {
@@ -52,7 +50,9 @@ class ResultsFolder:
         self.path = path
         # comparison.json is the first file written, so whoever sees another one and then does not find it sees a foreign folder,
         # even while another shard of the same comparison is creating it.
-        others = path.exists() and (not path.is_dir() or any(not entry.name.endswith(_PART) for entry in path.iterdir()))
+        others = path.exists() and (
+            not path.is_dir() or any(not is_temporary(entry.name, "comparison.json") for entry in path.iterdir())
+        )
         known = self._read(path / "comparison.json")
         options = dict(plan.options)
         if known:
