@@ -7,6 +7,7 @@ from typing import Any
 from el_larq.by_name import load_by_name
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
+from el_larq.missing_operators import BINARY_DEPTHWISE, describe_missing
 from el_larq.tables import TableList
 
 DOWNSAMPLES = ("real", "binary")
@@ -115,7 +116,7 @@ NETWORKS = {
             "el_larq.models.mobilenet:mobilenet",
             options=("stem", "depthwise", "channels_per_group"),
             variants=("mid",),
-            allow=("binary-depthwise",),
+            allow=(BINARY_DEPTHWISE,),
         ),
         _reactnet("a", "binary", "all of them binary"),
         _reactnet("b", "grouped", "1x1 that double channels real-valued, in 4 groups"),
@@ -219,14 +220,13 @@ def check_options(network: Network, options: Mapping[str, Any]) -> None:
 
 def runs_real(options: Mapping[str, Any]) -> str | None:
     """A one-line warning if the options binarize layers for which LCE has no operator, else None."""
-    if options.get("depthwise") == "binary":
-        return "LCE has no operator for binary depthwise convolutions: they will run real-valued, and cost more than those do"
-    return None
+    rules = needed_allowances(options)
+    return describe_missing(rules[0]) if rules else None
 
 
 def needed_allowances(options: Mapping[str, Any]) -> tuple[str, ...]:
     """The audit rules that the conversion of a network with these options breaks, so that it needs them allowed."""
-    return ("binary-depthwise",) if options.get("depthwise") == "binary" else ()
+    return (BINARY_DEPTHWISE,) if options.get("depthwise") == "binary" else ()
 
 
 def resolve_variant(network: Network, method: Method, variant: str | None) -> str | None:

@@ -20,6 +20,7 @@ BASE = (
     "errors",
     "files",
     "keras_internals",
+    "missing_operators",
     "model_files",
     "model_outputs",
     "native_output",

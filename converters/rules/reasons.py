@@ -4,34 +4,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from el_larq.missing_operators import BINARY_DEPTHWISE, NO_OPERATOR, MissingOperator, missing_for_layer, missing_for_operation
+
 if TYPE_CHECKING:
     from el_larq.converters.intent import Intent, Meant
 
-# By TensorFlow operation: the layer for which LCE has no binary operator, and what to use instead.
-_OPERATIONS = {
-    "Conv3D": ("Conv3D", "use QuantConv2D"),
-    "Conv3DBackpropInputV2": ("Conv3DTranspose", "keep it real-valued"),
-    "Conv2DBackpropInput": ("Conv2DTranspose", "keep it real-valued, or upsample and use QuantConv2D"),
-}
+# A Conv1D that `el_larq.converters.one_dimensional` left as it is; LCE has an operator for the others.
+_ONE_DIMENSIONAL = MissingOperator("Conv1D", None, "use QuantConv2D with a kernel of (1, k) on maps of one row")
 _OR_ALLOW = ", or allow it with --allow "
+
+
+def missing_operator(meant: "Meant") -> MissingOperator | None:
+    """The kind of a layer for which LCE has no binary operator; None if it has one."""
+    convolution, intent = meant.convolution, meant.intent
+    if convolution is not None:
+        return missing_for_operation(convolution.kind) or (_ONE_DIMENSIONAL if convolution.one_dimensional else None)
+    if intent is None:
+        return None
+    return missing_for_layer([intent.kind]) or MissingOperator(intent.kind.removeprefix("Quant"), None, "use QuantConv2D")
 
 
 def no_operator_for(meant: "Meant") -> tuple[str, str] | None:
     """Reason and remedy for a kind of layer for which LCE has no binary operator; None if it has one, and for depthwise layers."""
-    if is_depthwise(meant):
+    missing = missing_operator(meant)
+    if missing is None or missing.rule != NO_OPERATOR:
         return None
-    what = _OPERATIONS.get(meant.convolution.kind) if meant.convolution is not None else None
-    if what is None and meant.intent is not None and meant.convolution is None:
-        kind = meant.intent.kind.removeprefix("Quant")
-        remedy = "use QuantConv2D, which has one kernel for all positions" if "Locally" in kind else "use QuantConv2D"
-        what = (kind, remedy)
-    if what is None and meant.convolution is not None and meant.convolution.one_dimensional:
-        what = ("Conv1D", "use QuantConv2D with a kernel of (1, k) on maps of one row")
-    return what and (f"LCE has no binary operator for {what[0]}", f"{what[1]}{_OR_ALLOW}no-operator")
+    return f"LCE has no binary operator for {missing.layer}", f"{missing.remedy}{_OR_ALLOW}{missing.rule}"
 
 
 def is_depthwise(meant: "Meant") -> bool:
-    return meant.convolution is not None and meant.convolution.kind == "DepthwiseConv2dNative"
+    missing = missing_operator(meant)
+    return missing is not None and missing.rule == BINARY_DEPTHWISE
 
 
 def why_not(meant: "Meant") -> tuple[str, str]:

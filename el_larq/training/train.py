@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import tf_keras as keras
 from rich.console import Console
 
-from el_larq.counting.no_operator import allowances, warning, without_operator
+from el_larq.counting.real_valued_layers import allowances, without_operator
 from el_larq.data.dataset import Dataset
 from el_larq.data.names import folders
 from el_larq.data.preprocessing import Preprocessing
@@ -18,6 +18,7 @@ from el_larq.data.validation import TEST, Rule, apply, choose
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import write_json
 from el_larq.keras_internals import is_compiled
+from el_larq.missing_operators import describe_missing
 from el_larq.models.user_network import UserNetwork, is_user_network, load_user_network
 from el_larq.outputs import check_folder
 from el_larq.printable import counted
@@ -333,7 +334,7 @@ def _remarks(
     if named is not None:
         yield summary(plan.network_name, named)
     for rule, names in without_operator(model).items():
-        yield f"note: {warning(rule, names)}"
+        yield f"note: {describe_missing(rule, names)}"
     if started is not None:
         yield started.summary
     if not config.deterministic:

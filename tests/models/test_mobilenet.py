@@ -10,10 +10,11 @@ import el_larq
 from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.counting.counts import count
-from el_larq.counting.no_operator import warning, without_operator
+from el_larq.counting.real_valued_layers import without_operator
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.layers import ElasticLink
 from el_larq.methods.registry import METHODS
+from el_larq.missing_operators import describe_missing
 
 
 def test_every_depthwise_and_pointwise_convolution_is_a_linked_unit():
@@ -53,7 +54,7 @@ def test_what_lce_cannot_run_is_known_before_training():
     assert without_operator(small("mobilenet")) == {}
     found = without_operator(small("mobilenet", depthwise="binary"))
     assert found == {"binary-depthwise": [f"block{i + 1}_depthwise_conv" for i in range(13)]}
-    line = warning("binary-depthwise", found["binary-depthwise"])
+    line = describe_missing("binary-depthwise", found["binary-depthwise"])
     named = "block1_depthwise_conv, block2_depthwise_conv, block3_depthwise_conv and 10 more"
     assert line.startswith(f"LCE has no operator for binary depthwise convolutions: {named} will run real-valued")
     assert line.endswith("el-larq convert needs --allow binary-depthwise")

@@ -11,7 +11,7 @@ from el_larq.cli import compare as compare_command
 from el_larq.cli import convert as convert_command
 from el_larq.cli import train as train_command
 from el_larq.comparison.compare import Comparison
-from el_larq.counting.no_operator import allowances
+from el_larq.counting.real_valued_layers import allowances
 
 SIGNS: Any = {"input_quantizer": "ste_sign", "depthwise_quantizer": "ste_sign"}
 
