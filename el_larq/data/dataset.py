@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from el_larq.data.preprocessing import MIN_STD, Preprocessing
+from el_larq.data.random_augment import RandomAugment
 from el_larq.errors import UsageError
 from el_larq.printable import printable
 from el_larq.tables import html_table
@@ -149,7 +150,15 @@ class Dataset(ABC):
         """Context for code that reads batches: TensorFlow's error about an unreadable image becomes an ElLarqError of one line."""
         yield
 
-    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Shard = ALONE) -> Any:
+    def training_batches(
+        self,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        start: int = 0,
+        shard: Shard = ALONE,
+        random_augment: RandomAugment | None = None,
+    ) -> Any:
         """A tf.data.Dataset of (images, labels) batches from global step ``start`` on.
 
         Everything is a function of the seed and of one number, the position p of a sample in the whole training: epoch
@@ -157,11 +166,15 @@ class Dataset(ABC):
         any step therefore sees the same batches as an uninterrupted one.
 
         shard: the worker, which gets an equal part of each batch of ``batch_size``.
+        random_augment: applied to the images after the data set's own augmentation.
 
         Raises:
             UsageError: the batch is larger than the training split, or cannot be divided evenly among the workers.
         """
-        return self._scaled(self.augmented_batches(batch_size, seed, epochs, start, shard))
+        batches = self.augmented_batches(batch_size, seed, epochs, start, shard)
+        if random_augment is not None:
+            batches = self._random_augmented(batches, random_augment, batch_size, seed, start, shard)
+        return self._scaled(batches)
 
     def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
         """The batches of `training_batches` before scaling: uint8 images."""
@@ -192,6 +205,24 @@ class Dataset(ABC):
             raise UsageError(f"batch size {batch_size} is larger than the {self.train_size} training images of {self.name}")
         if batch_size % shard[1]:
             raise UsageError(f"batch size {batch_size} is not divisible by the number of workers ({shard[1]})")
+
+    def _random_augmented(self, batches: Any, augment: RandomAugment, batch_size: int, seed: int, start: int, shard: Shard) -> Any:
+        import tensorflow as tf
+
+        share = batch_size // shard[1]
+
+        def change(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
+            images, labels = batch
+            first = step * batch_size + shard[0] * share
+            changed = tf.numpy_function(
+                lambda pixels, position: augment.batch(pixels, seed, int(position)), (images, first), tf.uint8, stateful=False
+            )
+            changed.set_shape(images.shape)
+            return changed, labels
+
+        return batches.enumerate(start).map(
+            lambda step, batch: change(step, batch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
 
     def _scaled(self, batches: Any) -> Any:
         import tensorflow as tf

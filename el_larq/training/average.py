@@ -39,7 +39,7 @@ class WeightAverage:
         self._update(tf.constant(min(self._decay, step / (step + 9)), tf.float32))
 
     @contextlib.contextmanager
-    def applied(self, batches: Iterable[tuple[Any, Any]], state: Sequence[tf.Variable]) -> Iterator[None]:
+    def applied(self, batches: Iterable[tuple[Any, ...]], state: Sequence[tf.Variable]) -> Iterator[None]:
         """The model with the averaged weights, and with statistics of these batches; afterwards it is as before.
 
         Arguments:
@@ -49,7 +49,7 @@ class WeightAverage:
         try:
             for weight, average in zip(self._weights, self.variables, strict=True):
                 weight.assign(average)
-            for images, _labels in batches:
+            for images, *_ in batches:
                 self._forward(images)
             yield
         finally:

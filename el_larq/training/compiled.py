@@ -28,6 +28,11 @@ def prepare_compiled(model: keras.Model, recipe: Recipe, num_classes: int, netwo
     asked = compile_arguments(model)
     for what in _refused(model, asked):
         raise UsageError(f"{network} cannot be trained with its own {what}; remove it from the model, or train with fit()")
+    if recipe.mixup or recipe.cutmix:
+        raise UsageError(
+            f"{network} is compiled, and its own loss and metrics may not support the labels of mixed images; "
+            f"set mixup and cutmix of recipe {recipe.name} to 0, or do not compile the model"
+        )
     metrics = _flat(asked.get("metrics"))
     if not any(getattr(metric, "name", metric) == "accuracy" for metric in metrics):
         metrics.append("accuracy")

@@ -20,6 +20,7 @@ from el_larq.training.average import BATCHES
 from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.failure import Failures
 from el_larq.training.figures import CSV, count_confusions, write_csv
+from el_larq.training.mixing import recipe_batches
 from el_larq.training.optimizer import learning_rate
 from el_larq.training.progress import LiveProgress
 from el_larq.training.recipe import Recipe
@@ -142,7 +143,7 @@ class Loop:
                 self.save()
 
     def _batches(self, start: int) -> Any:
-        return self.data.training_batches(self.recipe.batch_size, self.recipe.epochs, self.seed, start)
+        return recipe_batches(self.data, self.recipe, self.seed, start)
 
     def _begin_epoch(self) -> None:
         self.model.reset_metrics()

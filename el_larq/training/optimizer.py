@@ -87,13 +87,32 @@ def decayed_kernels(model: keras.Model) -> list[tf.Variable]:
 
 
 def make_loss(recipe: Recipe, num_classes: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Cross-entropy of logits (N, num_classes) with integer labels (N,), with the recipe's label smoothing."""
+    """Cross-entropy of logits (N, num_classes) with labels, with the recipe's label smoothing.
+
+    Labels are integers (N,), or the shares of the classes (N, num_classes) of mixed images (`el_larq.training.mixing`).
+    """
 
     def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        targets = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), num_classes)
+        targets = labels
+        if not _is_shares(labels, num_classes):
+            targets = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), num_classes)
         return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=recipe.label_smoothing)
 
     return loss
+
+
+def make_accuracy(num_classes: int) -> keras.metrics.Metric:
+    """The share of images whose largest logit is that of their label; of a mixed image, the label with the largest share."""
+
+    def correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        wanted = tf.argmax(labels, axis=-1) if _is_shares(labels, num_classes) else tf.reshape(labels, [-1])
+        return tf.cast(tf.equal(tf.cast(wanted, tf.int64), tf.argmax(logits, axis=-1)), tf.float32)
+
+    return keras.metrics.MeanMetricWrapper(correct, name="accuracy")
+
+
+def _is_shares(labels: tf.Tensor, num_classes: int) -> bool:
+    return labels.shape.rank == 2 and labels.shape[-1] == num_classes and num_classes > 1
 
 
 def optimizer_variables(model: keras.Model) -> list[tf.Variable]:

@@ -12,6 +12,9 @@ from el_larq.training.stage_list import check_stages, shared_epochs
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "bop")
 KEPT = ("last", "best")
+CLASS_WEIGHTS = ("none", "balanced")
+MAX_OPERATIONS = 14
+"""Of RandAugment, per image: it has as many different ones."""
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
 
@@ -43,6 +46,12 @@ class Recipe:
             still that of all ``epochs``.
         average: decay of a moving average of the weights (`el_larq.training.average`), with which the model is validated, saved
             and tested; 0 to below 1, 0 for none.
+        random_augment: number of random operations per training image (`el_larq.data.random_augment`), 0 for none.
+        random_magnitude: of these operations, 0 to 1.
+        mixup, cutmix: alpha of the Beta distribution with which pairs of training images are mixed
+            (`el_larq.training.mixing`), 0 for none. With both, each batch is mixed by one of them.
+        class_weights: "balanced" weights each image's loss inversely to its class's number of training images; or "none". It
+            applies to the cross-entropy with the labels only.
         binarize: which quantizers of the method are used: "nothing" (neither), "activations" or "both". The others are left out,
             with the same weights in the same order, see `el_larq.methods.method.Method.binarizing`.
         instead_of_sign: what the inputs of convolutions go through where "nothing" is binarized: "identity" or "tanh".
@@ -78,6 +87,11 @@ class Recipe:
     keep: str = "last"
     patience: int = 0
     average: float = 0.0
+    random_augment: int = 0
+    random_magnitude: float = 0.3
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    class_weights: str = "none"
     binarize: str = "both"
     instead_of_sign: str = "identity"
     cross_entropy: float = 1.0
@@ -145,6 +159,7 @@ class Recipe:
             raise UsageError(f"average must be a decay from 0 to below 1; got {recipe.average:g}")
         if recipe.patience < 0:
             raise UsageError(f"patience must be a number of epochs, 0 for no early stopping; got {recipe.patience}")
+        recipe._check_batches()
         return recipe
 
     def _with_changed_stages(self, epochs: int | None = None, learning_rate: float | None = None, **changes: Any) -> "Recipe":
@@ -185,6 +200,17 @@ class Recipe:
             raise UsageError(f"the loss term {terms[0]} needs a teacher")
         if self.teacher is not None and not terms:
             raise UsageError(f"the teacher {self.teacher} is not used; set the weight of {', '.join(DISTILLING)}, or omit it")
+
+    def _check_batches(self) -> None:
+        if not 0 <= self.random_augment <= MAX_OPERATIONS:
+            raise UsageError(f"random augment must be a number of operations from 0 to {MAX_OPERATIONS}; got {self.random_augment}")
+        if not 0 <= self.random_magnitude <= 1:
+            raise UsageError(f"random magnitude must be between 0 and 1; got {self.random_magnitude:g}")
+        for field in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, field) < float("inf"):
+                raise UsageError(f"{field} must be an alpha, 0 for none; got {getattr(self, field):g}")
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise unknown_name("class_weights", str(self.class_weights), CLASS_WEIGHTS)
 
     def _check_bop(self) -> None:
         if self.clip_norm is not None:

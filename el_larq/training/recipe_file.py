@@ -14,7 +14,7 @@ import yaml
 from el_larq.errors import UsageError, unknown_name
 from el_larq.files import read_bytes
 from el_larq.methods.method import BINARIZED, INSTEAD_OF_SIGN
-from el_larq.training.recipe import ATTENTION_NORMS, DEFAULTS, KEPT, OPTIMIZERS, SCHEDULES, Recipe
+from el_larq.training.recipe import ATTENTION_NORMS, CLASS_WEIGHTS, DEFAULTS, KEPT, OPTIMIZERS, SCHEDULES, Recipe
 from el_larq.training.recipes import get_recipe
 
 _TYPES: dict[str, Any] = get_type_hints(Recipe)
@@ -53,6 +53,11 @@ _HELP = {
     "keep": f"{', '.join(KEPT)} epoch: the model that is saved and tested",
     "patience": "epochs without a better validation before it stops; 0: never",
     "average": "decay of a moving average of the weights; 0: none",
+    "random_augment": "random operations per training image; 0: none",
+    "random_magnitude": "of these operations, 0 to 1",
+    "mixup": "alpha; 0: none",
+    "cutmix": "alpha; 0: none",
+    "class_weights": f"{', '.join(CLASS_WEIGHTS)}: weights of the cross-entropy with the labels",
     "binarize": ", ".join(BINARIZED),
     "instead_of_sign": f"{', '.join(INSTEAD_OF_SIGN)}; if nothing is binarized",
     "cross_entropy": "loss weight: the labels",

@@ -48,7 +48,7 @@ from el_larq.training.initialize import Initialized, adopt_scaling, initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources, takes_method
-from el_larq.training.optimizer import make_loss, make_optimizer
+from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
 from el_larq.training.plan import Settings, TrainingPlan, make_plan, plan_again, stored_path
 from el_larq.training.progress import LiveProgress
 from el_larq.training.resumable import check_resumable, tidy
@@ -360,7 +360,7 @@ def _finish(
         model.compile(
             make_optimizer(recipe, model, steps_per_epoch * recipe.epochs),
             make_loss(recipe, data.num_classes),
-            metrics=["accuracy"],
+            metrics=[make_accuracy(data.num_classes)],
         )
     progress = LiveProgress(recipe.epochs, steps_per_epoch, console or Console(stderr=True))
     with stoppable() as stop, contextlib.closing(progress):
