@@ -6,6 +6,7 @@ Source: Cubuk, Zoph, Shlens, Le: RandAugment, NeurIPS 2020. The operations and t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -32,7 +33,7 @@ def _rotated(image: Image.Image, degrees: float) -> Image.Image:
     return _moved(image, (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y))
 
 
-def _enhanced(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> _Operation:
+def _enhanced(kind: Callable[[Image.Image], Any]) -> _Operation:
     return lambda image, m, sign: kind(image).enhance(1 + 0.9 * m * sign)
 
 
