@@ -157,6 +157,7 @@ class Dataset(ABC):
         seed: int,
         start: int = 0,
         shard: Shard = ALONE,
+        *,
         random_augment: RandomAugment | None = None,
     ) -> Any:
         """A tf.data.Dataset of (images, labels) batches from global step ``start`` on.

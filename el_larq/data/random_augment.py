@@ -21,8 +21,7 @@ _Operation = Callable[[Image.Image, float, float], Image.Image]
 
 
 def _moved(image: Image.Image, matrix: tuple[float, float, float, float, float, float]) -> Image.Image:
-    fill = (_GREY,) * len(image.getbands())
-    fillcolor = fill if len(fill) > 1 else fill[0]
+    fillcolor: Any = _GREY if image.mode == "L" else (_GREY,) * 3
     return image.transform(image.size, Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR, fillcolor=fillcolor)
 
 

@@ -29,8 +29,10 @@ class Watched(InMemory):
     at_test: Callable[[], Any]
     streams: list[int]
 
-    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Any = ALONE, **options: Any) -> Any:
-        stream = super().training_batches(batch_size, epochs, seed, start, shard, **options)
+    def training_batches(
+        self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Any = ALONE, *, random_augment: Any = None
+    ) -> Any:
+        stream = super().training_batches(batch_size, epochs, seed, start, shard, random_augment=random_augment)
 
         def watched() -> Iterator[Any]:
             self.streams.append(start)
