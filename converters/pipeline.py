@@ -19,8 +19,8 @@ from el_larq.converters.steps import STEPS, check_skip
 from el_larq.converters.verify import verify
 from el_larq.converters.write import write
 from el_larq.data.stated import Statements, stated
-from el_larq.model_files import model_file
 from el_larq.outputs import TFLITE, check_output
+from el_larq.zoo.named_models import find_model
 
 _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
     "load": load,
@@ -69,9 +69,7 @@ def convert(
     options = options or Options()
     job = Job(destination, replace(options, stated=stated(**statements)) if statements else options)
     job = (
-        replace(job, loaded=source, card=card or {})
-        if isinstance(source, keras.Model)
-        else replace(job, source=model_file(Path(source)))
+        replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=find_model(source))
     )
     for name in STEPS:
         if name in skip:

@@ -25,7 +25,7 @@ _HOME = {
     "list_methods": "el_larq.methods.registry",
     "list_networks": "el_larq.models.registry",
     "load_dataset": "el_larq.data.registry",
-    "load_model": "el_larq.loading.load",
+    "load_model": "el_larq.zoo.named_models",
     "predict": "el_larq.evaluation.predict",
     "resume": "el_larq.training.train",
     "train": "el_larq.training.train",

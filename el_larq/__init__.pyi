@@ -8,13 +8,13 @@ from el_larq.evaluation.evaluate import evaluate as evaluate
 from el_larq.evaluation.predict import predict as predict
 from el_larq.inspection.inspect import inspect as inspect
 from el_larq.layers.elastic_link import ElasticLink as ElasticLink
-from el_larq.loading.load import load_model as load_model
 from el_larq.methods.method import Method as Method
 from el_larq.methods.registry import list_methods as list_methods
 from el_larq.models.build import build as build
 from el_larq.models.registry import list_networks as list_networks
 from el_larq.training.train import resume as resume
 from el_larq.training.train import train as train
+from el_larq.zoo.named_models import load_model as load_model
 
 __version__: str
 

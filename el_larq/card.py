@@ -1,12 +1,14 @@
 """The model card: what others need to know about a model in order to use it, stored inside the model file.
 
 A JSON object: ``schema``, ``network``, ``method``, ``link``, ``labels``, ``preprocessing``, ``dataset``, ``accuracy`` and
-``trained_with``; any field but the schema may be missing, since models from elsewhere do not have them.
+``trained_with``; any field but the schema may be missing, since models from elsewhere do not have them. ``label_ids`` are the names
+that data sets have for the classes if these differ from ``labels``, as ImageNet's do.
 In .h5 it is the attribute ``el_larq_card``, in .keras a member of the archive, in .tflite a metadata buffer.
 """
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,17 @@ def preprocessing(card: Card, source: str) -> Preprocessing | None:
 
 def labels(card: Card, source: str) -> list[str] | None:
     """Names of the classes, in the order of the outputs."""
-    found = card.get("labels")
+    return _names(card, "labels", source)
+
+
+def labels_of_dataset(card: Card, classes: Sequence[str], source: str) -> list[str] | None:
+    """The names of the classes, or their identifiers if a data set names its classes by these."""
+    identifiers = _names(card, "label_ids", source)
+    return identifiers if identifiers is not None and set(identifiers) == set(classes) else labels(card, source)
+
+
+def _names(card: Card, field: str, source: str) -> list[str] | None:
+    found = card.get(field)
     if found is not None and not (isinstance(found, list) and all(isinstance(label, str) for label in found)):
         raise ElLarqError(f"{source}: the labels on its card are not a list of names; convert or train the model again")
     return found

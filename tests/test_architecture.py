@@ -44,10 +44,12 @@ MAY_IMPORT = {
     "models": ("methods", "links", "data", "layers", "quantizers"),
     "loading": ("layers", "quantizers"),
     "counting": (),
+    "downloads": (),
+    "zoo": ("downloads", "models", "loading", "methods", "links", "data", "layers", "quantizers"),
 }
 """Packages from the bottom up and what each may import, beside itself and the base."""
 
-_BELOW = ("models", "loading", "counting", "methods", "links", "data", "layers", "quantizers", "tflite")
+_BELOW = ("zoo", "downloads", "models", "loading", "counting", "methods", "links", "data", "layers", "quantizers", "tflite")
 _MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doctor")
 for _name in _MIDDLE:
     MAY_IMPORT[_name] = _BELOW  # and not each other
@@ -288,9 +290,12 @@ def test_importing_the_package_imports_no_tensorflow() -> None:
         ["doctor", "--help"],
         ["benchmark", "--help"],
         ["engine", "fetch", "--help"],
+        ["zoo", "--help"],
+        ["zoo", "fetch", "--help"],
+        ["zoo", "list"],
         ["report", "--help"],
         ["demo", "--help"],
-        *(["list", kind] for kind in ("networks", "methods", "links", "recipes", "datasets", "targets")),
+        *(["list", kind] for kind in ("networks", "zoo", "methods", "links", "recipes", "datasets", "targets")),
     ],
     ids=" ".join,
 )

@@ -39,7 +39,7 @@ def _needs_more_than_this_machine(arguments: list[str]) -> bool:
     """A device, the network, a file of the reader's own, or hours of training."""
     text = " ".join(arguments)
     far = "--target" in arguments and arguments[arguments.index("--target") + 1] != "local"
-    return far or arguments[0] in ("engine", "demo", "compare") or any(word in text for word in ("my_data", "/path/", "|"))
+    return far or arguments[0] in ("engine", "demo", "compare") or any(word in text for word in ("my_data", "/path/", "|", "zoo:"))
 
 
 ALL = [(page, arguments) for page in [*PAGES, ROOT / "README.md"] for arguments in _commands(page)]

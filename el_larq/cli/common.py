@@ -17,6 +17,7 @@ import click
 from el_larq.model_files import model_file
 from el_larq.native_output import captured_stderr
 from el_larq.printable import printable
+from el_larq.zoo.named_models import is_zoo_name
 
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -47,10 +48,11 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Model(click.Path):
-    """A model's path; a run folder stands for its model."""
+    """A model's path, or zoo:NAME; a run folder stands for its model."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return model_file(Path(os.fsdecode(super().convert(value, param, ctx))))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        return path if is_zoo_name(path) else model_file(path)
 
 
 MODEL = _Model(path_type=Path)
@@ -156,6 +158,18 @@ def redraw(line: object, *, last: bool) -> None:
 class _Record(logging.LogRecord):
     def getMessage(self) -> str:  # noqa: N802  (logging's name)
         return _each_line_printable(super().getMessage())
+
+
+def download_progress(name: str) -> Callable[[int, int | None], None]:
+    """A function that shows the progress of a download, for `el_larq.downloads.download.fetch`; silent without a terminal."""
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+
+    def draw(done: int, total: int | None) -> None:
+        of = f" of {total / 1e6:.1f}" if total else ""
+        redraw(f"{name}: {done / 1e6:.1f}{of} MB", last=done == total)
+
+    return draw
 
 
 def guard_terminal() -> None:

@@ -60,7 +60,7 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Convert MODEL (.h5, .keras, a SavedModel or run folder) for Larq Compute Engine, then audit and verify the result.
+    """Convert MODEL (.h5, .keras, a SavedModel or run folder, zoo:NAME) for Larq Compute Engine, then audit and verify the result.
 
     \b
     el-larq convert model.h5 -o model.tflite
@@ -68,8 +68,8 @@ def command(
     from el_larq.converters.rules.allow import parse_allowed
     from el_larq.data.registry import check_dataset
     from el_larq.data.stated import stated
-    from el_larq.errors import ElLarqError
     from el_larq.outputs import TFLITE, check_output
+    from el_larq.zoo.named_models import check_model
 
     check_skip(skip)
     parse_allowed(allow)
@@ -77,8 +77,7 @@ def command(
     if verify_on is not None:
         check_dataset(verify_on)
     check_output(out, TFLITE, inputs=(model,))
-    if not model.exists():
-        raise ElLarqError(f"{model}: no such file")
+    check_model(model)
 
     start_tensorflow()
     from el_larq.converters.fold.left import Left

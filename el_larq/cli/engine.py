@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from el_larq.cli.common import common_options, print_json, redraw, say, show
+from el_larq.cli.common import common_options, download_progress, print_json, say, show
 from el_larq.cli.interruption import interruptible
 
 
@@ -18,26 +18,34 @@ def command() -> None:
 @click.argument("kinds", nargs=-1)
 @click.option("--tag", help="LCE release, such as v0.16.0. [default: the release of the converter]")
 @click.option("--sha256", help="Expected SHA-256 of the file. [default: pinned at the first download]")
+@click.option("--from-file", type=click.Path(path_type=Path), metavar="FILE", help="Copy FILE, downloaded elsewhere, instead.")
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Time limit of one download, in seconds.")
 @common_options
-def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: float, as_json: bool) -> None:
+def fetch(
+    kinds: tuple[str, ...], tag: str | None, sha256: str | None, from_file: Path | None, timeout: float, as_json: bool
+) -> None:
     """Download LCE's released benchmark binaries: aarch64, aarch32, android_arm64. Without KINDS, download all."""
-    from el_larq.devices import download, engine
+    from el_larq.devices import engine
+    from el_larq.downloads import download
+    from el_larq.downloads.asset import pinned_sha256, take
     from el_larq.errors import UsageError, unknown_name
 
     for kind in kinds:
         if kind not in engine.ASSETS:
             raise unknown_name("benchmark binary", kind, engine.ASSETS)
     wanted = kinds or tuple(engine.ASSETS)
-    if sha256 is not None and len(wanted) != 1:
-        raise UsageError("--sha256 applies to one file; name its kind")
+    if (sha256 is not None or from_file is not None) and len(wanted) != 1:
+        raise UsageError("--sha256 and --from-file apply to one file; name its kind")
     tag = engine.check_tag(tag or engine.TAG)
     fetched = []
     for kind in wanted:
-        path = engine.cached_path(kind, tag)
-        known = download.pinned_sha256(path)
-        with interruptible():
-            found = download.fetch(engine.release_address(kind, tag), path, sha256=sha256, notify=_progress(kind), seconds=timeout)
+        path, asset = engine.cached_path(kind, tag), engine.release_asset(kind, tag)
+        known = pinned_sha256(path)
+        if from_file is not None:
+            found = take(asset, from_file, path, sha256=sha256)
+        else:
+            with interruptible():
+                found = download.fetch(asset, path, sha256=sha256, notify=download_progress(kind), seconds=timeout)
         how = "as given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
         fetched.append({"kind": kind, "tag": tag, "path": str(path), "sha256": found, "checked": how})
         if not as_json:
@@ -45,17 +53,6 @@ def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: 
             show(f"  sha256 {found} ({how})")
     if as_json:
         print_json(fetched)
-
-
-def _progress(kind: str):
-    if not sys.stderr.isatty():
-        return lambda done, total: None
-
-    def draw(done: int, total: int | None) -> None:
-        of = f" of {total / 1e6:.1f}" if total else ""
-        redraw(f"{kind}: {done / 1e6:.1f}{of} MB", last=done == total)
-
-    return draw
 
 
 @command.command()

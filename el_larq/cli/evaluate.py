@@ -45,7 +45,7 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Measure the accuracy of MODEL (.h5, .keras, SavedModel or .tflite) on the test split of a data set.
+    """Measure the accuracy of MODEL (.h5, .keras, SavedModel, .tflite or zoo:NAME) on the test split of a data set.
 
     Writes evaluation.json, confusion.svg and reliability.svg. An interrupted evaluation continues where it stopped.
 
@@ -55,12 +55,11 @@ def command(
     from el_larq.data.names import folders, with_options
     from el_larq.data.registry import check_dataset
     from el_larq.data.stated import stated
-    from el_larq.errors import ElLarqError
     from el_larq.outputs import check_folder
+    from el_larq.zoo.named_models import check_model
 
     stated(**statements)
-    if not model.exists():
-        raise ElLarqError(f"{model}: no such file")
+    check_model(model)
     if dataset is not None:
         dataset = with_options(dataset, data_dir)
         check_dataset(dataset)

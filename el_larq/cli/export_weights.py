@@ -17,19 +17,19 @@ from el_larq.cli.common import MODEL, common_options, import_layers, model_optio
 @model_options
 @common_options
 def command(model: Path, binary: bool, out: Path, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
-    """Write the binary kernels of MODEL (.h5, .keras, SavedModel or .tflite) as packed bits, one per weight, with scales.
+    """Write the binary kernels of MODEL (.h5, .keras, SavedModel, .tflite or zoo:NAME) as packed bits, one per weight, with scales.
 
     Keras files contain the real-valued kernels that training updates; inference needs only their signs.
     docs/inspecting.md describes the format; el_larq.inspection.weights.read_weights reads it.
     """
-    from el_larq.errors import ElLarqError, UsageError
+    from el_larq.errors import UsageError
     from el_larq.outputs import WEIGHTS, check_output
+    from el_larq.zoo.named_models import check_model
 
     if not binary:
         raise UsageError("add --binary: packed bits and scales are the only export format; the other weights are in model.h5")
     check_output(out, WEIGHTS, inputs=(model,))
-    if not model.exists():
-        raise ElLarqError(f"{model}: no such file")
+    check_model(model)
     if model.suffix != ".tflite":
         start_tensorflow()
         import_layers(modules)

@@ -33,17 +33,16 @@ if TYPE_CHECKING:
 def command(
     model: Path, picture: Path | None, audit: bool, total: bool, modules: tuple[str, ...], trust: bool, as_json: bool
 ) -> None:
-    """Show the size, operations and memory of MODEL (.h5, .keras, SavedModel or any .tflite).
+    """Show the size, operations and memory of MODEL (.h5, .keras, SavedModel, any .tflite, or zoo:NAME).
 
     A .tflite is inspected without TensorFlow and LCE.
     """
-    from el_larq.errors import ElLarqError
     from el_larq.inspection.inspect import inspect
     from el_larq.inspection.layer_plot import FORMATS
     from el_larq.outputs import check_output
+    from el_larq.zoo.named_models import check_model
 
-    if not model.exists():
-        raise ElLarqError(f"{model}: no such file")
+    check_model(model)
     if audit:
         _audit(model, as_json)
         return

@@ -31,23 +31,6 @@ def _networks() -> list[dict[str, Any]]:
     ]
 
 
-def _zoo() -> list[dict[str, Any]]:
-    from el_larq.models.zoo.registry import ZOO
-
-    return [
-        {
-            "name": network.name,
-            "title": network.title,
-            **{what: figure for what, (figure, _source) in network.published.items()},
-            "source": network.published["top-1"][1],
-            "summary": network.summary,
-            "binary": network.binary,
-            "reference": network.reference,
-        }
-        for network in ZOO.values()
-    ]
-
-
 def _methods() -> list[dict[str, Any]]:
     from el_larq.methods.options import choices
     from el_larq.methods.registry import METHODS, get_maker
@@ -108,7 +91,6 @@ def _targets() -> list[dict[str, Any]]:
 
 KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "networks": _networks,
-    "zoo": _zoo,
     "methods": _methods,
     "links": _links,
     "recipes": _recipes,
@@ -116,14 +98,15 @@ KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "targets": _targets,
 }
 
+_ZOO = "zoo"
+"""`el-larq list zoo` is another spelling of `el-larq zoo list`."""
+
 _TITLES = {
     "methods": "methods (bits of weights/activations; resnet18: ImageNet top-1 in percent as published)",
-    "zoo": "networks of Larq Zoo, each with its own binarization (ImageNet accuracy in percent, all figures as published there)",
 }
 
 _SHOWN = {
     "networks": ("name", "summary", "links", "variants", "reference"),
-    "zoo": ("name", "title", "top-1", "top-5", "parameters", "size", "summary"),
     "methods": ("name", "year", "bits", "link", "resnet18", "extra cost"),
     "recipes": ("name", "epochs", "batch_size", "learning_rate", "summary"),
 }
@@ -136,11 +119,11 @@ _SHOWN = {
 @click.option("--yaml", "recipe", metavar="NAME", help="For recipes: print this one as a YAML file to start from.")
 @common_options
 def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> None:
-    """List KIND: networks, zoo, methods, links, recipes, datasets or targets."""
+    """List KIND: networks, zoo (as el-larq zoo list), methods, links, recipes, datasets or targets."""
     from el_larq.errors import UsageError, unknown_name
 
-    if kind not in KINDS:
-        raise unknown_name("list", kind, KINDS)
+    if kind not in (*KINDS, _ZOO):
+        raise unknown_name("list", kind, (*KINDS, _ZOO))
     if published:
         if kind != "networks":
             raise UsageError("--published applies to networks; list methods always shows published figures")
@@ -154,6 +137,11 @@ def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> No
 
         for line in to_yaml(get_recipe(recipe)).splitlines():
             show(line)
+        return
+    if kind == _ZOO:
+        from el_larq.cli.zoo import print_zoo
+
+        print_zoo(as_json)
         return
     entries = KINDS[kind]()
     if as_json:

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "Measure the accuracy of a Keras model or a .tflite.",
     "export-weights": "Export a model's binary kernels as packed bits and scales.",
     "benchmark": "Measure the latency of .tflite files here or on a device.",
+    "zoo": "List and download pretrained binary networks of Larq Zoo.",
     "engine": "Download and test the benchmark binary for a device.",
     "report": "Write one HTML page about training runs and measurements.",
     "data": "Show a data set as training sees it.",

@@ -38,14 +38,13 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Classify IMAGES with MODEL (.h5, .keras, SavedModel or .tflite)."""
+    """Classify IMAGES with MODEL (.h5, .keras, SavedModel, .tflite or zoo:NAME)."""
     from el_larq.data.preprocessing import open_image
     from el_larq.data.stated import stated
-    from el_larq.errors import ElLarqError
+    from el_larq.zoo.named_models import check_model
 
     stated(**statements)
-    if not model.exists():
-        raise ElLarqError(f"{model}: no such file")
+    check_model(model)
     for image in images:
         open_image(image)
 

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @strict_option
 @recipe_options
 @network_options
-@click.option("--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel) or run to start from.")
+@click.option(
+    "--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel, zoo:NAME) or run to start from."
+)
 @click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first.")
 @click.option(
     "--config",

@@ -26,6 +26,8 @@ SPARE = 2
 Box = tuple[float, float, float, float]
 """A rectangular part of an image in pixels: left, top, right, bottom."""
 
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "DIB", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TGA")
 
 _ORIENTATION = 0x0112  # the EXIF tag with which cameras specify the rotation of a picture
@@ -40,6 +42,7 @@ class Preprocessing:
     crop: the fraction, in each direction, that is kept of the largest centred part with the input's aspect ratio; 0.875 is the
         usual "resize to 256, centre crop of 224".
     channel_order: "rgb" or "bgr", the order of the input's channels; a mean and std per channel are in this order.
+    resampling: "bilinear" or "bicubic", both with antialiasing.
     """
 
     height: int
@@ -49,6 +52,7 @@ class Preprocessing:
     std: float | tuple[float, ...] | None = None
     crop: float = 1.0
     channel_order: str = "rgb"
+    resampling: str = "bilinear"
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
@@ -70,6 +74,8 @@ class Preprocessing:
             raise ValueError(f"channel_order must be rgb or bgr; got {self.channel_order!r}")
         if self.channel_order == "bgr" and self.channels != 3:
             raise ValueError(f"channel_order bgr needs 3 channels; got {self.channels}")
+        if self.resampling not in _RESAMPLING:
+            raise ValueError(f"resampling must be {' or '.join(_RESAMPLING)}; got {self.resampling!r}")
 
     def _each(self, value: float | tuple[float, ...] | None) -> tuple[float, ...]:
         if value is None:
@@ -131,17 +137,19 @@ class Preprocessing:
         return left, top, left + part_width, top + part_height
 
     def resize(self, image: Image.Image, part: Box) -> np.ndarray:
-        """Resize a part of an image to uint8 (height, width, channels), bilinear with antialiasing."""
-        resized = image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=part)
+        """Resize a part of an image to uint8 (height, width, channels), with antialiasing."""
+        resized = image.resize((self.width, self.height), _RESAMPLING[self.resampling], box=part)
         return np.asarray(resized, np.uint8).reshape(self.input_shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields for JSON; crop and channel_order are left out at their defaults, so that older versions can read them."""
+        """The fields for JSON; options at their defaults are left out, so that older versions can read them."""
         fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         if self.crop == 1:
             del fields["crop"]
         if self.channel_order == "rgb":
             del fields["channel_order"]
+        if self.resampling == "bilinear":
+            del fields["resampling"]
         return fields
 
     @classmethod

@@ -1,12 +1,12 @@
 """Chooses the benchmark binary for a device and checks that it can run there."""
 
-import os
 import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from el_larq.devices.probe import Device
+from el_larq.downloads.asset import Asset, cache_folder
 from el_larq.errors import ElLarqError, UsageError
 
 TAG = "v0.16.0"
@@ -17,18 +17,15 @@ ASSETS = {
     "aarch32": "32-bit ARM Linux (Raspberry Pi OS 32-bit)",
     "android_arm64": "64-bit ARM Android",
 }
+MAX_BYTES = 200_000_000
+"""Maximum size of a download. A benchmark binary has a few megabytes."""
+
 _MACHINES = {0x28: "arm", 0xB7: "aarch64", 0x3E: "x86_64", 0x03: "x86", 0xF3: "riscv"}
 _ARM64 = ("aarch64", "arm64")
 
 
 def asset_name(kind: str) -> str:
     return f"lce_benchmark_model_{kind}"
-
-
-def cache_folder() -> Path:
-    """The folder of downloaded binaries."""
-    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
-    return (Path(base) if base else Path.home() / ".cache") / "el-larq" / "engine"
 
 
 def choose_asset(device: Device, *, android: bool) -> str:
@@ -166,12 +163,18 @@ def _describe(device: Device) -> str:
 
 def cached_path(kind: str, tag: str = TAG) -> Path:
     """The path of a downloaded binary."""
-    return cache_folder() / tag / asset_name(kind)
+    return cache_folder("engine") / tag / asset_name(kind)
 
 
-def release_address(kind: str, tag: str = TAG) -> str:
-    """The address of a released binary."""
-    return f"https://github.com/larq/compute-engine/releases/download/{tag}/{asset_name(kind)}"
+def release_asset(kind: str, tag: str = TAG) -> Asset:
+    """A released binary; LCE publishes no checksums."""
+    return Asset(
+        address=f"https://github.com/larq/compute-engine/releases/download/{tag}/{asset_name(kind)}",
+        kind="a benchmark binary",
+        max_bytes=MAX_BYTES,
+        missing="this release does not contain the file; choose another with --tag",
+        executable=True,
+    )
 
 
 def check_tag(tag: str) -> str:

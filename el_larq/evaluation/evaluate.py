@@ -24,12 +24,12 @@ from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
-from el_larq.model_files import model_file
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 from el_larq.printable import printable
 from el_larq.tables import html_table
 from el_larq.tflite.reader import parse
+from el_larq.zoo.named_models import find_model
 
 # Images per chunk of a worker, and per batch of Keras; SAVE_EVERY is the number of seconds between saves of the state.
 CHUNK = 32
@@ -156,7 +156,7 @@ def evaluate(
     """
     from el_larq.evaluation.pictures import CONFUSION, RELIABILITY, draw
 
-    path = model_file(Path(model))
+    path = find_model(model)
     told = stated(**statements)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
     scored, several = choose(opened.outputs, output, str(path)), len(opened.outputs) > 1
@@ -168,7 +168,7 @@ def evaluate(
     if preprocessing is None:
         preprocessing = data.preprocessing
         notes += (_assumed(path, data, opened.scales),)
-    order, differs = class_order(card.labels(model_card, str(path)), data.labels, str(path), data.name)
+    order, differs = class_order(card.labels_of_dataset(model_card, data.labels, str(path)), data.labels, str(path), data.name)
     notes += differs
     for line in notes:
         note(line)

@@ -13,10 +13,10 @@ from el_larq.data.stated import OPTIONS, Statements, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import probabilities
 from el_larq.files import read_bytes
-from el_larq.model_files import model_file
 from el_larq.model_outputs import Asked, choose, of_graph, of_keras, pick
 from el_larq.printable import printable
 from el_larq.tables import TableList, html_table
+from el_larq.zoo.named_models import find_model
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -65,7 +65,7 @@ def predict(
             several outputs and none is chosen.
         ElLarqError: a file is not an image, the model cannot be run or is not a classifier, or its outputs are NaN or Inf.
     """
-    model = model_file(Path(model))
+    model = find_model(model)
     told = stated(**statements)
     with ExitStack() as stack:
         run, input_shape, model_card = _open(model, output, trust, stack)

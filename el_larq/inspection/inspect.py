@@ -5,7 +5,7 @@ from pathlib import Path
 from el_larq.errors import ElLarqError
 from el_larq.files import read_bytes
 from el_larq.inspection.summary import Inspection
-from el_larq.model_files import model_file
+from el_larq.zoo.named_models import find_model
 
 
 def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
@@ -20,7 +20,7 @@ def inspect(path: str | Path, *, trust: bool = False) -> Inspection:
     Raises:
         ElLarqError: the file is missing, damaged or not a model.
     """
-    path = model_file(Path(path))
+    path = find_model(path)
     if path.suffix == ".tflite":
         from el_larq.inspection.tflite_graph import inspect_graph
         from el_larq.tflite.reader import parse

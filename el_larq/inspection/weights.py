@@ -32,6 +32,7 @@ from el_larq.inspection.tflite_graph import layer_name
 from el_larq.outputs import WEIGHTS, check_output
 from el_larq.tflite.operators import BINARY, KERNELS, TRANSPOSED, kernel_signs
 from el_larq.tflite.reader import Graph, Operator, parse
+from el_larq.zoo.named_models import find_model
 
 SCHEMA = 1
 
@@ -42,7 +43,7 @@ def binary_kernels(path: str | Path, *, trust: bool = False) -> Kernels:
     Raises:
         ElLarqError: the file is not a model, or the model has no binary kernels.
     """
-    path = Path(path)
+    path = find_model(path)
     if path.suffix == ".tflite":
         found = Kernels(_from_graph(parse(read_bytes(path), str(path)), str(path)))
     else:

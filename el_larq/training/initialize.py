@@ -16,7 +16,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError
 from el_larq.loading.load import check_has_layers, load_model
-from el_larq.model_files import model_file
+from el_larq.zoo.named_models import find_model, is_zoo_name
 
 _NAMED = 8
 
@@ -44,15 +44,17 @@ class Initialized:
 
 
 def initialize(model: keras.Model, source: str | Path, trust: bool = False, whole: bool = False) -> Initialized:
-    """Copy the weights that fit from a model file (.h5, .keras or SavedModel) or run into ``model``; ``trust`` as in `load_model`.
+    """Copy the weights that fit from a model into ``model``.
 
     Arguments:
+        source: a model file (.h5, .keras or SavedModel), a run folder or zoo:NAME.
+        trust: as in `load_model`.
         whole: all of them must fit, and none may be left over: nothing that was trained is lost silently.
 
     Raises:
         ElLarqError: the file cannot be loaded, none of its layers fits, or not all do and ``whole`` is set.
     """
-    start = load_model(model_file(Path(source)), trust)
+    start = load_model(find_model(source), trust)
     check_has_layers(start, str(source))
     weights = _weights(start)
     if whole:
@@ -102,9 +104,9 @@ def adopt_scaling(data: Dataset, source: str | Path) -> Dataset:
     Only mean, standard deviation and channel order change, and only if the number of channels is the same; data sets that are
     decoded in memory (the embedded ones) are returned unchanged.
     """
-    if isinstance(data, InMemory) or not Path(source).exists():
+    if isinstance(data, InMemory) or not (is_zoo_name(source) or Path(source).exists()):
         return data
-    path = model_file(Path(source))
+    path = find_model(source)
     how = card.preprocessing(card.read(path), str(path))
     if how is None or how.channels != data.preprocessing.channels:
         return data

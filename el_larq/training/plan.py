@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from el_larq.data.names import folders
 from el_larq.data.registry import check_dataset, check_image_size
 from el_larq.data.validation import check_share
-from el_larq.errors import ElLarqError, UsageError, unknown_name
+from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.methods.registry import get_method, resolve_method
 from el_larq.models.registry import NETWORKS, check_width, get_network, resolve_options
@@ -23,6 +23,7 @@ from el_larq.training.recipe_file import find_recipe
 from el_larq.training.run_folder import is_stage
 from el_larq.training.stage_list import stage_folders
 from el_larq.training.teachers import with_teachers
+from el_larq.zoo.named_models import check_model, is_zoo_name
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -184,8 +185,8 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
     recipe = with_teachers(recipe, settings.get("teacher"))
     rest: Any = {name: value for name, value in settings.items() if name not in (*changes, "teacher")}
     plan = resolve(network, **(rest | {"recipe": recipe}))
-    if plan.init_from is not None and not plan.init_from.exists():
-        raise ElLarqError(f"{plan.init_from}: no such file")
+    if plan.init_from is not None:
+        check_model(plan.init_from)
     if recipe.stages:
         stage_plans(plan, Path())  # checks whether the stages fit the method and the network
     return replace(plan, given=frozenset(name for name, value in settings.items() if value not in (None, {})))
@@ -283,9 +284,16 @@ def stored_path(path: Path | None, plan: TrainingPlan) -> str | None:
     """The path of a model in a run's config; of an earlier stage it is relative, so that the run may be moved."""
     if path is None:
         return None
+    if is_zoo_name(path):
+        return str(path)
     if plan.out is not None and path.absolute().is_relative_to(parent := plan.out.absolute().parent) and is_stage(plan.out):
         return str(Path("..") / path.absolute().relative_to(parent))
     return str(path.absolute())
+
+
+def find_stored(stored: str, folder: Path) -> Path:
+    """The path that `stored_path` wrote into the config of the run in ``folder``."""
+    return Path(stored) if is_zoo_name(stored) else folder / stored
 
 
 def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", dataset: "Dataset | None" = None) -> TrainingPlan:
@@ -300,7 +308,7 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
     if dataset is not None:
         settings["dataset"] = dataset
     if config.teacher is not None:
-        settings["teacher"] = folder / config.teacher
+        settings["teacher"] = find_stored(config.teacher, folder)
     return replace(resolve(network, **settings), out=folder)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from el_larq.data.validation import SPLIT, TEST
 from el_larq.errors import ElLarqError
 from el_larq.training.config import CONFIG, OWN_MODEL, TrainConfig, damaged
-from el_larq.training.plan import Settings, settings_of
+from el_larq.training.plan import Settings, find_stored, settings_of
 
 _MERGED = ("network_options", "link_options", "method_options")
 _OF_METHOD = ("link", "placement", "link_options", "method_options")
@@ -39,11 +39,11 @@ def repeated_settings(config: TrainConfig, folder: Path, changes: Settings) -> S
     if config.init_from is not None:
         if not isinstance(source := config.init_from.get("source"), str):
             raise damaged(folder / CONFIG)
-        settings["init_from"] = str(folder / source)
+        settings["init_from"] = str(find_stored(source, folder))
         if recipe.start is not None:  # of a stage: there, it is the name of another stage
             recipe = replace(recipe, start=settings.pop("init_from"))
     if config.teacher is not None:
-        recipe = replace(recipe, teacher=str(folder / config.teacher))
+        recipe = replace(recipe, teacher=str(find_stored(config.teacher, folder)))
     settings["recipe"] = recipe
     given: dict[str, Any] = dict(changes)
     if given.get("method", config.method) != config.method:

@@ -12,7 +12,7 @@ from el_larq.data.dataset import Dataset, scale
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model
-from el_larq.model_files import model_file
+from el_larq.zoo.named_models import find_model
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def load_teacher(path: Path, data: Dataset, trust: bool = False) -> Teacher:
         UsageError: it has other classes than the data set, or takes other inputs.
         ElLarqError: it cannot be loaded.
     """
-    file = model_file(path)
+    file = find_model(path)
     model = load_model(file, trust)
     shape, classes = data.preprocessing.input_shape, data.num_classes
     inputs, outputs = [[tuple(tensor.shape[1:]) for tensor in side or []] for side in (model.inputs, model.outputs)]
@@ -63,7 +63,7 @@ def load_teacher(path: Path, data: Dataset, trust: bool = False) -> Teacher:
             f"the teacher {path} has {outputs[0][0]} classes, {data.name} has {classes}; train a teacher on {data.name}"
         )
     facts = card.read(file)
-    labels = card.labels(facts, str(path))
+    labels = card.labels_of_dataset(facts, data.labels, str(path))
     if labels is not None and labels != list(data.labels):
         raise UsageError(
             f"the teacher {path} has other labels than {data.name}, or in another order; train a teacher on {data.name}"

@@ -9,6 +9,7 @@ from el_larq.models.registry import NETWORKS
 from el_larq.models.user_network import is_user_network
 from el_larq.training.recipe import DISTILLING, Recipe
 from el_larq.training.stage_list import REFERENCES
+from el_larq.zoo.named_models import check_model, is_zoo_name
 
 STAGE = "teacher"
 """The name of the stage that a setting ``teacher`` replaces."""
@@ -85,6 +86,9 @@ def _with_paths(stage: Recipe, known: list[str]) -> Recipe:
     for field, verb in REFERENCES.items():
         reference = getattr(stage, field)
         if reference is None or reference in known:
+            continue
+        if is_zoo_name(reference):
+            check_model(reference)
             continue
         path = Path(reference)
         if not path.exists():

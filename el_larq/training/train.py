@@ -49,7 +49,7 @@ from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources, takes_method
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
-from el_larq.training.plan import Settings, TrainingPlan, make_plan, plan_again, stored_path
+from el_larq.training.plan import Settings, TrainingPlan, find_stored, make_plan, plan_again, stored_path
 from el_larq.training.progress import LiveProgress
 from el_larq.training.resumable import check_resumable, tidy
 from el_larq.training.run_folder import RunFolder, free_folder, record_resume
@@ -387,7 +387,7 @@ def _finish(
                 source = run.config.init_from.get("source")
                 if not isinstance(source, str):
                     raise damaged(run.folder / CONFIG)
-                initialize(model, run.folder / source, trust, whole=recipe.start is not None)
+                initialize(model, find_stored(source, run.folder), trust, whole=recipe.start is not None)
             notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
             differences = record_resume(run, loop.state.step)
             if not run.config.deterministic:

@@ -13,7 +13,7 @@ Command = Callable[..., Any]
     [
         (["fetch", "aarch46"], 2, "unknown benchmark binary 'aarch46'; did you mean aarch64"),
         (["fetch", "--tag", "../x", "aarch64"], 2, "not a release of LCE"),
-        (["fetch", "--sha256", "0" * 64], 2, "applies to one file"),
+        (["fetch", "--sha256", "0" * 64], 2, "--sha256 and --from-file apply to one file"),
         (["check", "nowhere"], 2, "unknown target 'nowhere'"),
         (["check", "ssh://a b"], 2, "not a valid host name"),
     ],

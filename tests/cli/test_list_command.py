@@ -53,8 +53,10 @@ def test_networks_of_larq_zoo_are_a_list_of_their_own(el_larq_here: Command) -> 
     assert set(entries) == set(ZOO)
     assert (entries["quicknet"]["top-1"], entries["quicknet"]["parameters"]) == (63.3, 13_234_088)
     assert all(entry["source"] for entry in entries.values())
+    assert entries["dorefanet"]["macs"] == {"1/2": 2_924_609_536, "32/32": 125_028_352}
     result = el_larq_here("list", "zoo")
     assert result.returncode == 0
-    assert "BinaryDenseNet37Dilated" in result.stdout
+    assert "binary_densenet37_dilated" in result.stdout
+    assert result.stdout == el_larq_here("zoo", "list").stdout
     networks = {entry["name"]: entry for entry in json.loads(el_larq_here("list", "networks", "--json").stdout)}
     assert not any("top-1" in networks[name]["published"] for name in entries if name in networks)

@@ -28,7 +28,7 @@ PHONE = Device("aarch64", bits=64, android="13", abis=("arm64-v8a", "armeabi-v7a
 )
 def test_the_binary_that_fits(device: Device, android: bool, kind: str) -> None:
     assert engine.choose_asset(device, android=android) == kind
-    assert engine.release_address(kind).endswith(f"/v0.16.0/lce_benchmark_model_{kind}")
+    assert engine.release_asset(kind).address.endswith(f"/v0.16.0/lce_benchmark_model_{kind}")
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,9 @@ class AllowedHosts:
         if self.loopback and scheme == "http" and host == "127.0.0.1":
             return
         if scheme != "https":
-            raise ElLarqError(f"refused {without_query(address)}: programs are only downloaded over https")
+            raise ElLarqError(f"refused {without_query(address)}: files are only downloaded over https")
         if host not in self.hosts or port not in (None, 443) or parts.username is not None:
-            raise ElLarqError(
-                f"refused {without_query(address)}: programs are only downloaded from {', '.join(sorted(self.hosts))}"
-            )
+            raise ElLarqError(f"refused {without_query(address)}: files are only downloaded from {', '.join(sorted(self.hosts))}")
 
 
 class Deadline:

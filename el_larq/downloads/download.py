@@ -1,10 +1,9 @@
 """Downloads a file over https from an allowed host, and keeps it only if its SHA-256 is right.
 
 Redirects are followed only to the code host's own asset domains. A partial download stays next to the destination if it can be
-resumed. LCE publishes no checksums: the first download pins one, and later ones must match it.
+resumed. Where no SHA-256 is published, the first download pins one, and later ones must match it.
 """
 
-import hashlib
 import http.client
 import json
 import os
@@ -16,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from el_larq.devices.http_connection import AllowedHosts, Deadline, build_opener, without_query
-from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.downloads.asset import Asset, expected, hash_file, make_folder, pin
+from el_larq.downloads.http_connection import AllowedHosts, Deadline, build_opener, without_query
+from el_larq.errors import ElLarqError, summarize
 from el_larq.files import write_json
 from el_larq.printable import printable
-
-MAX_BYTES = 200_000_000
-"""Maximum size of a download. A benchmark binary has a few megabytes."""
 
 SECONDS = 600.0
 """Time limit of one download: enough for six megabytes, more than any of LCE's binaries, at ten kilobytes per second."""
@@ -34,20 +31,20 @@ Notify = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class _Source:
-    """An address, the allowed hosts, how long the server may be silent, and the limit of the total time, both in seconds."""
+    """A file's address, the allowed hosts, how long the server may be silent, and the limit of the total time, both in seconds."""
 
-    address: str
+    asset: Asset
     allowed: AllowedHosts
     timeout: float
     seconds: float
 
     @property
     def name(self) -> str:
-        return without_query(self.address)
+        return without_query(self.asset.address)
 
 
 def fetch(
-    address: str,
+    asset: Asset,
     path: Path,
     *,
     sha256: str | None = None,
@@ -56,60 +53,40 @@ def fetch(
     timeout: float = 30.0,
     seconds: float = SECONDS,
 ) -> str:
-    """Download a file to ``path``; returns its SHA-256, which is pinned next to it.
+    """Download a file to ``path``; returns its SHA-256, which is noted next to it.
 
     Arguments:
-        sha256: the expected SHA-256; by default the one pinned for this path. The first download accepts any.
+        sha256: the expected SHA-256, in place of the published one or the one pinned for this path.
         notify: called with the number of bytes received and the total, None if the server does not send it.
         timeout: seconds that the server may be silent.
         seconds: limit of the total time.
 
     Raises:
+        UsageError: ``sha256`` is not a SHA-256.
         ElLarqError: the address or a redirect is not allowed, the file is not as expected, or the network failed. A partial
             download is kept only if the next call can resume it.
     """
     allowed = allowed or AllowedHosts()
-    allowed.check(address)
-    wanted = (sha256 or pinned_sha256(path) or "").lower()
-    if wanted and (len(wanted) != 64 or set(wanted) - set("0123456789abcdef")):
-        raise UsageError(f"{wanted!r} is not a SHA-256; give 64 hexadecimal digits")
+    allowed.check(asset.address)
+    wanted = expected(asset, path, sha256)
+    make_folder(path.parent)
+    partial = _Partial(path.with_name(f"{path.name}.partial"), asset.address)
+    _download(_Source(asset, allowed, timeout, seconds), partial, notify)
+    found = hash_file(partial.path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ElLarqError(f"cannot write {path.parent}: {error.strerror or error}") from error
-    partial = _Partial(path.with_name(f"{path.name}.partial"), address)
-    _download(_Source(address, allowed, timeout, seconds), partial, notify)
-    found = _hash_file(partial.path)
-    if wanted and found != wanted:
+        wanted.check(found, path.name)
+    except ElLarqError:
         partial.remove()
-        origin = "--sha256" if sha256 else f"the pin in {_pin_path(path)}"
-        raise ElLarqError(
-            f"{path.name}: its SHA-256 is {found}, but {origin} says {wanted}; it was not kept. "
-            "If the release was replaced on purpose, give the new SHA-256 with --sha256"
-        )
+        raise
     try:
-        partial.path.chmod(0o755)
+        if asset.executable:
+            partial.path.chmod(0o755)
         os.replace(partial.path, path)
     except OSError as error:
         raise ElLarqError(f"cannot write {path}: {error.strerror or error}") from error
     partial.remove()
-    write_json(_pin_path(path), {"sha256": found, "address": address, "given": bool(sha256)})
+    pin(path, found, asset, given=sha256 is not None)
     return found
-
-
-def pinned_sha256(path: Path) -> str | None:
-    """The SHA-256 pinned for ``path``; None before the first download."""
-    try:
-        content = json.loads(_pin_path(path).read_text("utf-8"))
-        return str(content["sha256"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ElLarqError(f"the pin {_pin_path(path)} is damaged; remove it to download the file again") from error
-
-
-def _pin_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.pin.json")
 
 
 class _Partial:
@@ -148,7 +125,7 @@ class _RefusedError(ElLarqError):
 
 def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
     have, etag = partial.resumable()
-    request = urllib.request.Request(source.address, headers={"User-Agent": "el-larq", "Accept-Encoding": "identity"})
+    request = urllib.request.Request(source.asset.address, headers={"User-Agent": "el-larq", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
         # The server sends the whole file if it has changed.
@@ -168,11 +145,10 @@ def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
                 partial.remove()
                 raise
             if not isinstance(error, urllib.error.HTTPError):
-                ended = isinstance(error, http.client.IncompleteRead)
-                why = "the connection ended too early" if ended else printable(summarize(error))
+                why = printable(_describe(error))
                 raise ElLarqError(f"{source.name}: the download failed ({why}){_finish_partial(partial)}") from error
             if error.code != 416 or not have:
-                hint = "; this release does not contain the file; choose another with --tag" if error.code == 404 else ""
+                hint = f"; {source.asset.missing}" if error.code == 404 else ""
                 reason = printable(" ".join(str(error.reason).split()))[:200]
                 raise ElLarqError(f"{source.name}: the server answers {error.code} {reason}{hint}") from error
             partial.remove()
@@ -191,7 +167,7 @@ def _finish_partial(partial: _Partial) -> str:
 
 
 def _receive(response: Any, partial: _Partial, source: _Source, have: int, notify: Notify) -> None:
-    done, total = _check_response(response, source.name, have)
+    done, total = _check_response(response, source, have)
     if not done:
         partial.begin(response.headers.get("ETag", ""))
     try:
@@ -199,15 +175,16 @@ def _receive(response: Any, partial: _Partial, source: _Source, have: int, notif
     except OSError as error:
         raise ElLarqError(f"cannot write {partial.path}: {error.strerror or error}") from error
     with file:
-        done = _copy(response, file, done, total, notify, source.name)
+        done = _copy(response, file, done, total, notify, source)
     if not done:
         raise _RefusedError(f"{source.name}: the server sent an empty file; try again later")
     if total is not None and done != total:
         raise http.client.IncompleteRead(b"", total - done)
 
 
-def _check_response(response: Any, name: str, have: int) -> tuple[int, int | None]:
+def _check_response(response: Any, source: _Source, have: int) -> tuple[int, int | None]:
     """The offset at which the response starts, and the total number of bytes, None if unknown until the end."""
+    name = source.name
     lengths = set(response.headers.get_all("Content-Length", ()))
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     if len(lengths) > 1 or (lengths and chunked) or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in lengths):
@@ -226,17 +203,17 @@ def _check_response(response: Any, name: str, have: int) -> tuple[int, int | Non
         )
     else:
         have, total = 0, length
-    if (total or 0) > MAX_BYTES:
-        raise _RefusedError(f"{name}: {total} bytes are too many for a benchmark binary; nothing was downloaded")
+    if (total or 0) > source.asset.max_bytes:
+        raise _RefusedError(f"{name}: {total} bytes are too many for {source.asset.kind}; nothing was downloaded")
     return have, total
 
 
-def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: Notify, name: str) -> int:
+def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: Notify, source: _Source) -> int:
     notify(done, total)
     while chunk := response.read1(_CHUNK):
         done += len(chunk)
-        if done > MAX_BYTES:
-            raise _RefusedError(f"{name}: more than {MAX_BYTES} bytes are too many for a benchmark binary; nothing was kept")
+        if done > (most := source.asset.max_bytes):
+            raise _RefusedError(f"{source.name}: more than {most} bytes are too many for {source.asset.kind}; nothing was kept")
         try:
             file.write(chunk)
             file.flush()
@@ -246,6 +223,12 @@ def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: 
     return done
 
 
-def _hash_file(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _describe(error: Exception) -> str:
+    """Why a download failed, and the remedy if the host cannot be reached at all."""
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended too early"
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
+        # Among them: no such name, no route, connection refused, and the proxy's errors.
+        reason = error.reason.strerror or str(error.reason) or type(error.reason).__name__
+        return f"the host cannot be reached: {reason}; without a network, give a copy of the file with --from-file"
+    return summarize(error)

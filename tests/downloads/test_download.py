@@ -5,64 +5,32 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from file_server import serving
 
-from el_larq.devices import download
-from el_larq.devices.download import fetch, pinned_sha256
-from el_larq.devices.http_connection import AllowedHosts, Deadline, build_opener
+from el_larq.downloads import download
+from el_larq.downloads.asset import Asset, pinned_sha256, take
+from el_larq.downloads.http_connection import AllowedHosts, Deadline, build_opener
 from el_larq.errors import ElLarqError, UsageError
 
 CONTENT = bytes(range(256)) * 2000
 SUM = hashlib.sha256(CONTENT).hexdigest()
 LOOPBACK = AllowedHosts(loopback=True)
+PROGRAM = Asset("", "a benchmark binary", 200_000_000, "this release does not contain the file", executable=True)
 
 
-class Handler(BaseHTTPRequestHandler):
-    state: dict[str, Any]
-
-    def do_GET(self) -> None:
-        self.state["asked"].append((self.path, self.headers.get("Range"), self.headers.get("If-Range")))
-        if self.path.startswith("/to/"):
-            self.send_response(302)
-            self.send_header("Location", self.state["to"])
-            self.end_headers()
-            return
-        if self.path == "/missing":
-            self.send_error(404)
-            return
-        content, start = self.state["content"], 0
-        etag = f'"{hashlib.md5(content).hexdigest()}"'
-        if (wanted := self.headers.get("Range")) and self.headers.get("If-Range") == etag:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        self.send_header("ETag", etag)
-        self.send_header("Content-Length", str(self.state.get("length", len(content) - start)))
-        self.end_headers()
-        stop = self.state.pop("stop", len(content))
-        self.wfile.write(content[start:stop])
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+def fetch(address: str, path: Path, *, max_bytes: int = PROGRAM.max_bytes, **options: Any) -> str:
+    return download.fetch(replace(PROGRAM, address=address, max_bytes=max_bytes), path, **options)
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, dict[str, Any]]]:
-    state: dict[str, Any] = {"asked": [], "content": CONTENT}
-    handler = type("Bound", (Handler,), {"state": state})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_port}", state
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    with serving(CONTENT) as found:
+        yield found
 
 
 def test_a_file_is_fetched_pinned_and_executable(server: Any, tmp_path: Path) -> None:
@@ -158,9 +126,51 @@ def test_what_the_server_does_not_have_or_what_is_too_large(server: Any, tmp_pat
         fetch(f"{address}/file", tmp_path / "engine", sha256="abc", allowed=LOOPBACK)
 
 
-def test_a_server_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ElLarqError, match="the download failed"):
+def test_a_server_that_is_not_there(tmp_path: Path, one_line: Any) -> None:
+    with pytest.raises(ElLarqError, match=r"the download failed \(the host cannot be reached: .*--from-file\)$") as caught:
         fetch("http://127.0.0.1:9/x", tmp_path / "engine", allowed=LOOPBACK)
+    one_line(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_published_sum_is_required_at_once(server: Any, tmp_path: Path) -> None:
+    address, _state = server
+    asset = replace(PROGRAM, address=f"{address}/file", sha256="0" * 64, published_by="the maker")
+    with pytest.raises(ElLarqError, match=rf"its SHA-256 is {SUM}, but the maker says 0000"):
+        download.fetch(asset, tmp_path / "engine", allowed=LOOPBACK)
+    assert list(tmp_path.iterdir()) == []
+    download.fetch(replace(asset, sha256=SUM, executable=False), tmp_path / "engine", allowed=LOOPBACK)
+    assert not (tmp_path / "engine").stat().st_mode & 0o100
+
+
+def test_a_proxy_from_the_environment_is_used(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server answers as a proxy: it is asked for the whole address, at which nothing listens."""
+    address, state = server
+    monkeypatch.setenv("http_proxy", address)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert fetch("http://127.0.0.1:9/file", tmp_path / "engine", allowed=LOOPBACK) == SUM
+    assert state["asked"][0][0] == "http://127.0.0.1:9/file"
+
+
+def test_a_copy_is_kept_like_a_download(tmp_path: Path) -> None:
+    source, path = tmp_path / "copy", tmp_path / "cache" / "engine"
+    source.write_bytes(CONTENT)
+    asset = replace(PROGRAM, address="https://github.com/x")
+    assert take(asset, source, path) == SUM
+    assert path.read_bytes() == CONTENT
+    assert path.stat().st_mode & 0o100
+    assert pinned_sha256(path) == SUM
+    source.write_bytes(CONTENT[::-1])
+    with pytest.raises(ElLarqError, match=rf"copy: its SHA-256 is .*the pin in .* says {SUM}; it was not kept"):
+        take(asset, source, path)
+    with pytest.raises(ElLarqError, match=r"copy: 512000 bytes are too many for a benchmark binary; nothing was kept"):
+        take(replace(asset, max_bytes=1000), source, path)
+    with pytest.raises(ElLarqError, match="none: No such file"):
+        take(asset, tmp_path / "none", path)
+    with pytest.raises(ElLarqError, match="more than 1000 bytes are too many"):
+        take(replace(asset, max_bytes=1000), Path("/dev/zero"), path)
+    assert path.read_bytes() == CONTENT
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["engine", "engine.pin.json"]
 
 
 @contextmanager
@@ -247,13 +257,12 @@ def test_a_redirect_in_a_circle_is_one_line(server: Any, tmp_path: Path, one_lin
 
 
 @pytest.mark.parametrize("headers", [["Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked", 'ETag: "x"']])
-def test_a_body_without_end_is_stopped_and_not_kept(headers: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "MAX_BYTES", 100_000)
+def test_a_body_without_end_is_stopped_and_not_kept(headers: list[str], tmp_path: Path) -> None:
     with (
         _answering(_answer(_chunked(*[b"x" * 1000] * 1000), *headers)) as address,
         pytest.raises(ElLarqError, match="more than 100000 bytes"),
     ):
-        fetch(address, tmp_path / "engine", allowed=LOOPBACK)
+        fetch(address, tmp_path / "engine", allowed=LOOPBACK, max_bytes=100_000)
     assert list(tmp_path.iterdir()) == []
 
 

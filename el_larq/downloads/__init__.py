@@ -1,0 +1,1 @@
+"""Downloads into the cache: over https from allowed hosts, of limited size and time, checked by SHA-256."""

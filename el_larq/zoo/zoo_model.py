@@ -1,0 +1,87 @@
+"""A network of Larq Zoo as a model file: its definition with its weights, and a card. Written once, next to the weights."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from el_larq import card
+from el_larq._version import VERSION
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.errors import ElLarqError
+from el_larq.files import atomic_path
+from el_larq.models.zoo.registry import PREFIX, get_zoo_network
+from el_larq.native_output import without_warnings
+from el_larq.zoo.imagenet_classes import SOURCE, imagenet_classes
+from el_larq.zoo.published_files import LICENCE
+from el_larq.zoo.weights_cache import Weights, check_unchanged
+
+PREPROCESSING = Preprocessing(
+    224, 224, 3, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), crop=0.875, resampling="bicubic"
+)
+"""As Larq Zoo trained and tested: the centre 224 / 256 of the picture, RGB, with ImageNet's mean and standard deviation."""
+
+DATASET = "imagenet2012"
+
+
+def zoo_model_file(weights: Weights) -> Path:
+    """The model file (.h5) of a network with its classifier. It is written if it is not there, or was made by another version.
+
+    Raises:
+        ElLarqError: the weights were changed since they were fetched, do not fit the network, or the file cannot be written.
+    """
+    name = weights.file.network
+    path, model_card = weights.path.with_name(f"{name}.h5"), make_zoo_card(weights)
+    if not _has_card(path, model_card):
+        _write(path, name, weights, model_card)
+    return path
+
+
+def make_zoo_card(weights: Weights) -> card.Card:
+    """The card of a network with its weights: published figures stand on it only if the weights are the published ones."""
+    file, network = weights.file, get_zoo_network(weights.file.network)
+    identifiers, names = imagenet_classes()
+    origin = {"licence": LICENCE, "address": file.asset.address} if weights.published else {}
+    found: card.Card = {
+        "network": f"{PREFIX}{network.name}",
+        "labels": names,
+        "label_ids": identifiers,
+        "labels_source": SOURCE,
+        "preprocessing": PREPROCESSING.to_dict(),
+        "dataset": {"name": DATASET},
+        "provenance": {
+            "weights": file.name if weights.published else "a file that Larq Zoo does not publish",
+            "sha256": weights.sha256,
+            **origin,
+            "title": network.title,
+            "reference": network.reference,
+            "definition": f"el-larq {VERSION}",
+        },
+    }
+    if weights.published:
+        found["published"] = {
+            what: {"value": value, "source": source}
+            for what, (value, source) in network.published.items()
+            if what in ("top-1", "top-5")
+        }
+    return found
+
+
+def _has_card(path: Path, model_card: card.Card) -> bool:
+    try:
+        return path.is_file() and card.read(path) == json.loads(card.dump(model_card))
+    except ElLarqError:  # damaged, so it is written again
+        return False
+
+
+def _write(path: Path, name: str, weights: Weights, model_card: card.Card) -> None:
+    from el_larq.loading.load import load_weights
+    from el_larq.models.zoo.build import build_zoo
+
+    check_unchanged(weights)
+    model: Any = build_zoo(name)
+    load_weights(model, weights.path)
+    with atomic_path(path) as temporary, warnings.catch_warnings(), without_warnings():
+        warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
+        model.save(temporary, include_optimizer=False)
+        card.attach(temporary, model_card)
