@@ -94,6 +94,7 @@ def test_cards_of_older_versions_and_for_them():
         ({"mean": (1.0, 2.0, 3.0), "std": (1.0, 0.0, 1.0)}, "std must be positive"),
         ({"mean": (1.0, float("nan"), 3.0)}, "finite"),
         ({"mean": "123"}, "finite"),
+        ({"resampling": "nearest"}, "resampling must be bilinear or bicubic"),
         ({"crop": 0.0}, "crop must be above 0"),
         ({"crop": 1.5}, "crop must be above 0"),
         ({"crop": "all"}, "crop must be above 0"),
