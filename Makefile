@@ -61,8 +61,8 @@ lint: install
 
 # Pages that are made of the sources; a test compares them.
 docs: install
-	$(BIN)/python -m el_larq.methods.pages docs/methods
-	$(BIN)/python -m el_larq.converters.rules.pages docs/audit.md
+	$(BIN)/python -m el_larq.methods.method_pages docs/methods
+	$(BIN)/python -m el_larq.converters.rules.rule_pages docs/audit.md
 	$(BIN)/python docs/api.py
 
 # The outputs stored in examples/first_steps.ipynb; a test executes it with fewer epochs.

@@ -188,7 +188,7 @@ def step_seconds(setting: Setting, steps: int = 8) -> tuple[float, float, int]:
     """Seconds and CPU seconds of one training step of the default method, and the number of steps in an epoch."""
     import tf_keras as keras
 
-    from el_larq.methods.registry import get_method
+    from el_larq.methods.method_registry import get_method
     from el_larq.models.build import build
 
     data = el_larq.load_dataset(setting.dataset).without_validation()

@@ -15,7 +15,7 @@ from typing import Any
 
 from el_larq import published
 from el_larq.files import write_bytes
-from el_larq.methods.registry import METHODS
+from el_larq.methods.method_registry import METHODS
 
 
 def main() -> None:

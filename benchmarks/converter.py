@@ -11,13 +11,13 @@ import statistics
 import tempfile
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import el_larq  # noqa: F401  (before TensorFlow: it selects Keras 2)
-from el_larq.converters.audit import operator_counts
 from el_larq.converters.fold.step import fold_model
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Options
@@ -70,7 +70,7 @@ def main() -> None:
 
     print("operators")
     for name, content in contents.items():
-        counts = operator_counts(parse(content))
+        counts = Counter(operator.name for operator in parse(content).operators)
         print(f"  {name:48} {len(content) / 1e6:6.2f} MB  " + "  ".join(f"{op} {counts[op]}" for op in SHOWN if op in counts))
 
     print("latency, ratio to no link")

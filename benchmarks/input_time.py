@@ -19,8 +19,8 @@ import el_larq  # noqa: F401  # isort: skip  (before TensorFlow: it selects Kera
 import tensorflow as tf
 from PIL import Image
 
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.indexed import Indexed
-from el_larq.data.registry import load_dataset
 from el_larq.models.build import build
 from el_larq.training.optimizer import make_loss, make_optimizer
 from el_larq.training.recipes import get_recipe

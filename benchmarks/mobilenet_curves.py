@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.comparison.compare import execute
-from el_larq.comparison.plan import Pair, plan_comparison
+from el_larq.comparison.comparison_plan import Pair, plan_comparison
 from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.files import atomic_path, check_writable
 from el_larq.training.recipes import get_recipe

@@ -1,6 +1,5 @@
-"""Step `audit`: compares the flatbuffer with what the model was meant to become, by the rules in `rules.registry`."""
+"""Step `audit`: compares the flatbuffer with what the model was meant to become, by the rules in `rules.rule_registry`."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,17 +9,17 @@ from el_larq.converters.intent import Intent, evidence, join, read_intents
 from el_larq.converters.job import Job
 from el_larq.converters.match import match, real_layers
 from el_larq.converters.rules.allow import check_layers, parse_allowed
-from el_larq.converters.rules.registry import check
 from el_larq.converters.rules.rule import Finding, summarized
+from el_larq.converters.rules.rule_registry import check
 from el_larq.converters.rules.subject import Subject
 from el_larq.errors import ElLarqError
 from el_larq.tflite.macs import count_macs
 from el_larq.tflite.operators import BINARY, KERNELS, input_bits, kernel_bits, kernel_shape, output_shape
-from el_larq.tflite.reader import Graph, Operator, parse
+from el_larq.tflite.reader import Operator, TfliteGraph, parse
 
 
 @dataclass(frozen=True)
-class Row:
+class AuditRow:
     """One convolution (or dense layer) of the flatbuffer, with the bit widths of its kernel and its input."""
 
     index: int
@@ -43,7 +42,7 @@ class Audit:
         "layers and graph".
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[AuditRow, ...]
     findings: tuple[Finding, ...]
     binary: int
     meant_binary: int
@@ -81,7 +80,7 @@ def audit(job: Job) -> Job:
 
 
 def audit_model(
-    convolutions: Sequence[Convolution], graph: Graph, allow: Iterable[str] = (), intents: Iterable[Intent] = ()
+    convolutions: Sequence[Convolution], graph: TfliteGraph, allow: Iterable[str] = (), intents: Iterable[Intent] = ()
 ) -> Audit:
     """Apply every rule to a model's convolutions and its flatbuffer. Findings that are allowed are kept and marked so.
 
@@ -104,8 +103,8 @@ def audit_model(
     return Audit(rows, findings, became, len(binary), low_bit, evidence(meant))
 
 
-def _row(operator: Operator, layers: dict[int, str]) -> Row:
-    return Row(
+def _row(operator: Operator, layers: dict[int, str]) -> AuditRow:
+    return AuditRow(
         operator.index,
         operator.name,
         layers.get(operator.index, ""),
@@ -115,8 +114,3 @@ def _row(operator: Operator, layers: dict[int, str]) -> Row:
         output_shape(operator),
         count_macs(operator),
     )
-
-
-def operator_counts(graph: Graph) -> dict[str, int]:
-    """The number of occurrences of each operator, most frequent first."""
-    return dict(Counter(operator.name for operator in graph.operators).most_common())

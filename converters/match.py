@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from el_larq.tflite.operators import BINARY, TRANSPOSED, kernel_signs
-from el_larq.tflite.reader import Graph, Operator
+from el_larq.tflite.reader import Operator, TfliteGraph
 
 if TYPE_CHECKING:
     from el_larq.converters.graph import Convolution
@@ -44,7 +44,7 @@ class Match:
     differing: int
 
 
-def match(convolutions: "Iterable[Convolution]", graph: Graph) -> list[Match]:
+def match(convolutions: "Iterable[Convolution]", graph: TfliteGraph) -> list[Match]:
     """Each LceBconv2d with the model's binary convolution whose kernel is nearest, in operator order."""
     open_ = [c for c in convolutions if c.kind in ("Conv2D", "MatMul") and c.meant_binary]
     matches = []
@@ -63,7 +63,7 @@ def match(convolutions: "Iterable[Convolution]", graph: Graph) -> list[Match]:
     return matches
 
 
-def real_layers(convolutions: "Iterable[Convolution]", graph: Graph) -> dict[int, str]:
+def real_layers(convolutions: "Iterable[Convolution]", graph: TfliteGraph) -> dict[int, str]:
     """Layer names of real-valued convolutions and dense layers, by operator index.
 
     Batch normalization has been folded into their kernels, so filters are compared by direction.

@@ -12,7 +12,7 @@ from el_larq.card import Card
 from el_larq.converters.audit import audit
 from el_larq.converters.fold.step import fold
 from el_larq.converters.job import Entry, Job, Options
-from el_larq.converters.load import load
+from el_larq.converters.load_step import load
 from el_larq.converters.lower import lower
 from el_larq.converters.memory import return_memory
 from el_larq.converters.steps import STEPS, check_skip

@@ -29,9 +29,9 @@ from el_larq.converters.job import Job
 from el_larq.converters.match import match
 from el_larq.converters.random_inputs import random_inputs
 from el_larq.converters.segments import LayerSigns, SegmentComparison, Segments
+from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.printable import counted
 from el_larq.tflite.reader import parse

@@ -1,5 +1,6 @@
 """The description of a convolution that a network passes to a method. Does not import TensorFlow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -29,6 +30,11 @@ class Conv:
     bypassed: bool = False
     real_kernel: bool = False
     real_input: str | None = None
+
+    def output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Height, width and channels of the output, for an input of this height, width and channels."""
+        height, width = (None if size is None else -(-size // self.strides) for size in shape[:2])
+        return height, width, self.filters
 
     @property
     def padding(self) -> str:

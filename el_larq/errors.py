@@ -19,9 +19,14 @@ class UsageError(ElLarqError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not in a registry; it suggests similar names, or lists all if there is none."""
     known = sorted(known)
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    hint = suggest_name(name.lower(), known, f"known: {', '.join(known)}")
     return UsageError(f"unknown {kind} {name!r}; {hint}")
+
+
+def suggest_name(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The question whether one of the similar names was meant; ``otherwise`` if no known name is similar."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def summarize(error: BaseException, limit: int = 300) -> str:

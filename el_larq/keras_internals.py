@@ -107,6 +107,19 @@ def is_compiled(model: keras.Model) -> bool:
     return bool(getattr(model, "_is_compiled", False))
 
 
+def loss_function(model: keras.Model) -> Any:
+    """The loss of a compiled model, called with labels, predictions, weights of samples and ``regularization_losses``."""
+    return model.compiled_loss
+
+
+def build_metrics(model: keras.Model, labels: tf.Tensor, predictions: tf.Tensor) -> None:
+    """Create the variables of a compiled model's loss and metrics, which Keras does not do before the first step."""
+    if not model.compiled_loss.built:
+        model.compiled_loss.build(predictions)
+    if not model.compiled_metrics.built:
+        model.compiled_metrics.build(predictions, labels)
+
+
 def compile_arguments(model: keras.Model) -> dict[str, Any]:
     """The arguments that `compile` was called with."""
     return dict(model._compile_config.config)

@@ -4,7 +4,6 @@ With several outputs, the user must choose; nothing is guessed, not even if only
 a teacher's head, an embedding or an auxiliary head may have that many too, and its accuracy would be taken for the model's.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.errors import ElLarqError, UsageError
-from el_larq.tflite.reader import Graph
+from el_larq.errors import ElLarqError, UsageError, suggest_name
+from el_larq.tflite.reader import TfliteGraph
 
 Asked = str | int | None
 """A name, a number from 0 (also as text), or None for a model's only output."""
@@ -31,7 +30,7 @@ class Output:
     shape: tuple[int | None, ...]
 
 
-def of_graph(graph: Graph) -> list[Output]:
+def of_graph(graph: TfliteGraph) -> list[Output]:
     """The outputs of a .tflite in the model's order.
 
     TensorFlow's converter and earlier versions of this project store them in another order and number them in the signature.
@@ -76,8 +75,7 @@ def choose(outputs: Sequence[Output], asked: Asked, source: str) -> Output:
     text = str(asked)
     if text.isdecimal() and int(text[:_LENGTH]) < len(outputs):
         return outputs[int(text)]
-    near = difflib.get_close_matches(text, [output.name for output in outputs if len(output.name) <= _LENGTH], n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"it has {_list(outputs)}"
+    hint = suggest_name(text, [output.name for output in outputs if len(output.name) <= _LENGTH], f"it has {_list(outputs)}")
     raise UsageError(f"{source}: unknown output {text!r}; {hint}")
 
 

@@ -7,8 +7,8 @@ import tf_keras as keras
 
 from el_larq.errors import UsageError
 from el_larq.methods.method import Method
-from el_larq.methods.registry import resolve_method
-from el_larq.models.registry import Network, check_width, get_network, resolve_options
+from el_larq.methods.method_registry import resolve_method
+from el_larq.models.network_registry import Network, check_width, get_network, resolve_options
 
 
 def build(
@@ -32,10 +32,12 @@ def build(
         input_shape: (height, width, channels); None is the network's default size, with three channels.
         num_classes: number of classes, 2 or more.
         width: factor for all channel counts, above 0.
-        placement, link_options: options of an elastic link ("after_norm" or "before_norm"; ElasticLink's arguments).
+        placement: "after_norm" or "before_norm", where an elastic link joins.
+        link_options: options that the link declares (`el_larq.links`), such as ``{"per_channel": True}`` of an elastic link.
         method_options: the method's own options, as listed by `el-larq list methods --json`.
         variant: a block variant of the network; None uses the one that the method needs, or the standard block.
-        arguments: the network's own options (`el_larq.models.registry.Network.options`); None is the same as omitting the option.
+        arguments: the network's own options (`el_larq.models.network_registry.Network.options`); None is the same as omitting
+            the option.
 
     Raises:
         UsageError: an unknown name, an invalid option or value, or a network and a method that do not fit together.

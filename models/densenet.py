@@ -32,7 +32,7 @@ from el_larq.conv import Conv
 from el_larq.errors import unknown_name
 from el_larq.layers import normalize
 from el_larq.methods.method import Method
-from el_larq.models.registry import DOWNSAMPLES
+from el_larq.models.network_registry import DOWNSAMPLES
 from el_larq.models.stems import apply_stem
 
 FIRST = 64

@@ -42,9 +42,9 @@ import tf_keras as keras
 
 from el_larq.conv import Conv
 from el_larq.errors import UsageError, unknown_name
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
-from el_larq.models.registry import DEPTHWISES
+from el_larq.models.network_registry import DEPTHWISES
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
 

@@ -10,7 +10,7 @@ the transitions' 1x1 convolutions with ``downsample="binary"``.
 
 With a method and link that have no parameters of their own, parameters and memory here are exactly those that Larq Zoo publishes
 (`el_larq.published`) by Larq's count: a normalization has two parameters per channel, the fixed blur counts, and a MB is 2**20
-bytes. Its accuracies belong to its own definition, which is `el_larq.models.zoo.quicknet`.
+bytes. Its accuracies belong to its own definition, which is `el_larq.models.zoo.zoo_quicknet`.
 
 Differences from Larq Zoo's models:
 
@@ -36,7 +36,7 @@ from el_larq.errors import UsageError, unknown_name
 from el_larq.layers import normalize
 from el_larq.methods.method import Method
 from el_larq.models.blur import blur_pool
-from el_larq.models.registry import DOWNSAMPLES
+from el_larq.models.network_registry import DOWNSAMPLES
 from el_larq.models.stems import IMAGENET_FROM, STEMS, apply_stem
 
 STEM = "quicknet"

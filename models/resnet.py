@@ -18,7 +18,7 @@ from el_larq.conv import Conv
 from el_larq.errors import unknown_name
 from el_larq.layers import normalize
 from el_larq.methods.method import Method
-from el_larq.models.registry import DOWNSAMPLES
+from el_larq.models.network_registry import DOWNSAMPLES
 from el_larq.models.shortcuts import unit_with_shortcut
 from el_larq.models.stems import apply_stem
 from el_larq.models.two_stream import two_stream

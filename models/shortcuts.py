@@ -19,9 +19,9 @@ def pool(x: tf.Tensor, strides: int, name: str) -> tf.Tensor:
 def unit_with_shortcut(x: tf.Tensor, conv: Conv, method: Method) -> tf.Tensor:
     """The unit of a convolution that keeps its number of channels, with a shortcut around it: y = unit(x) + x.
 
-    There is one shortcut per convolution for any link. Without a link the network adds x itself, average-pooled where the
-    convolution has a stride. An identity link is that shortcut, except where the convolution has a stride. The other links carry
-    the same features, weighted, and replace the shortcut: together they would double the features with every convolution.
+    There is one shortcut per convolution for any link. Where the link does not fit, the network adds x itself, average-pooled if
+    the convolution has a stride. Elsewhere the link carries the same features and replaces the shortcut: together they would
+    double the features with every convolution.
 
     Raises:
         ValueError: the convolution changes the number of channels.
@@ -29,6 +29,6 @@ def unit_with_shortcut(x: tf.Tensor, conv: Conv, method: Method) -> tf.Tensor:
     shape: Any = x.shape
     if shape[-1] != conv.filters:
         raise ValueError(f"{conv.name}: {shape[-1]} channels become {conv.filters}, which a shortcut without parameters cannot do")
-    if method.link.name == "none" or (method.link.name == "identity" and conv.strides > 1):
-        return method.unit(x, conv, shortcut=pool(x, conv.strides, conv.name))
-    return method.unit(x, conv)
+    if method.link.fits(shape[1:], conv.output_shape(shape[1:])):
+        return method.unit(x, conv)
+    return method.unit(x, conv, shortcut=pool(x, conv.strides, conv.name))

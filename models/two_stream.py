@@ -27,7 +27,7 @@ import tf_keras as keras
 
 from el_larq.conv import Conv
 from el_larq.layers import LeakyClip
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 from el_larq.models.shortcuts import unit_with_shortcut
 

@@ -91,7 +91,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     import larq
     import tf_keras as keras
 
-    from el_larq.training.train import save_model
+    from el_larq.training.models import save_model
 
     keras.utils.set_random_seed(0)
     data = el_larq.load_dataset("digits")

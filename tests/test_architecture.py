@@ -1,6 +1,7 @@
 """The rules of ARCHITECTURE.md that a program can check."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -138,7 +139,7 @@ def test_models_from_files_are_loaded_through_one_module() -> None:
     for module, path in _sources().items():
         if _layer(module) != "loading":
             targets = {name for name, _ in _imports(path) if name.startswith("el_larq.loading")}
-            allowed = ("el_larq.loading.load", "el_larq.loading.user_modules")
+            allowed = ("el_larq.loading.load", "el_larq.loading.user_modules", "el_larq.loading.user_network")
             assert all(name.startswith(allowed) for name in targets), f"{module} imports {targets}"
 
 
@@ -151,28 +152,46 @@ def test_every_package_and_top_level_module_has_its_place() -> None:
         assert parts[1] in BASE, f"el_larq/{parts[1]}.py is a new base module: list it in BASE"
 
 
-CONVENTIONAL = {"__init__", "build", "densenet", "load", "pages", "plan", "quicknet", "reactnet", "registry", "resnet", "workers"}
-"""Modules that may share a name: what they contain is of one kind in each package."""
-
-SHARED_CLASSES = {"Graph", "Row"}
-"""Graph: of a .tflite, and of the rewrites in `converters.fold`. Row: of the table of an audit, and of a comparison."""
+def _repeated(names: list[str]) -> set[str]:
+    return {name for name in names if names.count(name) > 1}
 
 
-def test_modules_and_classes_have_names_of_their_own() -> None:
+def test_modules_classes_and_aliases_have_names_of_their_own() -> None:
     """A command's module in el_larq/cli is named after the command, whatever else has that name."""
-    names = [path.stem for module, path in _sources().items() if _layer(module) != "cli"]
-    assert {name for name in names if names.count(name) > 1} <= CONVENTIONAL
-    classes = [
-        node.name
-        for path in _sources().values()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-    ]
-    assert {name for name in classes if classes.count(name) > 1} <= SHARED_CLASSES
+    sources = _sources()
+    modules = [path.stem for module, path in sources.items() if _layer(module) != "cli"]
+    assert _repeated([name for name in modules if name != "__init__"]) == set()
+    types = []
+    for path in sources.values():
+        tree = ast.parse(path.read_text("utf-8"))
+        types += [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        types += [alias for node in tree.body if isinstance(node, ast.Assign) for alias in _alias(node)]
+    assert _repeated(types) == set()
 
 
-KERAS_NODES = {"inbound_nodes", "outbound_nodes", "inbound_layers", "keras_inputs", "input_tensors"}
-"""Attributes of Keras' graphs that are private although no underscore says so."""
+def _alias(node: ast.Assign) -> Iterator[str]:
+    """The name that a line like ``ValidationRule = str | float`` gives to a type."""
+    for target in node.targets:
+        if isinstance(target, ast.Name) and re.fullmatch("[A-Z][A-Za-z]*[a-z][A-Za-z]*", target.id):
+            yield target.id
+
+
+def test_modules_of_this_project_that_are_named_exist() -> None:
+    """In imports, and in strings as "module:function"."""
+    sources = _sources()
+    for path in _code():
+        text = path.read_text("utf-8")
+        named = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)}
+        named |= set(re.findall(r"[\"'](el_larq\.[a-z0-9_.]+):[a-z_]+[\"']", text))
+        missing = {name for name in named if name is not None and name.startswith("el_larq.") and name not in sources}
+        assert missing == set(), f"{path} names modules that do not exist"
+
+
+KERAS_UNDOCUMENTED = {
+    *("inbound_nodes", "outbound_nodes", "inbound_layers", "keras_inputs", "input_tensors"),
+    *("compiled_loss", "compiled_metrics"),
+}
+"""Attributes of Keras' graphs and models that are private although no underscore says so."""
 
 NOT_OF_KERAS = {
     *("_exit", "_replace", "_default_vspace", "_aggregate_grads", "_compute_var_opt_mapping", "_unique_id"),
@@ -199,7 +218,7 @@ def test_private_interfaces_of_keras_are_touched_in_one_file(module: str) -> Non
     own |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"}
     taken = set(_taken_attributes(tree)) - own
     private = {name for name in taken if name.startswith("_") and not name.startswith("__")} - NOT_OF_KERAS
-    assert private | taken & KERAS_NODES == set(), f"{module}: what is private to Keras belongs to el_larq/keras_internals.py"
+    assert private | taken & KERAS_UNDOCUMENTED == set(), f"{module}: belongs to el_larq/keras_internals.py"
 
 
 def test_imports_are_absolute_and_come_from_the_installed_namespace() -> None:
@@ -235,8 +254,8 @@ def test_no_python_file_is_too_long() -> None:
 PRINTERS = {
     "el_larq.cli.common",
     "el_larq.cli.main",
-    "el_larq.converters.rules.pages",
-    "el_larq.methods.pages",
+    "el_larq.converters.rules.rule_pages",
+    "el_larq.methods.method_pages",
     "el_larq.devices.supervisor",
 }
 """Modules that print, the last one to el-larq itself; others use `el_larq.cli.common`, which cleans what files say."""

@@ -33,7 +33,7 @@ def test_a_file_without_a_card_has_an_empty_one(small: Any, tmp_path: Path) -> N
 @pytest.mark.parametrize("form", ["h5", "keras"])
 def test_a_card_of_many_labels_fits(small: Any, tmp_path: Path, form: str) -> None:
     """HDF5 limits an attribute in an object's header to 64 kB."""
-    from el_larq.training.train import save_model
+    from el_larq.training.models import save_model
 
     labels = [f"class number {index}" for index in range(21_000)]
     save_model(tmp_path, small.model, {"labels": labels})

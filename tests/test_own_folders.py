@@ -151,7 +151,7 @@ def test_the_run_folder_itself_may_be_a_link(begun: Path, tmp_path: Path) -> Non
 def test_a_comparison_with_a_link_is_not_continued(
     name: str, put: Put, tmp_path: Path, outside: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from el_larq.comparison.plan import plan_comparison
+    from el_larq.comparison.comparison_plan import plan_comparison
     from el_larq.comparison.results_folder import ResultsFolder
 
     settings: Any = {"dataset": "digits", "epochs": 1, "batch_size": 512, "width": 0.0625, "image_size": 8}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from el_larq import published
-from el_larq.methods.registry import METHODS
-from el_larq.models.costs import COUNTED, costs
-from el_larq.models.registry import NETWORKS
+from el_larq.counting.network_costs import COUNTED, costs
+from el_larq.methods.method_registry import METHODS
+from el_larq.models.network_registry import NETWORKS
 from el_larq.published import COLUMNS, NOT_CONVERGED, SOURCE, TABLE, of_method, of_network, top1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import el_larq
 from el_larq.comparison.compare import Comparison
-from el_larq.comparison.table import HEADINGS, Row, cells
+from el_larq.comparison.table import HEADINGS, ComparisonRow, cells
 from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.tables import TableList, html_table
@@ -118,7 +118,7 @@ def test_an_evaluation_shows_its_scores(small: Any, tmp_path: Path) -> None:
 
 
 def test_a_comparison_shows_its_rows_under_their_headings() -> None:
-    row = Row("resnet18", "el", "1/1", "elastic", (0.5,), 1.0, 10, 5, 5.2, 7, 100, 50, 3, 1.0, 0.1)
+    row = ComparisonRow("resnet18", "el", "1/1", "elastic", (0.5,), 1.0, 10, 5, 5.2, 7, 100, 50, 3, 1.0, 0.1)
     table = shown(Comparison(Path("here"), (row,), ""))
     assert table.caption == "here"
     assert table.rows == [list(HEADINGS), list(cells([row])[0])]

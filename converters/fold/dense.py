@@ -5,11 +5,11 @@
 
 import numpy as np
 
-from el_larq.converters.fold.ir import BINARIZE, Graph, Node, affine, constant
+from el_larq.converters.fold.ir import BINARIZE, FoldGraph, Node, affine, constant
 from el_larq.converters.fold.notes import Notes
 
 
-def dense(graph: Graph, notes: Notes) -> None:
+def dense(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
         if node.op != "MatMul" or node.inputs[0].op != BINARIZE or node.inputs[1].value is None:
             continue

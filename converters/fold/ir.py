@@ -1,6 +1,6 @@
 """A frozen inference graph as data that rewrites can edit and that runs in the precision of its input.
 
-A `Graph` consists of `Node`s, each with one output. Their operators are TensorFlow's, run by name, and a few of this project's
+A `FoldGraph` consists of `Node`s, each with one output. Their operators are TensorFlow's, run by name, and a few of this project's
 own, each of which replaces several operations of Keras and Larq:
 
     BINARIZE   sign(x), with sign(0) = +1
@@ -9,7 +9,7 @@ own, each of which replaces several operations of Keras and Larq:
     SQUEEZE    (..., k * C) to (..., C): the k groups of C consecutive channels, each channel times its gain, summed
     EXPAND     (..., C) to (..., k * C): k copies
 
-Constants are NumPy arrays: as imported (float32), or float64 where a rewrite computed them. `Graph.run` casts floating-point
+Constants are NumPy arrays: as imported (float32), or float64 where a rewrite computed them. `FoldGraph.run` casts floating-point
 constants to the precision of its input.
 """
 
@@ -63,21 +63,21 @@ def constant(value: Any, name: str = "") -> Node:
     return Node(CONST, value=value, shape=value.shape, name=name)
 
 
-class Graph:
+class FoldGraph:
     """A graph with one or more inputs and outputs. Only nodes that an output depends on belong to it."""
 
     def __init__(self, inputs: list[Node], outputs: list[Node]):
         self.inputs = inputs
         self.outputs = outputs
 
-    def copy(self) -> "Graph":
+    def copy(self) -> "FoldGraph":
         """A copy with new nodes, so that it can be changed independently; the arrays of constants are shared."""
         new = {id(node): replace(node) for node in self.nodes()}
         for source in self.inputs:
             new.setdefault(id(source), source)
         for node in new.values():
             node.inputs = [new[id(source)] for source in node.inputs]
-        return Graph([new[id(node)] for node in self.inputs], [new[id(node)] for node in self.outputs])
+        return FoldGraph([new[id(node)] for node in self.inputs], [new[id(node)] for node in self.outputs])
 
     def nodes(self) -> list[Node]:
         """Every node an output depends on, each after its inputs."""
@@ -104,7 +104,9 @@ class Graph:
 
     def replace(self, old: Node, new: Node) -> None:
         """Make everything that reads ``old`` read ``new`` instead, except ``new`` and the nodes that it introduces."""
-        made_of = {id(node) for node in Graph(self.inputs, [new]).nodes()} - {id(n) for n in Graph(self.inputs, [old]).nodes()}
+        made_of = {id(node) for node in FoldGraph(self.inputs, [new]).nodes()} - {
+            id(n) for n in FoldGraph(self.inputs, [old]).nodes()
+        }
         for node in self.nodes():
             if id(node) not in made_of:
                 node.inputs = [new if source is old else source for source in node.inputs]
@@ -127,7 +129,7 @@ class Graph:
         for node, x in zip(self.inputs, inputs, strict=True):
             values.setdefault(id(node), tf.cast(x, precision) if x.dtype.is_floating else x)
         kept = list(keep)
-        for node in Graph(self.inputs, [*self.outputs, *kept]).nodes():
+        for node in FoldGraph(self.inputs, [*self.outputs, *kept]).nodes():
             if id(node) not in values:
                 values[id(node)] = _compute(node, [values[id(source)] for source in node.inputs], precision)
         return [values[id(node)] for node in self.outputs], [values[id(node)] for node in kept]
@@ -267,7 +269,7 @@ FUSED = ("Relu", "Relu6")
 class Readers:
     """The nodes that read each node, for one state of a graph."""
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: FoldGraph):
         self._consumers = graph.consumers()
         self._outputs = {id(node) for node in graph.outputs}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from el_larq.converters.fold.ir import BINARIZE, Graph, Node, Readers, scale_of, shift_of
+from el_larq.converters.fold.ir import BINARIZE, FoldGraph, Node, Readers, scale_of, shift_of
 from el_larq.converters.fold.scales import multiplications
 
 _SUMS = ("Add", "AddV2", "AddN")
@@ -24,7 +24,7 @@ class Left:
         return f"{self.places} {what} {self.kind}: {self.operations:,} multiplications and additions per image"
 
 
-def left_over(graph: Graph) -> tuple[Left, ...]:
+def left_over(graph: FoldGraph) -> tuple[Left, ...]:
     """The multiplications that remain in a rewritten graph, the most expensive kind first."""
     readers = Readers(graph)
     found: dict[str, list[int]] = {}

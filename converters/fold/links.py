@@ -10,13 +10,13 @@ so that no copy is made.
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, EXPAND, SQUEEZE, Graph, Node, Readers, constant, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, EXPAND, SQUEEZE, FoldGraph, Node, Readers, constant, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 
 _SUMS = ("Add", "AddV2")
 
 
-def gains(graph: Graph, notes: Notes) -> None:
+def gains(graph: FoldGraph, notes: Notes) -> None:
     """Merge multiplications directly before or after a squeeze into its gain; factors of any sign are exact."""
     for node in graph.nodes():
         if node.op == AFFINE and node.inputs[0].op == SQUEEZE and not np.any(shift_of(node)):
@@ -39,7 +39,7 @@ def _scale_gain(squeeze: Node, factor: np.ndarray) -> None:
     squeeze.inputs = [squeeze.inputs[0], constant(gain * factor)]
 
 
-def squeezes(graph: Graph, notes: Notes) -> None:
+def squeezes(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
         if node.op != SQUEEZE:
             continue
@@ -63,7 +63,7 @@ def squeezes(graph: Graph, notes: Notes) -> None:
         notes.applied.append(node.name)
 
 
-def _pooled_by(x: Node, squeeze: Node, graph: Graph) -> int:
+def _pooled_by(x: Node, squeeze: Node, graph: FoldGraph) -> int:
     """s, if x is average pooling by s with whole windows and only this squeeze reads it; else 1."""
     if x.op != "AvgPool" or not Readers(graph).only_one(x):
         return 1
@@ -74,7 +74,7 @@ def _pooled_by(x: Node, squeeze: Node, graph: Graph) -> int:
     return stride if window == strides == [1, stride, stride, 1] and whole else 1
 
 
-def expands(graph: Graph, notes: Notes) -> None:
+def expands(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
         if node.op not in _SUMS or node.inputs[0] is node.inputs[1]:
             continue

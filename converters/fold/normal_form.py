@@ -1,4 +1,4 @@
-"""Converts a frozen TensorFlow graph to a `Graph` in normal form, so that rewrites need to match few patterns.
+"""Converts a frozen TensorFlow graph to a `FoldGraph` in normal form, so that rewrites need to match few patterns.
 
 Whatever does not depend on the input becomes a constant; identities are removed; batch normalization, BiasAdd, and additions and
 multiplications of constants become AFFINE; summands that are zero everywhere are removed; Larq's sign becomes BINARIZE; Keras'
@@ -19,7 +19,7 @@ from el_larq.converters.fold.ir import (
     OUTPUT,
     PRELU,
     SQUEEZE,
-    Graph,
+    FoldGraph,
     Node,
     affine,
     constant,
@@ -32,10 +32,10 @@ from el_larq.converters.frozen import FrozenModel
 _IDENTITIES = ("Identity", "StopGradient", "Snapshot", "CheckNumerics")
 
 
-def import_graph(model: FrozenModel) -> Graph:
+def import_graph(model: FrozenModel) -> FoldGraph:
     """The model's inference graph in normal form."""
     sources, nodes = _copy(model)
-    graph = Graph(sources, [nodes[tensor.name] for tensor in model.outputs])
+    graph = FoldGraph(sources, [nodes[tensor.name] for tensor in model.outputs])
     for normalize in (_signs, _binary_kernels, _affines, _zeros, _prelus, _squeezes, _expands, _merge_affines):
         normalize(graph)
     return graph
@@ -89,7 +89,7 @@ def _attributes(operation: tf.Operation) -> dict[str, Any]:
     return {a.name: operation.get_attr(a.name) for a in definition.attr if a.name not in derived and not a.name.startswith("_")}
 
 
-def _signs(graph: Graph) -> None:
+def _signs(graph: FoldGraph) -> None:
     for node in graph.nodes():
         if node.op != "Sign" or node.inputs[0].op != "AddV2":
             continue
@@ -100,7 +100,7 @@ def _signs(graph: Graph) -> None:
             graph.replace(node, Node(BINARIZE, [inner[0].inputs[0]], {}, None, node.shape, node.name))
 
 
-def _binary_kernels(graph: Graph) -> None:
+def _binary_kernels(graph: FoldGraph) -> None:
     """Replace the kernel of each binary convolution by its signs; the magnitude of each filter is applied after it."""
     for node in graph.nodes():
         if node.op != "Conv2D" or node.inputs[1].value is None or not _binarized(node.inputs[0]):
@@ -119,7 +119,7 @@ def _binarized(node: Node) -> bool:
     return node.op == BINARIZE
 
 
-def _affines(graph: Graph) -> None:
+def _affines(graph: FoldGraph) -> None:
     """Write inference batch normalization, BiasAdd and x op constant as scale * x + shift, with scale and shift of shape (C,)."""
     for node in graph.nodes():
         found = _as_affine(node)
@@ -168,7 +168,7 @@ def _channels_first(node: Node) -> bool:
     return node.attributes.get("data_format", b"").startswith(b"NC")
 
 
-def _zeros(graph: Graph) -> None:
+def _zeros(graph: FoldGraph) -> None:
     """Replace x + 0 * u by x: it occurs in a layer of interacted bit counts in which no channel corrects another."""
     for node in graph.nodes():
         if node.op not in ("AddV2", "Add"):
@@ -179,7 +179,7 @@ def _zeros(graph: Graph) -> None:
                 break
 
 
-def _merge_affines(graph: Graph) -> None:
+def _merge_affines(graph: FoldGraph) -> None:
     """Merge an AFFINE of an AFFINE that nothing else reads into one AFFINE."""
     consumers = graph.consumers()
     for node in graph.nodes():
@@ -189,7 +189,7 @@ def _merge_affines(graph: Graph) -> None:
             node.inputs = [inner.inputs[0], constant(c * a), constant(c * b + d)]
 
 
-def _prelus(graph: Graph) -> None:
+def _prelus(graph: FoldGraph) -> None:
     """relu(x) + (-alpha) * relu(-x), as PReLU is written in Keras: by now the second term is an AFFINE without shift."""
     for node in graph.nodes():
         if node.op not in ("AddV2", "Add"):
@@ -203,7 +203,7 @@ def _prelus(graph: Graph) -> None:
                     break
 
 
-def _squeezes(graph: Graph) -> None:
+def _squeezes(graph: FoldGraph) -> None:
     for node in graph.nodes():
         if node.op != "AddN" or not all(part.op == OUTPUT for part in node.inputs):
             continue
@@ -218,7 +218,7 @@ def _squeezes(graph: Graph) -> None:
             graph.replace(node, Node(SQUEEZE, [x, gain], {}, None, node.shape, node.name))
 
 
-def _expands(graph: Graph) -> None:
+def _expands(graph: FoldGraph) -> None:
     for node in graph.nodes():
         if node.op == "Tile" and node.inputs[1].constant:
             copies = np.asarray(node.inputs[1].value)

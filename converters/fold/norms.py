@@ -10,14 +10,14 @@ LCE pools them packed. Applies if every operation on the way is read only once.
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, CONVOLUTIONS, Graph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, CONVOLUTIONS, FoldGraph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.scales import keeps_scale
 
 _POOLS = ("AvgPool", "MaxPool", "Mean")
 
 
-def norms(graph: Graph, notes: Notes) -> None:
+def norms(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
         if node.op != AFFINE or node.inputs[0].op not in (*_POOLS, "ConcatV2"):
             continue

@@ -1,9 +1,9 @@
-"""The type of a rewrite: a function that changes a `Graph` in place, exactly, and notes what it changed and what it did not."""
+"""The type of a rewrite: a function that changes a `FoldGraph` in place, exactly, and notes what it changed and what it did not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from el_larq.converters.fold.ir import Graph
+from el_larq.converters.fold.ir import FoldGraph
 
 
 @dataclass
@@ -14,4 +14,4 @@ class Notes:
     refused: list[str] = field(default_factory=list)
 
 
-Rewrite = Callable[[Graph, Notes], None]
+Rewrite = Callable[[FoldGraph, Notes], None]

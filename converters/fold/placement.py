@@ -8,11 +8,11 @@ other rewrites may move it further. Exact for negative a too. Applies if nothing
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, CONVOLUTIONS, Graph, Node, Readers, affine, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, CONVOLUTIONS, FoldGraph, Node, Readers, affine, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 
 
-def placement(graph: Graph, notes: Notes) -> None:
+def placement(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
         if node.op != AFFINE or node.inputs[0].op not in ("Add", "AddV2"):
             continue

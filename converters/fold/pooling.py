@@ -7,11 +7,11 @@ A graph with fake quantization is left alone: there LCE rounds AVERAGE_POOL_2D t
 
 import numpy as np
 
-from el_larq.converters.fold.ir import Graph, Node, constant
+from el_larq.converters.fold.ir import FoldGraph, Node, constant
 from el_larq.converters.fold.notes import Notes
 
 
-def pooling(graph: Graph, notes: Notes) -> None:
+def pooling(graph: FoldGraph, notes: Notes) -> None:
     if any(node.op.startswith("FakeQuant") for node in graph.nodes()):
         return
     for node in graph.nodes():

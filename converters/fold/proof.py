@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import tensorflow as tf
 
-from el_larq.converters.fold.ir import BINARIZE, Graph, Node
+from el_larq.converters.fold.ir import BINARIZE, FoldGraph, Node
 from el_larq.converters.freezing import LARGE
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_signs
@@ -22,7 +22,7 @@ TOLERANCE = 1e-9
 IMPORT_TOLERANCE = 1e-4
 
 
-def compare(original: Graph, rewritten: Graph, model: FrozenModel) -> float:
+def compare(original: FoldGraph, rewritten: FoldGraph, model: FrozenModel) -> float:
     """The largest difference of any output in double precision, as a share of its largest value, on one random image."""
     images = [tf.constant(batch) for batch in random_inputs(model, 1)]
     with captured_stderr():  # oneDNN prints that it does not support double precision
@@ -31,13 +31,13 @@ def compare(original: Graph, rewritten: Graph, model: FrozenModel) -> float:
 
 
 def _run(
-    graph: Graph,
+    graph: FoldGraph,
     images: list[tf.Tensor],
     keep: Sequence[Node] = (),
     given: Mapping[Node, tf.Tensor] = MappingProxyType({}),
     precision: tf.DType = tf.float32,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """`Graph.run`, compiled, with large constants as arguments: TensorFlow copies a function, with its constants, several times."""
+    """`FoldGraph.run`, compiled, with large constants as arguments: TensorFlow copies a function and its constants."""
     large = {n: n.value for n in graph.nodes() if n.value is not None and n.value.size >= LARGE and n not in given}
     nodes = [*given, *large]
 
@@ -48,7 +48,7 @@ def _run(
     return tf.function(run, autograph=False)(images, *given.values(), *values)
 
 
-def compare_import(model: FrozenModel, graph: Graph) -> tuple[float, str]:
+def compare_import(model: FrozenModel, graph: FoldGraph) -> tuple[float, str]:
     """The largest difference between a frozen graph and the imported one, and the first tensor over IMPORT_TOLERANCE ("" if none).
 
     The outputs and every tensor that a sign is taken of are compared, as shares of their largest values, on two random images.

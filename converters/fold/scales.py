@@ -28,7 +28,7 @@ from el_larq.converters.fold.ir import (
     EXPAND,
     PRELU,
     SQUEEZE,
-    Graph,
+    FoldGraph,
     Node,
     Readers,
     affine,
@@ -45,7 +45,7 @@ _SUMS = ("Add", "AddV2", "AddN")
 _ROUNDING = 1e-12
 
 
-def scales(graph: Graph, notes: Notes) -> None:
+def scales(graph: FoldGraph, notes: Notes) -> None:
     gains = [node for node in graph.nodes() if node.op == AFFINE and np.any(scale_of(node) != 1)]
     readers = Readers(graph)
     before = sum(not readers.absorbs(node) for node in gains)
@@ -56,7 +56,7 @@ def scales(graph: Graph, notes: Notes) -> None:
     notes.refused += [f"{node.name or node.inputs[0].name}: left on {node.channels} channels" for node in left]
 
 
-def multiplications(graph: Graph) -> list[Node]:
+def multiplications(graph: FoldGraph) -> list[Node]:
     """The AFFINEs that remain multiplications in the flatbuffer."""
     readers = Readers(graph)
     return [n for n in graph.nodes() if n.op == AFFINE and not readers.absorbs(n) and np.any(scale_of(n) != 1)]
@@ -129,7 +129,7 @@ def _elements(node: Node) -> int:
     return math.prod(size or 1 for size in node.shape)
 
 
-def _assign(graph: Graph, readers: Readers) -> dict[int, np.ndarray]:
+def _assign(graph: FoldGraph, readers: Readers) -> dict[int, np.ndarray]:
     """The scale s of each tensor, by node id."""
     nodes = [node for node in graph.nodes() if _carries(node)]
     edges = [
@@ -182,7 +182,7 @@ def _edges(node: Node, readers: Readers) -> list[_Edge]:
 class _Rebuild:
     """Rebuild every node for tensors divided by their scales; an edge that is not satisfied becomes a multiplication."""
 
-    def __init__(self, graph: Graph, scale: dict[int, np.ndarray]):
+    def __init__(self, graph: FoldGraph, scale: dict[int, np.ndarray]):
         self.graph, self.scale = graph, scale
         self.new: dict[int, Node] = {}
 

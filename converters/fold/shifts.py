@@ -15,14 +15,14 @@ each. Of ReActNet's three additions per unit, only the one before the sign remai
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, Graph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, FoldGraph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.scales import keeps_scale
 
 _SUMS = ("Add", "AddV2")
 
 
-def shifts(graph: Graph, notes: Notes) -> None:
+def shifts(graph: FoldGraph, notes: Notes) -> None:
     # Each pass applies one rule at one node. The number of passes is limited to the number of nodes.
     for _ in range(len(graph.nodes())):
         if not any(rule(graph, node, notes) for node in graph.nodes() for rule in _RULES):
@@ -33,7 +33,7 @@ def is_shift(node: Node) -> bool:
     return node.op == AFFINE and bool(np.all(scale_of(node) == 1)) and bool(np.any(shift_of(node)))
 
 
-def _merge(graph: Graph, node: Node, notes: Notes) -> bool:
+def _merge(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     """Merge an AFFINE of an AFFINE; other readers keep the inner one. No merge if there are any and a convolution absorbs it."""
     if node.op != AFFINE or node.inputs[0].op != AFFINE:
         return False
@@ -47,7 +47,7 @@ def _merge(graph: Graph, node: Node, notes: Notes) -> bool:
     return True
 
 
-def _into_summand(graph: Graph, node: Node, notes: Notes) -> bool:
+def _into_summand(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     """Merge a shift after a sum, or of one summand, into the bias of a summand that is a convolution."""
     if node.op not in _SUMS:
         return False
@@ -70,7 +70,7 @@ def _into_summand(graph: Graph, node: Node, notes: Notes) -> bool:
     return False
 
 
-def _through_pool(graph: Graph, node: Node, notes: Notes) -> bool:
+def _through_pool(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     if node.op not in ("AvgPool", "Mean") or not is_shift(node.inputs[0]) or not keeps_scale(node):
         return False
     shifted = node.inputs[0]
@@ -80,7 +80,7 @@ def _through_pool(graph: Graph, node: Node, notes: Notes) -> bool:
     return True
 
 
-def _into_dense(graph: Graph, node: Node, notes: Notes) -> bool:
+def _into_dense(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     kernel = node.inputs[1].value if node.op == "MatMul" else None
     if kernel is None or not is_shift(node.inputs[0]) or node.attributes.get("transpose_a"):
         return False
@@ -92,7 +92,7 @@ def _into_dense(graph: Graph, node: Node, notes: Notes) -> bool:
     return True
 
 
-def _through_concat(graph: Graph, node: Node, notes: Notes) -> bool:
+def _through_concat(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     if not is_shift(node) or node.inputs[0].op != "ConcatV2":
         return False
     concat, readers = node.inputs[0], Readers(graph)

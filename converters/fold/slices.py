@@ -6,11 +6,11 @@ is there already.
 
 import numpy as np
 
-from el_larq.converters.fold.ir import OUTPUT, Graph, Node, is_channel_axis
+from el_larq.converters.fold.ir import OUTPUT, FoldGraph, Node, is_channel_axis
 from el_larq.converters.fold.notes import Notes
 
 
-def slices(graph: Graph, notes: Notes) -> None:
+def slices(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
         found = _of_channels(node)
         if found is None or found[0].op != "ConcatV2":

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from el_larq.converters.fold.dense import dense
-from el_larq.converters.fold.ir import Graph
+from el_larq.converters.fold.ir import FoldGraph
 from el_larq.converters.fold.left import Left, left_over
 from el_larq.converters.fold.links import expands, gains, squeezes
 from el_larq.converters.fold.normal_form import import_graph
@@ -101,7 +101,7 @@ def fold_model(model: FrozenModel) -> Folded:
     return Folded(rewritten, notes, difference, left=left_over(graph))
 
 
-def _imported(model: FrozenModel) -> Graph | str:
+def _imported(model: FrozenModel) -> FoldGraph | str:
     """The model's graph in normal form, or the reason why it cannot be imported."""
     try:
         graph = import_graph(model)

@@ -7,11 +7,11 @@ borders padded with ones, so such a normalization is left unchanged.
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, BINARIZE, Graph, Node, Readers, affine, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, BINARIZE, FoldGraph, Node, Readers, affine, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 
 
-def threshold(graph: Graph, notes: Notes) -> None:
+def threshold(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
         if node.op != BINARIZE or node.inputs[0].op != AFFINE:
             continue

@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from el_larq.converters.rules.registry import RULES
 from el_larq.converters.rules.rule import Finding
+from el_larq.converters.rules.rule_registry import RULES
 from el_larq.errors import UsageError, unknown_name
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from el_larq.tflite.reader import Graph, Operator
+from el_larq.tflite.reader import Operator, TfliteGraph
 
 if TYPE_CHECKING:
     from el_larq.converters.intent import Meant
@@ -20,7 +20,7 @@ class Subject:
     became: maps the id of a convolution of the model to the LceBconv2d that it was converted to.
     """
 
-    graph: Graph
+    graph: TfliteGraph
     layers: dict[int, str] = field(default_factory=dict)
     meant: "tuple[Meant, ...]" = ()
     weights: int = 0

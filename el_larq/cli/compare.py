@@ -49,10 +49,10 @@ def command(
     """
     from el_larq.cli.interruption import interruptible
     from el_larq.comparison.compare import execute
-    from el_larq.comparison.plan import plan_comparison
+    from el_larq.comparison.comparison_plan import plan_comparison
     from el_larq.comparison.shard import parse_shard
     from el_larq.comparison.table import HEADINGS, cells
-    from el_larq.models.registry import runs_real
+    from el_larq.models.network_registry import runs_real
 
     share = None if shard is None else parse_shard(shard)
     plan = plan_comparison(split_names(networks), split_names(methods), seeds, method_options, **collect_settings(given))

@@ -21,7 +21,7 @@ from el_larq.converters.steps import STEPS, check_skip
 
 
 def _complete_rules(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
-    from el_larq.converters.rules.registry import RULES
+    from el_larq.converters.rules.rule_registry import RULES
 
     return [name for name in RULES if name.startswith(incomplete)]
 
@@ -66,7 +66,7 @@ def command(
     el-larq convert model.h5 -o model.tflite
     """
     from el_larq.converters.rules.allow import parse_allowed
-    from el_larq.data.registry import check_dataset
+    from el_larq.data.dataset_registry import check_dataset
     from el_larq.data.stated import stated
     from el_larq.outputs import TFLITE, check_output
     from el_larq.zoo.named_models import check_model

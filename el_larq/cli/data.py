@@ -40,8 +40,8 @@ def show_sheet(
     \b
     el-larq data show dir:my_data -o sheet.png
     """
+    from el_larq.data.dataset_registry import check_dataset, load_dataset
     from el_larq.data.names import folders, with_options
-    from el_larq.data.registry import check_dataset, load_dataset
     from el_larq.files import atomic_path
     from el_larq.outputs import JPEG, PNG, check_output
 

@@ -52,8 +52,8 @@ def command(
     \b
     el-larq evaluate model.tflite
     """
+    from el_larq.data.dataset_registry import check_dataset
     from el_larq.data.names import folders, with_options
-    from el_larq.data.registry import check_dataset
     from el_larq.data.stated import stated
     from el_larq.outputs import check_folder
     from el_larq.zoo.named_models import check_model

@@ -71,8 +71,8 @@ def _audit(model: Path, as_json: bool) -> None:
     """Apply the rules that need only the flatbuffer; docs/audit.md lists all rules."""
     from dataclasses import asdict
 
-    from el_larq.converters.rules.registry import check_graph
     from el_larq.converters.rules.rule import summarized
+    from el_larq.converters.rules.rule_registry import check_graph
     from el_larq.errors import UsageError
     from el_larq.files import read_bytes
     from el_larq.tflite.reader import parse

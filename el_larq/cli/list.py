@@ -9,19 +9,19 @@ import click
 from el_larq.cli.common import common_options, print_json, print_table, show
 
 if TYPE_CHECKING:
-    from el_larq.models.costs import Cost
+    from el_larq.counting.network_costs import Cost
     from el_larq.published import Published
 
 
 def _networks() -> list[dict[str, Any]]:
-    from el_larq.models.registry import NETWORKS
+    from el_larq.models.network_registry import NETWORKS
     from el_larq.published import of_network
 
     return [
         {
             "name": n.name,
             "summary": n.summary,
-            "links": ", ".join(n.links),
+            "links": ", ".join(n.supported_links),
             "variants": ", ".join(n.variants),
             "options": ", ".join(n.options),
             "published": _sourced(of_network(n.name)),
@@ -32,8 +32,8 @@ def _networks() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
+    from el_larq.methods.method_registry import METHODS, get_maker
     from el_larq.methods.options import choices
-    from el_larq.methods.registry import METHODS, get_maker
     from el_larq.published import of_method
 
     found = []
@@ -65,7 +65,7 @@ def _sourced(figures: "Published") -> dict[str, Any]:
 
 
 def _links() -> list[dict[str, Any]]:
-    from el_larq.links.registry import LINKS
+    from el_larq.links.link_registry import LINKS
 
     return [{"name": link.name, "summary": link.summary} for link in LINKS.values()]
 
@@ -77,7 +77,7 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _datasets() -> list[dict[str, Any]]:
-    from el_larq.data.registry import DATASETS, PATTERNS
+    from el_larq.data.dataset_registry import DATASETS, PATTERNS
 
     named = {entry.name: entry.summary for entry in DATASETS.values()}
     return [{"name": name, "summary": summary} for name, summary in (named | PATTERNS).items()]
@@ -157,7 +157,7 @@ def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> No
 
 def _print_published(as_json: bool) -> None:
     from el_larq import published
-    from el_larq.models.costs import costs
+    from el_larq.counting.network_costs import costs
 
     if as_json:
         rows = [asdict(row) | {"top1": dict(zip(published.COLUMNS, row.top1, strict=True))} for row in published.TABLE]

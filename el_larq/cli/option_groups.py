@@ -1,11 +1,13 @@
 """Options of trainings, in groups that `train` and `compare` share, and the settings that they stand for."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from el_larq.cli.common import data_dir_option
+from el_larq.links.link_registry import LINKS, flagged_options
 
 Command = Callable[..., None]
 
@@ -91,17 +93,45 @@ def network_options(function: Command) -> Command:
     )
 
 
-def link_options(function: Command) -> Command:
+def run_options(function: Command) -> Command:
+    """What distinguishes one run from another with the same settings: its start, seed and folder."""
     return _with(
         function,
-        click.option("--link", help="none, identity, elastic or gated. [default: the method's own]"),
-        click.option("--placement", help="Elastic link after_norm or before_norm. [default: after_norm]"),
         click.option(
-            "--gamma",
-            type=float,
-            help="Initial value of the elastic link's gamma. [default: min(1, C_out / C_in); half of it next to a shortcut]",
+            "--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel, zoo:NAME) or run to start from."
         ),
-        click.option("--gamma-per-channel", is_flag=True, help="One gamma per channel instead of one per link."),
+        click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first."),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option(
+            "--deterministic",
+            default="auto",
+            show_default=True,
+            help="on: the seed determines the weights, bit for bit; off: faster; auto: on, but off on a GPU.",
+        ),
+        click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/NAME]"),
+        click.option(
+            "--checkpoint-every",
+            type=click.FloatRange(0),
+            default=60.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Interval between saved states, from which a run can be resumed.",
+        ),
+    )
+
+
+def link_options(function: Command) -> Command:
+    """--link, --placement, and the options that the links declare."""
+    names = list(LINKS)
+    declared = [
+        click.option(f"--{flag.replace('_', '-')}", is_flag=option.kind is bool, type=option.kind, default=None, help=option.help)
+        for flag, option in flagged_options().items()
+    ]
+    return _with(
+        function,
+        click.option("--link", help=f"{', '.join(names[:-1])} or {names[-1]}. [default: the method's own]"),
+        click.option("--placement", help="Where an elastic link joins: after_norm or before_norm. [default: after_norm]"),
+        *declared,
     )
 
 
@@ -112,15 +142,15 @@ def _with(function: Command, *options: Callable[[Command], Command]) -> Command:
 
 
 def collect_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The `el_larq.training.plan.Settings` that parameters of these groups stand for; others are ignored.
+    """The `el_larq.training.training_plan.Settings` that parameters of these groups stand for; others are ignored.
 
     Raises:
         UsageError: an unknown option of the method, or a data set's name that contradicts --data-dir or --augment.
     """
     from el_larq.data.names import with_options
-    from el_larq.methods.registry import parse_options
-    from el_larq.models.registry import OPTIONS
-    from el_larq.training.plan import DEFAULT_METHOD
+    from el_larq.methods.method_registry import parse_options
+    from el_larq.models.network_registry import OPTIONS
+    from el_larq.training.training_plan import DEFAULT_METHOD
 
     found = {name: given[name] for name in _SAME_NAME if given.get(name) is not None}
     if "dataset" in given:
@@ -129,11 +159,11 @@ def collect_settings(given: Mapping[str, Any]) -> dict[str, Any]:
         found["network_options"] = options
     if given.get("options"):
         found["method_options"] = parse_options(given.get("method") or DEFAULT_METHOD, given["options"])
-    link: dict[str, Any] = {}
-    if given.get("gamma") is not None:
-        link["gamma_initializer"] = {"class_name": "Constant", "config": {"value": given["gamma"]}}
-    if given.get("gamma_per_channel"):
-        link["per_channel"] = True
+    link = {
+        option.name: option.to_stored(given[flag])
+        for flag, option in flagged_options().items()
+        if given.get(flag) is not None and given[flag] is not False
+    }
     return found | ({"link_options": link} if link else {})
 
 

@@ -15,10 +15,11 @@ from el_larq.cli.option_groups import (
     link_options,
     network_options,
     recipe_options,
+    run_options,
 )
 
 if TYPE_CHECKING:
-    from el_larq.training.plan import Settings, TrainingPlan
+    from el_larq.training.training_plan import Settings, TrainingPlan
 
 
 @click.command()
@@ -31,32 +32,13 @@ if TYPE_CHECKING:
 @recipe_options
 @network_options
 @click.option(
-    "--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel, zoo:NAME) or run to start from."
-)
-@click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first.")
-@click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="RUN/config.json",
     help="Repeat a run in a new folder; other options override its settings.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option(
-    "--deterministic",
-    default="auto",
-    show_default=True,
-    help="on: the seed determines the weights, bit for bit; off: faster; auto: on, but off on a GPU.",
-)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/NAME]")
+@run_options
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
-@click.option(
-    "--checkpoint-every",
-    type=click.FloatRange(0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Interval between saved states, from which a run can be resumed.",
-)
 @model_options
 @common_options
 def command(
@@ -94,7 +76,7 @@ def command(
     if network is None:
         raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
     # Everything that a plan checks is checked before TensorFlow is imported, which takes seconds.
-    from el_larq.training.plan import make_plan
+    from el_larq.training.training_plan import make_plan
 
     _start(make_plan(network, **collect_settings(given)), checkpoint_every, modules, trust, as_json)
 
@@ -102,17 +84,19 @@ def command(
 def _start(plan: "TrainingPlan", checkpoint_every: float, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
     start_tensorflow()
     import_layers(modules)
+    from el_larq.training.run_options import RunOptions
     from el_larq.training.train import start
 
-    _print_result(start(plan, trust=trust, notify=say, checkpoint_seconds=checkpoint_every).folder, as_json)
+    options = RunOptions(trust=trust, notify=say, checkpoint_seconds=checkpoint_every)
+    _print_result(start(plan, options).folder, as_json)
 
 
 def _make_repeated_plan(path: Path, network: str | None, modules: tuple[str, ...], trust: bool) -> "TrainingPlan":
     """The plan that repeats a run, with the options that were given on the command line."""
-    from el_larq.models.registry import NETWORKS
+    from el_larq.models.network_registry import NETWORKS
     from el_larq.training.config import OWN, read_config
-    from el_larq.training.plan import make_plan
     from el_larq.training.repeat import remarks, repeated_settings, run_of
+    from el_larq.training.training_plan import make_plan
 
     folder = run_of(path)
     config = read_config(folder)
@@ -159,7 +143,7 @@ def _resume(
 
 
 def _print_result(folder: Path, as_json: bool) -> None:
-    from el_larq.models.registry import needed_allowances
+    from el_larq.models.network_registry import needed_allowances
     from el_larq.training.config import read_config, read_result
 
     result, model, config = read_result(folder), folder / "model.h5", read_config(folder)

@@ -9,7 +9,7 @@ from el_larq.cli.interruption import interruptible
 
 
 def _complete_names(_context: click.Context, _argument: click.Parameter, incomplete: str) -> list[str]:
-    from el_larq.models.zoo.registry import ZOO
+    from el_larq.models.zoo.zoo_registry import ZOO
 
     return [name for name in ZOO if name.startswith(incomplete)]
 

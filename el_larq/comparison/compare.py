@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from el_larq.comparison.calls import Call, run
-from el_larq.comparison.plan import ALL, ComparisonPlan, Pair, Task, plan_comparison
+from el_larq.comparison.comparison_plan import ALL, ComparisonPlan, Pair, Task, plan_comparison
 from el_larq.comparison.results_folder import SCHEMA, ResultsFolder
 from el_larq.comparison.shard import Shard, parse_shard
-from el_larq.comparison.table import HEADINGS, Row, cells, markdown, read_rows, to_csv
+from el_larq.comparison.table import HEADINGS, ComparisonRow, cells, markdown, read_rows, to_csv
 from el_larq.files import write_bytes, write_json
 from el_larq.tables import html_table
-from el_larq.training.plan import SharedSettings
+from el_larq.training.training_plan import SharedSettings
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Comparison:
     """The result of a comparison: its folder, one row per network and method, and a caveat about the latencies."""
 
     folder: Path
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     caveat: str
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ def compare(
         jobs: number of concurrent trainings. It affects the training times but no other result.
         shard: "K/N": only the K-th of N shares of the runs, see `execute`.
         notify: called with one line for each run that ends.
-        settings: what all runs share, see `el_larq.training.plan.SharedSettings`: data set, recipe, width, image size ...
+        settings: what all runs share, see `el_larq.training.training_plan.SharedSettings`: data set, recipe, width, image size ...
 
     Raises:
         UsageError: an unknown name or a value out of range, or the folder was created with other settings.
@@ -154,14 +154,14 @@ def _measure(folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, list
 
 def _write_results(
     folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, list[str]], latencies: dict[str, Any]
-) -> list[Row]:
+) -> list[ComparisonRow]:
     content = {"schema": SCHEMA, "settings": plan.settings(), "options": plan.options, "latencies": latencies}
     rows = read_rows(folder, plan, errors, latencies)
     write_json(folder.path / "results.json", content | {"rows": [row.to_dict() for row in rows]})
     return rows
 
 
-def _write_table(path: Path, rows: list[Row]) -> None:
+def _write_table(path: Path, rows: list[ComparisonRow]) -> None:
     from el_larq.comparison.plot import plot
 
     write_bytes(path / "table.csv", to_csv(rows).encode())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from el_larq.comparison.table import Row
+from el_larq.comparison.table import ComparisonRow
 from el_larq.files import atomic_path
 
 _COSTS = (
@@ -18,7 +18,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def plot(rows: Sequence[Row], path: Path) -> None:
+def plot(rows: Sequence[ComparisonRow], path: Path) -> None:
     """Plot mean accuracy, with its range over the seeds, over binary MACs, real-valued MACs, size and local latency.
 
     Arguments:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq import own_folders
-from el_larq.comparison.plan import ComparisonPlan, Pair, Task
+from el_larq.comparison.comparison_plan import ComparisonPlan, Pair, Task
 from el_larq.data.names import folders
 from el_larq.devices.record_form import find_misfit
 from el_larq.errors import ElLarqError, UsageError

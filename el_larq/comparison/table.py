@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from el_larq.comparison.plan import ComparisonPlan, Pair
+from el_larq.comparison.comparison_plan import ComparisonPlan, Pair
 from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.inspection.inspect import inspect
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """A network with a method.
 
     accuracies: on the test split, 0 to 1, by seed; None if that run is not finished.
@@ -56,7 +56,9 @@ class Row:
         return asdict(self) | spread
 
 
-def read_rows(folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, list[str]], latencies: dict[str, Any]) -> list[Row]:
+def read_rows(
+    folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, list[str]], latencies: dict[str, Any]
+) -> list[ComparisonRow]:
     """One row for each pair of the plan; values that are not known yet are None.
 
     Arguments:
@@ -66,13 +68,13 @@ def read_rows(folder: ResultsFolder, plan: ComparisonPlan, errors: dict[str, lis
     return [_row(folder, pair, plan.seeds, latencies, errors.get(pair.name, [])) for pair in plan.pairs]
 
 
-def _row(folder: ResultsFolder, pair: Pair, seeds: int, latencies: dict[str, Any], errors: Sequence[str]) -> Row:
+def _row(folder: ResultsFolder, pair: Pair, seeds: int, latencies: dict[str, Any], errors: Sequence[str]) -> ComparisonRow:
     results = [folder.result(pair, seed) for seed in range(seeds)]
     seconds = [result["seconds"] for result in results if result]
     facts = folder.deployed(pair, 0)
     tflite = folder.run(pair, 0) / "model.tflite"
     latency = latencies.get(facts.get("sha256", ""), {})
-    return Row(
+    return ComparisonRow(
         pair.network,
         pair.method.name,
         pair.method.bits,
@@ -115,7 +117,7 @@ HEADINGS = (
 )
 
 
-def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def cells(rows: Sequence[ComparisonRow]) -> list[tuple[str, ...]]:
     """The cells of the table for display; empty if a figure is missing."""
     return [
         (
@@ -138,12 +140,12 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     ]
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[ComparisonRow]) -> str:
     lines = [HEADINGS, ("---",) * len(HEADINGS), *cells(rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[ComparisonRow]) -> str:
     """One line per row, with one accuracy column per seed."""
     store = io.StringIO()
     seeds = max((len(row.accuracies) for row in rows), default=0)

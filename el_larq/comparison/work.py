@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from el_larq.comparison.plan import Task
+from el_larq.comparison.comparison_plan import Task
 from el_larq.comparison.results_folder import clear
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
@@ -19,9 +19,10 @@ from el_larq.counting.counts import count
 from el_larq.devices.local import caveat, measure
 from el_larq.files import write_json
 from el_larq.inspection.inspect import inspect
-from el_larq.models.registry import get_network
+from el_larq.models.network_registry import get_network
 from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config
-from el_larq.training.train import resume, start
+from el_larq.training.run_options import RunOptions
+from el_larq.training.train import resume_run, start
 
 # At import time, because the process that imports this module then captures messages about missing GPUs.
 tf.config.list_physical_devices()
@@ -36,12 +37,12 @@ def perform(task: Task) -> dict[str, Any]:
     done = task.folder / RESULT
     if not done.is_file():
         keras.backend.clear_session()
-        quiet = Console(quiet=True)  # progress bars of several processes would overwrite each other
+        quiet = RunOptions(console=Console(quiet=True))  # progress bars of several processes would overwrite each other
         if _can_go_on(task.folder):
-            resume(task.folder, console=quiet)
+            resume_run(task.folder, quiet)
         else:
             clear(task.folder)
-            start(task.plan, console=quiet)
+            start(task.plan, quiet)
     if task.deploy and not (task.folder / "deployed.json").is_file():
         deploy(task.folder, task.plan.network_name)
     return json.loads(done.read_text())

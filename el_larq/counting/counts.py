@@ -58,19 +58,6 @@ class Counts:
     def ops(self) -> float:
         return self.flops + self.bops / 64
 
-    @property
-    def binary_products(self) -> int:
-        """Binary convolutions; each becomes one LceBconv2d, unless LCE has no operator for its layer, such as a depthwise one."""
-        return sum(layer.products for layer in self.layers if layer.binary)
-
-    @property
-    def binary_weights(self) -> int:
-        return sum(layer.weights for layer in self.layers if layer.kernel_bits == 1)
-
-    @property
-    def real_weights(self) -> int:
-        return sum(layer.weights for layer in self.layers if layer.kernel_bits != 1)
-
 
 def kernel_bits(layer: keras.layers.Layer, part: str = "") -> int:
     """The bits that the quantizer of a layer's kernel declares, of kernel ``part`` if the layer has two; 32 if there is none."""

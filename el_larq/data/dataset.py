@@ -14,11 +14,6 @@ from el_larq.errors import UsageError
 from el_larq.printable import printable
 from el_larq.tables import html_table
 
-Shard = tuple[int, int]
-"""A worker's number, from 0, and the number of workers."""
-
-ALONE: Shard = (0, 1)
-
 MAX_SHOWN = 10
 """Number of classes that a data set's table names."""
 
@@ -156,7 +151,6 @@ class Dataset(ABC):
         epochs: int,
         seed: int,
         start: int = 0,
-        shard: Shard = ALONE,
         *,
         random_augment: RandomAugment | None = None,
     ) -> Any:
@@ -166,22 +160,20 @@ class Dataset(ABC):
         p // N uses a permutation keyed by (seed, epoch), augmentation is keyed by (seed, p). A run that resumes at
         any step therefore sees the same batches as an uninterrupted one.
 
-        shard: the worker, which gets an equal part of each batch of ``batch_size``.
         random_augment: applied to the images after the data set's own augmentation.
 
         Raises:
-            UsageError: the batch is larger than the training split, or cannot be divided evenly among the workers.
+            UsageError: the batch is larger than the training split.
         """
-        batches = self.augmented_batches(batch_size, seed, epochs, start, shard)
+        batches = self.augmented_batches(batch_size, seed, epochs, start)
         if random_augment is not None:
-            batches = self._random_augmented(batches, random_augment, batch_size, seed, start, shard)
+            batches = self._random_augmented(batches, random_augment, batch_size, seed, start)
         return self._scaled(batches)
 
-    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
+    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0) -> Any:
         """The batches of `training_batches` before scaling: uint8 images."""
-        self.check_batch(batch_size, shard)
-        order = _order(self.train_size, batch_size, epochs, seed, start).shard(shard[1], shard[0])
-        return self._train_pixels(order, batch_size // shard[1])
+        self.check_batch(batch_size)
+        return self._train_pixels(_order(self.train_size, batch_size, epochs, seed, start), batch_size)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         return self.train_size // batch_size
@@ -200,21 +192,17 @@ class Dataset(ABC):
         view = self.test_view(index)
         return self.preprocessing.scale(view[: len(view)]), view.labels
 
-    def check_batch(self, batch_size: int, shard: Shard = ALONE) -> None:
-        """Raise UsageError if the batch is larger than the training split, or cannot be divided evenly among the workers."""
+    def check_batch(self, batch_size: int) -> None:
+        """Raise UsageError if the batch is larger than the training split."""
         if batch_size > self.train_size:
             raise UsageError(f"batch size {batch_size} is larger than the {self.train_size} training images of {self.name}")
-        if batch_size % shard[1]:
-            raise UsageError(f"batch size {batch_size} is not divisible by the number of workers ({shard[1]})")
 
-    def _random_augmented(self, batches: Any, augment: RandomAugment, batch_size: int, seed: int, start: int, shard: Shard) -> Any:
+    def _random_augmented(self, batches: Any, augment: RandomAugment, batch_size: int, seed: int, start: int) -> Any:
         import tensorflow as tf
-
-        share = batch_size // shard[1]
 
         def change(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
             images, labels = batch
-            first = step * batch_size + shard[0] * share
+            first = step * batch_size
             changed = tf.numpy_function(
                 lambda pixels, position: augment.batch(pixels, seed, int(position)), (images, first), tf.uint8, stateful=False
             )

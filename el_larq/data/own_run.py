@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from el_larq import own_folders
-from el_larq.data.registry import parse_name
+from el_larq.data.dataset_registry import parse_name
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
 

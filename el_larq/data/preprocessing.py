@@ -99,17 +99,8 @@ class Preprocessing:
             return (x - mean) / std
         return (x - _float32(self.mean)) / _float32(self.std)
 
-    def unscale(self, images: np.ndarray) -> np.ndarray:
-        """Scaled images back to uint8 for viewing. An image's own mean and std cannot be restored: it then fills 0 to 255."""
-        if self.mean is None or self.std is None:
-            low = images.min(axis=(1, 2, 3), keepdims=True)
-            x = (images - low) / np.maximum(images.max(axis=(1, 2, 3), keepdims=True) - low, 1e-6) * 255
-        else:
-            x = images * _float32(self.std) + _float32(self.mean)
-        return self._ordered(np.clip(np.round(x), 0, 255).astype(np.uint8))
-
     def _ordered(self, images: np.ndarray) -> np.ndarray:
-        """Convert from RGB to the input's channel order, or back."""
+        """Convert from RGB to the input's channel order."""
         return images[..., ::-1] if self.channel_order == "bgr" else images
 
     def load(self, path: str | os.PathLike[str]) -> np.ndarray:

@@ -14,7 +14,7 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import UsageError
 from el_larq.files import parse_json, read_bytes
 
-PerChannel = float | tuple[float, ...]
+ChannelValues = float | tuple[float, ...]
 
 OPTIONS = "--range LOW,HIGH (inputs for black and white) or --mean and --std (of 0 to 255), and --channel-order if it is bgr"
 
@@ -29,8 +29,8 @@ class Statements(TypedDict, total=False):
     labels: names of the classes in the order of the outputs, or a file of them: one per line, or a JSON list.
     """
 
-    mean: PerChannel | None
-    std: PerChannel | None
+    mean: ChannelValues | None
+    std: ChannelValues | None
     range: tuple[float, float] | None
     channel_order: str | None
     labels: Sequence[str] | str | os.PathLike[str] | None
@@ -43,7 +43,7 @@ class Stated:
     scaling: mean and std.
     """
 
-    scaling: tuple[PerChannel, PerChannel] | None = None
+    scaling: tuple[ChannelValues, ChannelValues] | None = None
     channel_order: str | None = None
     labels: tuple[str, ...] | None = None
 
@@ -91,8 +91,8 @@ class Stated:
 
 def stated(
     *,
-    mean: PerChannel | None = None,
-    std: PerChannel | None = None,
+    mean: ChannelValues | None = None,
+    std: ChannelValues | None = None,
     range: tuple[float, float] | None = None,
     channel_order: str | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
@@ -111,8 +111,8 @@ def stated(
 
 
 def _scaling(
-    mean: PerChannel | None, std: PerChannel | None, limits: tuple[float, float] | None
-) -> tuple[PerChannel, PerChannel] | None:
+    mean: ChannelValues | None, std: ChannelValues | None, limits: tuple[float, float] | None
+) -> tuple[ChannelValues, ChannelValues] | None:
     if limits is not None:
         if mean is not None or std is not None:
             raise UsageError("--range replaces --mean and --std; give either --range or those")
@@ -163,5 +163,5 @@ def describe(how: Preprocessing) -> str:
     return f"(x - {_numbers(how.mean)}) / {_numbers(how.std)} for x from 0 to 255{order}"
 
 
-def _numbers(value: PerChannel) -> str:
+def _numbers(value: ChannelValues) -> str:
     return f"({', '.join(f'{number:g}' for number in value)})" if isinstance(value, tuple) else f"{value:g}"

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from el_larq.data.dataset import ALONE, Shard, View
+from el_larq.data.dataset import View
 from el_larq.data.encoded import Unreadable
 from el_larq.data.held_out import count_held_out
 from el_larq.data.indexed import in_threads
@@ -85,11 +85,11 @@ class Records:
             folder = os.path.dirname(self.pieces[0].file)
             raise ElLarqError(f"{folder}: its files cannot be read: {summarize(error)}; prepare the data set again") from error
 
-    def read(self, pieces: tuple[RecordRange, ...] | None = None, key: Any = None) -> Any:
+    def read(self, key: Any = None) -> Any:
         """A tf.data.Dataset of (file, number in the file, encoded image, label), in order or shuffled by a key of two integers."""
         import tensorflow as tf
 
-        pieces = self.pieces if pieces is None else pieces
+        pieces = self.pieces
         columns = [[getattr(piece, name) for piece in pieces] for name in ("file", "skip", "take")]
         files, skips, takes = tf.constant(columns[0]), tf.constant(columns[1], tf.int64), tf.constant(columns[2], tf.int64)
 
@@ -141,24 +141,20 @@ class Streaming(Stored):
         with self.unreadable.translated(), self.train.reading():
             yield
 
-    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, shard: Shard = ALONE) -> Any:
-        """As `Dataset.augmented_batches`; with several workers, each reads only its own part of the files."""
+    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0) -> Any:
         import tensorflow as tf
 
-        self.check_batch(batch_size, shard)
-        number, workers = shard
-        share, steps = batch_size // workers, self.steps_per_epoch(batch_size)
-        size = len(self.train)
-        pieces = slice_ranges(self.train.pieces, number * size // workers, (number + 1) * size // workers)
+        self.check_batch(batch_size)
+        size, steps = len(self.train), self.steps_per_epoch(batch_size)
 
         def epoch(index: Any) -> Any:
-            examples = self.train.read(pieces, tf.stack([tf.constant(seed, tf.int64), index])).take(steps * share)
+            examples = self.train.read(tf.stack([tf.constant(seed, tf.int64), index])).take(steps * batch_size)
             return examples.enumerate().map(
-                lambda at, example: (*example, tf.stack([tf.constant(seed, tf.int64), index * size + at * workers + number]))
+                lambda at, example: (*example, tf.stack([tf.constant(seed, tf.int64), index * size + at]))
             )
 
-        examples = tf.data.Dataset.range(start // max(steps, 1), epochs).flat_map(epoch).skip(start % max(steps, 1) * share)
-        return self._train_pixels(examples, share)
+        examples = tf.data.Dataset.range(start // max(steps, 1), epochs).flat_map(epoch).skip(start % max(steps, 1) * batch_size)
+        return self._train_pixels(examples, batch_size)
 
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         def pixels(image: Image.Image, key: np.ndarray) -> np.ndarray:

@@ -15,10 +15,10 @@ SPLIT = "split"
 TEST = "test"
 """The test split: runs of schema 1 and 2 had no other validation, and keep it when they are resumed."""
 
-Rule = str | float
+ValidationRule = str | float
 
 
-def choose(data: Dataset, share: float | None) -> Rule:
+def choose(data: Dataset, share: float | None) -> ValidationRule:
     """The rule for a requested fraction or None: `SPLIT`, or the fraction of training images to hold out; 0 for no validation.
 
     Raises:
@@ -37,7 +37,7 @@ def check_share(share: float) -> None:
         raise UsageError(f"validation must be a share of the training images, from 0 to below 1; got {share:g}")
 
 
-def apply(data: Dataset, rule: Rule) -> Dataset:
+def apply(data: Dataset, rule: ValidationRule) -> Dataset:
     """The data set with the validation split that a rule defines.
 
     Raises:

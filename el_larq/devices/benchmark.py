@@ -18,7 +18,7 @@ from el_larq.devices.target import Target
 from el_larq.devices.workspace import RemoteWorkspace
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
-from el_larq.tflite.reader import Graph, parse
+from el_larq.tflite.reader import TfliteGraph, parse
 
 # Free space to leave on the device.
 _SPARE_MB = 1.0
@@ -60,7 +60,7 @@ class BenchmarkedModel:
 
     path: Path
     content: bytes
-    graph: Graph
+    graph: TfliteGraph
     remote: str
 
     @property

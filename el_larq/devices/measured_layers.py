@@ -6,7 +6,7 @@ from typing import Any
 from el_larq.devices.profile_log import ProfileRow
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.operators import KERNELS, input_bits
-from el_larq.tflite.reader import Graph, Operator
+from el_larq.tflite.reader import Operator, TfliteGraph
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MeasuredLayer:
         return asdict(self)
 
 
-def join(rows: list[ProfileRow], graph: Graph) -> list[MeasuredLayer]:
+def join(rows: list[ProfileRow], graph: TfliteGraph) -> list[MeasuredLayer]:
     """The layer of each row, in run order. A row that is not an operator of the graph keeps its own name."""
     total = sum(row.ms for row in rows)
     layers = []
@@ -49,7 +49,7 @@ def join(rows: list[ProfileRow], graph: Graph) -> list[MeasuredLayer]:
     return layers
 
 
-def _operator(row: ProfileRow, position: int, count: int, graph: Graph) -> Operator | None:
+def _operator(row: ProfileRow, position: int, count: int, graph: TfliteGraph) -> Operator | None:
     if row.delegated:
         return None
     # The oldest versions print no index; run order is then graph order, if no row is missing.

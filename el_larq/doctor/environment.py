@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from el_larq.data.registry import DATASETS, check_dataset
+from el_larq.data.dataset_registry import DATASETS, check_dataset
 from el_larq.doctor.check import NOTE, OK, PROBLEM, Check
 from el_larq.errors import ElLarqError
 

@@ -26,7 +26,7 @@ SECONDS = 600.0
 
 _CHUNK = 1 << 16
 
-Notify = Callable[[int, int | None], None]
+ReportBytes = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def fetch(
     *,
     sha256: str | None = None,
     allowed: AllowedHosts | None = None,
-    notify: Notify = lambda done, total: None,
+    notify: ReportBytes = lambda done, total: None,
     timeout: float = 30.0,
     seconds: float = SECONDS,
 ) -> str:
@@ -123,7 +123,7 @@ class _RefusedError(ElLarqError):
     """The response is unusable, and so is a partial download."""
 
 
-def _download(source: _Source, partial: _Partial, notify: Notify) -> None:
+def _download(source: _Source, partial: _Partial, notify: ReportBytes) -> None:
     have, etag = partial.resumable()
     request = urllib.request.Request(source.asset.address, headers={"User-Agent": "el-larq", "Accept-Encoding": "identity"})
     if have:
@@ -166,7 +166,7 @@ def _finish_partial(partial: _Partial) -> str:
     return ""
 
 
-def _receive(response: Any, partial: _Partial, source: _Source, have: int, notify: Notify) -> None:
+def _receive(response: Any, partial: _Partial, source: _Source, have: int, notify: ReportBytes) -> None:
     done, total = _check_response(response, source, have)
     if not done:
         partial.begin(response.headers.get("ETag", ""))
@@ -208,7 +208,7 @@ def _check_response(response: Any, source: _Source, have: int) -> tuple[int, int
     return have, total
 
 
-def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: Notify, source: _Source) -> int:
+def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: ReportBytes, source: _Source) -> int:
     notify(done, total)
     while chunk := response.read1(_CHUNK):
         done += len(chunk)

@@ -13,10 +13,10 @@ import numpy as np
 
 from el_larq import __version__, card
 from el_larq.data.dataset import Dataset, View
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.names import folders
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import load_dataset
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.classes import class_order
@@ -40,7 +40,7 @@ SAVE_EVERY = 10.0
 
 REPORT = "evaluation.json"
 
-Run = Callable[[Any, int], Iterator[np.ndarray]]
+PredictBatches = Callable[[Any, int], Iterator[np.ndarray]]
 """A function from all images, in uint8 slices (n, H, W, C), and the first index to the outputs from there on, chunk by chunk."""
 
 
@@ -105,7 +105,8 @@ class Evaluation:
 class _Opened:
     """A model that is ready to run. input_shape is that of one image.
 
-    start: a function of the preprocessing and the position of the output; it returns a context manager that yields a `Run`.
+    start: a function of the preprocessing and the position of the output; it returns a context manager that yields a
+        `PredictBatches`.
     scales: the name of a layer inside the model that scales its inputs, if there is one.
     """
 
@@ -223,7 +224,7 @@ def _assumed(path: Path, data: Dataset, scales: str | None) -> str:
 
 
 def _compute(
-    run: Run, images: View, before: np.ndarray | None, state: PartialOutputs, notify: Callable[[int, int], None]
+    run: PredictBatches, images: View, before: np.ndarray | None, state: PartialOutputs, notify: Callable[[int, int], None]
 ) -> np.ndarray:
     """All outputs, starting with those computed before. They are saved at intervals and when the computation is interrupted."""
     parts = [] if before is None else [before]
@@ -292,7 +293,7 @@ class _TfliteRun:
     def __init__(self, workers: Workers):
         self.workers = workers
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> PredictBatches:
         self.workers.__enter__()
         return lambda images, start: self.workers.run(images, CHUNK, start)
 
@@ -324,7 +325,7 @@ class _KerasRun:
         self.model, self.preprocessing, self.position, self.source = model, preprocessing, position, source
         self.batch = max(1, min(BATCH, BATCH_VALUES // _largest(model)))
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> PredictBatches:
         return self._run
 
     def __exit__(self, *_: object) -> None:

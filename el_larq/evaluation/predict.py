@@ -18,7 +18,7 @@ from el_larq.printable import printable
 from el_larq.tables import TableList, html_table
 from el_larq.zoo.named_models import find_model
 
-Run = Callable[[np.ndarray], np.ndarray]
+PredictImages = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def predict(
 
 
 def _predict(
-    run: Run, input_shape: tuple[int, ...], model_card: card.Card, model: Path, images: list[str | Path], top: int
+    run: PredictImages, input_shape: tuple[int, ...], model_card: card.Card, model: Path, images: list[str | Path], top: int
 ) -> list[Prediction]:
     preprocessing = card.preprocessing(model_card, str(model))
     if preprocessing is None:
@@ -103,7 +103,7 @@ def _cells(prediction: Prediction) -> tuple[str, str]:
     return prediction.image, ", ".join(f"{name} {share:.4f}" for name, share in prediction.top)
 
 
-def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Run, tuple[int, ...], card.Card]:
+def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[PredictImages, tuple[int, ...], card.Card]:
     """A function from images (N, ...) to the outputs, the shape of one image, and the card."""
     if model.suffix == ".tflite":
         from el_larq.tflite.limited_interpreter import LimitedInterpreter
@@ -132,7 +132,7 @@ def _run_keras(keras_model: Any, images: np.ndarray, position: int, model: Path)
         raise ElLarqError(f"{model}: cannot be run: {summarize(error)}") from error
 
 
-def _output(run: Run, image: np.ndarray, model: Path) -> np.ndarray:
+def _output(run: PredictImages, image: np.ndarray, model: Path) -> np.ndarray:
     """The model's output for one image, (classes,)."""
     output = run(image[None])[0]
     if output.ndim != 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 
 from el_larq.tflite.operators import BINARY
-from el_larq.tflite.reader import Graph, Operator
+from el_larq.tflite.reader import Operator, TfliteGraph
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ _NOTHING = {
 }
 
 
-def work(graph: Graph) -> tuple[Work, ...]:
+def work(graph: TfliteGraph) -> tuple[Work, ...]:
     """The work of a graph by operator, most operations first."""
     found: dict[str, Work] = {}
     for operator in graph.operators:

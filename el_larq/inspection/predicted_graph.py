@@ -12,7 +12,7 @@ import tf_keras as keras
 from el_larq.inspection.predicted_weights import becomes_binary
 from el_larq.keras_internals import layer_calls
 from el_larq.tflite.operators import BINARY, words
-from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 
 _PRESENT = b"\0"  # placeholder for the data of a constant, which the planner does not read
 
@@ -27,7 +27,7 @@ class PredictedGraph:
         self.operators_of: dict[int, list[int]] = {}
         inputs = [self._tensor(_static(tensor.shape)) for tensor in model.inputs or []]
         outputs = self._walk(model, inputs)
-        self.graph = Graph(tuple(self._tensors), tuple(self._operators), tuple(inputs), tuple(outputs), {}, 0)
+        self.graph = TfliteGraph(tuple(self._tensors), tuple(self._operators), tuple(inputs), tuple(outputs), {}, 0)
 
     def _walk(self, model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
         """Add a model's layers, with nested models expanded in place; returns its outputs."""

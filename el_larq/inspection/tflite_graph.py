@@ -10,14 +10,14 @@ from el_larq.model_outputs import of_graph
 from el_larq.tflite.arena import plan_arena
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape
-from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 from el_larq.tflite.types import BITS, tensor_bytes
 
 # Constants of these types are indices, shapes or axes, not weights.
 _INDEX_TYPES = ("int32", "int64", "bool", "string")
 
 
-def inspect_graph(graph: Graph, source: str) -> Inspection:
+def inspect_graph(graph: TfliteGraph, source: str) -> Inspection:
     """Inspect a graph: every operator, in order of execution.
 
     Raises:
@@ -59,7 +59,7 @@ def describe(tensor: Tensor) -> dict[str, object]:
     return {"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)}
 
 
-def _layer(operator: Operator, graph: Graph, live: int) -> Layer:
+def _layer(operator: Operator, graph: TfliteGraph, live: int) -> Layer:
     macs = count_macs(operator)
     return Layer(
         layer_name(operator),
@@ -106,7 +106,7 @@ def _weights(operator: Operator) -> dict[int, int]:
     return counts
 
 
-def _sizes(graph: Graph) -> dict[str, int]:
+def _sizes(graph: TfliteGraph) -> dict[str, int]:
     """Bytes of the file by purpose. Buffers shared by several tensors count once."""
     sizes = {"binary kernels": 0, "8-bit weights": 0, "real-valued weights": 0, "metadata": sum(map(len, graph.metadata.values()))}
     kernels = {o.inputs[1].index for o in graph.operators if o.name == BINARY and o.inputs[1] is not None}

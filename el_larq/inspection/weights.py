@@ -31,7 +31,7 @@ from el_larq.inspection.binary_layer import BinaryLayer, Kernels, two_signs
 from el_larq.inspection.tflite_graph import layer_name
 from el_larq.outputs import WEIGHTS, check_output
 from el_larq.tflite.operators import BINARY, KERNELS, TRANSPOSED, kernel_signs
-from el_larq.tflite.reader import Graph, Operator, parse
+from el_larq.tflite.reader import Operator, TfliteGraph, parse
 from el_larq.zoo.named_models import find_model
 
 SCHEMA = 1
@@ -79,7 +79,10 @@ def write_weights(layers: list[BinaryLayer], path: str | Path, source: str) -> N
 
 
 def read_weights(path: str | Path) -> list[BinaryLayer]:
-    """Read a file written by `write_weights`.
+    """The binary layers in a file of exported weights, in the order in which they run.
+
+    Arguments:
+        path: a file written by `el-larq export-weights`.
 
     Raises:
         ElLarqError: the file is missing, damaged, of another kind or of another schema.
@@ -102,7 +105,7 @@ def _read(arrays: Any, index: int, entry: dict[str, Any]) -> BinaryLayer:
     return BinaryLayer(entry["name"], signs, scale, shift, threshold, entry.get("kind", ""))
 
 
-def _from_graph(graph: Graph, source: str) -> list[BinaryLayer]:
+def _from_graph(graph: TfliteGraph, source: str) -> list[BinaryLayer]:
     try:
         found = [_from_operator(operator) if operator.name == BINARY else _from_real(operator) for operator in graph.operators]
         return [layer for layer in found if layer is not None]

@@ -43,7 +43,7 @@ from math import isfinite
 from typing import Literal
 
 from el_larq.errors import UsageError
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 # The same value as in `el_larq.layers.gated_link`, which cannot be imported here because it imports TensorFlow.

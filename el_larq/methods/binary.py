@@ -4,7 +4,7 @@ Forward: z = conv(sign(x), sign(W)), y = BN(z). Gradient, for both signs, straig
 dL/dx = dL/dsign(x) * 1[|x| <= 1]. It is the baseline that shows what a link adds.
 """
 
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 METHOD = Method(

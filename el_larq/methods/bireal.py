@@ -13,7 +13,7 @@ are the block variant `two_stream` of the bottleneck networks. The training sche
 Deployment: alpha and the normalization become the multiplier and bias of `LceBconv2d`, the link an ADD. Nothing else remains.
 """
 
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 METHOD = Method(

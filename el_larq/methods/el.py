@@ -17,7 +17,7 @@ of that, since features that are carried twice would grow with every block.
 from typing import TYPE_CHECKING, Literal
 
 from el_larq.conv import Conv
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 if TYPE_CHECKING:

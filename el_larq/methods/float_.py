@@ -1,6 +1,6 @@
 """The real-valued baseline: the network before anything is binarized."""
 
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 METHOD = Method(

@@ -35,7 +35,7 @@ BN_MOMENTUM = 0.9
 
 # A stage is called with the unit's input, the output of the previous stage, and the convolution. It is also called for units whose
 # convolution is real-valued (`Conv.real`) or depthwise, and returns the tensor unchanged where it does not apply.
-Stage = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
+StageFunction = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Method(Binarization):
     year: int | None = None
     order: tuple[str, ...] = ("conv", "norm", "link", "shortcut", "activation")
     activation: str | None = None
-    stages: Mapping[str, Stage] = field(default_factory=dict)
+    stages: Mapping[str, StageFunction] = field(default_factory=dict)
     bn_momentum: float = BN_MOMENTUM
     options: Mapping[str, Any] = field(default_factory=dict)
     activation_bits: str | None = None
@@ -86,7 +86,7 @@ class Method(Binarization):
         Raises:
             UsageError: the method is real-valued, so a link has nothing to bypass.
         """
-        if link.name != "none" and not self.binary:
+        if not link.is_empty and not self.binary:
             raise UsageError(
                 f"method {self.name!r} does not binarize, so link {link.name!r} has no binary convolution to bypass; "
                 "use --link none or a binary method"
@@ -97,8 +97,10 @@ class Method(Binarization):
         """This method with its link joined right after the normalization, or right before it.
 
         Raises:
-            UsageError: an unknown placement, or no normalization after the convolution.
+            UsageError: an unknown placement, a link that cannot be placed, or no normalization after the convolution.
         """
+        if not self.link.placeable:
+            raise UsageError(f"link {self.link.name!r} has no placement; omit it, or choose another link")
         if placement not in PLACEMENTS:
             raise unknown_name("placement", placement, PLACEMENTS)
         order = [stage for stage in self.order if stage != "link"]

@@ -33,7 +33,7 @@ shifts before signs, and 3 shifts of the inputs of the real-valued shortcuts.
 from typing import TYPE_CHECKING
 
 from el_larq.conv import Conv
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 if TYPE_CHECKING:

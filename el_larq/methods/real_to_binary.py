@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ ResNet18 has 16 `LceBconv2d` and 16 ADD.
 """
 
 from el_larq.errors import UsageError
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 

@@ -42,7 +42,7 @@ PAD and AVERAGE_POOL_2D, and a MUL of the whole output.
 from typing import TYPE_CHECKING, Literal
 
 from el_larq.conv import Conv
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ shape has 16 `LceBconv2d`, 16 MUL by position and 24 ADD, 8 of which are the blo
 from typing import TYPE_CHECKING, Literal
 
 from el_larq.conv import Conv
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from math import prod
 
 from el_larq.errors import ElLarqError
 from el_larq.tflite.operators import BINARY, input_channels, words
-from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 from el_larq.tflite.types import tensor_bytes
 
 ALIGNMENT = 64
@@ -52,7 +52,7 @@ class _Block:
     offset: int = -1
 
 
-def plan_arena(graph: Graph) -> ArenaPlan:
+def plan_arena(graph: TfliteGraph) -> ArenaPlan:
     """The arena of a graph, planned as in TFLite: largest tensors first, each in the smallest gap that fits it.
 
     Raises:
@@ -65,7 +65,7 @@ def plan_arena(graph: Graph) -> ArenaPlan:
     return ArenaPlan(_place(blocks, len(graph.operators)), _live(blocks, graph), scratch)
 
 
-def _live(blocks: list[_Block], graph: Graph) -> dict[int, int]:
+def _live(blocks: list[_Block], graph: TfliteGraph) -> dict[int, int]:
     """Bytes alive while each operator runs: a running sum over the first and last uses of the blocks."""
     change = [0] * (len(graph.operators) + 2)
     for block in blocks:
@@ -79,7 +79,7 @@ def _live(blocks: list[_Block], graph: Graph) -> dict[int, int]:
     return live
 
 
-def _lifetimes(graph: Graph) -> list[_Block]:
+def _lifetimes(graph: TfliteGraph) -> list[_Block]:
     """The blocks of inputs and computed tensors. Inputs and outputs of the graph stay alive until its end."""
     end = len(graph.operators)
     uses = dict.fromkeys((tensor.index for tensor in graph.tensors), 0)
@@ -105,7 +105,7 @@ def _lifetimes(graph: Graph) -> list[_Block]:
     return list(blocks.values())
 
 
-def _shared(graph: Graph, uses: dict[int, int], kept: set[int]) -> dict[int, int]:
+def _shared(graph: TfliteGraph, uses: dict[int, int], kept: set[int]) -> dict[int, int]:
     """The tensor whose memory each result reuses, for results that are computed in place."""
     owner: dict[int, int] = {}
     uses = dict(uses)

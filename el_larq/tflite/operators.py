@@ -7,7 +7,7 @@ output is words instead of channels. The functions of this file convert between 
 import numpy as np
 
 from el_larq.errors import ElLarqError
-from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 from el_larq.tflite.types import BITS
 
 BINARY = "LceBconv2d"
@@ -22,7 +22,7 @@ TRANSPOSED = ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE")
 """Operators whose first input is the size of the output, and whose third is the tensor they compute on."""
 
 
-def binary_operators(graph: Graph) -> list[Operator]:
+def binary_operators(graph: TfliteGraph) -> list[Operator]:
     return [operator for operator in graph.operators if operator.name == BINARY]
 
 

@@ -126,7 +126,7 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Graph:
+class TfliteGraph:
     """A .tflite with one subgraph.
 
     output_names: one per output: from the signature, if there is one that lists the outputs, else from the tensors. Empty for a
@@ -147,7 +147,7 @@ class Graph:
         return {tensor.index: operator for operator in self.operators for tensor in operator.outputs}
 
 
-def parse(content: bytes, source: str = "the .tflite") -> Graph:
+def parse(content: bytes, source: str = "the .tflite") -> TfliteGraph:
     """The graph of a flatbuffer; raises ElLarqError, one line naming ``source``, if it is not a valid .tflite with one subgraph."""
     if content[4:8] != IDENTIFIER:
         raise ElLarqError(f"{source}: not a .tflite (its identifier {IDENTIFIER.decode()} is missing)")
@@ -165,7 +165,7 @@ class _Reader:
         self._work = _SHARING * len(content) + _FLOOR
         self.root = Table(content, types.UOffsetTFlags.py_type(struct.unpack_from("<I", content)[0]))
 
-    def graph(self) -> Graph:
+    def graph(self) -> TfliteGraph:
         subgraphs = self._tables(self.root, 2)
         if len(subgraphs) != 1:
             raise ElLarqError(f"{len(subgraphs)} subgraphs; only models with exactly one can be read")
@@ -177,7 +177,7 @@ class _Reader:
         operators = tuple(self._operator(i, table, codes, tensors) for i, table in enumerate(self._tables(subgraphs[0], 3)))
         metadata = {self._string(m, 0): bytes(buffers[self._number(m, 1, "<I")]) for m in self._tables(self.root, 6)}
         outputs = tuple(tensors[i] for i in self._integers(subgraphs[0], 2))
-        return Graph(
+        return TfliteGraph(
             tensors,
             operators,
             tuple(tensors[i] for i in self._integers(subgraphs[0], 1)),

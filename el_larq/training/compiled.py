@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.errors import ElLarqError, UsageError, summarize
-from el_larq.keras_internals import compile_arguments
+from el_larq.keras_internals import compile_arguments, loss_function
 from el_larq.training.optimizer import make_loss, optimizer_variables
 from el_larq.training.recipe import Recipe
 
@@ -49,9 +49,8 @@ def prepare_compiled(model: keras.Model, recipe: Recipe, num_classes: int, netwo
         optimizer_variables(model)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise ElLarqError(f"{network}: its optimizer {named['optimizer']} cannot be used: {summarize(error)}") from error
-    own_loss: Any = model.compiled_loss
     try:
-        own_loss(tf.zeros([1], tf.int64), tf.fill([1, num_classes], 1.0 / num_classes))
+        loss_function(model)(tf.zeros([1], tf.int64), tf.fill([1, num_classes], 1.0 / num_classes))
     except Exception as error:  # a loss may raise anything
         raise ElLarqError(
             f"{network}: its loss {named['loss']} does not take integer labels of {num_classes} classes: {summarize(error)}; "

@@ -31,11 +31,11 @@ import tf_keras as keras
 
 from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.keras_internals import is_compiled
+from el_larq.keras_internals import is_compiled, loss_function
 from el_larq.loading.load import check_has_layers
-from el_larq.training.plan import TrainingPlan
 from el_larq.training.recipe import Recipe
 from el_larq.training.teacher import Teacher, load_teacher
+from el_larq.training.training_plan import TrainingPlan
 
 _BLOCK = re.compile(r"((?:stage\d+_)?(?:block|layer)\d+|inception\d[a-z])_")
 _EPSILON = 1e-12
@@ -72,8 +72,8 @@ class Distilled(keras.Model):
             added = list(self.losses)
             if self._distance is not None:
                 added.append(self._distance(images, logits, maps))
-            compiled: Any = self.compiled_loss
-            loss = compiled(labels, logits, self._weights(weights, logits), regularization_losses=[_sum(added)] if added else [])
+            terms = [_sum(added)] if added else []
+            loss = loss_function(self)(labels, logits, self._weights(weights, logits), regularization_losses=terms)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return self.compute_metrics(images, labels, logits, weights)
 

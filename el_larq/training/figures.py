@@ -3,13 +3,11 @@
 import csv
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import tf_keras as keras
 
 from el_larq.files import atomic_path, write_bytes
 from el_larq.printable import plot_label
@@ -28,17 +26,6 @@ def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
     table.writeheader()
     table.writerows(records)
     write_bytes(path, text.getvalue().encode())
-
-
-def count_confusions(model: keras.Model, batches: Iterable[tuple[Any, Any]], num_classes: int) -> np.ndarray:
-    """int64 (num_classes, num_classes): entry (i, j) is the number of images of class i that the model takes for class j."""
-
-    def count(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        predicted = tf.argmax(model(images, training=False), axis=-1)
-        return tf.math.confusion_matrix(tf.reshape(labels, [-1]), predicted, num_classes, dtype=tf.int64)
-
-    traced: Any = tf.function(count, reduce_retracing=True)
-    return sum((traced(images, labels).numpy() for images, labels in batches), np.zeros((num_classes, num_classes), np.int64))
 
 
 def draw_curve(path: Path, records: Sequence[dict[str, Any]]) -> None:

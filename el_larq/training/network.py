@@ -10,11 +10,11 @@ from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
 from el_larq.keras_internals import is_compiled
 from el_larq.loading.load import load_model
+from el_larq.loading.user_network import UserNetwork, is_user_network, load_user_network
 from el_larq.models.build import build_network
-from el_larq.models.registry import get_network
-from el_larq.models.user_network import UserNetwork, is_user_network, load_user_network
+from el_larq.models.network_registry import get_network
 from el_larq.training.config import OWN_MODEL, OWN_SOURCE, TrainConfig
-from el_larq.training.plan import TrainingPlan, check_no_method
+from el_larq.training.training_plan import TrainingPlan, check_no_method
 
 
 def load_function(plan: TrainingPlan) -> UserNetwork | None:

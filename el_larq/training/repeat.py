@@ -8,7 +8,7 @@ from typing import Any
 from el_larq.data.validation import SPLIT, TEST
 from el_larq.errors import ElLarqError
 from el_larq.training.config import CONFIG, OWN_MODEL, TrainConfig, damaged
-from el_larq.training.plan import Settings, find_stored, settings_of
+from el_larq.training.training_plan import Settings, find_stored, settings_of
 
 _MERGED = ("network_options", "link_options", "method_options")
 _OF_METHOD = ("link", "placement", "link_options", "method_options")

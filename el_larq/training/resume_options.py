@@ -5,19 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from el_larq.data.dataset_registry import parse_name
 from el_larq.data.names import with_options
-from el_larq.data.registry import parse_name
 from el_larq.errors import UsageError
-from el_larq.methods.registry import parse_options
-from el_larq.models.registry import OPTIONS
+from el_larq.links.link_registry import flagged_options
+from el_larq.methods.method_registry import parse_options
+from el_larq.models.network_registry import OPTIONS
 from el_larq.training.config import CONFIG, TrainConfig, recipe_of
-from el_larq.training.plan import CHANGES
 from el_larq.training.recipe import DEFAULTS
 from el_larq.training.recipe_file import find_recipe, is_file
-
-
-def _gamma(config: TrainConfig) -> Any:
-    return config.link_options.get("gamma_initializer", {}).get("config", {}).get("value")
+from el_larq.training.training_plan import CHANGES
 
 
 def _complete(dataset: str) -> str:
@@ -42,8 +39,6 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "image_size": lambda config: config.image_size,
     "width": lambda config: config.width,
     "placement": lambda config: config.placement,
-    "gamma": _gamma,
-    "gamma_per_channel": lambda config: config.link_options.get("per_channel", False),
     "seed": lambda config: config.seed,
     "deterministic": lambda config: "on" if config.deterministic else "off",
     "strict": lambda config: config.strict,
@@ -81,6 +76,12 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
             has = f"another recipe, {had.name}" if own.name != had.name else f"other fields, see {folder / CONFIG}"
         elif name in ("data_dir", "augment") and "dataset" in given:
             continue  # part of the data set's name
+        elif name in (of_links := flagged_options()):
+            option_of_link = of_links[name]
+            unset = False if option_of_link.kind is bool else None
+            stored = config.link_options.get(option_of_link.name)
+            has = unset if stored is None else option_of_link.from_stored(stored)
+            same = value == has
         elif name in _KNOWN or name in OPTIONS:
             has = _KNOWN[name](config) if name in _KNOWN else config.network_options.get(name)
             same = value == has

@@ -1,12 +1,11 @@
 """What the names in a recipe's stages refer to: earlier stages, networks to train first, models. Does not import TensorFlow."""
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
-from el_larq.errors import UsageError
-from el_larq.models.registry import NETWORKS
-from el_larq.models.user_network import is_user_network
+from el_larq.errors import UsageError, suggest_name
+from el_larq.loading.user_network import is_user_network
+from el_larq.models.network_registry import NETWORKS
 from el_larq.training.recipe import DISTILLING, Recipe
 from el_larq.training.stage_list import REFERENCES
 from el_larq.zoo.named_models import check_model, is_zoo_name
@@ -79,9 +78,8 @@ def _training(stage: Recipe, network: str) -> Recipe:
 def _with_paths(stage: Recipe, known: list[str]) -> Recipe:
     """The stage with absolute paths in place of relative ones. ``known`` are the names of earlier stages."""
     if stage.network is not None and stage.network not in NETWORKS and not is_user_network(stage.network):
-        near = difflib.get_close_matches(stage.network, NETWORKS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; el-larq list networks names them"
-        raise UsageError(f"stage {stage.name} trains an unknown network {stage.network!r}{hint}")
+        hint = suggest_name(stage.network, NETWORKS, "el-larq list networks names them")
+        raise UsageError(f"stage {stage.name} trains an unknown network {stage.network!r}; {hint}")
     changed = {}
     for field, verb in REFERENCES.items():
         reference = getattr(stage, field)
@@ -93,8 +91,7 @@ def _with_paths(stage: Recipe, known: list[str]) -> Recipe:
         path = Path(reference)
         if not path.exists():
             names = [*known, *(NETWORKS if field == "teacher" else ())]
-            near = difflib.get_close_matches(reference, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"earlier stages: {', '.join(known) or 'none'}"
+            hint = suggest_name(reference, names, f"earlier stages: {', '.join(known) or 'none'}")
             kinds = "an earlier stage, a network or a model" if field == "teacher" else "an earlier stage or a model"
             raise UsageError(f"stage {stage.name} {verb} {reference}, which is not {kinds}; {hint}")
         changed[field] = str(path.absolute())

@@ -5,6 +5,7 @@ records of the completed epochs. Batches follow from the step (`el_larq.data.dat
 """
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import tf_keras as keras
 
 from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError
-from el_larq.keras_internals import leaf_layers, random_state
+from el_larq.keras_internals import build_metrics, leaf_layers, random_state
 from el_larq.training.average import WeightAverage
 from el_larq.training.kernel_metrics import KernelMetrics
 from el_larq.training.optimizer import optimizer_variables
 from el_larq.training.recipe import Recipe
+from el_larq.training.selection import EpochRecord
 from el_larq.training.state_files import SavedState
 
 # Space in a state file for everything that is not an array: names, and one record per epoch.
@@ -36,7 +38,7 @@ class TrainingState:
         self.steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
         self.total = self.steps_per_epoch * recipe.epochs
         self.step = 0
-        self.records: list[dict[str, Any]] = []
+        self.records: list[EpochRecord] = []
         self._variables = _variables(model, data)
         self.average = WeightAverage(model, recipe.average) if recipe.average else None
         if self.average is not None:
@@ -76,6 +78,29 @@ class TrainingState:
 
     def begin_epoch(self) -> None:
         self._epoch_began, self._epoch_seconds = time.monotonic(), 0.0
+        self.kernels.begin_epoch()
+
+    def advance(self, train_step: Callable[[], Mapping[str, Any]]) -> dict[str, float]:
+        """Do one step of the training; returns its loss and metrics."""
+        self.kernels.before_step(self.step)
+        logs = {name: float(value) for name, value in train_step().items()}
+        if self.average is not None:
+            self.average.update(self.step)
+        self.step += 1
+        self.kernels.after_step()
+        return logs
+
+    def record(self, trained: dict[str, float], validated: dict[str, float], learning_rate: float | None) -> EpochRecord:
+        """The record of the epoch that the last step completed."""
+        return {
+            "epoch": len(self.records) + 1,
+            "step": self.step,
+            **trained,
+            **validated,
+            **self.kernels.epoch(),
+            **({} if learning_rate is None else {"learning_rate": learning_rate}),
+            "seconds": round(self.epoch_elapsed, 3),
+        }
 
     @property
     def largest_file(self) -> int:
@@ -137,12 +162,7 @@ class TrainingState:
 def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
     """Every variable that a step changes, by a name that is unique and the same in every process."""
     slots = optimizer_variables(model)
-    # Keras creates the metrics at the first step; their variables are needed before it.
-    logits, labels = tf.zeros([1, data.num_classes]), tf.zeros([1], tf.int64)
-    if not model.compiled_loss.built:
-        model.compiled_loss.build(logits)
-    if not model.compiled_metrics.built:
-        model.compiled_metrics.build(logits, labels)
+    build_metrics(model, tf.zeros([1], tf.int64), tf.zeros([1, data.num_classes]))
     groups: dict[str, list[tf.Variable]] = {
         "model": list(model.variables),
         "optimizer": slots,

@@ -3,8 +3,8 @@
 from typing import Any
 
 from el_larq.errors import ElLarqError
-from el_larq.models.zoo.registry import ZOO, ZooNetwork
 from el_larq.models.zoo.zoo_macs import MACS
+from el_larq.models.zoo.zoo_registry import ZOO, ZooNetwork
 from el_larq.zoo.published_files import LICENCE, weights_file
 from el_larq.zoo.weights_cache import find_weights
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from el_larq.errors import ElLarqError
 from el_larq.model_files import model_file
-from el_larq.models.zoo.registry import PREFIX
+from el_larq.models.zoo.zoo_registry import PREFIX
 from el_larq.zoo.weights_cache import need_weights
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ updates. Licence of the repository and its releases: Apache-2.0.
 from dataclasses import dataclass
 
 from el_larq.downloads.asset import Asset
-from el_larq.models.zoo.registry import get_zoo_network
+from el_larq.models.zoo.zoo_registry import get_zoo_network
 
 RELEASES = "https://github.com/larq/zoo/releases/download"
 
@@ -149,7 +149,7 @@ _FILES = {
 class WeightsFile:
     """A weights file of Larq Zoo.
 
-    network: its name in `el_larq.models.zoo.registry`.
+    network: its name in `el_larq.models.zoo.zoo_registry`.
     top: whether it contains the classifier.
     """
 

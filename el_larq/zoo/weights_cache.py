@@ -12,7 +12,7 @@ from el_larq.downloads import download
 from el_larq.downloads.asset import cache_folder, expected, hash_file, pin, pin_path, pinned_sha256, take
 from el_larq.downloads.http_connection import AllowedHosts
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.models.zoo.registry import PREFIX
+from el_larq.models.zoo.zoo_registry import PREFIX
 from el_larq.zoo.published_files import WeightsFile, published_as, weights_file
 
 SECONDS = 3600.0
@@ -47,7 +47,7 @@ def fetch_weights(
     from_file: str | Path | None = None,
     sha256: str | None = None,
     allowed: AllowedHosts | None = None,
-    notify: download.Notify = lambda done, total: None,
+    notify: download.ReportBytes = lambda done, total: None,
     seconds: float = SECONDS,
 ) -> Weights:
     """Put the weights file of a network into the cache, unless it is there already.
@@ -160,7 +160,7 @@ def _check_published(file: WeightsFile, source: Path) -> None:
 def _check_layers(file: WeightsFile, path: Path, source: str) -> None:
     """Remove the file at ``path``, and raise ElLarqError, if its layers are not those of the network."""
     from el_larq.loading.load import load_weights
-    from el_larq.models.zoo.build import build_zoo
+    from el_larq.models.zoo.zoo_build import build_zoo
 
     try:
         load_weights(build_zoo(file.network, top=file.top), path)

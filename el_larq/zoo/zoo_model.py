@@ -10,7 +10,7 @@ from el_larq._version import VERSION
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
 from el_larq.files import atomic_path
-from el_larq.models.zoo.registry import PREFIX, get_zoo_network
+from el_larq.models.zoo.zoo_registry import PREFIX, get_zoo_network
 from el_larq.native_output import without_warnings
 from el_larq.zoo.imagenet_classes import SOURCE, imagenet_classes
 from el_larq.zoo.published_files import LICENCE
@@ -76,7 +76,7 @@ def _has_card(path: Path, model_card: card.Card) -> bool:
 
 def _write(path: Path, name: str, weights: Weights, model_card: card.Card) -> None:
     from el_larq.loading.load import load_weights
-    from el_larq.models.zoo.build import build_zoo
+    from el_larq.models.zoo.zoo_build import build_zoo
 
     check_unchanged(weights)
     model: Any = build_zoo(name)

@@ -100,7 +100,7 @@ def test_a_wrong_name_offers_the_nearest(el_larq_here: Command, tmp_path: Path, 
     ("arguments", "reason"),
     [
         (["train", "resnet18", "--method", "float", "--link", "elastic"], "method 'float' does not binarize"),
-        (["train", "resnet18", "--method", "bireal", "--placement", "after_norm"], "options of the elastic link"),
+        (["train", "resnet18", "--method", "bireal", "--placement", "after_norm"], "link 'identity' has no placement"),
         (["train", "resnet18", "--epochs", "0"], "epochs must be at least 1"),
         (["train", "resnet18", "--epochs", "many"], "--epochs"),
         (["train", "resnet18", "--width", "0"], "width must be positive"),

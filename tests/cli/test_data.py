@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from el_larq.cli.data import command
-from el_larq.data.registry import load_dataset
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.sheet import draw
 from el_larq.errors import ElLarqError
 

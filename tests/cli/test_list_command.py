@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
-from el_larq.methods.registry import METHODS
-from el_larq.models.registry import NETWORKS
-from el_larq.models.zoo.registry import ZOO
+from el_larq.methods.method_registry import METHODS
+from el_larq.models.network_registry import NETWORKS
+from el_larq.models.zoo.zoo_registry import ZOO
 from el_larq.published import TABLE, of_method
 
 Command = Callable[..., CompletedProcess[str]]

@@ -22,15 +22,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from el_larq.comparison.compare import execute
-from el_larq.comparison.plan import ComparisonPlan, plan_comparison
+from el_larq.comparison.comparison_plan import ComparisonPlan, plan_comparison
 from el_larq.comparison.plot import plot
 from el_larq.comparison.results_folder import ResultsFolder
 from el_larq.comparison.shard import Shard, parse_shard
-from el_larq.comparison.table import Row, cells, markdown, read_rows, to_csv
+from el_larq.comparison.table import ComparisonRow, cells, markdown, read_rows, to_csv
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.methods.method import Method
-from el_larq.methods.registry import METHODS
-from el_larq.models.registry import NETWORKS, fits
+from el_larq.methods.method_registry import METHODS
+from el_larq.models.network_registry import NETWORKS, fits
 from el_larq.training.recipes import get_recipe
 
 Command = Callable[..., CompletedProcess[str]]
@@ -249,8 +249,8 @@ def test_rows_have_mean_and_range_over_the_seeds_that_are_done(tmp_path: Path, d
 
 def test_the_same_rows_make_the_same_picture(tmp_path: Path) -> None:
     rows = [
-        Row("resnet18", "el", "1/1", "elastic", (0.5, 0.6), 1.0, 10, 5, 5.2, 7, 100, 50, 3, 1.0, 0.1),
-        Row("resnet26", "el", "1/1", "elastic", (None, None), None, None, None, None, None, None, None, None, None, None),
+        ComparisonRow("resnet18", "el", "1/1", "elastic", (0.5, 0.6), 1.0, 10, 5, 5.2, 7, 100, 50, 3, 1.0, 0.1),
+        ComparisonRow("resnet26", "el", "1/1", "elastic", (None, None), None, None, None, None, None, None, None, None, None, None),
     ]
     for name in ("a.svg", "b.svg"):
         plot(rows, tmp_path / name)

@@ -16,8 +16,8 @@ from further_stages import FURTHER
 
 from el_larq.conv import Conv
 from el_larq.layers import ElasticLink
-from el_larq.links.registry import LINKS
-from el_larq.methods.registry import METHODS
+from el_larq.links.link_registry import LINKS
+from el_larq.methods.method_registry import METHODS
 
 L = keras.layers
 

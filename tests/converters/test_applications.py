@@ -16,7 +16,7 @@ import tf_keras
 from PIL import Image
 
 from el_larq.converters.job import Options
-from el_larq.converters.rules.registry import check_graph
+from el_larq.converters.rules.rule_registry import check_graph
 from el_larq.converters.verify import OUTPUT_TOLERANCE
 from el_larq.tflite.reader import parse
 

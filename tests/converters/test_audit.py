@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.converters.audit import Audit, audit, audit_model, operator_counts
+from el_larq.converters.audit import Audit, audit, audit_model
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.intent import read_intents
@@ -223,10 +223,3 @@ def test_rows_of_a_chain_that_stays_packed_count_channels_not_words() -> None:
     rows = {row.layer: row for row in _audit(model).rows}
     assert {row.layer: row.macs for row in rows.values()} == {c.name: c.macs for c in counts.count(model).layers}
     assert rows["a"].output_shape == (1, 8, 8, 48)
-
-
-def test_operators_are_counted_most_frequent_first() -> None:
-    model = models.network(models.binary(48, "a"), models.norm("n1"), models.binary(40, "b"), models.norm("n2"))
-    found = operator_counts(parse(lower_model(FrozenModel(model))))
-    assert next(iter(found)) == "LceBconv2d"
-    assert found["LceBconv2d"] == 2

@@ -22,8 +22,8 @@ import el_larq
 from el_larq.converters.job import Options
 from el_larq.counting import counts
 from el_larq.keras_internals import leaf_layers
-from el_larq.methods.registry import METHODS
-from el_larq.models.registry import NETWORKS, fits
+from el_larq.methods.method_registry import METHODS
+from el_larq.models.network_registry import NETWORKS, fits
 
 SIZE = 16
 CLASSES = 10
@@ -130,7 +130,7 @@ def test_every_builder_has_a_network_among_the_kinds() -> None:
 
 def test_every_link_of_every_network_is_in_a_pair() -> None:
     binary = {(network, METHODS[method].link.name) for network, method in PAIRS if METHODS[method].binary}
-    assert binary == {(name, link) for name, network in NETWORKS.items() for link in network.links}
+    assert binary == {(name, link) for name, network in NETWORKS.items() for link in network.supported_links}
 
 
 def _shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:

@@ -14,7 +14,7 @@ import tf_keras as keras
 
 from el_larq import card
 from el_larq.converters.job import Job, Options
-from el_larq.converters.load import load
+from el_larq.converters.load_step import load
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules

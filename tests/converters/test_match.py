@@ -13,7 +13,7 @@ from el_larq.converters.graph import find_convolutions
 from el_larq.converters.lower import lower_model
 from el_larq.converters.match import Match, match
 from el_larq.tflite.operators import kernel_signs, unpack_signs
-from el_larq.tflite.reader import Graph, parse
+from el_larq.tflite.reader import TfliteGraph, parse
 
 
 @settings(deadline=None)
@@ -36,7 +36,7 @@ def test_packed_bits_of_another_type_are_refused() -> None:
         unpack_signs(np.zeros((1, 1), np.float32), 3)
 
 
-def _matches(model: keras.Model) -> tuple[list[Match], Graph]:
+def _matches(model: keras.Model) -> tuple[list[Match], TfliteGraph]:
     graph = parse(lower_model(FrozenModel(model)))
     return match(find_convolutions(FrozenModel(model)), graph), graph
 

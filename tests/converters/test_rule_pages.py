@@ -9,8 +9,8 @@ import test_audit
 import test_intent
 import test_rules
 
-from el_larq.converters.rules import pages
-from el_larq.converters.rules.registry import RULES
+from el_larq.converters.rules import rule_pages
+from el_larq.converters.rules.rule_registry import RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 
@@ -41,19 +41,19 @@ def test_rules_are_in_order_of_severity() -> None:
 
 
 def test_the_page_is_what_the_rules_say() -> None:
-    assert PAGE.read_text("utf-8") == pages.page(), "run `make docs`"
+    assert PAGE.read_text("utf-8") == rule_pages.page(), "run `make docs`"
 
 
 def test_the_page_is_one_table_with_a_row_for_each_rule() -> None:
-    rows = re.findall(r"^\|.*$", pages.page(), re.MULTILINE)
+    rows = re.findall(r"^\|.*$", rule_pages.page(), re.MULTILINE)
     assert [row.split(" ")[1] for row in rows[2:]] == [f"`{name}`" for name in RULES]
     assert {row.count("|") for row in rows} == {7}
 
 
 def test_the_page_is_made_without_tensorflow(tmp_path: Path) -> None:
     target = tmp_path / "audit.md"
-    start = f"import runpy, sys; sys.argv[1:] = [{str(target)!r}]; "
-    code = f"{start}runpy.run_module('el_larq.converters.rules.pages', run_name='__main__'); assert 'tensorflow' not in sys.modules"
+    start = f"import runpy, sys; sys.argv[1:] = [{str(target)!r}]; runpy.run_module('el_larq.converters.rules.rule_pages'"
+    code = f"{start}, run_name='__main__'); assert 'tensorflow' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert target.read_text("utf-8") == pages.page()
+    assert target.read_text("utf-8") == rule_pages.page()

@@ -14,38 +14,38 @@ import tf_keras as keras
 
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.lower import lower_model, run_converter
-from el_larq.converters.rules.registry import check_graph
 from el_larq.converters.rules.rule import Finding, summarized
+from el_larq.converters.rules.rule_registry import check_graph
 from el_larq.tflite.interpreter import Interpreter
-from el_larq.tflite.reader import Graph, Operator, Tensor, parse
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph, parse
 
 
-def _graph(*middle: Any, **arguments: Any) -> Graph:
+def _graph(*middle: Any, **arguments: Any) -> TfliteGraph:
     return parse(lower_model(FrozenModel(models.network(*middle, **arguments))))
 
 
-def _unchanged(*middle: Any) -> Graph:
+def _unchanged(*middle: Any) -> TfliteGraph:
     """What LCE's converter makes of the network by itself."""
     return parse(run_converter(FrozenModel(models.network(*middle))))
 
 
-def _found(graph: Graph) -> set[str]:
+def _found(graph: TfliteGraph) -> set[str]:
     return {finding.rule for finding in check_graph(graph)}
 
 
 @pytest.fixture(scope="module")
-def clean() -> Graph:
+def clean() -> TfliteGraph:
     return _graph(models.binary(32, "a"), models.norm("n1"))
 
 
-def _one_operator(multiplier: Tensor, kernel_words: int = 1, channels_in: int = 32) -> Graph:
+def _one_operator(multiplier: Tensor, kernel_words: int = 1, channels_in: int = 32) -> TfliteGraph:
     """A graph of a single LceBconv2d, for what LCE's own converter does not make."""
     source = Tensor(0, "x", "int32", (1, 8, 8, 1), b"")
     kernel = Tensor(1, "kernel", "int32", (4, 1, 1, kernel_words), bytes(16 * kernel_words))
     output = Tensor(3, "y", "float32", (1, 8, 8, 4), b"")
     options = {"channels_in": channels_in, "padding": 1, "pad_values": 0}
     operator = Operator(0, "LceBconv2d", (source, kernel, multiplier, None, None), (output,), options)
-    return Graph((source, kernel, multiplier, output), (operator,), (source,), (output,), {}, 0)
+    return TfliteGraph((source, kernel, multiplier, output), (operator,), (source,), (output,), {}, 0)
 
 
 def _floats(*values: float, shape: tuple[int, ...] | None = None) -> Tensor:
@@ -53,7 +53,7 @@ def _floats(*values: float, shape: tuple[int, ...] | None = None) -> Tensor:
     return Tensor(2, "multiplier", "float32", shape or data.shape, data.tobytes())
 
 
-def test_a_clean_graph_has_no_findings(clean: Graph) -> None:
+def test_a_clean_graph_has_no_findings(clean: TfliteGraph) -> None:
     assert check_graph(clean) == []
 
 
@@ -69,12 +69,12 @@ def test_scale_rank() -> None:
     assert "scale-rank" in _found(_one_operator(_floats(1, 2, 3, 4, shape=(1, 1, 1, 4))))
 
 
-def test_dynamic_shape(clean: Graph) -> None:
+def test_dynamic_shape(clean: TfliteGraph) -> None:
     assert not any(tensor.dynamic and tensor.shape[1:] == () for tensor in clean.tensors)
     open_ = Tensor(0, "x", "float32", (1, -1, -1, 3), b"", dynamic=True)
-    assert "dynamic-shape" in _found(Graph((open_,), (), (open_,), (open_,), {}, 0))
+    assert "dynamic-shape" in _found(TfliteGraph((open_,), (), (open_,), (open_,), {}, 0))
     batch = Tensor(0, "x", "float32", (1, 8, 8, 3), b"", dynamic=True)
-    assert "dynamic-shape" not in _found(Graph((batch,), (), (batch,), (batch,), {}, 0))
+    assert "dynamic-shape" not in _found(TfliteGraph((batch,), (), (batch,), (batch,), {}, 0))
 
 
 @pytest.mark.parametrize("layer", [keras.layers.Conv2D, keras.layers.DepthwiseConv2D])
@@ -159,7 +159,7 @@ def test_zero_padded_small_map(size: Any, kernel: Any, dilation: int, strides: i
         assert wrong == ("zero-padded-small-map" in {finding.rule for finding in check_graph(parse(content))})
 
 
-def test_float_on_signs(clean: Graph) -> None:
+def test_float_on_signs(clean: TfliteGraph) -> None:
     assert "float-on-signs" not in _found(clean)
     depthwise = larq.layers.QuantDepthwiseConv2D(
         3, padding="same", pad_values=1.0, input_quantizer="ste_sign", depthwise_quantizer="ste_sign",
@@ -206,7 +206,7 @@ def test_dead_channels() -> None:
     assert (finding.rule, finding.reason) == ("dead-channels", "2 of 4 output channels are constant")
 
 
-def test_slow_on_arm32(clean: Graph) -> None:
+def test_slow_on_arm32(clean: TfliteGraph) -> None:
     assert "slow-on-arm32" not in _found(clean)
     chain = _graph(models.binary(32, "a"), models.norm("n1"), models.binary(32, "b"), models.norm("n2"))
     assert "slow-on-arm32" in _found(chain)

@@ -11,8 +11,8 @@ import tf_keras as keras
 import el_larq
 from el_larq.converters.job import Options
 from el_larq.keras_internals import leaf_layers
-from el_larq.models.zoo.build import build_zoo
-from el_larq.models.zoo.registry import ZOO
+from el_larq.models.zoo.zoo_build import build_zoo
+from el_larq.models.zoo.zoo_registry import ZOO
 
 SIZE = 64
 IMAGES = 8

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from el_larq.data.dataset_registry import DATASETS, load_dataset
 from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import DATASETS, load_dataset
 from el_larq.errors import UsageError
 
 SIZE = 22

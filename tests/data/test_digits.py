@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from el_larq.data import digits
-from el_larq.data.registry import load_dataset
+from el_larq.data.dataset_registry import load_dataset
 
 
 @pytest.fixture(scope="module")

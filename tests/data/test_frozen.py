@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import load_dataset
 
 # SHA-256, its first 16 digits: training images and labels, test images and labels, and of the unscaled stream of seed 3 with
 # batches of 64 the four steps around the end of the first epoch. Taken before data sets other than these two existed.

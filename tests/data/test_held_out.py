@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from image_folders import write_class, write_folder
 
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.indexed import Indexed
-from el_larq.data.registry import load_dataset
 from el_larq.data.validation import SPLIT, TEST, apply, choose
 from el_larq.errors import ElLarqError, UsageError
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from el_larq.data import encoded, image_folder
 from el_larq.data.dataset import Dataset
+from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.indexed import Indexed
-from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError, UsageError
 
 
@@ -191,18 +191,6 @@ def test_each_image_once_an_epoch_and_never_twice_the_same(make: Callable[..., P
     stream = batches(load(make()), 12, 3, seed=0)
     assert [sorted(y) for _, y in stream] == [[0] * 4 + [1] * 4 + [2] * 4] * 3
     assert len({image.tobytes() for x, _ in stream for image in x}) == 36
-
-
-def test_workers_share_a_batch(make: Callable[..., Path]) -> None:
-    data = load(make())
-    whole = batches(data, 4, 2, seed=5)
-    parts = [batches(data, 4, 2, seed=5, shard=(worker, 2)) for worker in range(2)]
-    for (x, y), (u, v), (s, t) in zip(whole, *parts, strict=True):
-        np.testing.assert_array_equal(y, np.stack([v, t], axis=1).ravel())
-        np.testing.assert_array_equal(x[0::2], u)
-        np.testing.assert_array_equal(x[1::2], s)
-    with pytest.raises(UsageError, match="batch size 4 is not divisible by the number of workers"):
-        data.training_batches(4, 1, 0, shard=(0, 3))
 
 
 def test_a_changed_folder_has_another_fingerprint(make: Callable[..., Path]) -> None:

@@ -12,8 +12,8 @@ import pytest
 from image_folders import pixels, write_folder
 from PIL import Image
 
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.preprocessing import open_image
-from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError
 
 SIZE = 48

@@ -11,11 +11,11 @@ from idx_files import arrays, write_idx, write_set
 from image_folders import assert_equal, batches
 
 from el_larq.data import mnist_like
+from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.mnist_like import KNOWN, MnistLike
 from el_larq.data.names import folders
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.errors import ElLarqError, UsageError
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from el_larq.data.dataset_registry import PATTERNS, parse_name
 from el_larq.data.names import AUGMENTATIONS, augmentation, with_options
-from el_larq.data.registry import PATTERNS, parse_name
 from el_larq.errors import UsageError
 
 HOME = str(Path.home())

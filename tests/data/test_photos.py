@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from el_larq.data import photos
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.in_memory import Split
-from el_larq.data.registry import load_dataset
 
 # PNG files decode to the same values everywhere: SHA-256 of a class's training crops and then its test crops.
 FINGERPRINTS = {

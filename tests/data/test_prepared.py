@@ -15,8 +15,8 @@ from PIL import Image
 
 from el_larq.data import prepared
 from el_larq.data.dataset import Dataset
+from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.indexed import Indexed
-from el_larq.data.registry import check_dataset, load_dataset
 from el_larq.data.streaming import RecordRange, Streaming, slice_ranges
 from el_larq.errors import ElLarqError, UsageError
 
@@ -235,14 +235,6 @@ def test_a_stream_continues_bit_for_bit(stream: Callable[..., Streaming], start:
     monkeypatch.setattr(type(data.train), "chunk", 20)
     tf_keras.utils.set_random_seed(start)  # as a training does; the stream has a seed of its own
     assert_equal(batches(data, 10, 2, seed=3, start=start), batches(data, 10, 2, seed=3)[start:])
-
-
-def test_workers_read_parts_of_a_stream(stream: Callable[..., Streaming]) -> None:
-    data = stream("cifar10", 16)
-    parts = [batches(data, 10, 1, seed=3, shard=(worker, 2)) for worker in range(2)]
-    assert [[len(y) for _, y in part] for part in parts] == [[5] * 4] * 2
-    labels = np.concatenate([y for part in parts for _, y in part])
-    np.testing.assert_array_equal(np.bincount(labels), [4] * 10)
 
 
 def test_a_stream_tests_as_memory_does(load: Callable[..., Dataset], stream: Callable[..., Streaming]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from el_larq.cli.main import main
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.evaluate import CHUNK, evaluate
 from el_larq.evaluation.partial_outputs import PartialOutputs

@@ -12,7 +12,7 @@ from PIL import Image
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
 from el_larq.converters.verify import verification_images
-from el_larq.data.registry import load_dataset
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.evaluate import evaluate
 from el_larq.training.models import save_model

@@ -102,7 +102,7 @@ def test_preprocessing_of_another_size_than_the_model_is_named(small: Any, tmp_p
     path = _with_card(small, tmp_path / "model.tflite", preprocessing=other)
     with pytest.raises(ElLarqError, match=r"model\.tflite: takes inputs of shape \(16, 16, 1\); its card says \(8, 8, 1\)"):
         predict(path, [digit_png])
-    from el_larq.training.train import save_model
+    from el_larq.training.models import save_model
 
     save_model(tmp_path, small.model, {**small.card, "preprocessing": other})
     with pytest.raises(ElLarqError, match=r"model\.h5: "):

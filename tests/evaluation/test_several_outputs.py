@@ -24,7 +24,7 @@ from el_larq.evaluation.partial_outputs import NAME
 from el_larq.evaluation.predict import predict
 from el_larq.model_outputs import Output, choose, of_graph, of_keras
 from el_larq.tflite.reader import parse
-from el_larq.training.train import save_model
+from el_larq.training.models import save_model
 
 NAMES = ("teacher", "odd", "logits", "auxiliary", "2")
 FORMS = ("h5", "keras", "saved_model", "tflite", "earlier")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from el_larq import card
 from el_larq.converters.pipeline import convert
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import load_dataset
 from el_larq.errors import UsageError
 from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.evaluate import evaluate

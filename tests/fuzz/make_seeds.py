@@ -14,7 +14,7 @@ import numpy as np
 import tf_keras as keras
 from PIL import Image
 
-from el_larq.training.train import save_model
+from el_larq.training.models import save_model
 
 FOLDER = Path(__file__).parent / "seeds"
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from el_larq import card
-from el_larq.converters.rules.registry import check_graph
+from el_larq.converters.rules.rule_registry import check_graph
 from el_larq.devices import record
 from el_larq.errors import ElLarqError
 from el_larq.inspection.tflite_graph import inspect_graph

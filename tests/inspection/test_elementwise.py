@@ -10,7 +10,7 @@ import pytest
 
 from el_larq.inspection.elementwise import Work, work
 from el_larq.inspection.inspect import inspect
-from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -24,7 +24,7 @@ def _tensor(*shape: int, kind: str = "float32") -> Tensor:
 
 def _work(name: str, inputs: list[Tensor | None], output: Tensor, **options: Any) -> Work:
     operator = Operator(0, name, tuple(inputs), (output,), options)
-    (found,) = work(Graph((), (operator,), (), (), {}, 0))
+    (found,) = work(TfliteGraph((), (operator,), (), (), {}, 0))
     assert (found.operator, found.count) == (name, 1)
     return found
 
@@ -79,7 +79,7 @@ def test_operators_of_one_name_are_added_up_and_macs_and_shapes_left_out() -> No
         Operator(number, name, (_tensor(*X), _tensor(*X)), (_tensor(*X),), {})
         for number, name in enumerate(("ADD", "CONV_2D", "RESHAPE", "MUL", "ADD", "FULLY_CONNECTED", "Mystery"))
     ]
-    found = work(Graph((), tuple(operators), (), (), {}, 0))
+    found = work(TfliteGraph((), tuple(operators), (), (), {}, 0))
     assert [(one.operator, one.count, one.operations) for one in found] == [
         ("ADD", 2, 2 * VALUES),
         ("MUL", 1, VALUES),

@@ -16,7 +16,7 @@ from el_larq.inspection.keras_layers import inspect_model
 from el_larq.inspection.summary import Inspection
 from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.keras_internals import leaf_layers
-from el_larq.models.registry import NETWORKS
+from el_larq.models.network_registry import NETWORKS
 from el_larq.tflite.reader import parse
 
 L: Any = keras.layers

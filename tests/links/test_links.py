@@ -8,7 +8,7 @@ import tf_keras as keras
 from el_larq.conv import Conv
 from el_larq.errors import UsageError
 from el_larq.layers import ElasticLink, GatedLink, gamma_start
-from el_larq.links.registry import LINKS, get_link
+from el_larq.links.link_registry import LINKS, get_link
 
 
 def attach(link: str, shape: tuple[int, int, int], conv: Conv, **options: Any) -> Any:

@@ -14,7 +14,7 @@ from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.errors import UsageError
 from el_larq.layers import GatedLink
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 from el_larq.tflite.reader import parse
 
 

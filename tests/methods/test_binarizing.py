@@ -13,7 +13,7 @@ from el_larq.conv import Conv
 from el_larq.errors import UsageError
 from el_larq.keras_internals import leaf_layers
 from el_larq.methods.method import Method
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 
 DIVISIBLE = [name for name, method in METHODS.items() if method.binary and not method.whole]
 UNIT = Conv("u", 6, 3)

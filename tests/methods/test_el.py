@@ -6,7 +6,7 @@ import reference
 
 from el_larq.conv import Conv
 from el_larq.layers import ActivationScale
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 
 
 def box(magnitudes: np.ndarray, size: int, strides: int) -> np.ndarray:

@@ -10,9 +10,9 @@ import tf_keras as keras
 from el_larq.conv import Conv
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.layers import ElasticLink
-from el_larq.links.registry import LINKS
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import PLACEMENTS, Method
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 
 BINARY = [name for name, method in METHODS.items() if method.binary]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from counted import binary_products
 from reference import check_saving, convolve, convolve_depthwise, make_unit, normalize, randomize_norm, sign, values
 
 import el_larq
@@ -15,7 +16,7 @@ from el_larq.conv import Conv
 from el_larq.converters.job import Options
 from el_larq.counting import counts
 from el_larq.errors import UsageError
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 from el_larq.tflite.reader import parse
 
 SLOPES = np.array([0.25, -0.5, 0.1, 1.5])
@@ -108,6 +109,6 @@ def test_what_is_left_of_the_normalization(tmp_path: Path, norm: str, skip: tupl
     path = check_saving(model, tmp_path, values(3, 6, 6, 1, seed=1))
     job = el_larq.convert(path, tmp_path / "model.tflite", options=Options(verify_images=16), skip=skip)
     operators = Counter(operator.name for operator in parse((tmp_path / "model.tflite").read_bytes()).operators)
-    assert operators["LceBconv2d"] == operators["PRELU"] == counts.count(model).binary_products == 2
+    assert operators["LceBconv2d"] == operators["PRELU"] == binary_products(counts.count(model)) == 2
     assert {name: operators[name] for name in ("MUL", "ADD") if operators[name]} == left
     assert next(entry for entry in job.report if entry.step == "verify").details["failures"] == ()

@@ -4,7 +4,7 @@ import pytest
 
 from el_larq.errors import UsageError
 from el_larq.methods import options
-from el_larq.methods.registry import get_method, parse_options
+from el_larq.methods.method_registry import get_method, parse_options
 
 
 def make(k: Literal["off", "all"] = "off", bases: int = 3, clip: float = 1.0, positive: bool = True) -> dict[str, object]:

@@ -6,7 +6,7 @@ import reference
 
 from el_larq.conv import Conv
 from el_larq.layers import ChannelShift, RPReLU
-from el_larq.methods.registry import METHODS
+from el_larq.methods.method_registry import METHODS
 
 REACTNET = METHODS["reactnet"]
 

@@ -8,7 +8,7 @@ import tf_keras as keras
 from el_larq.conv import Conv
 from el_larq.counting import counts
 from el_larq.errors import UsageError
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 
 R2B = METHODS["real_to_binary"]
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from el_larq.conv import Conv
 from el_larq.errors import UsageError
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 
 CONVOLUTIONS = [
     Conv("c", 6, 3),

@@ -5,10 +5,10 @@ import pytest
 import reference
 
 from el_larq.conv import Conv
-from el_larq.converters.rules.registry import check_graph
+from el_larq.converters.rules.rule_registry import check_graph
 from el_larq.errors import UsageError
 from el_larq.layers import LearnedScale
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 from el_larq.tflite.reader import parse
 
 SHAPES = {

@@ -8,7 +8,7 @@ import larq
 import pytest
 
 from el_larq.counting.counts import count
-from el_larq.methods.registry import METHODS
+from el_larq.methods.method_registry import METHODS
 from el_larq.models.build import build
 from el_larq.published import of_network
 

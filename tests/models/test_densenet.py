@@ -8,7 +8,7 @@ from structure import inputs_of, layers_of, sizes, small
 
 from el_larq.errors import UsageError
 from el_larq.layers import ElasticLink
-from el_larq.methods.registry import METHODS
+from el_larq.methods.method_registry import METHODS
 from el_larq.models.build import build
 from el_larq.models.densenet import densenet
 

@@ -13,7 +13,7 @@ from el_larq.counting.counts import count
 from el_larq.counting.real_valued_layers import without_operator
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.layers import ElasticLink
-from el_larq.methods.registry import METHODS
+from el_larq.methods.method_registry import METHODS
 from el_larq.missing_operators import describe_missing
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from counted import binary_weights, real_weights
 
 from el_larq.counting.counts import Counts, count
 from el_larq.errors import UsageError
 from el_larq.keras_internals import leaf_layers
 from el_larq.layers import ElasticLink
-from el_larq.methods.registry import METHODS, get_method
+from el_larq.methods.method_registry import METHODS, get_method
 from el_larq.models.build import build
-from el_larq.models.registry import NETWORKS, check_options, check_pair, get_network
+from el_larq.models.network_registry import NETWORKS, check_options, check_pair, get_network
 from el_larq.models.stems import STEMS, apply_stem
 
 
@@ -53,16 +54,16 @@ FULL_SIZE = [
 ]
 
 
-@pytest.mark.parametrize(("network", "downsample", "bops", "flops", "ops", "binary_weights", "real_weights"), FULL_SIZE)
+@pytest.mark.parametrize(("network", "downsample", "bops", "flops", "ops", "binary_millions", "real_millions"), FULL_SIZE)
 def test_operations_and_weights_at_full_size(
-    network: str, downsample: str, bops: float, flops: float, ops: float, binary_weights: float, real_weights: float
+    network: str, downsample: str, bops: float, flops: float, ops: float, binary_millions: float, real_millions: float
 ):
     counts, _ = full_size(network, downsample)
     assert counts.bops / 1e9 == pytest.approx(bops, abs=0.000501)
     assert counts.flops / 1e8 == pytest.approx(flops, abs=0.000501)
     assert counts.ops / 1e8 == pytest.approx(ops, abs=0.000501)
-    assert counts.binary_weights / 1e6 == pytest.approx(binary_weights, abs=0.00501)
-    assert counts.real_weights / 1e6 == pytest.approx(real_weights, abs=0.00501)
+    assert binary_weights(counts) / 1e6 == pytest.approx(binary_millions, abs=0.00501)
+    assert real_weights(counts) / 1e6 == pytest.approx(real_millions, abs=0.00501)
 
 
 @pytest.mark.parametrize(
@@ -93,30 +94,30 @@ def test_a_tiny_resnet18_counted_by_hand():
     stem, downsamples, logits = 9 * 1 * 4 * 64, 4 * 8 * 16 + 8 * 16 * 4 + 16 * 32 * 1, 32 * 2
     assert counts.flops == stem + downsamples + logits == 3_904
     assert counts.ops == 3_904 + 133_632 / 64
-    assert counts.binary_weights == 4 * 144 + (288 + 3 * 576) + (1152 + 3 * 2304) + (4608 + 3 * 9216) == 42_912
-    assert counts.real_weights == 36 + (32 + 128 + 512) + 64
+    assert binary_weights(counts) == 4 * 144 + (288 + 3 * 576) + (1152 + 3 * 2304) + (4608 + 3 * 9216) == 42_912
+    assert real_weights(counts) == 36 + (32 + 128 + 512) + 64
 
 
 def test_a_real_valued_network_has_no_binary_operations():
     counts = count(small("resnet18", "float"))
-    assert (counts.bops, counts.binary_weights) == (0, 0)
+    assert (counts.bops, binary_weights(counts)) == (0, 0)
     binary = count(small("resnet18", "el"))
     assert counts.flops == binary.flops + binary.bops
-    assert counts.real_weights == binary.real_weights + binary.binary_weights
+    assert real_weights(counts) == real_weights(binary) + binary_weights(binary)
 
 
 def test_weights_that_meet_real_inputs_are_binary_but_their_operations_are_not():
     half = replace(METHODS["binary"], input_quantizer=None)
     counts = count(small("resnet18", half))
     assert counts.bops == 0
-    assert counts.binary_weights == count(small("resnet18", "binary")).binary_weights
+    assert binary_weights(counts) == binary_weights(count(small("resnet18", "binary")))
 
 
 @pytest.mark.parametrize("method", ["bireal", "el", "bbg", "reactnet", "xnor"])
 @pytest.mark.parametrize("network", ["resnet18", "resnet26"])
 def test_links_shifts_and_scales_cost_no_counted_operations(network: str, method: str):
     ours, plain = count(small(network, method)), count(small(network, "binary"))
-    assert (ours.bops, ours.flops, ours.binary_weights) == (plain.bops, plain.flops, plain.binary_weights)
+    assert (ours.bops, ours.flops, binary_weights(ours)) == (plain.bops, plain.flops, binary_weights(plain))
 
 
 # --- Stems ----------------------------------------------------------------------------------------------------------------
@@ -292,11 +293,30 @@ def test_gamma_starts_lower_beside_a_shortcut(network: str, options: dict[str, A
     assert {name: float(model.get_layer(f"{name}_link").gamma) for name in expected} == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("arguments", [{"placement": "after_norm"}, {"link_options": {"per_channel": True}}])
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"placement": "after_norm"}, "has no placement"),
+        ({"link_options": {"per_channel": True}}, "--gamma-per-channel is an option of link elastic"),
+        ({"link_options": {"wide": True}}, "has no options; omit 'wide'"),
+    ],
+)
 @pytest.mark.parametrize("method", ["bireal", "binary", "float"])
-def test_options_of_an_elastic_link_need_one(method: str, arguments: dict[str, Any]):
-    with pytest.raises(UsageError, match="options of the elastic link"):
+def test_options_of_an_elastic_link_need_one(method: str, arguments: dict[str, Any], reason: str):
+    with pytest.raises(UsageError, match=reason):
         small("resnet18", method, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"per_chanel": True}, "unknown option of link 'elastic' 'per_chanel'; did you mean per_channel"),
+        ({"per_channel": 1}, "option 'per_channel' of link 'elastic' is True or False; got 1"),
+    ],
+)
+def test_a_wrong_option_of_a_link_is_named(options: dict[str, Any], reason: str):
+    with pytest.raises(UsageError, match=reason):
+        small("resnet18", "el", link_options=options)
 
 
 # --- What is refused ------------------------------------------------------------------------------------------------------

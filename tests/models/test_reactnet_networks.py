@@ -8,7 +8,7 @@ from structure import has, inputs_of, layers_of, sizes, small
 
 from el_larq.errors import UsageError
 from el_larq.layers import ElasticLink
-from el_larq.models.reactnet import BLOCKS
+from el_larq.models.reactnets import BLOCKS
 from el_larq.models.stems import apply_stem
 
 

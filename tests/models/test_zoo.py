@@ -13,8 +13,8 @@ import tf_keras as keras
 from zoo_layers import describe, digest, image, seeded_weights, shapes
 
 from el_larq.errors import UsageError
-from el_larq.models.zoo.build import build_zoo
-from el_larq.models.zoo.registry import ZOO, get_zoo_network
+from el_larq.models.zoo.zoo_build import build_zoo
+from el_larq.models.zoo.zoo_registry import ZOO, get_zoo_network
 
 REFERENCE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "larq_zoo.json").read_text())
 """For each network: the shapes of the weights of each layer and a digest of `describe`; without the top, with `seeded_weights`, for

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from el_larq.tflite.arena import ALIGNMENT, plan_arena, scratch_bytes
-from el_larq.tflite.reader import Graph, Operator, Tensor, parse
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph, parse
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -23,12 +23,14 @@ def tensor(index: int, *shape: int, kind: str = "float32", data: bytes = b"") ->
     return Tensor(index, f"t{index}", kind, shape, data)
 
 
-def graph(tensors: list[Tensor], operators: list[tuple[str, list[int], list[int]]], inputs: list[int], outputs: list[int]) -> Graph:
+def graph(
+    tensors: list[Tensor], operators: list[tuple[str, list[int], list[int]]], inputs: list[int], outputs: list[int]
+) -> TfliteGraph:
     made = tuple(
         Operator(i, name, tuple(tensors[j] for j in sources), tuple(tensors[j] for j in results), {})
         for i, (name, sources, results) in enumerate(operators)
     )
-    return Graph(tuple(tensors), made, tuple(tensors[i] for i in inputs), tuple(tensors[i] for i in outputs), {}, 0)
+    return TfliteGraph(tuple(tensors), made, tuple(tensors[i] for i in inputs), tuple(tensors[i] for i in outputs), {}, 0)
 
 
 def test_a_chain_needs_its_input_and_the_greatest_pair() -> None:

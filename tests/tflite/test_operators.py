@@ -11,7 +11,7 @@ from el_larq.errors import ElLarqError
 from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.operators import binary_groups, kernel_shape, kernel_signs, output_shape, source_of, unpack_signs
-from el_larq.tflite.reader import Graph, Operator, Tensor
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 
 
 def tensor(index: int, kind: str, *shape: int, data: bytes = b"") -> Tensor:
@@ -22,9 +22,9 @@ def operator(name: str, inputs: list[Tensor | None], output: Tensor, **options: 
     return Operator(0, name, tuple(inputs), (output,), options)
 
 
-def graph_of(one: Operator) -> Graph:
+def graph_of(one: Operator) -> TfliteGraph:
     tensors = [t for t in (*one.inputs, *one.outputs) if t is not None]
-    return Graph(tuple(tensors), (one,), (tensors[0],), one.outputs, {}, 0, tuple(output.name for output in one.outputs))
+    return TfliteGraph(tuple(tensors), (one,), (tensors[0],), one.outputs, {}, 0, tuple(output.name for output in one.outputs))
 
 
 def binary(c_in: int, words: int, c_out: int, output: tuple[int, ...], kind: str = "float32") -> Operator:

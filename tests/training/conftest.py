@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.in_memory import InMemory, Split
-from el_larq.data.registry import load_dataset
 from el_larq.training.recipe import Recipe
 from el_larq.training.train import Trained, train
 

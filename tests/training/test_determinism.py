@@ -13,8 +13,8 @@ from watched import kill_at
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.training.determinism import is_deterministic, missing_kernels_named, set_deterministic
-from el_larq.training.plan import make_plan
 from el_larq.training.train import resume
+from el_larq.training.training_plan import make_plan
 
 
 def _step(x: tf.Variable) -> Any:

@@ -10,13 +10,14 @@ import tf_keras as keras
 
 from el_larq.cli.main import main
 from el_larq.data.augmentation import Augmentation
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.encoded import Encoded
 from el_larq.data.indexed import Indexed
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError
 from el_larq.training.initialize import adopt_scaling, initialize
-from el_larq.training.train import save_model
+from el_larq.training.models import save_model
+from el_larq.training.run_options import RunOptions
 
 
 def network(classes: int) -> keras.Model:
@@ -87,8 +88,8 @@ def test_trust_and_import_are_options_of_the_command(
 ) -> None:
     given: list[bool] = []
 
-    def fake(*_: Any, trust: bool, **__: Any) -> None:
-        given.append(trust)
+    def fake(_: Any, options: RunOptions) -> None:
+        given.append(options.trust)
         raise ElLarqError("enough")
 
     monkeypatch.setattr("el_larq.training.train.start", fake)

@@ -12,9 +12,9 @@ from watched import watch
 
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
-from el_larq.training.plan import make_plan
 from el_larq.training.recipe import Recipe
 from el_larq.training.train import Trained, resume
+from el_larq.training.training_plan import make_plan
 
 RECIPE = Recipe("kept", "", epochs=6, batch_size=BATCH, learning_rate=1e-2, keep="best", patience=2)
 

@@ -24,7 +24,7 @@ import os, signal, sys, time
 import tensorflow, tf_keras, larq, h5py, sklearn.datasets
 from pathlib import Path
 import el_larq.training.train as module
-import el_larq.loading.load, el_larq.data.digits, el_larq.data.in_memory, el_larq.models.user_network, el_larq.models.build
+import el_larq.loading.load, el_larq.data.digits, el_larq.data.in_memory, el_larq.loading.user_network, el_larq.models.build
 
 network = sys.argv[1]
 

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from el_larq.data.registry import load_dataset
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.training.plan import make_plan
 from el_larq.training.train import Trained, resume, train
+from el_larq.training.training_plan import make_plan
 
 SHORT: dict[str, Any] = {"dataset": "digits", "image_size": 8, "epochs": 1, "batch_size": 512}
 
 
 def test_a_plan_is_made_without_tensorflow() -> None:
     code = (
-        "import sys; from el_larq.training.plan import make_plan; from el_larq.comparison.plan import plan_comparison;"
+        "import sys; from el_larq.training.training_plan import make_plan;"
+        "from el_larq.comparison.comparison_plan import plan_comparison;"
         "make_plan('resnet26', width=0.25, dataset='digits', network_options={'stem': 'small'});"
         "plan_comparison(['resnet18'], ['all'], 3, dataset='digits'); assert 'tensorflow' not in sys.modules"
     )
@@ -35,8 +36,8 @@ def test_a_plan_is_made_without_tensorflow() -> None:
     ("settings", "reason"),
     [
         ({"method": "elk"}, "unknown method 'elk'"),
-        ({"method": "binary", "placement": "before_norm"}, "placement and gamma are options of the elastic link"),
-        ({"link_options": {"per_channel": True}, "link": "identity"}, "placement and gamma are options of the elastic link"),
+        ({"method": "binary", "placement": "before_norm"}, "link 'none' has no placement"),
+        ({"link_options": {"per_channel": True}, "link": "identity"}, "--gamma-per-channel is an option of link elastic"),
         ({"width": 0.0}, "width must be positive; got 0"),
         ({"image_size": 4}, "image size 4 is too small"),
         ({"epochs": 0}, "epochs must be at least 1"),

@@ -20,7 +20,7 @@ from watched import kill_at, watch, when_renamed
 
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.methods.registry import METHODS
+from el_larq.methods.method_registry import METHODS
 from el_larq.training.config import FAILURE, read_config
 from el_larq.training.recipe import Recipe
 from el_larq.training.state_files import read_state, write_state

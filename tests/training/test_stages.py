@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import tf_keras as keras
-from watched import kill_at
+from watched import kill_at, when_renamed
 
 import el_larq
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.report.collect import collect
 from el_larq.training.config import read_config
-from el_larq.training.plan import make_plan, stage_plans
 from el_larq.training.recipe import Recipe
 from el_larq.training.recipes import get_recipe
 from el_larq.training.train import Trained, resume, train
+from el_larq.training.training_plan import make_plan, stage_plans
 
 NETWORK = """
 import tf_keras as keras
@@ -161,16 +161,14 @@ def test_interrupted_within_and_between_stages_it_ends_with_the_same_weights(
     def die(*_arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("el_larq.training.staged.describe", lambda stage: die() if stage.name == "half" else "")
-        with pytest.raises(KeyboardInterrupt):
-            resume(folder, dataset=digits)  # between the second and the third
+    with pytest.raises(KeyboardInterrupt):  # between the second and the third
+        resume(folder, dataset=digits, notify=lambda line: die() if line.startswith("stage 3 of 4, half:") else None)
     assert (folder / FOLDERS[1] / "result.json").is_file()
     assert not (folder / FOLDERS[2]).exists()
     with pytest.raises(KeyboardInterrupt):
         resume(folder, dataset=kill_at(digits, 2), checkpoint_steps=1)  # in the third
     with monkeypatch.context() as patch:
-        patch.setattr("el_larq.training.staged.finish_stages", die)
+        when_renamed(patch, "model.h5", 3, die, after=False)  # of two stages, then of the run
         with pytest.raises(KeyboardInterrupt):
             resume(folder, dataset=digits)  # after the last, before the run's own files
     lines: list[str] = []
@@ -201,7 +199,6 @@ import el_larq.training.train as module
 from el_larq.training.recipe_file import find_recipe
 if sys.argv[3] != "-":
     place, when = sys.argv[3].split(":")
-    real = module.run_folder.write_lines if when == "epoch" else None
     import el_larq.training.state_files as states
     save = states.StateFiles.save
     def dying(self, saved):

@@ -11,9 +11,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq import card
+from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model
 from el_larq.training.recipes import get_recipe

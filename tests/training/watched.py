@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from el_larq.data.dataset import ALONE
 from el_larq.data.in_memory import InMemory
 
 Event = Callable[[int], Any]
@@ -29,10 +28,8 @@ class Watched(InMemory):
     at_test: Callable[[], Any]
     streams: list[int]
 
-    def training_batches(
-        self, batch_size: int, epochs: int, seed: int, start: int = 0, shard: Any = ALONE, *, random_augment: Any = None
-    ) -> Any:
-        stream = super().training_batches(batch_size, epochs, seed, start, shard, random_augment=random_augment)
+    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, *, random_augment: Any = None) -> Any:
+        stream = super().training_batches(batch_size, epochs, seed, start, random_augment=random_augment)
 
         def watched() -> Iterator[Any]:
             self.streams.append(start)

@@ -16,8 +16,8 @@ from el_larq.downloads import download
 from el_larq.downloads.asset import hash_file
 from el_larq.downloads.http_connection import AllowedHosts
 from el_larq.models.zoo import zoo_macs
-from el_larq.models.zoo.build import build_zoo
-from el_larq.models.zoo.registry import ZOO, ZooNetwork
+from el_larq.models.zoo.zoo_build import build_zoo
+from el_larq.models.zoo.zoo_registry import ZOO, ZooNetwork
 from el_larq.zoo import published_files
 
 

@@ -11,7 +11,7 @@ import pytest
 from tiny_zoo import Files
 
 from el_larq.downloads.asset import cache_folder, hash_file, pin_path
-from el_larq.models.zoo.registry import ZOO
+from el_larq.models.zoo.zoo_registry import ZOO
 from el_larq.zoo.published_files import weights_file
 from el_larq.zoo.weights_cache import fetch_weights, find_weights
 

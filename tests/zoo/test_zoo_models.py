@@ -25,12 +25,12 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.downloads.asset import hash_file
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.keras_internals import leaf_layers
-from el_larq.models.zoo.build import build_zoo
-from el_larq.models.zoo.registry import ZOO
+from el_larq.models.zoo.zoo_build import build_zoo
 from el_larq.models.zoo.zoo_macs import MACS
-from el_larq.training.plan import make_plan
+from el_larq.models.zoo.zoo_registry import ZOO
 from el_larq.training.recipe_file import to_yaml
 from el_larq.training.recipes import RECIPES
+from el_larq.training.training_plan import make_plan
 from el_larq.zoo import zoo_model
 from el_larq.zoo.imagenet_classes import imagenet_classes
 from el_larq.zoo.named_models import find_model
@@ -166,7 +166,7 @@ def test_train_starts_from_it(el_larq_here: Command, here: Files, tmp_path: Path
     """All layers but the classifier are taken; the run's config names the source, and repeats it."""
     make_pictures(tmp_path / "pictures")
     (tmp_path / "network.py").write_text(
-        "from el_larq.models.zoo.build import build_zoo\n\n\n"
+        "from el_larq.models.zoo.zoo_build import build_zoo\n\n\n"
         "def build(input_shape, num_classes):\n"
         "    return build_zoo('tiny', input_shape=input_shape, num_classes=num_classes, softmax=False)\n"
     )

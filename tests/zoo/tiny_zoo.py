@@ -5,14 +5,14 @@ from pathlib import Path
 
 import tf_keras as keras
 
-from el_larq.models.zoo.registry import ZooNetwork
+from el_larq.models.zoo.zoo_registry import ZooNetwork
 
 TINY = ZooNetwork(
     "tiny",
     "Tiny",
     "a QuickNet of a few channels",
     "these tests",
-    "el_larq.models.zoo.quicknet:quicknet",
+    "el_larq.models.zoo.zoo_quicknet:quicknet",
     {"filters": (32, 32, 32, 32), "blocks": (1, 1, 1, 1)},
 )
 """Its binary convolutions have 32 channels, of which LCE packs the signs into one word."""

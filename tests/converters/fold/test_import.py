@@ -10,7 +10,7 @@ import tf_keras as keras
 from random_networks import randomize
 
 from el_larq.converters.fold import step
-from el_larq.converters.fold.ir import AFFINE, Graph, constant
+from el_larq.converters.fold.ir import AFFINE, FoldGraph, constant
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.proof import IMPORT_TOLERANCE, compare_import
 from el_larq.converters.frozen import FrozenModel
@@ -81,7 +81,7 @@ def test_a_normalization_along_rows_is_folded_rightly() -> None:
 def test_a_wrong_import_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A normalization between two signs one percent off: no sign need flip for that."""
 
-    def wrong(model: FrozenModel) -> Graph:
+    def wrong(model: FrozenModel) -> FoldGraph:
         graph = import_graph(model)
         node = [node for node in graph.nodes() if node.op == AFFINE][-2]
         scale = np.array(node.inputs[1].value)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import Gain, Shift, random_network, randomize
 
-from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, SQUEEZE, Graph
+from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, SQUEEZE, FoldGraph
 from el_larq.converters.fold.left import Left, left_over
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.notes import Notes
@@ -84,7 +84,7 @@ def _conv(filters: int, size: int, name: str, **arguments: Any) -> Any:
     )
 
 
-def _folded(model: keras.Model) -> tuple[Graph, dict[str, Notes]]:
+def _folded(model: keras.Model) -> tuple[FoldGraph, dict[str, Notes]]:
     graph = import_graph(FrozenModel(model))
     notes = {name: Notes() for name in REWRITES}
     for name, rewrite in REWRITES.items():
@@ -92,7 +92,7 @@ def _folded(model: keras.Model) -> tuple[Graph, dict[str, Notes]]:
     return graph, notes
 
 
-def _operators(graph: Graph) -> Counter:
+def _operators(graph: FoldGraph) -> Counter:
     return Counter(node.op for node in graph.nodes())
 
 

@@ -1,7 +1,7 @@
 """The fourteen networks of Larq Zoo by name. Does not import TensorFlow.
 
-They differ from the networks of `el_larq.models.registry` in that their binarization is part of their definition: no method, link,
-width or stem applies. In return, Larq Zoo's published weights fit them, and its published figures are theirs.
+They differ from the networks of `el_larq.models.network_registry` in that their binarization is part of their definition: no
+method, link, width or stem applies. In return, Larq Zoo's published weights fit them, and its published figures are theirs.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ _DENSENET = "Bethge, Yang, Bornstein, Meinel: Back to Simplicity: How to Train A
 def _quicknet(name: str, title: str, filters: tuple[int, ...], blocks: tuple[int, ...]) -> ZooNetwork:
     summary = f"blocks {list(blocks)} of {list(filters)} channels, with a ReLU before each normalization"
     arguments = {"filters": filters, "blocks": blocks}
-    return ZooNetwork(name, title, summary, _QUICKNET, "el_larq.models.zoo.quicknet:quicknet", arguments)
+    return ZooNetwork(name, title, summary, _QUICKNET, "el_larq.models.zoo.zoo_quicknet:quicknet", arguments)
 
 
 def _densenet(
@@ -61,7 +61,7 @@ def _densenet(
     dilated = "" if max(dilations) == 1 else f", dilated by {list(dilations)} in place of pooling"
     summary = f"dense layers {list(layers)} of growth 64, transitions reducing by {list(reductions)}{dilated}"
     arguments = {"layers": layers, "reductions": reductions, "dilations": dilations}
-    return ZooNetwork(name, title, summary, _DENSENET, "el_larq.models.zoo.densenet:densenet", arguments)
+    return ZooNetwork(name, title, summary, _DENSENET, "el_larq.models.zoo.zoo_densenet:densenet", arguments)
 
 
 ZOO = {
@@ -82,14 +82,14 @@ ZOO = {
             "BiRealNet",
             "ResNet18 with one shortcut per convolution; kernels scaled by their mean magnitude",
             "Liu, Wu, Luo, Yang, Liu, Cheng: Bi-Real Net, ECCV 2018, arXiv 1808.00278",
-            "el_larq.models.zoo.resnet:birealnet",
+            "el_larq.models.zoo.zoo_resnet:birealnet",
         ),
         ZooNetwork(
             "binary_resnet_e18",
             "BinaryResNetE18",
             "ResNet18 with one shortcut per convolution; kernels without scales",
             _DENSENET,
-            "el_larq.models.zoo.resnet:resnet_e18",
+            "el_larq.models.zoo.zoo_resnet:resnet_e18",
         ),
         _densenet("binary_densenet28", "BinaryDenseNet28", (6, 6, 6, 5), (2.7, 2.7, 2.2)),
         _densenet("binary_densenet37", "BinaryDenseNet37", (6, 8, 12, 6), (3.3, 3.3, 4)),

@@ -4,7 +4,7 @@ from el_larq.converters.rules import flatbuffer, model
 from el_larq.converters.rules.rule import Finding, Rule
 from el_larq.converters.rules.subject import Subject
 from el_larq.errors import ElLarqError
-from el_larq.tflite.reader import Graph
+from el_larq.tflite.reader import TfliteGraph
 
 RULES: dict[str, Rule] = {
     rule.name: rule
@@ -40,7 +40,7 @@ def check(subject: Subject) -> list[Finding]:
     return [finding for rule in RULES.values() for finding in rule.findings(subject)]
 
 
-def check_graph(graph: Graph, source: str = "the .tflite") -> list[Finding]:
+def check_graph(graph: TfliteGraph, source: str = "the .tflite") -> list[Finding]:
     """The findings of the rules that need the flatbuffer alone, in a file that may come from anybody.
 
     Raises:

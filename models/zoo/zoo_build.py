@@ -3,7 +3,7 @@
 import tf_keras as keras
 
 from el_larq.errors import UsageError
-from el_larq.models.zoo.registry import get_zoo_network
+from el_larq.models.zoo.zoo_registry import get_zoo_network
 
 IMAGE_SIZE = 224
 
@@ -22,7 +22,7 @@ def build_zoo(
     zoo's model computes.
 
     Arguments:
-        name: a name of `el_larq.models.zoo.registry`, with or without "zoo:" in front.
+        name: a name of `el_larq.models.zoo.zoo_registry`, with or without "zoo:" in front.
         input_shape: (height, width, channels).
         num_classes: 2 or more.
         top: False omits the classifier, as Larq Zoo's ``include_top=False`` does.

@@ -1,12 +1,12 @@
 """docs/audit.md, generated from the rules. Does not import TensorFlow.
 
-python -m el_larq.converters.rules.pages docs/audit.md      what `make docs` runs
+python -m el_larq.converters.rules.rule_pages docs/audit.md      what `make docs` runs
 """
 
 import sys
 from pathlib import Path
 
-from el_larq.converters.rules.registry import RULES
+from el_larq.converters.rules.rule_registry import RULES
 from el_larq.files import write_bytes
 
 _ABOUT = """\

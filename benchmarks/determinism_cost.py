@@ -1,6 +1,6 @@
 """What determinism and el-larq's own loop cost: a training step, deterministic and not, compared with plain `Model.fit`.
 
-    python benchmarks/training_step.py [NETWORK WIDTH ...]
+    python benchmarks/determinism_cost.py [NETWORK WIDTH ...]
 
 Fashion-MNIST (28x28), batch size 128, with augmentation and metrics as in `el-larq train`. The three trainings run in their own
 processes and take turns of a few steps each, so that a change of the machine's load affects all of them alike. `fit` trains
@@ -54,8 +54,9 @@ def _clocks() -> tuple[float, float]:
 
 def train(network: str, width: float, mode: str) -> None:
     """Train in this process, with el-larq's loop or with `Model.fit`, controlled by the parent process."""
-    from el_larq.training import train as training
+    from el_larq.training import execution
     from el_larq.training.progress import LiveProgress
+    from el_larq.training.train import train as run_training
 
     turns = _Turns()
 
@@ -68,18 +69,18 @@ def train(network: str, width: float, mode: str) -> None:
     if mode == "fit":
         _fit(network, settings, turns)
         return
-    training.LiveProgress = Progress
+    execution.LiveProgress = Progress
     with tempfile.TemporaryDirectory() as folder:
-        training.train(network, out=Path(folder) / "run", deterministic=mode, checkpoint_seconds=1e9, **settings)
+        run_training(network, out=Path(folder) / "run", deterministic=mode, checkpoint_seconds=1e9, **settings)
 
 
 def _fit(network: str, settings: Any, turns: _Turns) -> None:
     import tf_keras as keras
 
-    from el_larq.data.registry import load_dataset
+    from el_larq.data.dataset_registry import load_dataset
     from el_larq.models.build import build
     from el_larq.training.optimizer import make_loss, make_optimizer
-    from el_larq.training.plan import make_plan
+    from el_larq.training.training_plan import make_plan
 
     recipe = make_plan(network, **settings).recipe
     data = load_dataset(settings["dataset"]).hold_out(0.1)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
+from el_larq.data.dataset_registry import check_dataset, check_image_size
 from el_larq.data.names import folders
-from el_larq.data.registry import check_dataset, check_image_size
 from el_larq.data.validation import check_share
 from el_larq.errors import UsageError, unknown_name
+from el_larq.loading.user_network import check_user_network, is_user_network
 from el_larq.methods.method import Method
-from el_larq.methods.registry import get_method, resolve_method
-from el_larq.models.registry import NETWORKS, check_width, get_network, resolve_options
-from el_larq.models.user_network import check_user_network, is_user_network
+from el_larq.methods.method_registry import get_method, resolve_method
+from el_larq.models.network_registry import NETWORKS, check_width, get_network, resolve_options
 from el_larq.outputs import check_folder
 from el_larq.training.config import OWN, TrainConfig, recipe_of
 from el_larq.training.recipe import Recipe
@@ -69,7 +69,7 @@ class Settings(SharedSettings, total=False):
     """What a training can be given in addition to its network: `SharedSettings`, and
 
     method, link: names from the registries. The default is "el" with its own link, or no method for a user network that takes none.
-    placement, link_options, method_options: of an elastic link and of the method, see `el_larq.models.build.build`.
+    placement, link_options, method_options: of the link and of the method, see `el_larq.models.build.build`.
     seed: of initialization, shuffling and augmentation.
     deterministic: "on", "off", or "auto": on unless TensorFlow sees a GPU (`el_larq.training.determinism`).
     init_from: a model whose weights initialize the layers that they fit (`el_larq.training.initialize`). In a recipe of stages, it

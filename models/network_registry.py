@@ -1,4 +1,4 @@
-"""All networks by name. To add one, add it here and its counts to `models/costs.py`. Does not import TensorFlow."""
+"""All networks by name. A new one also needs its counts in `el_larq.counting.network_costs`. Does not import TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Any
 
 from el_larq.by_name import load_by_name
 from el_larq.errors import UsageError, unknown_name
+from el_larq.links.link_registry import LINKS
 from el_larq.methods.method import Method
 from el_larq.missing_operators import BINARY_DEPTHWISE, describe_missing
 from el_larq.tables import TableList
@@ -24,7 +25,7 @@ class Network:
     builder: "module:function" of a function ``(input, num_classes, method, *, width, **options, **arguments)`` from a Keras
         input tensor to the logits.
     arguments: the arguments that distinguish this member of the family from the others.
-    links: the links that the network supports.
+    links: the links that the network supports; None for all.
     variants: the block variants offered in addition to the standard block; the builder takes one as ``variant``.
     allow: audit rules that conversion breaks with some of the options (``binary-depthwise``: LCE has no such convolution).
     options: the user's options in addition to width and variant; keywords of the builder.
@@ -36,10 +37,14 @@ class Network:
     builder: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_size: int = 224
-    links: tuple[str, ...] = ("none", "identity", "elastic", "gated")
+    links: tuple[str, ...] | None = None
     variants: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     options: tuple[str, ...] = ("stem", "downsample")
+
+    @property
+    def supported_links(self) -> tuple[str, ...]:
+        return tuple(LINKS) if self.links is None else self.links
 
     def load_builder(self) -> Callable[..., Any]:
         return load_by_name(self.builder)
@@ -80,7 +85,7 @@ def _reactnet(letter: str, expansion: str, doubling: str) -> Network:
         f"reactnet_{letter}",
         f"13 blocks of a 3x3 and a 1x1 convolution with a shortcut each, 1024 channels at the end; {doubling}",
         _REACTNET,
-        "el_larq.models.reactnet:reactnet",
+        "el_larq.models.reactnets:reactnet",
         {"expansion": expansion},
         options=("stem",),
     )
@@ -169,7 +174,7 @@ def get_network(name: str) -> Network:
 
 def fits(network: Network, method: Method) -> bool:
     """Whether the network supports the method's link and offers the block variant it needs."""
-    return method.link.name in network.links and method.variant in (None, *network.variants)
+    return method.link.name in network.supported_links and method.variant in (None, *network.variants)
 
 
 def check_pair(network: Network, link: str, method: str) -> None:
@@ -178,10 +183,10 @@ def check_pair(network: Network, link: str, method: str) -> None:
     Raises:
         UsageError: it does not.
     """
-    if link not in network.links:
+    if link not in network.supported_links:
         raise UsageError(
             f"network {network.name!r} does not support link {link!r} of method {method!r}; "
-            f"its links are {', '.join(network.links)}: choose one with --link"
+            f"its links are {', '.join(network.supported_links)}: choose one with --link"
         )
 
 

@@ -1,6 +1,6 @@
 """docs/methods: one page per registered method, generated from its module's docstring and its Method. Does not import TensorFlow.
 
-python -m el_larq.methods.pages docs/methods      what `make docs` runs
+python -m el_larq.methods.method_pages docs/methods      what `make docs` runs
 """
 
 import inspect
@@ -11,8 +11,8 @@ from pathlib import Path
 from el_larq import published
 from el_larq.files import write_bytes
 from el_larq.methods.method import Method
+from el_larq.methods.method_registry import METHODS, MODULES, get_maker
 from el_larq.methods.options import choices
-from el_larq.methods.registry import METHODS, MODULES, get_maker
 
 INDEX = "README.md"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from el_larq.errors import UsageError, unknown_name
-from el_larq.links.registry import get_link
+from el_larq.links.link_registry import get_link, set_options
 from el_larq.methods import (
     abc,
     bbg,
@@ -91,7 +91,7 @@ def resolve_method(
     """The method with the given link, placement, link options and method options.
 
     Raises:
-        UsageError: an unknown name, method options for a Method object, or options that do not apply to the link.
+        UsageError: an unknown name, method options for a Method object, or a placement or options that the link does not have.
     """
     if isinstance(method, str):
         method = get_method(method, link, method_options)
@@ -99,8 +99,6 @@ def resolve_method(
         raise UsageError("options belong to a method's name; a Method object has its own")
     elif link is not None:
         method = method.with_link(get_link(link))
-    if link_options or placement is not None:
-        if method.link.name != "elastic":
-            raise UsageError(f"placement and gamma are options of the elastic link; this method's link is {method.link.name!r}")
-        method = replace(method, link=method.link.with_options(**(link_options or {})))
+    if link_options:
+        method = replace(method, link=set_options(method.link, link_options))
     return method if placement is None else method.with_placement(placement)

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.methods.registry import get_method
-from el_larq.models.user_network import check_user_network, is_user_network, load_user_network
+from el_larq.loading.user_network import check_user_network, is_user_network, load_user_network
+from el_larq.methods.method_registry import get_method
 from el_larq.training.recipes import get_recipe
 from el_larq.training.train import train
 

@@ -7,7 +7,6 @@ seconds; a test repeats the count.
 
 from dataclasses import dataclass
 
-from el_larq.models.registry import NETWORKS
 from el_larq.published import of_network
 
 COUNTED: dict[str, tuple[int, int]] = {
@@ -55,11 +54,10 @@ class Cost:
 def costs() -> list[Cost]:
     """BOPs, FLOPs and OPs of every network."""
     found = []
-    for network in NETWORKS.values():
-        bops, flops = COUNTED[network.name]
+    for network, (bops, flops) in COUNTED.items():
         for what, counted in (("BOPs", bops), ("FLOPs", flops), ("OPs", flops + bops / 64)):
-            value, source = of_network(network.name).get(what, (None, ""))
+            value, source = of_network(network).get(what, (None, ""))
             if isinstance(value, str):  # for a variant, or with conditions: text that cannot be compared
                 value, source = None, f"published: {value}; {source}"
-            found.append(Cost(network.name, what, counted, value, source))
+            found.append(Cost(network, what, counted, value, source))
     return found

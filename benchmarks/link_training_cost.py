@@ -1,6 +1,6 @@
 """The cost of Elastic-Links in training: a step of ResNet26 with `el`, compared with `binary`, which has no links.
 
-    python benchmarks/train_step.py
+    python benchmarks/link_training_cost.py
 
 Width 1, 64x64 pixels, batch size 32. The step is that of `el_larq.training.loop`: deterministic, with accuracy, and with its
 metrics read after each step; but without reading images, which benchmarks/input_time.py measures. Each measurement is a separate

@@ -4,9 +4,9 @@ import pytest
 import tf_keras as keras
 
 from el_larq.counting.counts import count
+from el_larq.counting.network_costs import COUNTED
 from el_larq.models.build import build
-from el_larq.models.costs import COUNTED
-from el_larq.models.registry import NETWORKS
+from el_larq.models.network_registry import NETWORKS
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ from typing import Any, Unpack
 
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
-from el_larq.methods.registry import METHODS, get_method, parse_options
-from el_larq.models.registry import fits, get_network
-from el_larq.training.plan import Settings, SharedSettings, TrainingPlan, make_plan
+from el_larq.methods.method_registry import METHODS, get_method, parse_options
+from el_larq.models.network_registry import fits, get_network
+from el_larq.training.training_plan import Settings, SharedSettings, TrainingPlan, make_plan
 
 ALL = "all"
 """In place of names of methods: all that fit each network."""

@@ -1,0 +1,120 @@
+"""A training in its run folder, from the state it has to the end: everything is resolved, and network and data exist."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import tf_keras as keras
+from rich.console import Console
+
+from el_larq.counting.real_valued_layers import allowances
+from el_larq.data.dataset import Dataset
+from el_larq.data.validation import TEST
+from el_larq.files import write_json
+from el_larq.training.bop import make_signs
+from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged
+from el_larq.training.distillation import plain
+from el_larq.training.evaluator import SplitResult
+from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
+from el_larq.training.initialize import initialize
+from el_larq.training.loop import Loop
+from el_larq.training.models import make_card, save_model
+from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
+from el_larq.training.progress import LiveProgress
+from el_larq.training.run_folder import RunFolder, record_resume
+from el_larq.training.run_options import RunOptions
+from el_larq.training.selection import EpochRecord, best_epoch
+from el_larq.training.stopping import stoppable
+from el_larq.training.trained import Trained
+from el_larq.training.training_plan import TrainingPlan, find_stored
+
+NOT_DETERMINISTIC = (
+    "note: without deterministic operations, a resumed run and one with the same seed end with similar, not identical, weights"
+)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A training that can run. ``model`` is not compiled, unless the user compiled it."""
+
+    run: RunFolder
+    model: keras.Model
+    data: Dataset
+    plan: TrainingPlan
+    options: RunOptions
+
+    def to_the_end(self, resumed: bool) -> Trained:
+        """Train from the run's last state, or from the start, and write the files of a finished run."""
+        recipe, config = self.plan.recipe, self.run.config
+        steps_per_epoch = self.data.steps_per_epoch(recipe.batch_size)
+        if config.compiled is None:
+            optimizer = make_optimizer(recipe, self.model, steps_per_epoch * recipe.epochs)
+            loss, accuracy = make_loss(recipe, self.data.num_classes), make_accuracy(self.data.num_classes)
+            self.model.compile(optimizer, loss, metrics=[accuracy])
+        progress = LiveProgress(recipe.epochs, steps_per_epoch, self.options.console or Console(stderr=True))
+        search = self.plan.search if config.method != OWN else None
+        with stoppable() as stop, contextlib.closing(progress):
+            loop = Loop(self.run, self.model, self.data, recipe, search=search, stop=stop, progress=progress, options=self.options)
+            if resumed:
+                self._restore(loop)
+            if recipe.optimizer == "bop" and config.compiled is None:
+                make_signs(self.model)  # after initialization, and without effect on a restored state
+            tested = loop.train()
+            seconds = self._write_results(loop, tested)
+        return Trained(self.run.folder, plain(self.model), tested.figures["accuracy"], seconds)
+
+    def _restore(self, loop: Loop) -> None:
+        """Continue from the last saved state, or, if none is left, from the model that the run was initialized from."""
+        run, notify = self.run, self.options.notify
+        if (state := loop.states.load(notify, loop.state.largest_file)) is not None:
+            try:
+                loop.state.restore(state, run.folder)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise damaged(loop.states.paths()[0]) from error  # load() removed newer, damaged ones
+        elif run.config.init_from is not None:
+            source = run.config.init_from.get("source")
+            if not isinstance(source, str):
+                raise damaged(run.folder / CONFIG)
+            initialize(self.model, find_stored(source, run.folder), self.options.trust, whole=self.plan.recipe.start is not None)
+        notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
+        differences = record_resume(run, loop.state.step)
+        if not run.config.deterministic:
+            notify(NOT_DETERMINISTIC)
+        elif differences:
+            notify(f"this is not the machine on which the run started, so weights may differ by rounding: {', '.join(differences)}")
+
+    def _write_results(self, loop: Loop, tested: SplitResult) -> float:
+        """Write the model, the pictures, and at last the result, which makes the run a finished one; returns its seconds."""
+        run, data, records = self.run, self.data, loop.state.records
+        accuracy = tested.figures["accuracy"]
+        with loop.failures.writing():
+            save_model(run.folder, self.model, make_card(run.config, data, accuracy, loop.weights.describe(records)))
+            draw_curve(run.folder / CURVE, records)
+            if tested.confusion is not None:
+                draw_confusion(run.folder / CONFUSION, tested.confusion, data.labels)
+        seconds = loop.state.elapsed
+        result = {"accuracy": accuracy, **_validated(run.config, records), "seconds": round(seconds, 1)}
+        if data.skipped:
+            result["skipped_images"] = len(data.skipped)
+        if allow := allowances(self.model):
+            result["allow"] = allow
+        with loop.failures.writing():
+            write_json(run.folder / RESULT, result)
+        loop.states.remove()
+        return seconds
+
+
+def _validated(config: TrainConfig, records: list[EpochRecord]) -> dict[str, Any]:
+    """Validation accuracy of the epoch that was kept and of the best one (the first of equals); empty without validation."""
+    if "val_accuracy" not in records[-1]:
+        return {}
+    best = best_epoch(records)
+    if config.validation == TEST:
+        return {"best_accuracy": best["val_accuracy"]}  # on the test split, as in older runs
+    kept = best if config.recipe.get("keep") == "best" else records[-1]
+    return {
+        "validation_accuracy": kept["val_accuracy"],
+        "best_validation_accuracy": best["val_accuracy"],
+        "best_epoch": best["epoch"],
+        "kept_epoch": kept["epoch"],
+    }

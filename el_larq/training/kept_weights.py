@@ -1,0 +1,56 @@
+"""The weights that a run keeps on disk while it trains: those of the last epoch, and of the best one in validation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tf_keras as keras
+
+from el_larq.errors import ElLarqError, summarize
+from el_larq.files import atomic_path
+from el_larq.training.recipe import Recipe
+from el_larq.training.selection import EpochRecord, best_epoch
+from el_larq.training.state_files import check_space
+
+# Bytes in addition to the weights: names and shapes.
+_HEADER = 1 << 18
+
+
+class KeptWeights:
+    """checkpoints/last.weights.h5 and best.weights.h5 of a run, of which its recipe keeps one as the final model."""
+
+    def __init__(self, folder: Path, model: keras.Model, recipe: Recipe):
+        self._folder, self._model, self._recipe = folder, model, recipe
+
+    def save_epoch(self, accuracy: float | None, records: Sequence[EpochRecord]) -> None:
+        """Save the model as the last, and as the best if its validation accuracy exceeds that of all earlier epochs."""
+        is_best = accuracy is not None and all(accuracy > known["val_accuracy"] for known in records)
+        for name in ["last", "best"] if is_best else ["last"]:
+            path = self._path(name)
+            check_space(path.parent, 4 * self._model.count_params() + _HEADER)
+            with atomic_path(path) as temporary:
+                self._model.save_weights(temporary)
+
+    def restore(self) -> None:
+        """Give the model the weights that the recipe keeps; after a training they differ from the model's unless they are the last.
+
+        Raises:
+            ElLarqError: the file cannot be read.
+        """
+        if self._recipe.keep == "last" and not self._recipe.average:
+            return
+        path = self._path(self._recipe.keep)
+        try:
+            self._model.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise ElLarqError(
+                f"{path} cannot be read, but contains the model to be saved: {summarize(error)}; train again"
+            ) from error
+
+    def describe(self, records: Sequence[EpochRecord]) -> dict[str, Any]:
+        """Which weights the final model has, for its card; empty for those of the last step."""
+        average = {"average": self._recipe.average} if self._recipe.average else {}
+        return {"epoch": best_epoch(records)["epoch"], **average} if self._recipe.keep == "best" else average
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.weights.h5"

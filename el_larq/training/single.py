@@ -1,0 +1,119 @@
+"""A training of one stage: from a plan to a new run, and the continuation of a run."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+import tf_keras as keras
+
+from el_larq.counting.real_valued_layers import without_operator
+from el_larq.data.dataset import Dataset
+from el_larq.data.validation import apply, choose
+from el_larq.errors import UsageError
+from el_larq.keras_internals import is_compiled
+from el_larq.loading.user_network import UserNetwork
+from el_larq.missing_operators import describe_missing
+from el_larq.printable import counted
+from el_larq.training.bop import check_binary
+from el_larq.training.compiled import prepare_compiled, summary
+from el_larq.training.config import (
+    FAILURE,
+    read_json,
+    recipe_of,
+)
+from el_larq.training.determinism import is_deterministic, set_deterministic
+from el_larq.training.distillation import with_loss
+from el_larq.training.execution import NOT_DETERMINISTIC, Execution
+from el_larq.training.initialize import Initialized, adopt_scaling, initialize
+from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
+from el_larq.training.new_run import create_run, make_config
+from el_larq.training.resuming import Replacements
+from el_larq.training.run_data import load_data, load_data_again
+from el_larq.training.run_folder import RunFolder
+from el_larq.training.run_options import RunOptions
+from el_larq.training.trained import Trained
+from el_larq.training.training_plan import TrainingPlan, plan_again
+
+
+def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
+    """Execute the plan of one stage in a new run folder. The errors are those of `el_larq.training.train.train`."""
+    deterministic = is_deterministic(plan.deterministic)
+    set_deterministic(deterministic)
+    own = load_function(plan)
+    data = load_data(plan, options.notify)
+    if plan.init_from is not None:
+        data = adopt_scaling(data, plan.init_from)
+    rule = choose(data, plan.validation)
+    data = apply(data, rule)
+    model = build_model(plan, own, data)
+    compiled = None
+    if plan.is_own and is_compiled(model):
+        _check_settings(plan, own)
+        compiled = prepare_compiled(model, plan.recipe, data.num_classes, plan.network_name)
+    if plan.recipe.optimizer == "bop" and compiled is None:
+        check_binary(model)
+    files = sources(plan, own)
+    whole = plan.recipe.start is not None
+    started = initialize(model, plan.init_from, options.trust, whole) if plan.init_from is not None else None
+    model = with_loss(model, plan, data, options.trust)
+    data.check_batch(plan.recipe.batch_size)
+    config = make_config(plan, own, data, rule, deterministic, started, compiled)
+    with create_run(plan, config, own, data, files) as run:
+        for line in _remarks(run, plan, model, data, started):
+            options.notify(line)
+        return Execution(run, model, data, plan, options).to_the_end(resumed=False)
+
+
+def continue_single(run: RunFolder, options: RunOptions, given: Replacements) -> Trained:
+    """Continue a run of one stage, whose folder is locked. The errors are those of `el_larq.training.train.resume`."""
+    if given.learning_rate is not None:
+        _change_learning_rate(run, given.learning_rate)
+    folder, config = run.folder, run.config
+    plan = plan_again(config, folder, network_again(folder, config, given.model, options.trust), given.dataset)
+    set_deterministic(config.deterministic)
+    own = load_function(plan)
+    data = apply(load_data_again(plan, options.notify, config, folder), config.validation)
+    model = build_model(plan, own, data)
+    if config.compiled is not None:
+        check_compiled(folder, config, model)
+        prepare_compiled(model, plan.recipe, data.num_classes, config.network)
+    model = with_loss(model, plan, data, options.trust)
+    return Execution(run, model, data, plan, options).to_the_end(resumed=True)
+
+
+def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
+    """Raise UsageError for settings that do not apply to a network that comes compiled."""
+    if plan.recipe.average:
+        raise UsageError(f"{plan.network_name} is compiled, so the average of its weights does not apply; set average to 0")
+    if "learning_rate" in plan.given:
+        where = f"set it in {own.path.name}" if own else "set it where the model is compiled"
+        raise UsageError(f"{plan.network_name} is compiled, so --learning-rate does not apply; {where}")
+
+
+def _remarks(run: RunFolder, plan: TrainingPlan, model: keras.Model, data: Dataset, started: Initialized | None) -> Iterator[str]:
+    """What a user should know before the first step, a line each."""
+    config = run.config
+    yield (
+        f"training {plan.network_name} with method {config.method}, link {config.link}, on {data.name}: "
+        f"{counted(data.train_size, 'image')}, {data.validation_size or 'none'} for validation, "
+        f"{counted(plan.recipe.epochs, 'epoch')}, seed {plan.seed}, "
+        f"{'deterministic' if config.deterministic else 'not deterministic'} -> {run.folder}"
+    )
+    if config.compiled is not None:
+        yield summary(plan.network_name, config.compiled)
+    for rule, names in without_operator(model).items():
+        yield f"note: {describe_missing(rule, names)}"
+    if started is not None:
+        yield started.summary
+    if not config.deterministic:
+        yield NOT_DETERMINISTIC
+    if not data.exact_resume:
+        yield f"{data.name} cannot be read from an arbitrary position: a resumed run ends with similar, not identical, weights"
+
+
+def _change_learning_rate(run: RunFolder, learning_rate: float) -> None:
+    """Set another learning rate for a run whose loss was not finite."""
+    if learning_rate != run.config.recipe["learning_rate"]:
+        recipe = recipe_of(run.config, run.folder).with_changes(learning_rate=learning_rate)
+        change = {"step": read_json(run.folder / FAILURE).get("kept_step"), "learning_rate": learning_rate}
+        run.change(replace(run.config, recipe=asdict(recipe), changes=[*run.config.changes, change]))
+    (run.folder / FAILURE).unlink(missing_ok=True)
