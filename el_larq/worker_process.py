@@ -8,9 +8,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -31,14 +33,15 @@ class WorkerProcess:
     """A process that is started at once and ended by `close`, or at the end of a ``with`` block.
 
     It is spawned, not forked: TensorFlow's threads do not survive a fork. It ignores Ctrl-C, which reaches every process of a
-    terminal and which the parent handles by ending it.
+    terminal and which the parent handles by ending it. It does not run the main script again, so it cannot call its functions.
     """
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self.process.start()
+        with _without_main():
+            self.process.start()
         theirs.close()
 
     def __enter__(self) -> "WorkerProcess":
@@ -106,6 +109,20 @@ class WorkerProcess:
         if code is not None and code < 0:
             return Died(f"died by {_signal_name(-code)}")
         return Died(f"ended with status {code}" if code is not None else "no longer answers")
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main script from multiprocessing, which would run it in the process too.
+
+    A script without ``if __name__ == "__main__"`` would then start processes in the process, which multiprocessing refuses.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def first_ready(workers: Sequence[WorkerProcess], seconds: float | None = None) -> WorkerProcess | None:

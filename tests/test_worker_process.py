@@ -38,6 +38,19 @@ def test_a_death_is_told_by_its_signal() -> None:
         process.call(os._exit, 3)
 
 
+def test_a_script_needs_no_main_guard_and_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math\n"
+        "from el_larq.worker_process import WorkerProcess\n"
+        "print('once')\n"
+        "with WorkerProcess() as process:\n"
+        "    print(process.call(math.sqrt, 9.0))\n"
+    )
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "once\n3.0\n", "")
+
+
 def test_memory_is_limited_from_then_on() -> None:
     with WorkerProcess() as process:
         assert len(process.call(bytes, 10**8)) == 10**8
@@ -71,21 +84,20 @@ def test_a_file_that_crashes_lce_is_one_line_and_the_sound_one_computes_the_same
 
 
 def test_a_process_ends_when_its_parent_is_killed_during_a_call(tmp_path: Path) -> None:
-    code = (
-        "import pathlib, sys, time\n"
-        "from el_larq.worker_process import WorkerProcess\n"
-        "def finish():\n"
-        "    time.sleep(20)\n"
-        "    pathlib.Path(sys.argv[1]).touch()\n"
-        "if __name__ == '__main__':\n"
-        "    worker = WorkerProcess()\n"
-        "    worker.call(abs, 1)\n"
-        "    worker.send(finish)\n"
+    (tmp_path / "slow_calls.py").write_text(
+        "import pathlib, time\n"
+        "def finish(path):\n"
         "    print('started', flush=True)\n"
-        "    time.sleep(600)\n"
+        "    time.sleep(20)\n"
+        "    pathlib.Path(path).touch()\n"
     )
     script, finished = tmp_path / "parent.py", tmp_path / "finished"
-    script.write_text(code)
+    script.write_text(
+        "import sys\n"
+        "from slow_calls import finish\n"
+        "from el_larq.worker_process import WorkerProcess\n"
+        "WorkerProcess().call(finish, sys.argv[1])\n"
+    )
     with subprocess.Popen([sys.executable, script, finished], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "started\n"
