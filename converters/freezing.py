@@ -17,6 +17,9 @@ from tensorflow.python.framework import convert_to_constants
 LARGE = 2**14
 """The number of values from which a constant is kept outside the graph."""
 
+_DRAWING = ("RngReadAndSkip", "RngSkip")
+"""Operators on the state of a random number generator, a variable that they change. They stay, so that they can be reported."""
+
 
 def freeze(function: Any) -> Any:
     """The concrete function without variables, calls and side effects. It captures its large constants."""
@@ -60,6 +63,9 @@ class _Data(convert_to_constants._FunctionConverterDataInEager):
                 if is_large(value):
                     self.weights[name] = value
                     taken.add(name)
+            elif any(node.op in _DRAWING for node in readers.get(name, [])):
+                self.weights[name] = value
+                taken.add(name)
             elif (found := _reads(name, readers)) and is_large(read := _read(value, found[0])):
                 _become_placeholder(found[0], read)
                 self.weights[found[0].name] = read

@@ -25,7 +25,7 @@ class FrozenModel:
     """An inference graph with its weights as constants. Large ones are placeholders whose values the graph captures.
 
     inputs, outputs: tensors of the graph, (N, ...), in the model's order. operations: all of its nodes.
-    input_names, output_names: the unique names that Keras gives them.
+    input_names, output_names: the unique names that Keras gives them. variables: the constants that were variables when frozen.
     """
 
     def __init__(self, model: keras.Model):
@@ -90,7 +90,9 @@ class FrozenModel:
             lambda *images: {output_key(i): y for i, y in enumerate(tf.nest.flatten(function(*images)))}, input_signature=specs
         )
         with captured_stderr(), grouped_convolutions_traced():  # Grappler prints which devices it did not find
-            self._function = freeze(traced.get_concrete_function())
+            function = traced.get_concrete_function()
+            self._function = freeze(function)
+        self.variables = frozenset(inner.op.name for value, inner in function.graph.captures if value.dtype == tf.resource)
         self._values: dict[str, np.ndarray] = {}
 
     @property

@@ -8,6 +8,7 @@ from el_larq.converters.layer_normalization import with_moments
 from el_larq.converters.one_dimensional import with_two_dimensions
 from el_larq.converters.pooled_signs import with_signs_of_pooling
 from el_larq.converters.precision import with_single_precision
+from el_larq.converters.random_numbers import with_drawn_numbers
 from el_larq.converters.signs import with_signs
 from el_larq.converters.static_shapes import with_static_shapes
 from el_larq.converters.unsupported import without_softsign
@@ -17,6 +18,7 @@ def normalized(model: FrozenModel) -> FrozenModel:
     """The model as the further steps expect it."""
     for normalize in (
         with_static_shapes,  # first, as it inlines the branches of conditions, whose functions keep their types
+        with_drawn_numbers,
         with_single_precision,
         without_duplicates,
         with_dilations,

@@ -39,11 +39,15 @@ def _selected_rows(model: FrozenModel, tensor: Any) -> list[int]:
     """The number of rows of each constant that the input selects from."""
     rows, stack, seen = [], [tensor], set()
     while stack:
-        for reader in stack.pop().consumers():
+        indices = stack.pop()
+        for reader in indices.consumers():
             if reader.name in seen:
                 continue
+            # Keras 3 selects between indices and, where these are negative, others. Not its condition, which is read earlier.
+            if reader.type == "SelectV2" and indices.name not in [value.name for value in reader.inputs[1:]]:
+                continue
             seen.add(reader.name)
-            if reader.type in ("Cast", "Identity", "Reshape", "ExpandDims", "Squeeze"):
+            if reader.type in ("Cast", "Identity", "Reshape", "ExpandDims", "Squeeze", "SelectV2"):
                 stack.extend(reader.outputs)
             elif reader.type in ("GatherV2", "Gather") and not model.depends(reader.inputs[0]):
                 axis = model.constants([reader.inputs[2]])[0] if reader.type == "GatherV2" else 0

@@ -1,11 +1,11 @@
 """What no .tflite of LCE can compute, found in the graph, so that it is named before LCE's converter or interpreter fails on it."""
 
-import re
 from typing import Any
 
 from el_larq.converters.frozen import FrozenModel, find_source, static_value
 from el_larq.converters.graph import layer_name
 from el_larq.converters.graph_def import add_constant, add_operation
+from el_larq.converters.random_numbers import check_not_random, reason_against_drawing
 from el_larq.errors import ElLarqError
 
 _TRAINING = (
@@ -29,39 +29,16 @@ _OPERATORS = {
     "TensorListStack": _LIST,
     **dict.fromkeys(("If", "StatelessIf", "While", "StatelessWhile"), _BRANCH),
 }
-_RANDOM = (
-    "RandomUniform",
-    "RandomUniformInt",
-    "RandomStandardNormal",
-    "TruncatedNormal",
-    "RandomShuffle",
-    "RandomGamma",
-    "RandomPoissonV2",
-    "Multinomial",
-    "StatelessRandomUniformV2",
-    "StatelessRandomNormalV2",
-)
-"""Operators that Keras' layers draw random numbers with, Dropout and noise among them."""
-
-
 _CHANNELS_LAST = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MaxPool", "AvgPool")
 """Operators that TensorFlow computes with channels first on GPUs only."""
 
 
 def check_computable(model: FrozenModel) -> None:
-    """Raise ElLarqError, naming the layer, if an output depends on random numbers or cannot be computed on this machine.
-
-    Random numbers would be frozen into the .tflite.
-    """
+    """Raise ElLarqError, naming the layer, if an output depends on random numbers or cannot be computed on this machine."""
+    check_not_random(model)
     for operation in model.operations:
-        layer = layer_name(operation.name, model.name)
-        if operation.type in _RANDOM:
-            layer = re.sub(r"(/dropout)?(/(random|stateless)_\w+)?$", "", layer)
-            raise ElLarqError(
-                f"layer {layer} draws random numbers at inference (a Dropout or noise layer called with training=True?), so its "
-                "result differs from call to call; call it without training=True and save the model again"
-            )
         if operation.type in _CHANNELS_LAST and operation.get_attr("data_format").startswith(b"NC"):
+            layer = layer_name(operation.name, model.name)
             raise ElLarqError(
                 f"layer {layer} has data_format='channels_first', which neither TensorFlow on a CPU nor LCE computes; build the "
                 "model with channels_last and set the same weights, which have the same shapes"
@@ -74,7 +51,7 @@ def check_supported(model: FrozenModel) -> None:
         reason = _OPERATORS.get(operation.type)
         if operation.type.startswith("FusedBatchNorm") and operation.get_attr("is_training"):
             reason = _TRAINING
-        reason = reason or _lost_range(operation)
+        reason = reason or _lost_range(operation) or reason_against_drawing(operation, model)
         if reason is not None and model.depends(operation.outputs[0]):
             layer = layer_name(operation.name, model.name).split("/PartitionedCall")[0]
             raise ElLarqError(f"layer {layer} {reason}")

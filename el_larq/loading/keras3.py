@@ -5,6 +5,7 @@ which is loaded like any other (`saved_function`). Before Keras 3 reads the file
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,5 +124,7 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _first_sentence(error: Exception) -> str:
-    """Keras 3 appends the object's whole configuration."""
-    return summarize(error).split("Full object config")[0].split(" Make sure custom classes")[0].rstrip(". ")
+    """Keras 3 adds the object's whole configuration: after the cause, or before it."""
+    short = Exception(re.sub(r" using config=.*Exception encountered: ", ": ", str(error), flags=re.DOTALL))
+    text = summarize(short).replace("Exception", type(error).__name__, 1)
+    return text.split("Full object config")[0].split(" Make sure custom classes")[0].rstrip(". ")

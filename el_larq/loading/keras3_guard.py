@@ -81,8 +81,19 @@ def _check_object(node: dict[Any, Any], source: str) -> None:
         return
     if name.isidentifier() and _OPERATIONS.fullmatch(module):
         return
+    if node.get("module") is None and _is_operation(name):
+        raise ElLarqError(
+            f"{source}: has the operator {name} between its layers, which Keras 3 saves to .h5 but does not load from it; "
+            "save the model there as .keras"
+        )
     shown = name if module == "keras" else f"{module[:MAX_NAME]}.{name}"
     raise ElLarqError(f"{source}: unknown layer or object {shown!r}; name the module that registers it with --import MODULE")
+
+
+def _is_operation(name: str) -> bool:
+    import keras
+
+    return any(found.__name__ == name and _OPERATIONS.fullmatch(found.__module__) for found in keras.Operation.__subclasses__())
 
 
 def _is_registered(name: Any) -> bool:

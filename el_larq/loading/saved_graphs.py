@@ -39,7 +39,8 @@ _MATHEMATICS = """
     ResizeBicubic ResizeBilinear ResizeNearestNeighbor Reverse ReverseSequence ReverseV2 RightShift Rint Roll Round Rsqrt
     ScaleAndTranslate ScatterNd SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Shape ShapeN Sigmoid
     Sign Sin Sinh Size Slice Snapshot Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign SpaceToBatch SpaceToBatchND
-    SpaceToDepth SparseSoftmaxCrossEntropyWithLogits SparseTensorDenseMatMul Split SplitV Sqrt Square SquaredDifference Squeeze
+    SpaceToDepth SparseMatMul SparseSoftmaxCrossEntropyWithLogits SparseTensorDenseMatMul Split SplitV Sqrt Square
+    SquaredDifference Squeeze
     StaticRegexFullMatch
     StopGradient StridedSlice StringFormat StringJoin Sub Sum Switch Tan Tanh TensorScatterAdd TensorScatterMax TensorScatterMin
     TensorScatterSub TensorScatterUpdate Tile TopK TopKV2 Transpose TruncateDiv TruncateMod Unique UniqueV2

@@ -89,8 +89,9 @@ def change_constant(content: bytes, tensor: int, dtype: Any, change: Callable[[n
     return edit(content, apply)
 
 
-def save(model: keras.Model, path: Path) -> Path:
+def save(model: Any, path: Path) -> Path:
+    """Save a model of tf_keras, or of Keras 3, which has no folders."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
-        model.save(path, save_format=None if path.suffix else "tf")
+        model.save(path, **({} if path.suffix else {"save_format": "tf"}))
     return path

@@ -1,8 +1,12 @@
 """Random choices of a random network."""
 
+import el_larq  # isort: skip  # noqa: F401  (first: it selects Keras 2)
+
 from collections.abc import Callable
 from random import Random
 from typing import Any
+
+import tf_keras
 
 Refusals = set[str]
 
@@ -12,14 +16,24 @@ class Drawing:
 
     policy: the drawn dtype policy, also where the network is built with another one.
     further: stages to draw from in addition to those of this module.
+    keras: the Keras whose layers the network has, tf_keras or Keras 3, for which there are no layers of Larq.
     """
 
-    def __init__(self, random: Random, policy: str = "float32", further: "tuple[Stage, ...]" = ()):
+    def __init__(self, random: Random, policy: str = "float32", further: "tuple[Stage, ...]" = (), keras: Any = tf_keras):
         self.random = random
+        self.keras = keras
         self.policy = policy
         self.further = further
         self.refusals: Refusals = set()
         self.behind_binary = False
+
+    @property
+    def layers(self) -> Any:
+        return self.keras.layers
+
+    @property
+    def has_larq(self) -> bool:
+        return self.keras is tf_keras
 
     def of(self, *values: Any) -> Any:
         return self.random.choice(values)

@@ -5,11 +5,14 @@ Each is a function of a `random.Random`: that of a seed, or one that Hypothesis 
 
 import el_larq  # isort: skip  # noqa: F401  (first: it selects Keras 2)
 
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import numpy as np
 import random_stages as stages
+import tensorflow as tf
+import tf_keras
 import tf_keras as keras
 from drawing import Drawing, Refusals
 from further_stages import FURTHER
@@ -18,8 +21,6 @@ from el_larq.conv import Conv
 from el_larq.layers import ElasticLink
 from el_larq.links.link_registry import LINKS
 from el_larq.methods.method_registry import METHODS
-
-L = keras.layers
 
 
 @keras.utils.register_keras_serializable("el_larq_tests")
@@ -53,12 +54,12 @@ class Shift(keras.layers.Layer):
         return inputs + self.shift
 
 
-def randomize(model: keras.Model, seed: int, negative: bool = False) -> keras.Model:
+def randomize(model: Any, seed: int, negative: bool = False) -> Any:
     """Every variable that rewrites move gets a value of its own; gains and normalizations may be negative."""
     random = np.random.default_rng(seed)
     for variable in model.variables:
         name, shape = variable.name, variable.shape
-        if not variable.dtype.is_floating:
+        if not tf.as_dtype(variable.dtype).is_floating:
             continue
         if "variance" in name:
             variable.assign(random.uniform(0.5, 2, shape))
@@ -115,44 +116,59 @@ FIRST_FURTHER = 300
 """The number from which networks also have the stages of `further_stages`, and inputs of half precision."""
 
 
-def random_model(number: int, policy: str | None = None) -> tuple[keras.Model, Refusals]:
-    """A network of any layers, and the kinds of refusal that these may cause: a function of its number.
+@dataclass(frozen=True)
+class RandomModel:
+    """A network of any layers, and the kinds of refusal that these may cause.
+
+    policy: the drawn dtype policy. keras: the Keras that it is built with, tf_keras or Keras 3.
+    """
+
+    model: Any
+    refusals: Refusals
+    policy: str
+    keras: Any
+
+
+def random_model(number: int, policy: str | None = None, keras: Any = tf_keras) -> RandomModel:
+    """The network of a number and a Keras.
 
     policy: the dtype policy in place of the drawn one; everything else stays the same.
     """
     random = Random(number)
     drawn = random.choice(POLICIES) if _maybe(random, 12) else "float32"
-    before = keras.mixed_precision.global_policy()
+    before = keras.mixed_precision.dtype_policy() if keras is not tf_keras else keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(policy or drawn)
     try:
         keras.utils.set_random_seed(random.randint(0, 2**31))
-        return _model(Drawing(random, drawn, FURTHER if number >= FIRST_FURTHER else ()))
+        drawing = Drawing(random, drawn, FURTHER if number >= FIRST_FURTHER else (), keras)
+        return RandomModel(_model(drawing), drawing.refusals, drawn, keras)
     finally:
         keras.mixed_precision.set_global_policy(before)
 
 
-def _model(drawing: Drawing) -> tuple[keras.Model, Refusals]:
-    random = drawing.random
+def _model(drawing: Drawing) -> Any:
+    random, keras = drawing.random, drawing.keras
+    layers = keras.layers
     size = (random.randint(5, 12), random.randint(5, 12)) if _maybe(random, 30) else (random.randint(5, 12),) * 2
     kind = random.choice(["uint8", "int8", "int32"]) if _maybe(random, 12) else None
     if drawing.further and kind is None and _maybe(random, 10):
         kind = "float16"
     image: Any = keras.Input((*size, random.choice([1, 3, 4])), name="image", dtype=kind)
     inputs: list[Any] = [image]
-    x = image if kind is None else L.Rescaling(1 / 64, -0.5, name="scaled")(image)
+    x = image if kind is None else layers.Rescaling(1 / 64, -0.5, name="scaled")(image)
     x = stages.stem(drawing, x, "stem")
     side = None
     if _maybe(random, 15):
-        side = _side(random, inputs)
+        side = _side(drawing, inputs)
     outputs: list[Any] = []
     for index in range(random.randint(2, 5)):
         name = f"s{index}"
-        x = _unit(random, x, name) if _maybe(random, 10) else stages.stage(drawing, x, name)
+        x = _unit(random, x, name) if drawing.has_larq and _maybe(random, 10) else stages.stage(drawing, x, name)
         if _maybe(random, 6):
             outputs.append(x)
     x = stages.end(drawing, x, "end")
     if side is not None:
-        x = L.Concatenate(name="joined")([x, side])
+        x = layers.Concatenate(name="joined")([x, side])
     outputs.append(stages.classifier(drawing, x))
     if _maybe(random, 5):
         outputs.append(outputs[0])
@@ -161,16 +177,18 @@ def _model(drawing: Drawing) -> tuple[keras.Model, Refusals]:
     if _maybe(random, 20):
         outputs.reverse()
     model = keras.Model(inputs if len(inputs) > 1 else image, outputs if len(outputs) > 1 else outputs[0], name="random")
-    return randomize(model, random.randint(0, 2**31), _maybe(random)), drawing.refusals
+    return randomize(model, random.randint(0, 2**31), _maybe(random))
 
 
-def _side(random: Random, inputs: list[Any]) -> Any:
+def _side(drawing: Drawing, inputs: list[Any]) -> Any:
     """A second input: numbers, or indices for an embedding. It may come first."""
+    random, keras = drawing.random, drawing.keras
+    layers = keras.layers
     if _maybe(random):
         second: Any = keras.Input((4,), name="numbers")
-        y = L.Dense(4, activation="relu", name="side")(second)
+        y = layers.Dense(4, activation="relu", name="side")(second)
     else:
         second = keras.Input((3,), name="indices", dtype="int32")
-        y = L.Flatten(name="flat_indices")(L.Embedding(7, 2, name="embedding")(second))
+        y = layers.Flatten(name="flat_indices")(layers.Embedding(7, 2, name="embedding")(second))
     inputs.insert(random.randint(0, 1), second)
     return y

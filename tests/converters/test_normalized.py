@@ -85,6 +85,15 @@ def test_indices_stay_within_the_rows_that_they_select_from(kind: str) -> None:
     _convert(keras.Model(words, _head(_body(x))))
 
 
+def test_indices_that_may_count_from_the_end_stay_within_the_rows() -> None:
+    """What the Embedding of Keras 3 computes."""
+    table = tf.reshape(tf.range(40.0), (5, 8))
+    words = keras.Input((16,), dtype="int32")
+    rows = L.Lambda(lambda i: tf.gather(table, tf.where(i < 0, i + 5, i)))(words)
+    (batch,) = random_inputs(FrozenModel(keras.Model(words, rows)), 100)
+    assert (batch.min(), batch.max()) == (0, 4)
+
+
 @contextmanager
 def _policy(name: str) -> Iterator[None]:
     keras.mixed_precision.set_global_policy(name)

@@ -1,11 +1,13 @@
 """Random networks of Larq's and Keras' layers convert right, or are refused for what is true of them.
 
 A network is a function of its number, so a failure can be repeated: `python tests/converters/test_random_networks.py NUMBER`.
-The slow suite takes a sample by date. All of them, in 15 minutes: `python tests/converters/test_random_networks.py 0-299`.
+The slow suite takes half of them, by date. All of them: `python tests/converters/test_random_networks.py 0-599`.
 """
 
 import el_larq  # isort: skip  (first: it selects Keras 2)
 
+import contextlib
+import importlib
 import os
 import re
 import sys
@@ -13,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,7 +25,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from random_networks import random_model
+from drawing import Refusals
+from random_networks import RandomModel, random_model
 
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job, Options
@@ -30,15 +34,22 @@ from el_larq.converters.normalized import normalized
 from el_larq.converters.random_inputs import random_inputs
 from el_larq.converters.verify import OUTPUT_TOLERANCE, verify_model
 from el_larq.errors import ElLarqError
-from el_larq.keras_internals import leaf_layers
+from el_larq.loading import keras3 as loading
 from el_larq.tflite.interpreter import Interpreter
+from el_larq.worker_process import WorkerProcess
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+keras3: Any = importlib.import_module("keras")
 
 # Saving a SavedModel folder takes twice as long as all the rest.
 FORMATS = (".h5", ".keras", ".h5", ".keras", ".h5", "", *(".h5", ".keras") * 6)
+LATER = (".h5", ".keras", "Keras 3 .keras", "", ".keras", "Keras 3 .h5", ".h5", ".keras", "Keras 3 .keras")
+FIRST_LATER = 450
+"""The number from which formats are those of LATER, and every tenth network is in each format of its Keras."""
 IMAGES = 4
-NUMBERS = 300
-# Of these, on one day: how many, and in how many seconds of processor time.
-SAMPLE, SECONDS = 20, 60
+NUMBERS = 600
+# Of these, on one day: how many, in how many parts, which run at the same time, and how many seconds of processor time a part has.
+SAMPLE, PARTS, SECONDS = 300, 6, 150
 
 _SHOWN = ("filters", "units", "kernel_size", "pool_size", "strides", "padding", "pad_values", "dilation_rate", "groups", "axis")
 
@@ -47,40 +58,73 @@ class WrongError(AssertionError):
     """A network that is neither converted right nor refused truly."""
 
 
+def formats(number: int) -> tuple[str, ...]:
+    """The formats in which the network is saved: one, or all that its Keras has."""
+    if number < FIRST_LATER:
+        return (FORMATS[number % len(FORMATS)],)
+    own = LATER[number % len(LATER)]
+    if number % 10:
+        return (own,)
+    return ("Keras 3 .keras", "Keras 3 .h5") if own.startswith("Keras 3") else (".h5", ".keras", "")
+
+
 def check(number: int, folder: Path) -> str:
-    """The kind of refusal, or "" for a network that is right.
+    """The kind of refusal, or "" for a network that is right in each of its formats.
 
     Raises:
         WrongError: its number, format and layers, and what is wrong.
     """
-    suffix = FORMATS[number % len(FORMATS)]
-    model, refusals = random_model(number)
-    path = models.save(model, folder / f"model{number}{suffix}")
+    chosen = formats(number)
+    network = random_model(number, keras=keras3 if chosen[0].startswith("Keras 3") else keras)
+    return "".join({kind: kind for kind in (_check(number, network, form, folder) for form in chosen)})
+
+
+def _check(number: int, network: RandomModel, form: str, folder: Path) -> str:
+    model, refusals = network.model, network.refusals | _not_in(form, network.model)
+    path = models.save(model, folder / f"model{number}{form.removeprefix('Keras 3 ')}")
     try:
         job = el_larq.convert(path, options=Options(verify_images=IMAGES))
     except ElLarqError as error:
         kind = next((kind for kind in refusals if kind in str(error)), None)
         if kind is None or "\n" in str(error):
-            raise _wrong(number, suffix, model, f"is refused: {error}") from error
+            raise _wrong(number, form, model, f"is refused: {error}") from error
         return kind
     except Exception as error:
-        raise _wrong(number, suffix, model, f"{type(error).__name__}: {error}") from error
+        raise _wrong(number, form, model, f"{type(error).__name__}: {error}") from error
     if refusals:
-        raise _wrong(number, suffix, model, f"is not refused for {', '.join(refusals)}")
+        raise _wrong(number, form, model, f"is not refused for {', '.join(refusals)}")
     left_out = next(entry.details["left_out"] for entry in job.report if entry.step == "fold")
     if "error in el-larq" in left_out:
-        raise _wrong(number, suffix, model, f"fold: {left_out}")
-    fault = _difference(number, model, job)
+        raise _wrong(number, form, model, f"fold: {left_out}")
+    fault = _difference(number, network, job)
     if fault:
-        raise _wrong(number, suffix, model, fault)
+        raise _wrong(number, form, model, fault)
     return ""
 
 
-def _difference(number: int, model: keras.Model, job: Job) -> str:
+def _not_in(form: str, model: Any) -> Refusals:
+    """What Keras 3 saves to .h5 but does not load from it."""
+    if form != "Keras 3 .h5":
+        return set()
+    parts = list(_operations(model))
+    found = set() if all(isinstance(part, keras3.layers.Layer) for part in parts) else {"has the operator"}
+    return found | {"class 'Attention'" for part in parts if isinstance(part, keras3.layers.Attention)}
+
+
+def _operations(model: Any) -> Iterator[Any]:
+    """The layers of a model of Keras 3 and the operators between them, including those of nested models."""
+    for part in getattr(model, "operations", model.layers):
+        yield part
+        if isinstance(part, keras3.Model):
+            yield from _operations(part)
+
+
+def _difference(number: int, network: RandomModel, job: Job) -> str:
     """How the .tflite differs from Keras' own outputs; "" where it does not, but for images with signs within rounding of zero."""
-    if any(layer.compute_dtype != "float32" for layer in leaf_layers(model)):
+    model = network.model
+    if network.policy != "float32":
         weights = [np.asarray(w, np.float32) if np.asarray(w).dtype.kind == "f" else w for w in map(_single, model.get_weights())]
-        model, _ = random_model(number, policy="float32")
+        model = random_model(number, "float32", network.keras).model
         model.set_weights(weights)
     content = job.need_tflite()
     images = [batch[1:] for batch in random_inputs(job.need_original(), IMAGES + 1)]
@@ -91,7 +135,8 @@ def _difference(number: int, model: keras.Model, job: Job) -> str:
     departs = _departing(Interpreter(content).run(images), wanted)
     if not departs.any():
         return ""
-    frozen = normalized(FrozenModel(model))
+    # A model of Keras 3 is frozen by Keras 3, in a process of its own.
+    frozen = normalized(FrozenModel(model)) if network.keras is keras else job.need_original()
     own = _departing(frozen.fetch(frozen.outputs)(images), wanted)
     if own.any():
         return f"normalized, the model differs from Keras in {own.sum()} images"
@@ -115,55 +160,90 @@ def _single(weight: Any) -> np.ndarray:
     return np.asarray(weight).astype(np.float32) if np.asarray(weight).dtype.name == "bfloat16" else np.asarray(weight)
 
 
-def _wrong(number: int, suffix: str, model: keras.Model, what: str) -> WrongError:
-    return WrongError(f"network {number} ({suffix or 'SavedModel'}): {what}\n{described(model)}")
+def _wrong(number: int, form: str, model: Any, what: str) -> WrongError:
+    return WrongError(f"network {number} ({form or 'SavedModel'}): {what}\n{described(model)}")
 
 
-def described(model: keras.Model, indent: str = "  ") -> str:
+def described(model: Any, indent: str = "  ") -> str:
     lines = []
     for layer in model.layers:
         config = layer.get_config()
         shown = ", ".join(f"{key}={config[key]}" for key in _SHOWN if key in config)
+        once = len(layer._inbound_nodes) == 1
         # Operators on tensors may take numbers too.
-        inputs = (
-            [t for t in tf.nest.flatten(layer.input) if keras.backend.is_keras_tensor(t)] if len(layer._inbound_nodes) == 1 else []
-        )
+        inputs = [t for t in tf.nest.flatten(layer.input) if hasattr(t, "name")] if once else []
         sources = [t.name.split("/")[0] for t in inputs] or ["several"]
-        kind = type(layer).__name__
-        output: Any = layer.output if len(layer._inbound_nodes) == 1 else None
+        output: Any = layer.output if once else None
         shape = "" if output is None else output.shape
-        lines.append(f"{indent}{layer.name} = {kind}({shown}) of {', '.join(sources)}: {shape} {layer.compute_dtype}")
-        if isinstance(layer, keras.Model):
+        lines.append(
+            f"{indent}{layer.name} = {type(layer).__name__}({shown}) of {', '.join(sources)}: {shape} {layer.compute_dtype}"
+        )
+        if isinstance(layer, (keras.Model, keras3.Model)):
             lines.append(described(layer, indent + "    "))
     return "\n".join(lines)
 
 
+class _Shared(WorkerProcess):
+    """One process for all files of Keras 3, since starting Keras 3 takes longer than converting a network."""
+
+    def close(self, patience: float = 0) -> None:
+        del patience
+
+
+@contextlib.contextmanager
+def shared_process() -> Iterator[None]:
+    """Let `load_keras3` open its files in one process, which starts with the first."""
+    started: list[_Shared] = []
+
+    def start() -> _Shared:
+        if not started:
+            started.append(_Shared())
+        return started[0]
+
+    before, loading.WorkerProcess = loading.WorkerProcess, start
+    try:
+        yield
+    finally:
+        loading.WorkerProcess = before
+        for process in started:
+            WorkerProcess.close(process)
+
+
+def _clear() -> None:
+    keras.backend.clear_session()
+    keras3.backend.clear_session()
+
+
 @pytest.mark.slow
-def test_random_networks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_networks(part: int, tmp_path: Path) -> None:
     kinds, end = Counter(), time.process_time() + SECONDS
-    for number in Random(os.environ["EL_LARQ_SAMPLE"]).sample(range(NUMBERS), SAMPLE):
-        if time.process_time() > end:
-            break
-        kinds[check(number, tmp_path)] += 1
-        keras.backend.clear_session()
-    print({kind or "right": count for kind, count in kinds.items()})
+    numbers = Random(os.environ["EL_LARQ_SAMPLE"]).sample(range(NUMBERS), SAMPLE)[part::PARTS]
+    with shared_process():
+        for number in numbers:
+            if time.process_time() > end:
+                break
+            kinds[check(number, tmp_path)] += 1
+            _clear()
+    print(f"{kinds.total()} of {len(numbers)}:", {kind or "right": count for kind, count in kinds.items()})
 
 
 def main(numbers: list[int]) -> None:
     warnings.simplefilter("error")  # as in tests
     kinds, faults = Counter(), 0
-    for number in numbers:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                kinds[check(number, Path(folder))] += 1
-            except WrongError as error:
-                faults += 1
-                print(error, flush=True)
-            except Exception as error:
-                print(f"network {number} cannot be built: {type(error).__name__}: {str(error)[:600]}", flush=True)
-        keras.backend.clear_session()
-        if number % 50 == 49:
-            print(f"... {number}", flush=True)
+    with shared_process():
+        for number in numbers:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    kinds[check(number, Path(folder))] += 1
+                except WrongError as error:
+                    faults += 1
+                    print(error, flush=True)
+                except Exception as error:
+                    print(f"network {number} cannot be built: {type(error).__name__}: {str(error)[:600]}", flush=True)
+            _clear()
+            if number % 50 == 49:
+                print(f"... {number}", flush=True)
     print(f"{len(numbers)} networks: {kinds['']} right, {faults} wrong; refused: { {k: n for k, n in kinds.items() if k} }")
 
 

@@ -349,7 +349,7 @@ def test_anything_else_is_not(symbol: str) -> None:
 @pytest.mark.parametrize(
     "operator",
     ["Conv2D", "FusedBatchNormGradV3", "ReadVariableOp", "StatefulPartitionedCall", "TensorListStack", "CudnnRNNBackpropV3",
-     "SparseTensorDenseMatMul"],
+     "SparseTensorDenseMatMul", "SparseMatMul"],
 )  # fmt: skip
 def test_operators_that_compute_are_allowed(operator: str) -> None:
     assert saved_graphs.is_harmless(operator)
