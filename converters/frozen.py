@@ -90,9 +90,9 @@ class FrozenModel:
             lambda *images: {output_key(i): y for i, y in enumerate(tf.nest.flatten(function(*images)))}, input_signature=specs
         )
         with captured_stderr(), grouped_convolutions_traced():  # Grappler prints which devices it did not find
-            function = traced.get_concrete_function()
-            self._function = freeze(function)
-        self.variables = frozenset(inner.op.name for value, inner in function.graph.captures if value.dtype == tf.resource)
+            concrete: Any = traced.get_concrete_function()
+            self._function = freeze(concrete)
+        self.variables = frozenset(inner.op.name for value, inner in concrete.graph.captures if value.dtype == tf.resource)
         self._values: dict[str, np.ndarray] = {}
 
     @property

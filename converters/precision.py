@@ -32,11 +32,25 @@ def with_single_precision(model: FrozenModel) -> FrozenModel:
                 _change(node)
         for node in graph.node:
             _omit_cast(node)
+        _rename_functions(graph)
         for function in graph.library.function:
             for argument in (*function.signature.input_arg, *function.signature.output_arg):
                 argument.type = _single(argument.type)
 
     return model.edited(change, [tf.float32 if tensor.dtype in _OTHERS else tensor.dtype for tensor in model.inputs])
+
+
+def _rename_functions(graph: Any) -> None:
+    """Give changed functions names of their own: the model's functions stay registered with TensorFlow under theirs."""
+    names = {function.signature.name: f"{function.signature.name}_single" for function in graph.library.function}
+    for function in graph.library.function:
+        function.signature.name = names[function.signature.name]
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in nodes:
+            node.op = names.get(node.op, node.op)
+            for value in node.attr.values():
+                for called in (*([value.func] if value.HasField("func") else []), *value.list.func):
+                    called.name = names.get(called.name, called.name)
 
 
 def _single(number: int) -> int:

@@ -74,6 +74,12 @@ def _check_object(node: dict[Any, Any], source: str) -> None:
         raise ElLarqError(
             f"{source}: unknown function {str(called)[:MAX_NAME]!r}; name the module that registers it with --import MODULE"
         )
+    # Operators such as Add have the names of layers, but nothing that is trainable.
+    if node.get("module") is None and _is_operation(name) and "trainable" not in (node.get("config") or ()):
+        raise ElLarqError(
+            f"{source}: has the operator {name} between its layers, which Keras 3 saves to .h5 but does not load from it; "
+            "save the model there as .keras"
+        )
     module = "keras" if module is None else str(module)
     if name in _REFUSED:
         raise ElLarqError(f"{source}: contains {name}, which runs code or reads files; replace it by a layer class, {TRUST}")
@@ -81,11 +87,6 @@ def _check_object(node: dict[Any, Any], source: str) -> None:
         return
     if name.isidentifier() and _OPERATIONS.fullmatch(module):
         return
-    if node.get("module") is None and _is_operation(name):
-        raise ElLarqError(
-            f"{source}: has the operator {name} between its layers, which Keras 3 saves to .h5 but does not load from it; "
-            "save the model there as .keras"
-        )
     shown = name if module == "keras" else f"{module[:MAX_NAME]}.{name}"
     raise ElLarqError(f"{source}: unknown layer or object {shown!r}; name the module that registers it with --import MODULE")
 

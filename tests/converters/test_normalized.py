@@ -313,6 +313,15 @@ def test_what_lce_cannot_run_is_named_with_its_layer(case: str) -> None:
         el_larq.convert(_model(after=after))
 
 
+def test_a_loop_in_half_precision_is_named_with_its_layer() -> None:
+    with _policy("mixed_float16"):
+        image = keras.Input((4, 4, 3))
+        x = L.LSTM(8, name="memory")(L.Reshape((4, 12))(image))
+        model = keras.Model(image, L.Dense(3, dtype="float32")(x))
+    with pytest.raises(ElLarqError, match="layer memory keeps a list in a loop"):
+        el_larq.convert(model)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [8, 1])
 def test_an_unrolled_loop_converts(steps: int) -> None:
