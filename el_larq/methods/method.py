@@ -97,10 +97,8 @@ class Method(Binarization):
         """This method with its link joined right after the normalization, or right before it.
 
         Raises:
-            UsageError: an unknown placement, a link that cannot be placed, or no normalization after the convolution.
+            UsageError: an unknown placement, or no normalization after the convolution.
         """
-        if not self.link.placeable:
-            raise UsageError(f"link {self.link.name!r} has no placement; omit it, or choose another link")
         if placement not in PLACEMENTS:
             raise unknown_name("placement", placement, PLACEMENTS)
         order = [stage for stage in self.order if stage != "link"]

@@ -101,4 +101,8 @@ def resolve_method(
         method = method.with_link(get_link(link))
     if link_options:
         method = replace(method, link=set_options(method.link, link_options))
-    return method if placement is None else method.with_placement(placement)
+    if placement is None:
+        return method
+    if not method.link.placeable:
+        raise UsageError(f"link {method.link.name!r} has no placement; omit it, or choose another link")
+    return method.with_placement(placement)
