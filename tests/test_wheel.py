@@ -15,6 +15,7 @@ NEEDED = (
     "el_larq/py.typed",
     "el_larq/__init__.pyi",
     "el_larq/report/page.html",
+    "el_larq/zoo/imagenet_classes.txt",
     "el_larq/models/network_registry.py",
     "el_larq/converters/pipeline.py",
     *(f"el_larq/devices/scripts/{path.name}" for path in sorted((ROOT / "el_larq" / "devices" / "scripts").glob("*.sh"))),

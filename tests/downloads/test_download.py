@@ -152,6 +152,18 @@ def test_a_proxy_from_the_environment_is_used(server: Any, tmp_path: Path, monke
     assert state["asked"][0][0] == "http://127.0.0.1:9/file"
 
 
+def test_a_proxy_that_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_line: Any) -> None:
+    with _answering(_answer(b"", status="403 Forbidden")) as address:
+        monkeypatch.setenv("https_proxy", address.removesuffix("/file"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(
+            ElLarqError, match=r"https://github.com/x: the download failed \(.*403 Forbidden.*--from-file"
+        ) as caught:
+            fetch("https://github.com/x", tmp_path / "engine")
+    one_line(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_copy_is_kept_like_a_download(tmp_path: Path) -> None:
     source, path = tmp_path / "copy", tmp_path / "cache" / "engine"
     source.write_bytes(CONTENT)
