@@ -8,6 +8,8 @@ same signs. By induction along the graph, a flatbuffer that passes computes what
 This holds whichever packed tensor is substituted for which sign: every value fed to the model is compared with the one it would
 compute, so a wrong choice can only cause a failure. If a kernel is used several times, its uses cannot be distinguished, and the
 packed tensor or sign with the fewest differences is chosen.
+
+Rounding to integers, in quantizers of several bits, is treated in the same way: the model is fed the flatbuffer's integers.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,8 +18,10 @@ from math import prod
 
 import numpy as np
 
+from el_larq.converters.discretizations import find_discretizations
+from el_larq.converters.exact import DoublePrecision, accepted
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import Convolution, find_signs, layer_name
+from el_larq.converters.graph import Convolution, layer_name
 from el_larq.converters.match import Match
 from el_larq.converters.rewrite import with_outputs
 from el_larq.errors import ElLarqError
@@ -35,11 +39,13 @@ Fake quantization computes with real numbers what int8 operators round: one step
 class LayerSigns:
     """Signs at the input of one binary convolution: the number compared, the number flipped, and the worst flip.
 
+    kind: what the values are, "signs" or "rounded values", of which a flip has another integer.
     worst: largest |value| / RMS of a flip. The values are computed from the flatbuffer's preceding signs, so flips beyond rounding
     indicate a fault between those signs and this layer's input.
     """
 
     layer: str
+    kind: str = "signs"
     compared: int = 0
     flipped: int = 0
     worst: float = 0.0
@@ -47,7 +53,10 @@ class LayerSigns:
 
 @dataclass(frozen=True)
 class Flip:
-    """The worst flip in one image: the layer at whose input it is, and its |value| / RMS of that input."""
+    """The worst flip in one image: the layer at whose input it is, and its distance from the threshold / RMS of that input.
+
+    The distance is |value| for a sign. What int8 operators round, and measured rounding errors, have been subtracted.
+    """
 
     layer: str
     worst: float
@@ -59,17 +68,20 @@ class SegmentComparison:
 
     alone: outputs of the model with its own signs. given: of the model with the flatbuffer's signs. computed: of the flatbuffer.
     flips: the worst flip of each image; None if no sign flipped.
+    exact, exact_alone: what the model computes in double precision with the flatbuffer's signs, and with its own. Only where asked.
     """
 
     alone: list[np.ndarray]
     given: list[np.ndarray]
     computed: list[np.ndarray]
     flips: list[Flip | None]
+    exact: list[np.ndarray] | None = None
+    exact_alone: list[np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """A sign of the model, a packed tensor that may hold it (both by position), and the number of channels.
+    """A sign or rounding of the model, a tensor that may hold its values (both by position), and the number of channels.
 
     paddings: where the flatbuffer pads before it takes the signs, and the model after it: the amounts along each axis, before and
     after.
@@ -82,10 +94,10 @@ class _Pair:
 
 
 class Segments:
-    """A model and its flatbuffer, whose packed tensors have been made outputs.
+    """A model and its flatbuffer, whose packed and rounded tensors have been made outputs.
 
     layers: the results so far at the input of each binary convolution, in order of execution, then at signs that no binary
-    convolution reads.
+    convolution reads, and at roundings.
     """
 
     def __init__(self, model: FrozenModel, content: bytes, matches: Iterable[Match]):
@@ -93,12 +105,16 @@ class Segments:
         graph = self._plain.graph
         lce = [operator for operator in graph.operators if operator.name.startswith("Lce")]
         packed = [tensor for operator in lce for tensor in operator.outputs if tensor.type == "int32"]
+        rounded = [operator.outputs[0] for operator in graph.operators if operator.name == "ROUND"]
         self._model = model
-        self._signs = [sign for sign in find_signs(model) if sign.real.shape[1:].is_fully_defined()]
-        self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in packed])) if self._signs else self._plain
-        self._shapes = [tensor.shape for tensor in packed]
+        self._signs = find_discretizations(model)
+        wanted = [*packed, *rounded]
+        self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in wanted])) if self._signs else self._plain
+        self._shapes = [tensor.shape for tensor in wanted]
+        self._first_rounded = len(packed)
         sources = [operator.inputs[0] for operator in lce for tensor in operator.outputs if tensor.type == "int32"]
         self._rounded = [STEPS * source.step if source is not None and source.type == "int8" else 0.0 for source in sources]
+        self._rounded += [0.0] * len(rounded)
         # Several signs may be taken of the same tensor.
         self._reals = {sign.real.name: sign.real for sign in self._signs}
         self._functions: dict[tuple[int, ...], Callable[..., list[np.ndarray]]] = {}
@@ -109,7 +125,7 @@ class Segments:
         self.values_per_image = 2 * sum(prod(real.shape[1:]) for real in self._reals.values())
 
     def _choose_by_kernel(self, matches: list[Match], positions: dict[int, int]) -> None:
-        signs = {sign.signs.name: index for index, sign in enumerate(self._signs)}
+        signs = {sign.values.name: index for index, sign in enumerate(self._signs)}
         alike: dict[bytes, set[int]] = {}
         matches = [m for m in matches if m.convolution.binarized is not None and m.convolution.binarized.name in signs]
         for m in matches:
@@ -125,30 +141,40 @@ class Segments:
                 self._add(m.convolution.layer, pairs)
 
     def _choose_by_shape(self) -> None:
-        """Add the signs that no binary convolution of the flatbuffer reads: those of other layers."""
+        """Add the signs that no binary convolution of the flatbuffer reads, those of other layers, and the roundings."""
         chosen = {pair.sign for pairs in self._choices for pair in pairs}
         reals = {self._signs[index].real.name for index in chosen}
         for index, sign in enumerate(self._signs):
-            if sign.real.name not in reals:
+            if sign.rounding or sign.real.name not in reals:
                 reals.add(sign.real.name)
                 pairs = [_Pair(index, packed, sign.real.shape[-1]) for packed in range(len(self._shapes))]
-                self._add(layer_name(sign.signs.op.name, self._model.name), pairs)
+                self._add(layer_name(sign.values.op.name, self._model.name), pairs, "rounded values" if sign.rounding else "signs")
 
-    def _add(self, layer: str, pairs: list[_Pair]) -> None:
+    def _add(self, layer: str, pairs: list[_Pair], kind: str = "signs") -> None:
         pairs = [pair for pair in pairs if self._fits(pair)]
         if pairs and pairs not in self._choices:
             self._choices.append(pairs)
-            self.layers.append(LayerSigns(layer))
+            self.layers.append(LayerSigns(layer, kind))
 
     def _fits(self, pair: _Pair) -> bool:
+        if self._signs[pair.sign].rounding or pair.packed >= self._first_rounded:
+            same_kind = self._signs[pair.sign].rounding and pair.packed >= self._first_rounded
+            return same_kind and prod(self._signs[pair.sign].real.shape[1:]) == prod(self._shapes[pair.packed])
         values, width, shape = prod(self._signs[pair.sign].real.shape[1:]), words(pair.channels), self._shapes[pair.packed]
         if pair.paddings is not None:
             inner = [size - before - after for size, (before, after) in zip(shape[1:-1], pair.paddings[1:-1], strict=False)]
             return inner == list(self._signs[pair.sign].real.shape[1:-1]) and shape[-1] == width
         return values % pair.channels == 0 and shape[-1] == width and prod(shape) == values // pair.channels * width
 
-    def compare(self, images: list[np.ndarray]) -> SegmentComparison:
+    def double_precision(self) -> DoublePrecision | None:
+        """The model in double precision, to compare again with: `layers` starts anew. None if it cannot be run so."""
+        self.layers = [LayerSigns(record.layer, record.kind) for record in self.layers]
+        return DoublePrecision.of(self._model, self._signs)
+
+    def compare(self, images: list[np.ndarray], reference: DoublePrecision | None = None) -> SegmentComparison:
         """Compare on a batch (N, ...) for each input.
+
+        reference: the model in double precision. With it, a flip is measured beyond the rounding error of its tensor.
 
         Raises:
             ElLarqError: the flatbuffer's outputs have different shapes than the model's, or change when its signs are read out.
@@ -167,8 +193,14 @@ class Segments:
             tried.append(chosen)
             if len(tried) <= len(self._choices):
                 chosen = self._nearest(packed, reals)
-        flips = self._flips(len(images[0]), tried[-1] if tried else [], packed, reals)
-        return SegmentComparison(alone, given, computed, flips)
+        chosen = tried[-1] if tried else []
+        if reference is None:
+            return SegmentComparison(alone, given, computed, self._flips(len(images[0]), chosen, packed, reals, {}))
+        fed = {self._signs[index].values.name: values for index, values in self._fed(chosen, packed).items()}
+        names = [self._signs[pair.sign].values.name for pair in chosen]
+        exact, exact_reals = reference.run(images, fed, names)
+        flips = self._flips(len(images[0]), chosen, packed, reals, exact_reals)
+        return SegmentComparison(alone, given, computed, flips, exact, reference.run(images, {})[0])
 
     def _check_unchanged(self, images: list[np.ndarray], computed: list[np.ndarray]) -> None:
         """Compare bit by bit, on the very first images only, with the original file, which lacks the additional outputs."""
@@ -187,22 +219,25 @@ class Segments:
         key = (with_reals, *fed)
         if key not in self._functions:
             self._functions[key] = self._model.fetch(
-                [*self._model.outputs, *wanted.values()], [self._signs[index].signs for index in fed]
+                [*self._model.outputs, *wanted.values()], [self._signs[index].values for index in fed]
             )
         values = self._functions[key](images, *fed.values())
         outputs = len(self._model.outputs)
         return values[:outputs], dict(zip(wanted, values[outputs:], strict=True))
 
-    def _negative(self, pair: _Pair, packed: list[np.ndarray]) -> np.ndarray:
-        """Where the flatbuffer's signs are -1, in the shape of the model's tensor."""
-        bits = unpack_signs(packed[pair.packed], pair.channels)
+    def _values(self, pair: _Pair, packed: list[np.ndarray]) -> np.ndarray:
+        """The flatbuffer's values, -1 and 1 or integers, in the shape of the model's tensor."""
+        values = packed[pair.packed]
+        if not self._signs[pair.sign].rounding:
+            values = np.where(unpack_signs(values, pair.channels), np.float32(-1), np.float32(1))
         if pair.paddings is not None:
-            inner = (slice(before, size - after) for size, (before, after) in zip(bits.shape, pair.paddings, strict=True))
-            bits = bits[tuple(inner)]
-        return bits.reshape(-1, *self._signs[pair.sign].real.shape[1:])
+            inner = (slice(before, size - after) for size, (before, after) in zip(values.shape, pair.paddings, strict=True))
+            values = values[tuple(inner)]
+        return values.reshape(-1, *self._signs[pair.sign].real.shape[1:])
 
     def _departs(self, pair: _Pair, packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> np.ndarray:
-        return self._negative(pair, packed) != (reals[self._signs[pair.sign].real.name] < 0)
+        sign = self._signs[pair.sign]
+        return self._values(pair, packed) != sign.of(reals[sign.real.name])
 
     def _nearest(self, packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> list[_Pair]:
         """For each choice, the pair with the fewest differing signs."""
@@ -212,20 +247,36 @@ class Segments:
         ]
 
     def _fed(self, chosen: list[_Pair], packed: list[np.ndarray]) -> dict[int, np.ndarray]:
-        """Values -1 and 1 for each sign with a packed tensor, its own or that of another sign of the same tensor."""
-        own, shared = {pair.sign: pair for pair in chosen}, {self._signs[pair.sign].real.name: pair for pair in chosen}
-        found = {index: own.get(index) or shared.get(sign.real.name) for index, sign in enumerate(self._signs)}
-        values = {pair: np.where(self._negative(pair, packed), np.float32(-1), np.float32(1)) for pair in found.values() if pair}
+        """The values of each rounding, and of each sign with a packed tensor, its own or that of a sign of the same tensor."""
+        own = {pair.sign: pair for pair in chosen}
+        shared = {self._signs[pair.sign].real.name: pair for pair in chosen if not self._signs[pair.sign].rounding}
+        found = {
+            index: own.get(index) or (None if sign.rounding else shared.get(sign.real.name))
+            for index, sign in enumerate(self._signs)
+        }
+        values = {pair: self._values(pair, packed) for pair in found.values() if pair}
         return {index: values[pair] for index, pair in found.items() if pair}
 
-    def _flips(self, images: int, chosen: list[_Pair], packed: list[np.ndarray], reals: dict[str, np.ndarray]) -> list[Flip | None]:
+    def _flips(
+        self,
+        images: int,
+        chosen: list[_Pair],
+        packed: list[np.ndarray],
+        reals: dict[str, np.ndarray],
+        exact: dict[str, np.ndarray],
+    ) -> list[Flip | None]:
         worst: list[Flip | None] = [None] * images
         for record, pair in zip(self.layers, chosen, strict=True):
-            x, departs = reals[self._signs[pair.sign].real.name], self._departs(pair, packed, reals)
+            sign = self._signs[pair.sign]
+            x, departs = reals[sign.real.name], self._departs(pair, packed, reals)
             record.compared += x.size
             record.flipped += int(departs.sum())
+            if not departs.any():
+                continue
+            rounded = accepted(x, exact[sign.values.name]) if sign.values.name in exact else 0.0
+            beyond = sign.distance(x, self._values(pair, packed)) - rounded - 1.001 * self._rounded[pair.packed]
             for index in np.flatnonzero(departs.reshape(len(x), -1).any(axis=1)):
-                flip = Flip(record.layer, _distance(x[index], departs[index], self._rounded[pair.packed]))
+                flip = Flip(record.layer, _share(beyond[index][departs[index]], x[index]))
                 record.worst = max(record.worst, flip.worst)
                 worst[index] = max(worst[index] or flip, flip, key=lambda flip: flip.worst)
         return worst
@@ -239,11 +290,10 @@ def _shaped(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return got.reshape(wanted.shape)
 
 
-def _distance(x: np.ndarray, departs: np.ndarray, rounded: float) -> float:
-    """The largest |x| of a flip beyond what is rounded, as a share of the RMS of x; infinite where x is not finite."""
+def _share(beyond: np.ndarray, x: np.ndarray) -> float:
+    """The largest distance, at least 0, as a share of the RMS of x; infinite where x is not finite."""
     rms = np.sqrt(np.mean(np.square(x, dtype=np.float64)))
-    beyond = max(0.0, float(np.abs(x[departs]).max()) - 1.001 * rounded)
-    return beyond / (float(rms) or 1.0) if np.isfinite(rms) else np.inf
+    return max(0.0, float(beyond.max())) / (float(rms) or 1.0) if np.isfinite(rms) else np.inf
 
 
 def _key(convolution: Convolution) -> bytes:

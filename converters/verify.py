@@ -12,6 +12,13 @@ the compared values follow from the same bits:
 4. decisions    top-1 of the model with its own signs agrees, at each output that looks like logits, for at least TOP1_AGREEMENT
                 of the images (of fewer than 100 images, all but one); either of two classes tied within rounding is accepted
 
+Rounding to integers, in quantizers of several bits, is treated like a sign: the model is fed the flatbuffer's integers, and a value
+may differ only at the threshold between two of them.
+
+If 2, 3 or 4 fails, the model itself is computed with other rounding too, from the same signs (`exact.py`). A flip, or a difference
+of outputs, is then accepted within what rounding does to the model there. If that changes the model's own decisions, as it may in
+an untrained network, 4 allows the .tflite to differ about as often, provided that from the same signs it decides as the model does.
+
 Where fake quantization makes LCE's converter compute with int8, rounding is by steps: the limit of 2 and the ties of 4 are
 QUANTIZED_TOLERANCE, and signs of int8 tensors may flip within `segments.STEPS`.
 """
@@ -23,6 +30,7 @@ import numpy as np
 
 from el_larq import card
 from el_larq.converters.decisions import TIE_TOLERANCE, Agreement, Decisions, agreements
+from el_larq.converters.exact import LARGEST_ROUNDING, ROUNDINGS, DoublePrecision
 from el_larq.converters.frozen import FrozenModel, Images
 from el_larq.converters.graph import find_convolutions
 from el_larq.converters.job import Job
@@ -57,6 +65,9 @@ class Verification:
     worst_flip: the largest |value| / RMS of a flip.
     top1_agreement: lowest agreement among the ``top1_outputs`` outputs that look like logits.
     classes: number of different classes the model predicted at that output; 0 if no output looks like logits.
+    rounding: how far other rounding moves the model's outputs, from the same signs; None if that was not needed.
+    own_agreement: lowest agreement of the model's top-1 with that of other rounding; None if that was not needed.
+    With these two, `worst_flip` is what remains after rounding errors are subtracted.
     """
 
     images: int
@@ -70,6 +81,8 @@ class Verification:
     failures: tuple[str, ...]
     layers: tuple[LayerSigns, ...] = ()
     top1_outputs: int = 1
+    rounding: float | None = None
+    own_agreement: float | None = None
 
     @property
     def summary(self) -> str:
@@ -78,8 +91,13 @@ class Verification:
             text += f"; in {counted(self.flipped_images, 'image')} signs within rounding of zero flipped"
             text += f" (left alone, the model differs there by {self.max_difference_flipped:.1e})"
         if self.top1_outputs > 1:
-            return f"{text}; top-1 of each of {self.top1_outputs} outputs agrees for {self.top1_agreement:.1%} or more"
-        return text + (f"; top-1 agrees for {self.top1_agreement:.1%}" if self.classes else "")
+            text += f"; top-1 of each of {self.top1_outputs} outputs agrees for {self.top1_agreement:.1%} or more"
+        elif self.classes:
+            text += f"; top-1 agrees for {self.top1_agreement:.1%}"
+        if self.rounding is None or self.own_agreement is None:
+            return text
+        text += f"; the model is sensitive to rounding: rounded otherwise, its own outputs differ by {self.rounding:.1e}"
+        return text + (f" and its top-1 agrees for {self.own_agreement:.1%}" if self.classes else "")
 
 
 def verify(job: Job) -> Job:
@@ -93,7 +111,7 @@ def verify(job: Job) -> Job:
 def _by_layer(job: Job, result: Verification) -> str:
     if not job.options.by_layer:
         return "; --by-layer shows where"
-    rows = [f"{r.layer} {r.flipped} of {r.compared:,} signs (worst {r.worst:.1e})" for r in result.layers if r.flipped]
+    rows = [f"{r.layer} {r.flipped} of {r.compared:,} {r.kind} (worst {r.worst:.1e})" for r in result.layers if r.flipped]
     return f"; in order of execution: {', '.join(rows) or 'no sign differs, so the error is after the last binary convolution'}"
 
 
@@ -165,15 +183,26 @@ def verify_model(model: FrozenModel, content: bytes, images: Images, data: str =
     starts = range(0, len(images[0]), step)
     rounded = any(tensor.type == "int8" and tensor.step and not tensor.constant for tensor in graph.tensors)
     limits = (QUANTIZED_TOLERANCE, QUANTIZED_TOLERANCE) if rounded else (OUTPUT_TOLERANCE, TIE_TOLERANCE)
-    batches = [_Batch(segments.compare([batch[start : start + step] for batch in images]), limits[1]) for start in starts]
-    return replace(_judge(batches, model.output_names, data, failures, limits[0]), layers=tuple(segments.layers))
+
+    def judged(reference: DoublePrecision | None = None) -> Verification:
+        parts = ([batch[start : start + step] for batch in images] for start in starts)
+        batches = [_Batch(segments.compare(part, reference), limits[1]) for part in parts]
+        return replace(_judge(batches, model.output_names, data, list(failures), limits[0]), layers=tuple(segments.layers))
+
+    result = judged()
+    if failures or not result.failures or rounded:
+        return result
+    reference = segments.double_precision()
+    return result if reference is None else judged(reference)
 
 
 class _Batch:
     """The figures of a batch that `_judge` needs, since the outputs may be too large to keep.
 
     largest: the largest |value| of each output of the model. differences: the largest difference by output and image, from the
-    same signs; differences_alone: the same for the model with its own signs.
+    same signs; differences_alone: the same for the model with its own signs. roundings: between single and double precision of the
+    model from the same signs. decisions: of the .tflite and the model with its own signs; fed_decisions: from the same signs;
+    own_decisions: of the model in single and double precision. Those of double precision are None if it was not needed.
     """
 
     def __init__(self, compared: SegmentComparison, tied: float):
@@ -183,6 +212,11 @@ class _Batch:
         self.differences = _differences(compared.given, compared.computed)
         self.differences_alone = _differences(compared.alone, compared.computed)
         self.decisions = Decisions(compared.alone, compared.computed, tied)
+        self.roundings = self.own_decisions = self.fed_decisions = None
+        if compared.exact is not None and compared.exact_alone is not None:
+            self.roundings = _differences(compared.exact, compared.given)
+            self.own_decisions = Decisions(compared.exact_alone, compared.alone, tied)
+            self.fed_decisions = Decisions(compared.given, compared.computed, tied)
 
 
 def _differences(wanted: list[np.ndarray], got: list[np.ndarray]) -> np.ndarray:
@@ -195,11 +229,14 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
     flipped = np.array([flip is not None for flip in flips])
     scale = np.max([batch.largest for batch in batches], axis=0)[:, None]
     scale[scale == 0] = 1
-    difference = float((np.concatenate([batch.differences for batch in batches], axis=1) / scale).max())
+    differences = np.concatenate([batch.differences for batch in batches], axis=1) / scale
+    difference = float(differences.max())
     alone = (np.concatenate([batch.differences_alone for batch in batches], axis=1) / scale).max(axis=0)
     if not all(batch.finite for batch in batches):
         failures.append("its output is not finite")
-    if not difference <= limit:
+    sensitivity = _sensitivity(batches, scale)
+    rounding = 0.0 if sensitivity is None else np.minimum(ROUNDINGS * sensitivity.roundings, LARGEST_ROUNDING)
+    if not float((differences - rounding).max()) <= limit:
         failures.append(f"outputs differ by {difference:.1e} of the largest one from the same signs (limit {limit:g})")
     inexcusable = [flip for flip in flips if flip is not None and flip.worst > FLIP_TOLERANCE]
     if inexcusable:
@@ -209,11 +246,8 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
             f"input of {worst.layer} (there {worst.worst:.1e} of the tensor's RMS; limit {FLIP_TOLERANCE:g})"
         )
     agreed = agreements([batch.decisions for batch in batches])
+    failures += disagreements(agreed, sensitivity, names, count)
     least = agreed[0] if agreed else Agreement(0, 1.0, 0)
-    # Of fewer than 100 images, one may change its class because of an excused flip.
-    if least.share < min(TOP1_AGREEMENT, 1 - 1 / count):
-        which = f" of output {names[least.output]}" if len(names) > 1 else ""
-        failures.append(f"top-1{which} agrees for only {least.share:.1%} of the images (limit {TOP1_AGREEMENT:.0%})")
     return Verification(
         count,
         data,
@@ -225,4 +259,50 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
         least.classes,
         tuple(failures),
         top1_outputs=len(agreed),
+        rounding=None if sensitivity is None else float(sensitivity.roundings.max()),
+        own_agreement=None if sensitivity is None else min(sensitivity.own.values(), default=1.0),
     )
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What rounding does to the model.
+
+    roundings: the largest difference of each output between single and double precision from the same signs, as a share of the
+    largest value, (outputs, 1). own: by output, the share of images with the same top-1 in both precisions. fed: the same for the
+    .tflite and the model from the same signs.
+    """
+
+    roundings: np.ndarray
+    own: dict[int, float]
+    fed: dict[int, float]
+
+
+def _sensitivity(batches: list[_Batch], scale: np.ndarray) -> Sensitivity | None:
+    roundings = [batch.roundings for batch in batches if batch.roundings is not None]
+    if not roundings:
+        return None
+    shares = [
+        {agreement.output: agreement.share for agreement in agreements([decisions for decisions in found if decisions is not None])}
+        for found in ([batch.own_decisions for batch in batches], [batch.fed_decisions for batch in batches])
+    ]
+    return Sensitivity(np.concatenate(roundings, axis=1).max(axis=1, keepdims=True) / scale, *shares)
+
+
+def disagreements(agreed: list[Agreement], sensitivity: Sensitivity | None, names: tuple[str, ...], count: int) -> list[str]:
+    """The output whose top-1 agrees for too few images."""
+    # Of fewer than 100 images, one may change its class because of an excused flip.
+    usual = min(TOP1_AGREEMENT, 1 - 1 / count)
+    for agreement in agreed:
+        which = f" of output {names[agreement.output]}" if len(names) > 1 else ""
+        limit = usual
+        if sensitivity is not None:
+            # Rounding changes this many decisions, and here both sides round; three standard deviations are added.
+            own = (1 - sensitivity.own[agreement.output]) * count
+            limit = min(usual, 1 - (2 * own + 3 * math.sqrt(own)) / count)
+            if sensitivity.fed[agreement.output] < usual:
+                share = sensitivity.fed[agreement.output]
+                return [f"top-1{which} from the same signs agrees for only {share:.1%} of the images (limit {usual:.0%})"]
+        if agreement.share < limit:
+            return [f"top-1{which} agrees for only {agreement.share:.1%} of the images (limit {limit:.0%})"]
+    return []

@@ -34,9 +34,16 @@ _IDENTITIES = ("Identity", "StopGradient", "Snapshot", "CheckNumerics")
 
 def import_graph(model: FrozenModel) -> FoldGraph:
     """The model's inference graph in normal form."""
+    graph = read_graph(model)
+    merge_affines(graph)
+    return graph
+
+
+def read_graph(model: FrozenModel) -> FoldGraph:
+    """The model's inference graph, in which consecutive affine functions are not yet merged: it rounds as the model does."""
     sources, nodes = _copy(model)
     graph = FoldGraph(sources, [nodes[tensor.name] for tensor in model.outputs])
-    for normalize in (_signs, _binary_kernels, _affines, _zeros, _prelus, _squeezes, _expands, _merge_affines):
+    for normalize in (_signs, _binary_kernels, _affines, _zeros, _prelus, _squeezes, _expands):
         normalize(graph)
     return graph
 
@@ -179,7 +186,7 @@ def _zeros(graph: FoldGraph) -> None:
                 break
 
 
-def _merge_affines(graph: FoldGraph) -> None:
+def merge_affines(graph: FoldGraph) -> None:
     """Merge an AFFINE of an AFFINE that nothing else reads into one AFFINE."""
     consumers = graph.consumers()
     for node in graph.nodes():

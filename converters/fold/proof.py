@@ -1,7 +1,7 @@
 """Checks that two graphs compute the same: the imported graph and the model, the rewritten graph and the imported one.
 
 Rewrites are checked in double precision, where no sign flips by rounding. The frozen graph runs in single precision only; there,
-both graphs are fed the same signs, so that each segment between signs is compared separately, up to rounding.
+both graphs are fed the same signs and rounded values, so that each segment between these is compared separately, up to rounding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,17 @@ from types import MappingProxyType
 import numpy as np
 import tensorflow as tf
 
+from el_larq.converters.discretizations import ROUNDING, find_discretizations
 from el_larq.converters.fold.ir import BINARIZE, FoldGraph, Node
+from el_larq.converters.fold.normal_form import read_graph
 from el_larq.converters.freezing import LARGE
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph import find_signs
 from el_larq.converters.random_inputs import random_inputs
+from el_larq.errors import summarize
 from el_larq.native_output import captured_stderr
+
+CALLS = ("If", "StatelessIf", "While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall")
+"""Operators that call functions, whose types do not follow from their inputs: they cannot be checked in double precision."""
 
 # Tolerances of rewrites (double precision) and of the import (single precision), as shares of a tensor's largest value.
 TOLERANCE = 1e-9
@@ -26,11 +31,11 @@ def compare(original: FoldGraph, rewritten: FoldGraph, model: FrozenModel) -> fl
     """The largest difference of any output in double precision, as a share of its largest value, on one random image."""
     images = [tf.constant(batch) for batch in random_inputs(model, 1)]
     with captured_stderr():  # oneDNN prints that it does not support double precision
-        outputs = [_run(graph, images, precision=tf.float64)[0] for graph in (original, rewritten)]
+        outputs = [run_graph(graph, images, precision=tf.float64)[0] for graph in (original, rewritten)]
     return max(float(tf.reduce_max(tf.abs(a - b)) / (tf.reduce_max(tf.abs(a)) + 1e-300)) for a, b in zip(*outputs, strict=True))
 
 
-def _run(
+def run_graph(
     graph: FoldGraph,
     images: list[tf.Tensor],
     keep: Sequence[Node] = (),
@@ -51,24 +56,60 @@ def _run(
 def compare_import(model: FrozenModel, graph: FoldGraph) -> tuple[float, str]:
     """The largest difference between a frozen graph and the imported one, and the first tensor over IMPORT_TOLERANCE ("" if none).
 
-    The outputs and every tensor that a sign is taken of are compared, as shares of their largest values, on two random images.
+    The outputs and every tensor that is binarized or rounded are compared, as shares of their largest values, on two random images.
+    Over the tolerance, twice the difference between the imported graph in single and in double precision is subtracted: two graphs
+    that compute the same in another order may differ by what rounding does to both.
     """
     images = random_inputs(model, 2)
-    nodes = {node.name: node for node in graph.nodes() if node.op == BINARIZE}
-    signs = [sign for sign in find_signs(model) if sign.signs.op.name in nodes]
-    given = model.fetch([sign.signs for sign in signs])(images) if signs else []
-    wanted = model.fetch([*(sign.real for sign in signs), *model.outputs], [sign.signs for sign in signs])(images, *given)
-    own = [nodes[sign.signs.op.name] for sign in signs]
+    nodes = {node.name: node for node in graph.nodes() if node.op in (BINARIZE, *ROUNDING)}
+    steps = [step for step in find_discretizations(model) if step.values.op.name in nodes]
+    given = model.fetch([step.values for step in steps])(images) if steps else []
+    wanted = model.fetch([*(step.real for step in steps), *model.outputs], [step.values for step in steps])(images, *given)
+    own = [nodes[step.values.op.name] for step in steps]
 
     batches, reals = [tf.constant(batch) for batch in images], [node.inputs[0] for node in own]
-    outputs, found = _run(graph, batches, reals, dict(zip(own, map(tf.constant, given), strict=True)))
-    names = [*(sign.real.name for sign in signs), *(output.name for output in model.outputs)]
+    values = dict(zip(own, map(tf.constant, given), strict=True))
+    outputs, found = run_graph(graph, batches, reals, values)
+    names = [*(step.real.name for step in steps), *(output.name for output in model.outputs)]
+    differences = [_difference(a, b.numpy()) for a, b in zip(wanted, [*found, *outputs], strict=True)]
+    if max(differences, default=0.0) > IMPORT_TOLERANCE:
+        differences = [max(0.0, a - 2 * b) for a, b in zip(differences, _roundings(graph, batches, reals, values), strict=True)]
     worst, where = 0.0, ""
-    for name, a, b in zip(names, wanted, [*found, *outputs], strict=True):
-        difference = _difference(a, b.numpy())
+    for name, difference in zip(names, differences, strict=True):
         worst = max(worst, difference)
         where = where or (name if difference > IMPORT_TOLERANCE else "")
     return worst, where
+
+
+def _roundings(graph: FoldGraph, batches: list[tf.Tensor], reals: list[Node], values: dict[Node, tf.Tensor]) -> list[float]:
+    """How far single precision is from double precision: in each tensor of ``reals``, and in each output."""
+    exact = {node: tf.cast(value, tf.float64) for node, value in values.items()}
+    with captured_stderr():  # oneDNN prints that it does not support double precision
+        (exact_outputs, exact_reals) = run_graph(graph, batches, reals, exact, tf.float64)
+    outputs, found = run_graph(graph, batches, reals, values)
+    pairs = zip([*exact_reals, *exact_outputs], [*found, *outputs], strict=True)
+    differences = [_difference(a.numpy(), b.numpy()) for a, b in pairs]
+    return [difference if np.isfinite(difference) else 0.0 for difference in differences]
+
+
+def imported(model: FrozenModel) -> FoldGraph | str:
+    """The model's graph as `read_graph` returns it, or the reason why it cannot be imported."""
+    try:
+        graph = read_graph(model)
+        difference, where = compare_import(model, graph)
+    except Exception as error:  # unknown operators may raise anything when run by name
+        return f"the model contains operations that the rewrites cannot read ({summarize(error, 120)}), so it is lowered unchanged"
+    calls = sorted({node.op for node in graph.nodes() if node.op in CALLS})
+    if calls:
+        return (
+            f"the model contains {', '.join(calls)}, whose functions compute in single precision only, so it is lowered unchanged"
+        )
+    if not difference <= IMPORT_TOLERANCE:
+        return (
+            f"as imported for rewriting, the model differs from the original by {difference:.1e} at {where}, "
+            "so it is lowered unchanged; this is an error in el-larq, please report it"
+        )
+    return graph
 
 
 def _difference(wanted: np.ndarray, got: np.ndarray) -> float:

@@ -4,15 +4,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from el_larq.converters.fold.dense import dense
-from el_larq.converters.fold.ir import FoldGraph
 from el_larq.converters.fold.left import Left, left_over
 from el_larq.converters.fold.links import expands, gains, squeezes
-from el_larq.converters.fold.normal_form import import_graph
+from el_larq.converters.fold.normal_form import merge_affines
 from el_larq.converters.fold.norms import norms
 from el_larq.converters.fold.notes import Notes, Rewrite
 from el_larq.converters.fold.placement import placement
 from el_larq.converters.fold.pooling import pooling
-from el_larq.converters.fold.proof import IMPORT_TOLERANCE, TOLERANCE, compare, compare_import
+from el_larq.converters.fold.proof import TOLERANCE, compare, imported
 from el_larq.converters.fold.scales import scales
 from el_larq.converters.fold.shifts import shifts
 from el_larq.converters.fold.slices import slices
@@ -20,10 +19,7 @@ from el_larq.converters.fold.threshold import threshold
 from el_larq.converters.freezing import LARGE
 from el_larq.converters.frozen import FrozenModel, captured
 from el_larq.converters.job import Job
-from el_larq.errors import ElLarqError, summarize
-
-CALLS = ("If", "StatelessIf", "While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall")
-"""Operators that call functions, whose types do not follow from their inputs: they cannot be checked in double precision."""
+from el_larq.errors import ElLarqError
 
 # In order of application: rewrites that create scales and shifts come before those that move them.
 REWRITES: dict[str, Rewrite] = {
@@ -79,11 +75,12 @@ def fold_model(model: FrozenModel) -> Folded:
     Raises:
         ElLarqError: a rewrite changed what the graph computes, which would be a bug in this project.
     """
-    original = _imported(model)
+    original = imported(model)
     notes = {name: Notes() for name in REWRITES}
     if isinstance(original, str):
         return Folded(model, notes, 0.0, original)
     graph = original.copy()
+    merge_affines(graph)
     for name, rewrite in REWRITES.items():
         rewrite(graph, notes[name])
     difference = compare(original, graph, model)
@@ -99,23 +96,3 @@ def fold_model(model: FrozenModel) -> Folded:
 
     rewritten = FrozenModel.from_function(run, model)
     return Folded(rewritten, notes, difference, left=left_over(graph))
-
-
-def _imported(model: FrozenModel) -> FoldGraph | str:
-    """The model's graph in normal form, or the reason why it cannot be imported."""
-    try:
-        graph = import_graph(model)
-        difference, where = compare_import(model, graph)
-    except Exception as error:  # unknown operators may raise anything when run by name
-        return f"the model contains operations that the rewrites cannot read ({summarize(error, 120)}), so it is lowered unchanged"
-    calls = sorted({node.op for node in graph.nodes() if node.op in CALLS})
-    if calls:
-        return (
-            f"the model contains {', '.join(calls)}, whose functions compute in single precision only, so it is lowered unchanged"
-        )
-    if not difference <= IMPORT_TOLERANCE:
-        return (
-            f"as imported for rewriting, the model differs from the original by {difference:.1e} at {where}, "
-            "so it is lowered unchanged; this is an error in el-larq, please report it"
-        )
-    return graph

@@ -24,7 +24,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # At 32 pixels, the last maps of ResNet50 are single pixels, and rounding alone comes near the limit of fold's proof.
 SIZE, CLASSES = 64, 10
 NAMES = ("MobileNetV2", "ResNet50", "EfficientNetB0", "DenseNet121")
-FORMS = (("tf_keras", ".h5"), ("tf_keras", ".keras"), ("keras", ".h5"), ("keras", ".keras"))
+FORMS = (("tf_keras", ".h5"), ("tf_keras", ".keras"), ("tf_keras", ""), ("keras", ".h5"), ("keras", ".keras"), ("keras", ""))
 _SAMPLE = os.environ.get("EL_LARQ_SAMPLE", "all")
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 from random_networks import randomize
 
-from el_larq.converters.fold import step
+from el_larq.converters.fold import proof, step
 from el_larq.converters.fold.ir import AFFINE, FoldGraph, constant
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.proof import IMPORT_TOLERANCE, compare_import
@@ -96,7 +96,7 @@ def test_a_wrong_import_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         x = layers.BatchNormalization()(larq.layers.QuantConv2D(CHANNELS, 1, name=name, **signs)(x))
     model = randomize(keras.Model(image, x, name="chain"), 0)
     assert step.fold_model(FrozenModel(model)).left_out == ""
-    monkeypatch.setattr(step, "import_graph", wrong)
+    monkeypatch.setattr(proof, "read_graph", wrong)
     folded = step.fold_model(FrozenModel(model))
     assert "differs from the original by" in folded.left_out
     assert "please report it" in folded.left_out
