@@ -75,14 +75,15 @@ def read(path: Path) -> Card:
 
 
 def _stored(path: Path) -> Any:
-    if path.suffix.lower() == ".keras":
+    import h5py
+
+    # Keras 2.12 wrote HDF5 under this name too.
+    if path.suffix.lower() == ".keras" and not h5py.is_hdf5(path):
         with zipfile.ZipFile(path) as archive:
             if _MEMBER not in archive.namelist():
                 return None
             with archive.open(_MEMBER) as member:
                 return member.read(MAX_BYTES + 1)
-    import h5py
-
     with h5py.File(path, "r") as file:
         return file.attrs.get(NAME)
 

@@ -66,6 +66,11 @@ class SavedConfig:
     keras: int
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is a .keras archive by its name. Up to Keras 2.12, ``save_format="keras"`` wrote HDF5 under such a name."""
+    return path.suffix.lower() == ".keras" and not h5py.is_hdf5(path)
+
+
 def h5_config(path: Path, *, trust: bool = False) -> SavedConfig:
     """The configuration in an .h5 file, which is checked unless it is trusted."""
     if not h5py.is_hdf5(path):

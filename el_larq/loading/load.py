@@ -67,7 +67,7 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
     refused: list[ElLarqError] = []
     try:
         with without_warnings(), _limited_variables(None if trust else limit, path, refused):
-            safety = {"safe_mode": not trust} if path.suffix == ".keras" else {}
+            safety = {"safe_mode": not trust} if containers.is_archive(path) else {}
             with containers.named_functions(path, saved) as readable:
                 model = keras.models.load_model(readable, compile=False, **safety)
     except ElLarqError:
@@ -108,7 +108,7 @@ def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
         raise ElLarqError(f"{path}: {_OTHER_FILES[suffix]}")
     if suffix not in FORMATS:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
-    read = containers.keras_config if suffix == ".keras" else containers.h5_config
+    read = containers.keras_config if containers.is_archive(path) else containers.h5_config
     saved = read(path, trust=trust)
     if not trust and saved.keras == 2:
         check_config(saved.config, str(path))
