@@ -61,7 +61,10 @@ def test_a_network_of_keras_applications(name: str, module: str, suffix: str, tm
     model = _trained(tf_keras if module == "tf_keras" else pytest.importorskip("keras", minversion="3"), name)
     source, target = tmp_path / f"model{suffix}", tmp_path / "model.tflite"
     # Keras 3 writes a SavedModel by export only.
-    model.export(source, verbose=False) if (module, suffix) == ("keras", "") else model.save(source)
+    if (module, suffix) == ("keras", ""):
+        model.export(source, verbose=False)
+    else:
+        model.save(source)
 
     job = el_larq.convert(source, target, options=Options(verify_images=8))
     steps = {entry.step: entry for entry in job.report}
