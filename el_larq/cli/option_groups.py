@@ -24,6 +24,7 @@ _SAME_NAME = (
     "keep",
     "patience",
     "average",
+    "freeze",
     "seed",
     "deterministic",
     "init_from",
@@ -69,6 +70,11 @@ def recipe_options(function: Command) -> Command:
             type=float,
             metavar="DECAY",
             help="Validate, save and test a moving average of the weights; 0: none. [default: the recipe's, 0]",
+        ),
+        click.option(
+            "--freeze",
+            metavar="LAYERS",
+            help="With --init-from, what keeps its weights: none, backbone, or patterns of names. [default: the recipe's, none]",
         ),
         click.option(
             "--patience",

@@ -112,6 +112,11 @@ class Dataset(ABC):
     def class_counts(self) -> dict[str, list[int]] | None:
         """The number of images per class, by split; None if this would require reading all images."""
 
+    @property
+    @abstractmethod
+    def augments(self) -> bool:
+        """Whether a training image differs from epoch to epoch."""
+
     @abstractmethod
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         """Turn a tf.data.Dataset of (index, key) into batches of augmented uint8 images and labels."""
@@ -178,13 +183,17 @@ class Dataset(ABC):
     def steps_per_epoch(self, batch_size: int) -> int:
         return self.train_size // batch_size
 
+    def plain_batches(self, split: str, batch_size: int) -> Any:
+        """One pass over a split, in order and without augmentation, as a tf.data.Dataset of (images, labels) batches."""
+        return self._scaled(self._plain_pixels(self.splits[split], batch_size))
+
     def test_batches(self, batch_size: int) -> Any:
-        """One pass over the test split, in order, as a tf.data.Dataset of (images, labels) batches."""
-        return self._scaled(self._plain_pixels(self.test, batch_size))
+        """The same for the test split."""
+        return self.plain_batches("test", batch_size)
 
     def validation_batches(self, batch_size: int) -> Any:
         """The same for the validation split; None if there is none."""
-        return None if self.validation is None else self._scaled(self._plain_pixels(self.validation, batch_size))
+        return None if self.validation is None else self.plain_batches("validation", batch_size)
 
     def test_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """At most ``count`` preprocessed test images at even intervals over the split, and their labels."""

@@ -50,6 +50,10 @@ class InMemory(Dataset):
     mirror: bool = False
     black: bool = False
 
+    @property
+    def augments(self) -> bool:
+        return self.mirror or self.shift > 0
+
     def class_counts(self) -> dict[str, list[int]]:
         return counts(self)
 

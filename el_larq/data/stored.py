@@ -24,6 +24,10 @@ class Stored(Dataset):
         return self.short_name
 
     @property
+    def augments(self) -> bool:
+        return self.augmentation != Augmentation()
+
+    @property
     def fingerprint(self) -> str:
         return self.contents + self.validation_contents
 

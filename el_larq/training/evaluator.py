@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.training.features import logits_of
 from el_larq.training.stopping import Stop
 
 
@@ -32,7 +33,7 @@ class Evaluator:
         self._metrics = [variable for metric in model.metrics for variable in metric.variables]
 
         def step(images: tf.Tensor, labels: tf.Tensor, confusions: bool) -> tuple[Any, Any]:
-            logits: Any = model(images, training=False)
+            logits = logits_of(model, images)
             model.compute_loss(images, labels, logits)  # updates the mean loss
             figures: Any = model.compute_metrics(images, labels, logits, None)
             if not confusions:

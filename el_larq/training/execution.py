@@ -16,6 +16,7 @@ from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged
 from el_larq.training.distillation import plain
 from el_larq.training.evaluator import SplitResult
 from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
+from el_larq.training.frozen_layers import freeze_layers, set_trainable
 from el_larq.training.initialize import initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import make_card, save_model
@@ -47,6 +48,7 @@ class Execution:
         """Train from the run's last state, or from the start, and write the files of a finished run."""
         recipe, config = self.plan.recipe, self.run.config
         steps_per_epoch = self.data.steps_per_epoch(recipe.batch_size)
+        frozen = freeze_layers(self.model, recipe)
         if config.compiled is None:
             optimizer = make_optimizer(recipe, self.model, steps_per_epoch * recipe.epochs)
             loss, accuracy = make_loss(recipe, self.data.num_classes), make_accuracy(self.data.num_classes)
@@ -60,6 +62,7 @@ class Execution:
             if recipe.optimizer == "bop" and config.compiled is None:
                 make_signs(self.model)  # after initialization, and without effect on a restored state
             tested = loop.train()
+            set_trainable(frozen, True)
             seconds = self._write_results(loop, tested)
         return Trained(self.run.folder, plain(self.model), tested.figures["accuracy"], seconds)
 

@@ -10,6 +10,7 @@ import tf_keras as keras
 from el_larq.counting.counts import kernel_bits
 from el_larq.keras_internals import leaf_layers, optimizer_state, rate_or_schedule
 from el_larq.training.bop import make_bop
+from el_larq.training.frozen_layers import find_head
 from el_larq.training.recipe import Recipe
 
 
@@ -22,12 +23,35 @@ def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.opti
     if recipe.optimizer == "sgd":
         plain = decaying = keras.optimizers.SGD
         arguments |= {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0}
-    if not recipe.weight_decay:
-        return plain(**arguments)
-    optimizer = decaying(weight_decay=recipe.weight_decay, **arguments)
-    decayed = {id(kernel) for kernel in decayed_kernels(model)}
-    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in decayed])
+    if recipe.weight_decay:
+        plain = decaying
+        arguments["weight_decay"] = recipe.weight_decay
+    if recipe.backbone_rate != 1:
+        head = {id(weight) for layer in find_head(model).layers for weight in layer.weights}
+        slow = [weight for weight in model.trainable_variables if id(weight) not in head]
+        plain = _slowed(plain, slow, recipe.backbone_rate)
+    optimizer = plain(**arguments)
+    if recipe.weight_decay:
+        decayed = {id(kernel) for kernel in decayed_kernels(model)}
+        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in decayed])
     return optimizer
+
+
+def _slowed(optimizer: Any, slow: list[tf.Variable], factor: float) -> Any:
+    """A class of optimizers like the given one that changes some variables by ``factor`` times as much.
+
+    For Adam, and for SGD with its own momentum per variable, this is a learning rate of ``factor`` times the common one.
+    """
+
+    class Slowed(optimizer):
+        def apply_gradients(self, *arguments: Any, **options: Any) -> Any:
+            before = [tf.identity(variable) for variable in slow]
+            result = super().apply_gradients(*arguments, **options)
+            for variable, old in zip(slow, before, strict=True):
+                variable.assign(old + factor * (variable - old))
+            return result
+
+    return Slowed
 
 
 def _schedule(recipe: Recipe, steps: int) -> Any:

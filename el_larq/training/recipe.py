@@ -13,6 +13,7 @@ from el_larq.training.stage_list import check_stages, shared_epochs
 OPTIMIZERS = ("adam", "adamw", "sgd", "bop")
 KEPT = ("last", "best")
 CLASS_WEIGHTS = ("none", "balanced")
+BATCH_NORM = ("train", "frozen")
 MAX_OPERATIONS = 14
 """Of RandAugment, per image: it has as many different ones."""
 SCHEDULES = ("cosine", "linear", "step", "constant")
@@ -52,6 +53,9 @@ class Recipe:
             (`el_larq.training.mixing`), 0 for none. With both, each batch is mixed by one of them.
         class_weights: "balanced" weights each image's loss inversely to its class's number of training images; or "none". It
             applies to the cross-entropy with the labels only.
+        freeze: layers that keep their weights: "none", "backbone" or patterns of names (`el_larq.training.frozen_layers`).
+        backbone_rate: factor of the learning rate for all layers but the head, above 0 to 1.
+        batch_norm: "train", or "frozen": the backbone's batch normalizations keep weights and statistics, and use the latter.
         binarize: which quantizers of the method are used: "nothing" (neither), "activations" or "both". The others are left out,
             with the same weights in the same order, see `el_larq.methods.method.Method.binarizing`.
         instead_of_sign: what the inputs of convolutions go through where "nothing" is binarized: "identity" or "tanh".
@@ -92,6 +96,9 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     class_weights: str = "none"
+    freeze: str = "none"
+    backbone_rate: float = 1.0
+    batch_norm: str = "train"
     binarize: str = "both"
     instead_of_sign: str = "identity"
     cross_entropy: float = 1.0
@@ -159,7 +166,7 @@ class Recipe:
             raise UsageError(f"average must be a decay from 0 to below 1; got {recipe.average:g}")
         if recipe.patience < 0:
             raise UsageError(f"patience must be a number of epochs, 0 for no early stopping; got {recipe.patience}")
-        recipe._check_batches()
+        recipe._check_batches_and_layers()
         return recipe
 
     def _with_changed_stages(self, epochs: int | None = None, learning_rate: float | None = None, **changes: Any) -> "Recipe":
@@ -201,7 +208,7 @@ class Recipe:
         if self.teacher is not None and not terms:
             raise UsageError(f"the teacher {self.teacher} is not used; set the weight of {', '.join(DISTILLING)}, or omit it")
 
-    def _check_batches(self) -> None:
+    def _check_batches_and_layers(self) -> None:
         if not 0 <= self.random_augment <= MAX_OPERATIONS:
             raise UsageError(f"random augment must be a number of operations from 0 to {MAX_OPERATIONS}; got {self.random_augment}")
         if not 0 <= self.random_magnitude <= 1:
@@ -209,6 +216,14 @@ class Recipe:
         for field in ("mixup", "cutmix"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise UsageError(f"{field} must be an alpha, 0 for none; got {getattr(self, field):g}")
+        if not 0 < self.backbone_rate <= 1:
+            raise UsageError(f"backbone rate must be a factor above 0, at most 1; got {self.backbone_rate:g}")
+        if self.backbone_rate != 1 and self.optimizer == "bop":
+            raise UsageError("bop has one learning rate for all layers; set backbone_rate to 1")
+        if not self.freeze.strip(" ,"):
+            raise UsageError("freeze must be none, backbone or patterns of layers' names, such as 'stem_*,stage1_*'")
+        if self.batch_norm not in BATCH_NORM:
+            raise unknown_name("batch_norm", str(self.batch_norm), BATCH_NORM)
         if self.class_weights not in CLASS_WEIGHTS:
             raise unknown_name("class_weights", str(self.class_weights), CLASS_WEIGHTS)
 

@@ -14,7 +14,7 @@ import yaml
 from el_larq.errors import UsageError, unknown_name
 from el_larq.files import read_bytes
 from el_larq.methods.method import BINARIZED, INSTEAD_OF_SIGN
-from el_larq.training.recipe import ATTENTION_NORMS, CLASS_WEIGHTS, DEFAULTS, KEPT, OPTIMIZERS, SCHEDULES, Recipe
+from el_larq.training.recipe import ATTENTION_NORMS, BATCH_NORM, CLASS_WEIGHTS, DEFAULTS, KEPT, OPTIMIZERS, SCHEDULES, Recipe
 from el_larq.training.recipes import get_recipe
 
 _TYPES: dict[str, Any] = get_type_hints(Recipe)
@@ -58,6 +58,9 @@ _HELP = {
     "mixup": "alpha; 0: none",
     "cutmix": "alpha; 0: none",
     "class_weights": f"{', '.join(CLASS_WEIGHTS)}: weights of the cross-entropy with the labels",
+    "freeze": "none, backbone, or patterns of layers' names",
+    "backbone_rate": "factor of the learning rate for all layers but the head",
+    "batch_norm": f"{', '.join(BATCH_NORM)}: of the backbone",
     "binarize": ", ".join(BINARIZED),
     "instead_of_sign": f"{', '.join(INSTEAD_OF_SIGN)}; if nothing is binarized",
     "cross_entropy": "loss weight: the labels",

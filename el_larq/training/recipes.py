@@ -102,10 +102,11 @@ RECIPES = {
         ),
         Recipe(
             "finetune",
-            "for --init-from: a tenth of standard's rate, a third of its epochs, clipped gradients",
+            "for --init-from: standard's rate for the head and a tenth of it below, 10 epochs, clipped gradients",
             epochs=10,
             batch_size=64,
-            learning_rate=2e-3,
+            learning_rate=2e-2,
+            backbone_rate=0.1,
             warmup=0.1,
             clip_norm=1.0,
         ),

@@ -32,10 +32,7 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "method": lambda config: config.method,
     "link": lambda config: config.link,
     "recipe": lambda config: config.recipe.get("name"),
-    **{
-        name: lambda config, name=name: config.recipe.get(name, DEFAULTS.get(name))
-        for name in ("epochs", "batch_size", "keep", "patience", "average")
-    },
+    **{name: lambda config, name=name: config.recipe.get(name, DEFAULTS.get(name)) for name in CHANGES if name != "learning_rate"},
     "image_size": lambda config: config.image_size,
     "width": lambda config: config.width,
     "placement": lambda config: config.placement,

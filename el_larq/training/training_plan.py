@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_METHOD = "el"
 
-CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average")
+CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "freeze")
 """Settings in place of the recipe's."""
 
 DETERMINISTIC = ("auto", "on", "off")
@@ -47,7 +47,7 @@ class SharedSettings(TypedDict, total=False):
     validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
         own validation split, or 0.1 if it has none.
     recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe.
-    epochs, batch_size, learning_rate, keep, patience, average: in place of the recipe's.
+    epochs, batch_size, learning_rate, keep, patience, average, freeze: in place of the recipe's.
     network_options: the network's own options, and ``variant``. width: factor for all channel counts.
     """
 
@@ -61,6 +61,7 @@ class SharedSettings(TypedDict, total=False):
     keep: str | None
     patience: int | None
     average: float | None
+    freeze: str | None
     network_options: Mapping[str, Any] | None
     width: float
 
@@ -187,8 +188,10 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
     plan = resolve(network, **(rest | {"recipe": recipe}))
     if plan.init_from is not None:
         check_model(plan.init_from)
-    if recipe.stages:
-        stage_plans(plan, Path())  # checks whether the stages fit the method and the network
+    # Making the plans of stages checks whether they fit the method and the network.
+    for stage in stage_plans(plan, Path()) if recipe.stages else (plan,):
+        if stage.recipe.freeze != "none" and stage.init_from is None and isinstance(network, str):
+            raise UsageError(f"freeze {stage.recipe.freeze} would keep random weights; start from a trained model with --init-from")
     return replace(plan, given=frozenset(name for name, value in settings.items() if value not in (None, {})))
 
 

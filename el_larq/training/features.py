@@ -1,0 +1,163 @@
+"""The features of a frozen backbone, computed once: the head is trained on them in place of images.
+
+Images that are not augmented have the same features in every epoch, so this gives the weights that computing the features at each
+step gives, up to rounding.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.data.dataset import Dataset, View
+from el_larq.data.in_memory import ArrayView, Split
+from el_larq.errors import ElLarqError
+from el_larq.keras_internals import is_compiled
+from el_larq.training.frozen_layers import BACKBONE, find_head
+from el_larq.training.recipe import Recipe
+
+BATCH = 64
+MAX_BYTES = 1 << 30
+"""The largest size of the features of all splits together that are kept in memory."""
+
+
+class OnFeatures(keras.Model):
+    """A network whose steps take its features in place of images, and compute its head only.
+
+    It shares layers and weights with the network that it is made of; a file contains all of them.
+    """
+
+    _head: Callable[..., Any]
+
+    def train_step(self, data: Any) -> Any:
+        features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            logits = self._head(features, training=True)
+            loss = self.compute_loss(features, labels, logits, weights)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self.compute_metrics(features, labels, logits, weights)
+
+
+def logits_of(model: keras.Model, inputs: Any) -> Any:
+    """A model's outputs in inference, for images or, of `OnFeatures`, for features."""
+    return model._head(inputs, training=False) if isinstance(model, OnFeatures) else model(inputs, training=False)
+
+
+@dataclass(frozen=True, repr=False)
+class Features(Dataset):
+    """The features of a data set, float32 (N, ...), in its order; each split's are computed when they are first used."""
+
+    images: Dataset
+    backbone: keras.Model
+    _computed: dict[str, Split] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.images.fingerprint
+
+    @property
+    def slug(self) -> str:
+        return self.images.slug
+
+    @property
+    def augments(self) -> bool:
+        return False
+
+    def class_counts(self) -> dict[str, list[int]] | None:
+        return self.images.class_counts()
+
+    def hold_out(self, share: float) -> Self:
+        raise NotImplementedError("features are computed of splits")
+
+    def test_view(self, index: np.ndarray) -> View:
+        split = self._split("test")
+        return ArrayView(split.images[index], split.labels[index])
+
+    def plain_batches(self, split: str, batch_size: int) -> Any:
+        return self._plain_pixels(self._split(split), batch_size)
+
+    def _plain_pixels(self, split: Split, batch_size: int) -> Any:
+        return tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(batch_size)
+
+    def _train_pixels(self, order: Any, batch_size: int) -> Any:
+        split = self._split("train")
+        features, labels = tf.constant(split.images), tf.constant(split.labels)
+        chosen = order.batch(batch_size, drop_remainder=True)
+        return chosen.map(lambda index, key: (tf.gather(features, index), tf.gather(labels, index)))
+
+    def _scaled(self, batches: Any) -> Any:
+        return batches
+
+    def _split(self, name: str) -> Split:
+        """Raises ElLarqError if an image cannot be read: the others' places in the order of a training would change."""
+        if name not in self._computed:
+            features, labels = [], []
+            with self.images.reading():
+                for images, numbers in self.images.plain_batches(name, BATCH):
+                    features.append(self.backbone(images, training=False).numpy())
+                    labels.append(numbers.numpy())
+            missing = len(self.splits[name]) - sum(map(len, labels))
+            if missing:
+                raise ElLarqError(
+                    f"{self.name}: {missing} images of split {name} cannot be read; remove them, or train with an augmentation "
+                    "(--augment), for which features are not computed in advance"
+                )
+            self._computed[name] = Split(np.concatenate(features), np.concatenate(labels).astype(np.int64))
+        return self._computed[name]
+
+
+def with_features(
+    model: keras.Model, data: Dataset, recipe: Recipe, search: str | None, notify: Callable[[str], None]
+) -> tuple[keras.Model, Dataset]:
+    """The model and the data set with features in place of images, if the recipe freezes the backbone and nothing prevents it."""
+    if recipe.freeze != BACKBONE:
+        return model, data
+    head = find_head(model)
+    images = sum(len(split) for split in data.splits.values())
+    reason = _reason_against(model, data, recipe, search, head.features, images)
+    if reason is not None:
+        notify(f"{reason}, so the backbone is computed at each step")
+        return model, data
+    notify(f"the features of the frozen backbone are computed once, for {images:,} images")
+    own: Any = OnFeatures(inputs=model.inputs, outputs=model.outputs, name=model.name)
+    upper, backbone = keras.Model(head.features, model.outputs[0]), keras.Model(model.inputs, head.features)
+    # In a function, since Keras would count an attribute that is a model as a part of this one.
+    own._head = lambda features, training: upper(features, training=training)
+    features = Features(
+        name=data.name,
+        version=data.version,
+        labels=data.labels,
+        preprocessing=data.preprocessing,
+        train=data.train,
+        test=data.test,
+        validation=data.validation,
+        images=data,
+        backbone=backbone,
+    )
+    return own, features
+
+
+def _reason_against(
+    model: keras.Model, data: Dataset, recipe: Recipe, search: str | None, features: Any, images: int
+) -> str | None:
+    if data.augments:
+        return f"{data.name} augments its images (--augment none does not)"
+    for name in ("random_augment", "mixup", "cutmix"):
+        if getattr(recipe, name):
+            return f"{name} changes the images"
+    if recipe.teacher is not None:
+        return "a teacher needs the images"
+    if search is not None:
+        return "the method searches on images between epochs"
+    if recipe.average:
+        return "an average of weights is evaluated on images"
+    if is_compiled(model):
+        return "the network is compiled with its own step"
+    size = math.prod(features.shape[1:]) if None not in features.shape[1:] else None
+    if size is None or 4 * size * images > MAX_BYTES:
+        return f"features would take more than {MAX_BYTES / 1e9:.1f} GB"
+    return None

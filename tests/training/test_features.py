@@ -1,0 +1,110 @@
+"""A head trained on features that are computed once, against the same head trained with the whole network at each step."""
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from watched import when_renamed
+
+import el_larq
+from el_larq.data.in_memory import InMemory
+from el_larq.errors import UsageError
+from el_larq.training import features
+from el_larq.training.recipe import Recipe
+
+RECIPE = Recipe("head", "", epochs=3, batch_size=32, learning_rate=1e-2, freeze="backbone")
+NETWORK: dict[str, Any] = {"network": "mobilenet", "method": "el", "width": 0.125}
+
+
+@pytest.fixture(scope="module")
+def plain_digits(digits: InMemory) -> InMemory:
+    """Without augmentation."""
+    return replace(digits, shift=0)
+
+
+@pytest.fixture(scope="module")
+def source(plain_digits: InMemory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained network whose batch normalizations have statistics of the data."""
+    recipe = Recipe("source", "", epochs=2, batch_size=32, learning_rate=1e-2)
+    return el_larq.train(
+        **NETWORK, dataset=plain_digits, recipe=recipe, seed=1, out=tmp_path_factory.mktemp("source") / "run"
+    ).folder
+
+
+def _weights(folder: Path) -> dict[str, list[np.ndarray]]:
+    model = el_larq.load_model(folder / "model.h5")
+    assert all(layer.trainable for layer in model.layers)
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def test_the_cached_head_is_the_one_trained_on_images(
+    source: Path, plain_digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    notices: list[str] = []
+    arguments: dict[str, Any] = {"dataset": plain_digits, "recipe": RECIPE, "init_from": source, "seed": 2}
+    cached = el_larq.train(**NETWORK, **arguments, out=tmp_path / "cached", notify=notices.append)
+    assert any("features of the frozen backbone are computed once" in notice for notice in notices)
+    monkeypatch.setattr(features, "MAX_BYTES", 0)
+    at_each_step = el_larq.train(**NETWORK, **arguments, out=tmp_path / "steps", notify=notices.append)
+    assert any("so the backbone is computed at each step" in notice for notice in notices)
+    before, one, other = (_weights(folder) for folder in (source, cached.folder, at_each_step.folder))
+    for name, arrays in one.items():
+        for a, b, c in zip(arrays, other[name], before[name], strict=True):
+            if name == "logits":
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+                assert np.abs(a - c).max() > 1e-2
+            else:
+                np.testing.assert_array_equal(a, c)
+                np.testing.assert_array_equal(b, c)
+    assert cached.accuracy == at_each_step.accuracy
+
+
+def test_a_training_on_features_resumes_exactly(
+    source: Path, plain_digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    arguments: dict[str, Any] = {"dataset": plain_digits, "recipe": RECIPE, "init_from": source, "seed": 2}
+    expected = el_larq.train(**NETWORK, **arguments, out=tmp_path / "expected")
+    with monkeypatch.context() as patch:
+        when_renamed(patch, "metrics.jsonl", 2, lambda: signal.raise_signal(signal.SIGINT), after=True)
+        with pytest.raises(KeyboardInterrupt):
+            el_larq.train(**NETWORK, **arguments, out=tmp_path / "run")
+    resumed = el_larq.resume(tmp_path / "run", dataset=plain_digits)
+    for name, arrays in _weights(expected.folder).items():
+        for one, other in zip(arrays, _weights(resumed.folder)[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"mixup": 0.2}, "mixup changes the images"),
+        ({"random_augment": 1}, "random_augment changes the images"),
+        ({"average": 0.9}, "an average of weights is evaluated on images"),
+    ],
+)
+def test_what_needs_images_gets_them(source: Path, plain_digits: InMemory, tmp_path: Path, changes: dict[str, Any], reason: str):
+    notices: list[str] = []
+    recipe = replace(RECIPE, epochs=1, **changes)
+    el_larq.train(**NETWORK, dataset=plain_digits, recipe=recipe, init_from=source, out=tmp_path / "run", notify=notices.append)
+    assert f"{reason}, so the backbone is computed at each step" in notices
+
+
+def test_augmented_images_have_no_features_in_advance(source: Path, digits: InMemory, tmp_path: Path):
+    notices: list[str] = []
+    recipe = replace(RECIPE, epochs=1)
+    el_larq.train(**NETWORK, dataset=digits, recipe=recipe, init_from=source, out=tmp_path / "run", notify=notices.append)
+    assert any("digits augments its images (--augment none does not)" in notice for notice in notices)
+
+
+def test_freezing_needs_a_trained_start(plain_digits: InMemory, tmp_path: Path):
+    with pytest.raises(UsageError, match="freeze backbone would keep random weights; start from a trained model with --init-from"):
+        el_larq.train(**NETWORK, dataset=plain_digits, recipe=RECIPE, out=tmp_path / "run")
+
+
+def test_names_that_do_not_fit_are_refused_before_a_folder_is_made(source: Path, plain_digits: InMemory, tmp_path: Path):
+    with pytest.raises(UsageError, match="no layer with weights has such a name"):
+        el_larq.train(**NETWORK, dataset=plain_digits, recipe=RECIPE, freeze="nothing*", init_from=source, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
