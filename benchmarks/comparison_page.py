@@ -68,7 +68,7 @@ def ours(network: str, content: dict[str, Any], picture: str) -> str:
         for row in rows
     ]
     seeds = [f"seed {seed}" for seed in range(max(len(row["accuracies"]) for row in rows))]
-    headings = ("method", "bits", "link", *seeds, "mean, range", "M BOPs", "M FLOPs", "M beside", "kB", "ms here", "published")
+    headings = ("method", "bits", "link", *seeds, "mean, range", "M BOPs", "M FLOPs", "M other ops", "kB", "ms here", "published")
     failures = [f"- `{row['method']}` {error}\n" for row in rows for error in row["errors"]]
     return "\n".join(
         filter(None, (_table(headings, cells), f"![Accuracy against costs]({picture})\n", "".join(failures), _order(network, rows)))

@@ -90,17 +90,17 @@ def audit_model(
     """
     allowed = parse_allowed(allow)
     matches = match(convolutions, graph)
-    meant = join(convolutions, intents)
-    check_layers(allowed, {c.layer for c in convolutions} | {one.layer for one in meant})
+    quantized = join(convolutions, intents)
+    check_layers(allowed, {c.layer for c in convolutions} | {one.layer for one in quantized})
     layers = real_layers(convolutions, graph) | {m.operator.index: m.convolution.layer for m in matches}
-    weights = sum(c.kernel.size for c in convolutions) + sum(one.elsewhere for one in meant)
-    subject = Subject(graph, layers, meant, weights, {id(m.convolution): m.operator for m in matches})
+    weights = sum(c.kernel.size for c in convolutions) + sum(one.elsewhere for one in quantized)
+    subject = Subject(graph, layers, quantized, weights, {id(m.convolution): m.operator for m in matches})
     rows = tuple(_row(operator, layers) for operator in graph.operators if operator.name in KERNELS)
     findings = tuple(replace(found, allowed=any(one.covers(found) for one in allowed)) for found in check(subject))
-    binary = [one for one in meant if one.sort == "binary"]
-    became = sum(subject.operator(one) is not None for one in binary)
-    low_bit = sum(one.sort == "low-bit" for one in meant)
-    return Audit(rows, findings, became, len(binary), low_bit, evidence(meant))
+    binary = [one for one in quantized if one.sort == "binary"]
+    converted_to = sum(subject.operator(one) is not None for one in binary)
+    low_bit = sum(one.sort == "low-bit" for one in quantized)
+    return Audit(rows, findings, converted_to, len(binary), low_bit, evidence(quantized))
 
 
 def _row(operator: Operator, layers: dict[int, str]) -> AuditRow:

@@ -38,8 +38,8 @@ class Decisions:
 
 def _agree(wanted: np.ndarray, got: np.ndarray, tied: float) -> np.ndarray:
     """Agreement for each image, bool (N,), from logits (N, classes)."""
-    behind = wanted.max(-1) - np.take_along_axis(wanted, got.argmax(-1)[:, None], axis=-1)[:, 0]
-    return behind <= tied * np.abs(wanted).max(-1)
+    margin = wanted.max(-1) - np.take_along_axis(wanted, got.argmax(-1)[:, None], axis=-1)[:, 0]
+    return margin <= tied * np.abs(wanted).max(-1)
 
 
 def agreements(batches: Sequence[Decisions]) -> list[Agreement]:

@@ -5,7 +5,7 @@ Two faults would make a wrong .tflite, or none:
 1. TensorFlow spells a batch normalization along the rows of (N, H, W, C) as one in the order (N, C, H, W), and its optimizer fuses
    that with a convolution in the other order. The frozen graph multiplies and adds constants of shape (1, H, 1, 1) instead.
 
-2. LCE's converter takes a constant of several dimensions right behind a binary convolution for one per channel and makes a file
+2. LCE's converter takes a constant of several dimensions right after a binary convolution for one per channel and makes a file
    that does not load. So it is applied to a view of the map, between two operations Reshape, where LCE leaves it alone:
 
        factor (1, 1, W, C) or (1, 1, W, 1)    on (N * H, W, C)
@@ -60,7 +60,7 @@ def _infers(model: FrozenModel, norm: Any) -> bool:
 
 
 def with_views(model: FrozenModel) -> FrozenModel:
-    """The model in which no constant of several dimensions is right behind a binary convolution."""
+    """The model in which no constant of several dimensions is right after a binary convolution."""
     operations = [operation for operation in model.operations if _by_several_dimensions(model, operation)]
     if not operations:
         return model  # without computing every kernel
@@ -92,7 +92,7 @@ def _change(model: FrozenModel, operation: Any, binary: set[str]) -> Callable[[A
     x, other = operation.inputs[position], operation.inputs[1 - position]
     sizes = tuple(int(size) for size in operation.outputs[0].shape[1:])
     (value,) = model.constants([other])
-    if value is None or value.ndim < 2 or value.size == 1 or tuple(x.shape[1:]) != sizes or not _behind(model, x, binary):
+    if value is None or value.ndim < 2 or value.size == 1 or tuple(x.shape[1:]) != sizes or not _is_binary_result(model, x, binary):
         return None
     value = value.reshape((1,) * (4 - value.ndim) + value.shape)[0]
 
@@ -123,7 +123,7 @@ def _varying(model: FrozenModel, operation: Any) -> int | None:
     return varying[0] if len(varying) == 1 else None
 
 
-def _behind(model: FrozenModel, tensor: Any, binary: set[str]) -> bool:
+def _is_binary_result(model: FrozenModel, tensor: Any, binary: set[str]) -> bool:
     """Whether a tensor is the result of a binary convolution, with what LCE fuses into one."""
     while True:
         operation = tensor.op

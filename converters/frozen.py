@@ -277,7 +277,7 @@ def find_source(tensor: Any, *, reshaped: bool = True) -> Any:
             return tensor
 
 
-def behind(tensor: Any) -> list[Any]:
+def dependencies_of(tensor: Any) -> list[Any]:
     """Every operation that a tensor depends on, including its own."""
     stack, seen = [tensor.op], {}
     while stack:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.converters.frozen import FrozenModel, behind, find_source, is_constant, static_value
+from el_larq.converters.frozen import FrozenModel, dependencies_of, find_source, is_constant, static_value
 
 # Positions of the input and the kernel among the operands.
 _OPERANDS = {
@@ -129,7 +129,7 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
         if kernel is None:
             continue  # a product of two activations
         position, operand = _OPERANDS[operation.type]
-        quantized = any(o.type == "Sign" or o.type in _SELECTS for o in behind(operation.inputs[operand]))
+        quantized = any(o.type == "Sign" or o.type in _SELECTS for o in dependencies_of(operation.inputs[operand]))
         layer = layer_name(operation.name, model.name)
         x = operation.inputs[position]
         channels = x.shape[-1] if operation.type == "Conv2D" else None
@@ -148,7 +148,7 @@ def find_convolutions(model: FrozenModel) -> tuple[Convolution, ...]:
                 pad_value=None if padding is None else padding.value,
                 paddings=None if paddings is None else tuple((before, after) for before, after in paddings),
                 groups=channels // kernel.shape[2] if channels else 1,
-                first=not any(before.name in products or before.type in _PRODUCTS for before in behind(x)),
+                first=not any(before.name in products or before.type in _PRODUCTS for before in dependencies_of(x)),
                 one_dimensional=_unpadded(x).op.type == "ExpandDims",
                 sign_input=_is_sign(x),
                 ternary_input=_unpadded(x).op.type == "Sign" and sums_signs(_unpadded(x).op.inputs[0]),

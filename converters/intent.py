@@ -46,7 +46,7 @@ class Intent:
 
 
 @dataclass(frozen=True)
-class Meant:
+class QuantizedLayer:
     """A convolution or dense layer whose kernel is quantized: as shown by the graph, as declared by its layer, or both."""
 
     convolution: Convolution | None
@@ -120,7 +120,7 @@ def read_intents(model: keras.Model) -> tuple[Intent, ...]:
     return tuple(found)
 
 
-def join(convolutions: Sequence[Convolution], intents: Iterable[Intent]) -> tuple[Meant, ...]:
+def join(convolutions: Sequence[Convolution], intents: Iterable[Intent]) -> tuple[QuantizedLayer, ...]:
     """Every convolution of a graph that has a quantized kernel, in order, then the layers that the graph does not show as one.
 
     A layer whose kernel should be in the graph and is not is not part of the model's inference; it is left out.
@@ -131,13 +131,13 @@ def join(convolutions: Sequence[Convolution], intents: Iterable[Intent]) -> tupl
         intent = next((i for i in intents if any(_same(convolution.kernel, kernel) for kernel in i.kernels)), None)
         seen.add(id(intent))
         if (intent is not None and intent.kernel_bits is not None) or convolution.meant_binary or convolution.ternary:
-            found.append(Meant(convolution, intent))
-    return (*found, *(Meant(None, intent) for intent in intents if id(intent) not in seen and not intent.shown))
+            found.append(QuantizedLayer(convolution, intent))
+    return (*found, *(QuantizedLayer(None, intent) for intent in intents if id(intent) not in seen and not intent.shown))
 
 
-def evidence(meant: Iterable[Meant]) -> str:
+def evidence(quantized: Iterable[QuantizedLayer]) -> str:
     """Whether what was meant comes from the layers' quantizers, from the graph alone, or from both."""
-    sources = {"graph" if one.intent is None else "layers" for one in meant}
+    sources = {"graph" if one.intent is None else "layers" for one in quantized}
     return " and ".join(sorted(sources, reverse=True)) or "graph"
 
 

@@ -30,7 +30,7 @@ class _Site:
 
 
 def with_two_dimensions(model: FrozenModel) -> FrozenModel:
-    """The model with the sign of every one-dimensional convolution behind the new axis."""
+    """The model with the sign of every one-dimensional convolution after the new axis."""
     sites = [site for operation in model.operations if operation.type == "Conv2D" and (site := _site(model, operation)) is not None]
     if not sites:
         return model

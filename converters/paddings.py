@@ -10,10 +10,10 @@ Four faults of theirs would make a wrong .tflite:
 
        size 32, stride 2, kernel 7, padding (3, 3): the last position reads rows 30 to 36 of 38; (3, 2) is the same
 
-2. A binary convolution whose input is padded with signs behind the quantizer is binary only if these are ones and the padding is
+2. A binary convolution whose input is padded with signs after the quantizer is binary only if these are ones and the padding is
    that of SAME. Otherwise the padding moves before the sign: sign(pad(x, s)) = pad(sign(x), s) for s = -1 and 1.
 
-3. A binary convolution whose input is padded with zeros behind the quantizer is binary only if the convolution itself is SAME. Zero
+3. A binary convolution whose input is padded with zeros after the quantizer is binary only if the convolution itself is SAME. Zero
    padding on a map that is smaller than the kernel (dilation included) is computed incorrectly by the optimized kernels. In any
    other spelling (ZeroPadding2D, "causal") and on small maps, such a convolution pads with ones instead, and what these add is
    subtracted, a constant by position:
@@ -240,7 +240,7 @@ class _Correction:
             extra = add_constant(graph, f"{name}/extra", self._extra().reshape(-1), dtype)
             become(nodes[name], "Sub", [convolution.name, extra], dtype)
             return
-        # LCE takes a summand right behind a binary convolution for one per channel, hence the flat view.
+        # LCE takes a summand right after a binary convolution for one per channel, hence the flat view.
         flat = add_constant(graph, f"{name}/flat_shape", [-1, int(np.prod(shape))], tf.int32)
         view = add_operation(graph, "Reshape", f"{name}/flat", [convolution.name, flat], dtype, Tshape=tf.int32)
         extra = add_constant(graph, f"{name}/extra", self._extra().reshape(1, -1), dtype)

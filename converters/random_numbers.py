@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from el_larq.converters.frozen import FrozenModel, behind
+from el_larq.converters.frozen import FrozenModel, dependencies_of
 from el_larq.converters.graph import layer_name
 from el_larq.errors import ElLarqError
 
@@ -35,7 +35,7 @@ def check_not_random(model: FrozenModel) -> None:
 
 
 def _from_variable(operation: Any, variables: frozenset[str]) -> bool:
-    return any(source.name in variables for tensor in operation.inputs[1:] for source in behind(tensor))
+    return any(source.name in variables for tensor in operation.inputs[1:] for source in dependencies_of(tensor))
 
 
 def with_drawn_numbers(model: FrozenModel) -> FrozenModel:

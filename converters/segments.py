@@ -126,16 +126,16 @@ class Segments:
 
     def _choose_by_kernel(self, matches: list[Match], positions: dict[int, int]) -> None:
         signs = {sign.values.name: index for index, sign in enumerate(self._signs)}
-        alike: dict[bytes, set[int]] = {}
+        signs_by_kernel: dict[bytes, set[int]] = {}
         matches = [m for m in matches if m.convolution.binarized is not None and m.convolution.binarized.name in signs]
         for m in matches:
             assert m.convolution.binarized is not None
-            alike.setdefault(_key(m.convolution), set()).add(signs[m.convolution.binarized.name])
+            signs_by_kernel.setdefault(_key(m.convolution), set()).add(signs[m.convolution.binarized.name])
         for m in matches:
             packed = m.operator.inputs[0]
             if packed is not None and packed.index in positions:
                 channels = input_channels(m.operator)
-                pairs = [_Pair(sign, positions[packed.index], channels) for sign in sorted(alike[_key(m.convolution)])]
+                pairs = [_Pair(sign, positions[packed.index], channels) for sign in sorted(signs_by_kernel[_key(m.convolution)])]
                 if not any(map(self._fits, pairs)):
                     pairs = [replace(pair, paddings=m.convolution.paddings) for pair in pairs]
                 self._add(m.convolution.layer, pairs)

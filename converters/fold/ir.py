@@ -161,8 +161,8 @@ def raw(node: Node, inputs: list[Any], name: str) -> Any:
     for argument in definition.input_arg:
         if argument.number_attr or argument.type_list_attr:
             # A list takes all remaining inputs except those of the arguments after it.
-            behind = len(definition.input_arg) - list(definition.input_arg).index(argument) - 1
-            count = len(inputs) - position - behind
+            following = len(definition.input_arg) - list(definition.input_arg).index(argument) - 1
+            count = len(inputs) - position - following
             arguments[argument.name] = inputs[position : position + count]
             position += count
         else:

@@ -56,11 +56,11 @@ def _into_summand(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     if bias is None or node.inputs[0] is node.inputs[1]:
         return False
     other = node.inputs[1] if node.inputs[0] is bias else node.inputs[0]
-    behind = readers.of(node)[0] if readers.only_one(node) and is_shift(readers.of(node)[0]) else None
-    if behind is not None:
-        _add_to(bias, shift_of(behind))
-        graph.replace(behind, node)
-        notes.applied.append(f"{behind.name}: into the bias of {bias.name}")
+    following = readers.of(node)[0] if readers.only_one(node) and is_shift(readers.of(node)[0]) else None
+    if following is not None:
+        _add_to(bias, shift_of(following))
+        graph.replace(following, node)
+        notes.applied.append(f"{following.name}: into the bias of {bias.name}")
         return True
     if is_shift(other):
         _add_to(bias, shift_of(other))

@@ -202,10 +202,10 @@ def norm_left(subject: Subject) -> Found:
         if _by_channel(operator.inputs) and len(after) == 1 and after[0].name == "ADD" and _by_channel(after[0].inputs):
             source = next((tensor for tensor in operator.inputs if tensor is not None and not tensor.constant), None)
             producer = subject.graph.producers.get(source.index) if source is not None else None
-            behind = "the input" if producer is None else producer.name
+            producer_name = "the input" if producer is None else producer.name
             # One multiplication and one addition for each value.
             place = Place(f"operator {operator.index}", operations=2 * operator.outputs[0].elements)
-            yield place, f"a batch normalization after {behind} was not folded: one MUL and one ADD over the whole tensor"
+            yield place, f"a batch normalization after {producer_name} was not folded: one MUL and one ADD over the whole tensor"
 
 
 def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:

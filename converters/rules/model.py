@@ -3,25 +3,25 @@
 from typing import TYPE_CHECKING
 
 from el_larq.converters.match import REAL_OPERATORS
-from el_larq.converters.rules.reasons import is_depthwise, no_operator_for, why_low_bit, why_not, why_real_input
+from el_larq.converters.rules.reasons import is_depthwise, no_operator_for, reason_low_bit, reason_not_binary, reason_real_input
 from el_larq.converters.rules.rule import Found, Place, rule
 from el_larq.converters.rules.subject import Subject
 from el_larq.tflite.operators import BINARY, binary_operators
 
 if TYPE_CHECKING:
-    from el_larq.converters.intent import Meant
+    from el_larq.converters.intent import QuantizedLayer
 
 # Allowance for constants that are not weights: normalizations, shapes, gains of links. The second is for small models.
 _SIZE_FACTOR, _SIZE_SLACK = 1.1, 65536
 
 
-def _place(meant: "Meant") -> Place:
-    return Place(meant.title, meant.layer)
+def _place(quantized: "QuantizedLayer") -> Place:
+    return Place(quantized.title, quantized.layer)
 
 
-def _runs_as(subject: Subject, meant: "Meant", reason: str) -> str:
+def _runs_as(subject: Subject, quantized: "QuantizedLayer", reason: str) -> str:
     """The reason, for a layer that runs as a real-valued operator."""
-    kind = "" if meant.convolution is None else REAL_OPERATORS.get(meant.convolution.kind, "")
+    kind = "" if quantized.convolution is None else REAL_OPERATORS.get(quantized.convolution.kind, "")
     present = any(operator.name == kind for operator in subject.graph.operators)
     return f"runs as {kind if present else 'a real-valued operator'}, since {reason}"
 
@@ -40,10 +40,10 @@ def _runs_as(subject: Subject, meant: "Meant", reason: str) -> str:
     needs="flatbuffer and model",
 )
 def not_binary(subject: Subject) -> Found:
-    for meant in subject.missing("binary"):
-        if not is_depthwise(meant) and no_operator_for(meant) is None:
-            reason, remedy = why_not(meant)
-            yield _place(meant), _runs_as(subject, meant, reason), remedy
+    for quantized in subject.missing("binary"):
+        if not is_depthwise(quantized) and no_operator_for(quantized) is None:
+            reason, remedy = reason_not_binary(quantized)
+            yield _place(quantized), _runs_as(subject, quantized, reason), remedy
 
 
 @rule(
@@ -55,10 +55,10 @@ def not_binary(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def no_operator(subject: Subject) -> Found:
-    for meant in subject.missing("binary"):
-        why = no_operator_for(meant)
+    for quantized in subject.missing("binary"):
+        why = no_operator_for(quantized)
         if why is not None:
-            yield _place(meant), _runs_as(subject, meant, why[0]), why[1]
+            yield _place(quantized), _runs_as(subject, quantized, why[0]), why[1]
 
 
 @rule(
@@ -70,9 +70,9 @@ def no_operator(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def binary_depthwise(subject: Subject) -> Found:
-    for meant in subject.missing("binary"):
-        if is_depthwise(meant) and not meant.separable:
-            yield _place(meant), _runs_as(subject, meant, "LCE has no binary depthwise convolution")
+    for quantized in subject.missing("binary"):
+        if is_depthwise(quantized) and not quantized.separable:
+            yield _place(quantized), _runs_as(subject, quantized, "LCE has no binary depthwise convolution")
 
 
 @rule(
@@ -84,12 +84,12 @@ def binary_depthwise(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def low_bit(subject: Subject) -> Found:
-    for meant in subject.meant:
-        if meant.sort != "low-bit" or meant.ternary_input:
+    for quantized in subject.quantized:
+        if quantized.sort != "low-bit" or quantized.ternary_input:
             continue
-        if subject.operator(meant) is None:
-            reason, remedy = why_low_bit(meant)
-            yield _place(meant), _runs_as(subject, meant, f"{reason} and LCE computes with signs only"), remedy
+        if subject.operator(quantized) is None:
+            reason, remedy = reason_low_bit(quantized)
+            yield _place(quantized), _runs_as(subject, quantized, f"{reason} and LCE computes with signs only"), remedy
 
 
 @rule(
@@ -101,16 +101,17 @@ def low_bit(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def zeros_as_signs(subject: Subject) -> Found:
-    for meant in subject.meant:
-        if subject.operator(meant) is None or meant.convolution is None:
+    for quantized in subject.quantized:
+        if subject.operator(quantized) is None or quantized.convolution is None:
             continue
-        if meant.convolution.plain_sign and not meant.convolution.two_values:
+        if quantized.convolution.plain_sign and not quantized.convolution.two_values:
             # `lower` keeps these in 32 bits; this finds a spelling that it does not know.
-            quantizer = "" if meant.intent is None or meant.intent.input_quantizer is None else f" ({meant.intent.input_quantizer})"
+            intent = quantized.intent
+            quantizer = "" if intent is None or intent.input_quantizer is None else f" ({intent.input_quantizer})"
             reason = (
                 f"runs as {BINARY}, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"
             )
-            yield _place(meant), reason
+            yield _place(quantized), reason
 
 
 @rule(
@@ -122,7 +123,7 @@ def zeros_as_signs(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def separable(subject: Subject) -> Found:
-    for layer in dict.fromkeys(meant.layer for meant in subject.missing("binary") if meant.separable):
+    for layer in dict.fromkeys(quantized.layer for quantized in subject.missing("binary") if quantized.separable):
         reason = "runs real-valued: LCE has no binary depthwise convolution, and the pointwise part reads its real-valued sums"
         yield Place(layer, layer), reason
 
@@ -136,10 +137,10 @@ def separable(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def ternary_input(subject: Subject) -> Found:
-    for meant in subject.missing("low-bit"):
-        if meant.ternary_input:
+    for quantized in subject.missing("low-bit"):
+        if quantized.ternary_input:
             reason = "its input holds zeros: its binary kernel takes the time and size of a real-valued one"
-            yield _place(meant), _runs_as(subject, meant, reason)
+            yield _place(quantized), _runs_as(subject, quantized, reason)
 
 
 @rule(
@@ -151,7 +152,7 @@ def ternary_input(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def stray_binary(subject: Subject) -> Found:
-    known = {operator.index for operator in subject.became.values()}
+    known = {operator.index for operator in subject.converted_to.values()}
     for operator in binary_operators(subject.graph):
         if operator.index not in known:
             yield operator, "has no counterpart in the model"
@@ -164,19 +165,19 @@ def stray_binary(subject: Subject) -> Found:
     why=(
         "LCE has no operator for a binary kernel and a real-valued input: the layer runs in 32 bits, at the time and size of a "
         "real-valued one. A first layer, the pointwise part of a separable convolution, and a layer without an `input_quantizer`; "
-        "a layer with one, or behind a sign, breaks `not-binary`"
+        "a layer with one, or after a sign, breaks `not-binary`"
     ),
     remedy="quantize its input too if it should be binary",
     needs="flatbuffer and model",
 )
 def real_input(subject: Subject) -> Found:
-    reported = {meant.layer for meant in subject.missing("binary") if meant.separable}
-    for meant in subject.missing("real-input"):
-        if meant.layer in reported:
+    reported = {quantized.layer for quantized in subject.missing("binary") if quantized.separable}
+    for quantized in subject.missing("real-input"):
+        if quantized.layer in reported:
             continue
-        reason, remedy = why_real_input(meant)
-        runs = _runs_as(subject, meant, f"{reason}: its binary kernel takes the time and size of a real-valued one")
-        yield _place(meant), runs, remedy
+        reason, remedy = reason_real_input(quantized)
+        runs = _runs_as(subject, quantized, f"{reason}: its binary kernel takes the time and size of a real-valued one")
+        yield _place(quantized), runs, remedy
 
 
 @rule(
@@ -188,7 +189,11 @@ def real_input(subject: Subject) -> Found:
     needs="flatbuffer and model",
 )
 def size(subject: Subject) -> Found:
-    kernels = [meant.convolution.kernel for meant in subject.meant if meant.sort == "binary" and meant.convolution is not None]
+    kernels = [
+        quantized.convolution.kernel
+        for quantized in subject.quantized
+        if quantized.sort == "binary" and quantized.convolution is not None
+    ]
     binary = sum(kernel.size / 8 for kernel in kernels)
     channels = sum(kernel.shape[-1] for kernel in kernels)
     real = 4 * (subject.weights - sum(kernel.size for kernel in kernels))

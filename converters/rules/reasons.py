@@ -7,16 +7,16 @@ import numpy as np
 from el_larq.missing_operators import BINARY_DEPTHWISE, NO_OPERATOR, MissingOperator, missing_for_layer, missing_for_operation
 
 if TYPE_CHECKING:
-    from el_larq.converters.intent import Intent, Meant
+    from el_larq.converters.intent import Intent, QuantizedLayer
 
 # A Conv1D that `el_larq.converters.one_dimensional` left as it is; LCE has an operator for the others.
 _ONE_DIMENSIONAL = MissingOperator("Conv1D", None, "use QuantConv2D with a kernel of (1, k) on maps of one row")
 _OR_ALLOW = ", or allow it with --allow "
 
 
-def missing_operator(meant: "Meant") -> MissingOperator | None:
+def missing_operator(quantized: "QuantizedLayer") -> MissingOperator | None:
     """The kind of a layer for which LCE has no binary operator; None if it has one."""
-    convolution, intent = meant.convolution, meant.intent
+    convolution, intent = quantized.convolution, quantized.intent
     if convolution is not None:
         return missing_for_operation(convolution.kind) or (_ONE_DIMENSIONAL if convolution.one_dimensional else None)
     if intent is None:
@@ -24,22 +24,22 @@ def missing_operator(meant: "Meant") -> MissingOperator | None:
     return missing_for_layer([intent.kind]) or MissingOperator(intent.kind.removeprefix("Quant"), None, "use QuantConv2D")
 
 
-def no_operator_for(meant: "Meant") -> tuple[str, str] | None:
+def no_operator_for(quantized: "QuantizedLayer") -> tuple[str, str] | None:
     """Reason and remedy for a kind of layer for which LCE has no binary operator; None if it has one, and for depthwise layers."""
-    missing = missing_operator(meant)
+    missing = missing_operator(quantized)
     if missing is None or missing.rule != NO_OPERATOR:
         return None
     return f"LCE has no binary operator for {missing.layer}", f"{missing.remedy}{_OR_ALLOW}{missing.rule}"
 
 
-def is_depthwise(meant: "Meant") -> bool:
-    missing = missing_operator(meant)
+def is_depthwise(quantized: "QuantizedLayer") -> bool:
+    missing = missing_operator(quantized)
     return missing is not None and missing.rule == BINARY_DEPTHWISE
 
 
-def why_not(meant: "Meant") -> tuple[str, str]:
+def reason_not_binary(quantized: "QuantizedLayer") -> tuple[str, str]:
     """For a convolution or dense layer that is meant to be binary and for which LCE has an operator."""
-    convolution, intent = meant.convolution, meant.intent
+    convolution, intent = quantized.convolution, quantized.intent
     assert convolution is not None
     input_quantizer = None if intent is None else intent.input_quantizer
     if input_quantizer == "SteHeaviside":
@@ -74,9 +74,9 @@ def why_not(meant: "Meant") -> tuple[str, str]:
     return "LCE did not take its padding or shape", 'use padding "valid", or "same" with pad_values=1.0, and a fixed input size'
 
 
-def why_low_bit(meant: "Meant") -> tuple[str, str]:
+def reason_low_bit(quantized: "QuantizedLayer") -> tuple[str, str]:
     """For a layer whose kernel or input is quantized to values other than -1 and +1."""
-    intent = meant.intent
+    intent = quantized.intent
     if intent is None:
         what, argument = "its kernel contains zeros and one magnitude", "kernel_quantizer"
     elif intent.kernel_bits not in (None, 1):
@@ -86,9 +86,9 @@ def why_low_bit(meant: "Meant") -> tuple[str, str]:
     return what, f"use a sign as {argument}{_OR_ALLOW}low-bit"
 
 
-def why_real_input(meant: "Meant") -> tuple[str, str]:
+def reason_real_input(quantized: "QuantizedLayer") -> tuple[str, str]:
     """For a layer with a quantized kernel whose input is not quantized."""
-    convolution, intent = meant.convolution, meant.intent
+    convolution, intent = quantized.convolution, quantized.intent
     if intent is not None and intent.part == "pointwise_kernel":
         remedy = "for a binary pointwise part use DepthwiseConv2D, then QuantConv2D of 1x1 with an input_quantizer"
         return "it reads the real-valued sums of the depthwise part", remedy

@@ -108,10 +108,10 @@ def execute(
         task: Task = call.argument
         if outcome.error:
             errors.setdefault(task.pair, []).append(f"seed {task.plan.seed}: {outcome.error}")
-            said = f"failed: {outcome.error}"
+            outcome_text = f"failed: {outcome.error}"
         else:
-            said = f"accuracy {outcome.value['accuracy']:.4f} after {outcome.value['seconds']:.0f} s"
-        notify(f"[{number}/{len(tasks)}] {task.name}: {said}")
+            outcome_text = f"accuracy {outcome.value['accuracy']:.4f} after {outcome.value['seconds']:.0f} s"
+        notify(f"[{number}/{len(tasks)}] {task.name}: {outcome_text}")
         if not shard:
             _write_results(folder, plan, errors, folder.latencies())
     if shard:

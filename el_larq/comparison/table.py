@@ -52,8 +52,8 @@ class ComparisonRow:
 
     def to_dict(self) -> dict[str, Any]:
         done = self.done
-        spread = {"accuracy_mean": self.mean, "accuracy_min": min(done, default=None), "accuracy_max": max(done, default=None)}
-        return asdict(self) | spread
+        accuracies = {"accuracy_mean": self.mean, "accuracy_min": min(done, default=None), "accuracy_max": max(done, default=None)}
+        return asdict(self) | accuracies
 
 
 def read_rows(
@@ -84,7 +84,7 @@ def _row(folder: ResultsFolder, pair: Pair, seeds: int, latencies: dict[str, Any
         facts.get("bops"),
         facts.get("flops"),
         facts.get("ops"),
-        _beside(tflite, facts["sha256"]) if facts else None,
+        _other_operations(tflite, facts["sha256"]) if facts else None,
         facts.get("tflite_bytes"),
         facts.get("peak_ram_bytes"),
         facts.get("binary_convolutions"),
@@ -95,7 +95,7 @@ def _row(folder: ResultsFolder, pair: Pair, seeds: int, latencies: dict[str, Any
 
 
 @cache
-def _beside(path: Path, _sha256: str) -> int:
+def _other_operations(path: Path, _sha256: str) -> int:
     return sum(one.operations for one in inspect(path).beside)
 
 
@@ -109,7 +109,7 @@ HEADINGS = (
     "seeds",
     "M BOPs",
     "M FLOPs",
-    "M beside",
+    "M other ops",
     "tflite kB",
     "median ms",
     "IQR ms",

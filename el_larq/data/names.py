@@ -21,7 +21,7 @@ DIR, IDX, TFDS = "dir:", "idx:", "tfds:"
 
 AUGMENTATIONS = {
     "none": "images as they are",
-    "shift": "shifted by up to an eighth of the side, black beside",
+    "shift": "shifted by up to an eighth of the side, black next to it",
     "shift-mirror": "the same, and mirrored: usual for CIFAR",
     "crop": "a random part of at least a quarter of the area",
     "crop-mirror": "the same, and mirrored",

@@ -158,12 +158,12 @@ def evaluate(
     from el_larq.evaluation.pictures import CONFUSION, RELIABILITY, draw
 
     path = find_model(model)
-    told = stated(**statements)
+    given = stated(**statements)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
     scored, several = choose(opened.outputs, output, str(path)), len(opened.outputs) > 1
     if len(opened.input_shape) != 3 or not opened.input_shape[0]:
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are not images")
-    model_card, notes = told.onto(opened.card, opened.input_shape, str(path))
+    model_card, notes = given.onto(opened.card, opened.input_shape, str(path))
     preprocessing = card.preprocessing(model_card, str(path))
     data = _data(dataset, opened, preprocessing, path)
     if preprocessing is None:

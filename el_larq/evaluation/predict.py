@@ -66,10 +66,10 @@ def predict(
         ElLarqError: a file is not an image, the model cannot be run or is not a classifier, or its outputs are NaN or Inf.
     """
     model = find_model(model)
-    told = stated(**statements)
+    given = stated(**statements)
     with ExitStack() as stack:
         run, input_shape, model_card = _open(model, output, trust, stack)
-        model_card, notes = told.onto(model_card, input_shape, str(model))
+        model_card, notes = given.onto(model_card, input_shape, str(model))
         for line in notes:
             note(line)
         return _predict(run, input_shape, model_card, model, images, top)

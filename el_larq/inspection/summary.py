@@ -97,7 +97,7 @@ class Inspection:
             ("weights", _by_bits(self.weights)),
             ("MACs", _by_bits(self.macs)),
             ("OPs", f"{self.ops:,.0f} = {self.flops:,} FLOPs + {self.bops:,} BOPs / 64"),
-            *([("beside", _beside(self))] if self.beside else []),
+            *([("beside", _other_work(self))] if self.beside else []),
             (
                 "peak RAM",
                 f"{self.arena:,} bytes of activations and buffers (largest buffer {self.scratch_peak:,}; "
@@ -154,7 +154,7 @@ class Inspection:
         }
 
 
-def _beside(inspection: Inspection) -> str:
+def _other_work(inspection: Inspection) -> str:
     kinds = ("multiplications", "additions", "comparisons", "functions")
     totals = ((kind, sum(getattr(one, kind) for one in inspection.beside)) for kind in kinds)
     return ", ".join(f"{total:,} {kind}" for kind, total in totals if total) or "none"

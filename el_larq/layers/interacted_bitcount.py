@@ -40,8 +40,8 @@ class InteractedBitcount(keras.layers.Layer):
     def __init__(self, fan_in: int, threshold: float = 1.0, max_edges: int = 100, proposals: int = 16, **kwargs: Any):
         super().__init__(**kwargs)
         self.fan_in, self.threshold, self.max_edges, self.proposals = fan_in, threshold, max_edges, proposals
-        self.cut = math.floor(threshold * math.sqrt(fan_in))
-        self.step = max(1, math.floor((self.cut + 0.5) / 2 + 0.5))
+        self.limit = math.floor(threshold * math.sqrt(fan_in))
+        self.step = max(1, math.floor((self.limit + 0.5) / 2 + 0.5))
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) != 4 or input_shape[-1] is None:
@@ -60,7 +60,7 @@ class InteractedBitcount(keras.layers.Layer):
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
         counts = tf.gather(tf.stop_gradient(z), self.source, axis=3)
-        low, high = float(self.cut), float(self.cut + 1)
+        low, high = float(self.limit), float(self.limit + 1)
         beyond = tf.clip_by_value(counts, -high, high) - tf.clip_by_value(counts, -low, low)
         correction = tf.cast(self.strength, z.dtype) * float(self.step) * beyond
         return z + tf.stop_gradient(correction)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # Where a block also has a shortcut, a link with gamma 1 would carry the same features a second time, so that they double with
 # every block. Without a shortcut the link is the only path, and with gamma below 1 the features fade with depth. The values tried
 # are in docs/measurements.md.
-BESIDE_SHORTCUT = 0.5
+WITH_SHORTCUT = 0.5
 
 
 def _join(x: "tf.Tensor", z: "tf.Tensor", conv: Conv, **options: Any) -> "tf.Tensor":
@@ -23,7 +23,7 @@ def _join(x: "tf.Tensor", z: "tf.Tensor", conv: Conv, **options: Any) -> "tf.Ten
     if conv.bypassed:
         channels = x.shape[-1]
         assert channels is not None
-        start = BESIDE_SHORTCUT * gamma_start(channels, conv.filters)
+        start = WITH_SHORTCUT * gamma_start(channels, conv.filters)
         options.setdefault("gamma_initializer", keras.initializers.Constant(start))  # pyright: ignore[reportArgumentType]
     return ElasticLink(strides=conv.strides, name=f"{conv.name}_link", **options)([x, z])
 

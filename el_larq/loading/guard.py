@@ -130,9 +130,9 @@ def _check_object(node: dict[Any, Any], source: str, traced: bool) -> None:
     name, registered, module = node["class_name"], node.get("registered_name"), node.get("module")
     if not isinstance(name, str):  # Keras then uses the registered name
         raise ElLarqError(f"{source}: has an object whose class_name is not text; save the model again")
-    for told in (name, registered, module):
-        if isinstance(told, str) and len(told) > MAX_NAME:
-            raise ElLarqError(f"{source}: names {told[:40]!r}... of {len(told):,} characters; save the model again")
+    for text in (name, registered, module):
+        if isinstance(text, str) and len(text) > MAX_NAME:
+            raise ElLarqError(f"{source}: names {text[:40]!r}... of {len(text):,} characters; save the model again")
     if name in _WORDS:
         raise ElLarqError(f"{source}: contains {name}, which {_WORDS[name]}; {_remedy('save it without')}")
     if name in _DATA:

@@ -29,7 +29,7 @@ PLACEMENTS = ("after_norm", "before_norm")
 BINARIZED = ("nothing", "activations", "both")
 INSTEAD_OF_SIGN = ("identity", "tanh")
 
-# With Keras' default of 0.99, moving statistics lag far behind in runs of a few hundred steps.
+# With Keras' default of 0.99, moving statistics follow too slowly in runs of a few hundred steps.
 BN_MOMENTUM = 0.9
 
 

@@ -67,7 +67,7 @@ def make(norm: Literal["last", "first"] = "last", slope: float = 0.25) -> Method
         order=("conv", *middle, "link", "shortcut", "activation"),
         stages={"prelu": prelu},
         options={"norm": norm, "slope": slope},
-        extra_cost=f"{left} behind each convolution",
+        extra_cost=f"{left} after each convolution",
         variant="mid",
     )
 

@@ -63,5 +63,5 @@ METHOD = Method(
     kernel_constraint="weight_clip",
     order=("shift", "conv", "norm", "link", "shortcut", "rprelu"),
     stages={"shift": _shift, "rprelu": _rprelu},
-    extra_cost="one addition before the sign, one PReLU behind the link",
+    extra_cost="one addition before the sign, one PReLU after the link",
 )

@@ -69,7 +69,7 @@ def make(shape: Literal["c", "chw", "c_hw", "c_h_w"] = "c_h_w", start: Literal["
         order=("norm", "conv", "scale", "link", "shortcut", "activation"),
         stages={"scale": scale},
         options={"shape": shape, "start": start},
-        extra_cost="one addition before the sign" + ("" if shape == "c" else ", one multiplication by position behind"),
+        extra_cost="one addition before the sign" + ("" if shape == "c" else ", one multiplication by position after it"),
     )
 
 

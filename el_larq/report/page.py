@@ -84,8 +84,8 @@ def _latency(material: Material) -> Section:
             for row in rows
         ]
         notes = list(dict.fromkeys(mark for row in rows for mark in row.marks))
-        told = " ".join(notes)
-        notes += [note for note in _device_notes(material, target) if note.split(":")[0] not in told]
+        known = " ".join(notes)
+        notes += [note for note in _device_notes(material, target) if note.split(":")[0] not in known]
         section.parts.append(
             Part(heading=target, notes=notes, table=f"Latency on {target}, with XNNPACK", headings=headings, rows=cells)
         )
@@ -94,8 +94,8 @@ def _latency(material: Material) -> Section:
 
 def _device_notes(material: Material, target: str) -> list[str]:
     entry = next(entry for entry in material.records if place(entry) == target)
-    told: dict[str, Any] = {k: v for k, v in entry.device.items() if k in Device.__dataclass_fields__}
-    return Device(**{"machine": "", **told}).notes if told else []
+    known: dict[str, Any] = {k: v for k, v in entry.device.items() if k in Device.__dataclass_fields__}
+    return Device(**{"machine": "", **known}).notes if known else []
 
 
 def _pareto(material: Material) -> Section:
@@ -288,8 +288,8 @@ def _devices(material: Material) -> Section:
 
 
 def _warmth(before: dict[str, Any], after: dict[str, Any]) -> str:
-    told = [value for value in (before.get("celsius"), after.get("celsius")) if value is not None]
-    return " to ".join(f"{value:.0f} °C" for value in told)
+    known = [value for value in (before.get("celsius"), after.get("celsius")) if value is not None]
+    return " to ".join(f"{value:.0f} °C" for value in known)
 
 
 def _reproduce(material: Material) -> Section:

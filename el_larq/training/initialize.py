@@ -110,8 +110,8 @@ def adopt_scaling(data: Dataset, source: str | Path) -> Dataset:
     how = card.preprocessing(card.read(path), str(path))
     if how is None or how.channels != data.preprocessing.channels:
         return data
-    alike = replace(data.preprocessing, mean=how.mean, std=how.std, channel_order=how.channel_order)
-    return replace(data, preprocessing=alike)
+    preprocessing = replace(data.preprocessing, mean=how.mean, std=how.std, channel_order=how.channel_order)
+    return replace(data, preprocessing=preprocessing)
 
 
 def _layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:

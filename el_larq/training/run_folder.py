@@ -97,7 +97,7 @@ def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None 
         if _is_taken(place):
             raise ElLarqError(f"{folder} already contains files; choose another folder with -o, or remove it")
         try:
-            lock = _create_beside(place, config, files)
+            lock = _create_renamed(place, config, files)
         except OSError:
             # Another process created it meanwhile, or the folder exists and can be written to, but not replaced (a mount point).
             if not place.is_dir() or _is_taken(place):
@@ -117,7 +117,7 @@ def _is_taken(folder: Path) -> bool:
     return any(entry.name != LOCK and not is_temporary(entry.name) for entry in folder.iterdir())
 
 
-def _create_beside(place: Path, config: TrainConfig, files: Mapping[str, bytes]) -> Lock:
+def _create_renamed(place: Path, config: TrainConfig, files: Mapping[str, bytes]) -> Lock:
     _remove_abandoned(place)
     temporary = temporary_path(place)
     temporary.mkdir()

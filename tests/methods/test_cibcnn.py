@@ -84,7 +84,7 @@ def test_gradients_are_those_of_the_plain_binary_convolution():
 def test_the_threshold_goes_by_the_number_of_products(conv: Conv, fan_in: int):
     layer = make_unit(METHODS["cibcnn"], (4, 4, 8), conv).get_layer("c_interact")
     assert layer.fan_in == fan_in
-    assert layer.cut == int(fan_in**0.5)
+    assert layer.limit == int(fan_in**0.5)
 
 
 @pytest.mark.parametrize("conv", [Conv("c", 8, 3, depthwise=True), Conv("c", 8, 3, real=True)])
@@ -96,7 +96,7 @@ def test_depthwise_and_real_valued_convolutions_are_not_corrected(conv: Conv):
 def test_options():
     method = get_method("cibcnn", chosen={"threshold": 1.5, "edges": 7, "proposals": 3})
     layer = make_unit(method, (4, 4, 16), Conv("c", 8, 3)).get_layer("c_interact")
-    assert (layer.cut, layer.max_edges, layer.proposals) == (18, 7, 3)
+    assert (layer.limit, layer.max_edges, layer.proposals) == (18, 7, 3)
     assert method.options == {"threshold": 1.5, "edges": 7, "proposals": 3}
     for name, value in (("threshold", 0.0), ("threshold", float("inf")), ("edges", 0), ("proposals", 0)):
         with pytest.raises(UsageError, match=f"{name} must be"):
