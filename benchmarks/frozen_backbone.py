@@ -5,8 +5,6 @@
 Makes a folder of photographs (those of `photos`, enlarged), trains the network's backbone for one step so that it is a trained
 model with a card, then trains the head alone: on features that are computed once, and with the whole network at each step. Prints
 seconds, peak resident memory of each process, and the largest difference of the head's weights relative to their largest value.
-
-On the machine of docs/measurements.md's kind (2 cores), RESULT
 """
 
 import argparse

@@ -79,8 +79,8 @@ def layer_calls(model: keras.Model) -> Iterator[LayerCall]:
             yield LayerCall(node)
 
 
-def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The model itself, nested models, and all their layers, each once."""
+def all_layers(model: keras.Model | keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """The model or layer itself, nested models, and all their layers, each once, outer ones before their own."""
     yield from model._flatten_layers()
 
 

@@ -72,11 +72,6 @@ def recipe_options(function: Command) -> Command:
             help="Validate, save and test a moving average of the weights; 0: none. [default: the recipe's, 0]",
         ),
         click.option(
-            "--freeze",
-            metavar="LAYERS",
-            help="With --init-from, what keeps its weights: none, backbone, or patterns of names. [default: the recipe's, none]",
-        ),
-        click.option(
             "--patience",
             type=int,
             metavar="EPOCHS",
@@ -105,6 +100,11 @@ def run_options(function: Command) -> Command:
         function,
         click.option(
             "--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel, zoo:NAME) or run to start from."
+        ),
+        click.option(
+            "--freeze",
+            metavar="LAYERS",
+            help="With --init-from, what keeps its weights: none, backbone, or patterns of names. [default: the recipe's, none]",
         ),
         click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first."),
         click.option("--seed", type=int, default=0, show_default=True),

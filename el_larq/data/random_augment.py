@@ -28,7 +28,7 @@ def _moved(image: Image.Image, matrix: tuple[float, float, float, float, float, 
 def _rotated(image: Image.Image, degrees: float) -> Image.Image:
     angle = np.deg2rad(degrees)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    x, y = (image.width - 1) / 2, (image.height - 1) / 2
+    x, y = image.width / 2, image.height / 2  # in pixel edges, as Pillow counts
     return _moved(image, (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y))
 
 

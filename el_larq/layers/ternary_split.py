@@ -50,7 +50,7 @@ class TernarySplit(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: Any = None) -> list[tf.Tensor]:
         magnitude = tf.convert_to_tensor(self.moving_magnitude)
-        if training:
+        if training and self.trainable:
             magnitude = tf.reduce_mean(tf.abs(inputs))
             self.moving_magnitude.assign_add((1 - self.momentum) * (magnitude - self.moving_magnitude))
         return list(_split(inputs, tf.stop_gradient(self.delta * magnitude)))

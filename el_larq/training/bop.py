@@ -39,4 +39,4 @@ def make_signs(model: keras.Model) -> None:
 
 def trained_kernels(model: keras.Model) -> list[tf.Variable]:
     """The trained kernels that are binary when they are used."""
-    return [kernel.latent for kernel in one_bit_kernels(model) if kernel.latent.trainable]
+    return [kernel.latent for kernel in one_bit_kernels(model) if kernel.layer.trainable and kernel.latent.trainable]

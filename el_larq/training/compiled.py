@@ -64,7 +64,7 @@ def summary(network: str, named: dict[str, str]) -> str:
     """One line that says which optimizer and loss train the network."""
     return (
         f"{network} is compiled: optimizer {named['optimizer']}, loss {named['loss']}; "
-        "the recipe's learning rate, schedule, weight decay and label smoothing do not apply"
+        "the recipe's learning rate, backbone rate, schedule, weight decay and label smoothing do not apply"
     )
 
 

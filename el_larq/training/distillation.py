@@ -128,11 +128,6 @@ def distilled(model: keras.Model, recipe: Recipe, teacher: Teacher | None) -> ke
     return own
 
 
-def plain(model: keras.Model) -> keras.Model:
-    """The network of a model that `distilled` returned: with the same layers and weights, without its training step."""
-    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, Distilled) else model
-
-
 def logits_loss(teacher: Any, logits: Any, temperature: float) -> Any:
     """T^2 times the Kullback-Leibler divergence of both logits (N, C) at temperature T, mean over images."""
     log_p, log_q = (tf.nn.log_softmax(z / temperature) for z in (teacher, logits))

@@ -13,13 +13,12 @@ from el_larq.data.validation import TEST
 from el_larq.files import write_json
 from el_larq.training.bop import make_signs
 from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged
-from el_larq.training.distillation import plain
 from el_larq.training.evaluator import SplitResult
 from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
-from el_larq.training.frozen_layers import freeze_layers, set_trainable
+from el_larq.training.frozen_layers import Trainable, restore_trainable
 from el_larq.training.initialize import initialize
 from el_larq.training.loop import Loop
-from el_larq.training.models import make_card, save_model
+from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
 from el_larq.training.progress import LiveProgress
 from el_larq.training.run_folder import RunFolder, record_resume
@@ -36,19 +35,22 @@ NOT_DETERMINISTIC = (
 
 @dataclass(frozen=True)
 class Execution:
-    """A training that can run. ``model`` is not compiled, unless the user compiled it."""
+    """A training that can run. ``model`` is not compiled, unless the user compiled it.
+
+    trainable: which of its layers were trainable before some were frozen; the saved model's are again.
+    """
 
     run: RunFolder
     model: keras.Model
     data: Dataset
     plan: TrainingPlan
     options: RunOptions
+    trainable: Trainable
 
     def to_the_end(self, resumed: bool) -> Trained:
         """Train from the run's last state, or from the start, and write the files of a finished run."""
         recipe, config = self.plan.recipe, self.run.config
         steps_per_epoch = self.data.steps_per_epoch(recipe.batch_size)
-        frozen = freeze_layers(self.model, recipe)
         if config.compiled is None:
             optimizer = make_optimizer(recipe, self.model, steps_per_epoch * recipe.epochs)
             loss, accuracy = make_loss(recipe, self.data.num_classes), make_accuracy(self.data.num_classes)
@@ -62,9 +64,9 @@ class Execution:
             if recipe.optimizer == "bop" and config.compiled is None:
                 make_signs(self.model)  # after initialization, and without effect on a restored state
             tested = loop.train()
-            set_trainable(frozen, True)
+            restore_trainable(self.trainable)
             seconds = self._write_results(loop, tested)
-        return Trained(self.run.folder, plain(self.model), tested.figures["accuracy"], seconds)
+        return Trained(self.run.folder, bare(self.model), tested.figures["accuracy"], seconds)
 
     def _restore(self, loop: Loop) -> None:
         """Continue from the last saved state, or, if none is left, from the model that the run was initialized from."""

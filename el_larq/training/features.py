@@ -15,9 +15,10 @@ import tf_keras as keras
 
 from el_larq.data.dataset import Dataset, View
 from el_larq.data.in_memory import ArrayView, Split
+from el_larq.data.streaming import Streaming
 from el_larq.errors import ElLarqError
-from el_larq.keras_internals import is_compiled
-from el_larq.training.frozen_layers import BACKBONE, find_head
+from el_larq.keras_internals import is_compiled, leaf_layers, random_state
+from el_larq.training.frozen_layers import BACKBONE, Head, find_head
 from el_larq.training.recipe import Recipe
 
 BATCH = 64
@@ -67,6 +68,10 @@ class Features(Dataset):
     def augments(self) -> bool:
         return False
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return self.images.skipped
+
     def class_counts(self) -> dict[str, list[int]] | None:
         return self.images.class_counts()
 
@@ -93,20 +98,22 @@ class Features(Dataset):
         return batches
 
     def _split(self, name: str) -> Split:
-        """Raises ElLarqError if an image cannot be read: the others' places in the order of a training would change."""
+        """Raises ElLarqError if a training image cannot be read: the others' places in the order would change."""
         if name not in self._computed:
-            features, labels = [], []
+            compute: Any = tf.function(lambda images: self.backbone(images, training=False), reduce_retracing=True)
+            count, shape = len(self.splits[name]), self.backbone.output_shape[1:]
+            features, labels, done = np.empty((count, *shape), np.float32), np.empty(count, np.int64), 0
             with self.images.reading():
                 for images, numbers in self.images.plain_batches(name, BATCH):
-                    features.append(self.backbone(images, training=False).numpy())
-                    labels.append(numbers.numpy())
-            missing = len(self.splits[name]) - sum(map(len, labels))
-            if missing:
+                    part = slice(done, done + len(numbers))
+                    features[part], labels[part] = compute(images).numpy(), numbers.numpy()
+                    done = part.stop
+            if done < count and name == "train":
                 raise ElLarqError(
-                    f"{self.name}: {missing} images of split {name} cannot be read; remove them, or train with an augmentation "
-                    "(--augment), for which features are not computed in advance"
+                    f"{self.name}: {count - done} training images cannot be read, so the order of the others would change; remove "
+                    "them and train again"
                 )
-            self._computed[name] = Split(np.concatenate(features), np.concatenate(labels).astype(np.int64))
+            self._computed[name] = Split(features[:done], labels[:done])
         return self._computed[name]
 
 
@@ -118,7 +125,7 @@ def with_features(
         return model, data
     head = find_head(model)
     images = sum(len(split) for split in data.splits.values())
-    reason = _reason_against(model, data, recipe, search, head.features, images)
+    reason = _reason_against(model, data, recipe, search, head, images)
     if reason is not None:
         notify(f"{reason}, so the backbone is computed at each step")
         return model, data
@@ -141,9 +148,9 @@ def with_features(
     return own, features
 
 
-def _reason_against(
-    model: keras.Model, data: Dataset, recipe: Recipe, search: str | None, features: Any, images: int
-) -> str | None:
+def _reason_against(model: keras.Model, data: Dataset, recipe: Recipe, search: str | None, head: Head, images: int) -> str | None:
+    if isinstance(data, Streaming):
+        return f"{data.name} is read from front to back"
     if data.augments:
         return f"{data.name} augments its images (--augment none does not)"
     for name in ("random_augment", "mixup", "cutmix"):
@@ -155,9 +162,14 @@ def _reason_against(
         return "the method searches on images between epochs"
     if recipe.average:
         return "an average of weights is evaluated on images"
-    if is_compiled(model):
-        return "the network is compiled with its own step"
-    size = math.prod(features.shape[1:]) if None not in features.shape[1:] else None
-    if size is None or 4 * size * images > MAX_BYTES:
+    if is_compiled(model) or type(model).train_step is not keras.Model.train_step:
+        return "the network has a training step of its own"
+    drawing = [layer.name for layer in leaf_layers(model) if layer not in head and random_state(layer) is not None]
+    if drawing:
+        return f"layer {drawing[0]} draws random numbers"
+    shape = head.features.shape[1:]
+    if None in shape:
+        return "the size of its features is not known"
+    if 4 * math.prod(shape) * images > MAX_BYTES:
         return f"features would take more than {MAX_BYTES / 1e9:.1f} GB"
     return None

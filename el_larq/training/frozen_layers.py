@@ -1,13 +1,13 @@
 """Which layers of a network are trained: `freeze` of a recipe, for a network that starts from a trained one.
 
 - "none": all layers.
-- "backbone": all but the head. The head is what comes last: the last layer with weights, and the layers without weights after it.
+- "backbone": all but the head. The head is the last layer with weights that is not a batch normalization, and what follows it.
 - a pattern, or several separated by commas, as a shell has them (``stem_*,stage1_*``): all layers but those whose names match.
 
 A frozen layer keeps its weights, and a frozen batch normalization normalizes with its moving statistics, as in inference.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import tf_keras as keras
 
 from el_larq.errors import UsageError
-from el_larq.keras_internals import is_compiled, is_functional, layer_calls, leaf_layers
+from el_larq.keras_internals import all_layers, is_compiled, is_functional, layer_calls, leaf_layers
 from el_larq.training.recipe import Recipe
 
 NOTHING, BACKBONE = "none", "backbone"
@@ -30,70 +30,101 @@ class Head:
     layers: tuple[keras.layers.Layer, ...]
     features: Any
 
+    def __contains__(self, layer: keras.layers.Layer) -> bool:
+        """Whether a layer is one of the head's, or a part of one."""
+        return any(layer is part for own in self.layers for part in all_layers(own))
+
 
 def find_head(model: keras.Model) -> Head:
-    """The head of a network. Raises UsageError if it does not end in a chain of layers with one input each."""
+    """The head of a network.
+
+    Raises:
+        UsageError: the network does not end in a chain of layers with one input each, or a layer of the head with weights is
+            called elsewhere too.
+    """
     outputs: Any = model.outputs
+    error = UsageError(
+        f"{model.name} does not end in a chain of single layers, so its head is not known: freeze layers by name (stage1_*), "
+        "and leave backbone_rate at 1 and batch_norm at train"
+    )
     if not is_functional(model) or len(outputs) != 1:
-        raise UsageError(f"{model.name} has no head that can be told from its backbone; freeze layers by name, such as 'stage1_*'")
-    made = {id(tensor): call for call in layer_calls(model) if not call.is_input for tensor in call.outputs}
+        raise error
+    calls = [call for call in layer_calls(model) if not call.is_input]
+    made = {id(tensor): call for call in calls for tensor in call.outputs}
     tensor, layers = outputs[0], []
     while True:
         call = made.get(id(tensor))
         if call is None or len(call.inputs) != 1 or isinstance(call.layer, keras.Model):
-            raise UsageError(
-                f"{model.name} does not end in a chain of single layers, so its head is not known; "
-                "freeze layers by name, such as 'stage1_*'"
-            )
+            raise error
+        if call.layer.weights and sum(other.layer is call.layer for other in calls) > 1:
+            raise error
         layers.insert(0, call.layer)
         tensor = call.inputs[0]
-        if call.layer.weights:
+        # Larq's networks often end in a normalization of the classifier's outputs.
+        if call.layer.weights and not isinstance(call.layer, keras.layers.BatchNormalization):
             return Head(tuple(layers), tensor)
 
 
-def frozen_layers(model: keras.Model, freeze: str) -> list[keras.layers.Layer]:
-    """The layers with weights that ``freeze`` excludes from training.
+def frozen_layers(model: keras.Model, recipe: Recipe) -> list[keras.layers.Layer]:
+    """The layers with weights that a recipe excludes from training.
 
     Raises:
-        UsageError: a pattern matches no layer with weights, or every layer that has weights would be frozen.
+        UsageError: a pattern matches no layer with weights, or the head is needed and not known.
     """
-    if freeze == NOTHING:
-        return []
     layers = [layer for layer in leaf_layers(model) if layer.weights]
-    if freeze == BACKBONE:
-        head = {id(layer) for layer in find_head(model).layers}
-        return [layer for layer in layers if id(layer) not in head]
-    patterns = [pattern.strip() for pattern in freeze.split(",") if pattern.strip()]
-    names = [layer.name for layer in layers]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(f"--freeze {pattern}: no layer with weights has such a name; there are {_listed(names)}")
-    found = [layer for layer in layers if any(fnmatchcase(layer.name, pattern) for pattern in patterns)]
-    if not any(layer.trainable_weights for layer in layers if layer not in found):
-        raise UsageError(f"--freeze {freeze}: this freezes all layers, so there is nothing to train")
+    head = find_head(model) if recipe.freeze == BACKBONE or recipe.batch_norm == "frozen" else None
+    found = []
+    if recipe.freeze == BACKBONE and head is not None:
+        found = [layer for layer in layers if layer not in head]
+    elif recipe.freeze != NOTHING:
+        patterns = [pattern.strip() for pattern in recipe.freeze.split(",") if pattern.strip()]
+        names = [layer.name for layer in layers]
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise UsageError(f"--freeze {pattern}: no layer with weights has such a name; there are {_listed(names)}")
+        found = [layer for layer in layers if any(fnmatchcase(layer.name, pattern) for pattern in patterns)]
+    if recipe.batch_norm == "frozen" and head is not None:
+        norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer not in head]
+        found += [layer for layer in norms if layer not in found]
     return found
 
 
-def freeze_layers(model: keras.Model, recipe: Recipe) -> list[keras.layers.Layer]:
-    """Exclude layers from training as the recipe says, before the model is compiled; return those that were trained until now.
+Trainable = list[tuple[keras.layers.Layer, bool]]
+"""All layers of a model, outer ones first, and whether each was trainable."""
+
+
+def freeze_layers(model: keras.Model, recipe: Recipe, fresh: Collection[str] = ()) -> Trainable:
+    """Exclude layers from training as the recipe says, before the model is compiled; return what `restore_trainable` needs.
+
+    Arguments:
+        fresh: the names of layers that were not initialized from a trained model.
 
     Raises:
-        UsageError: see `frozen_layers`; or the model is compiled.
+        UsageError: see `frozen_layers`; or a layer to freeze is ``fresh``, nothing is left to train, or the model is compiled.
     """
-    layers = frozen_layers(model, recipe.freeze)
-    if recipe.batch_norm == "frozen":
-        head = {id(layer) for layer in find_head(model).layers}
-        norms = (layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization))
-        layers += [layer for layer in norms if id(layer) not in head and layer not in layers]
-    layers = [layer for layer in layers if layer.trainable]
+    before = [(layer, layer.trainable) for layer in all_layers(model)]
+    if recipe.backbone_rate != 1 and not is_compiled(model):
+        find_head(model)
+    layers = frozen_layers(model, recipe)
+    random = [layer.name for layer in layers if layer.name in fresh]
+    if random:
+        raise UsageError(
+            f"{_listed(random)} would be frozen with random weights, since the model that the training starts from does not have "
+            "them; use its network, width and method, or freeze fewer layers"
+        )
     if layers and is_compiled(model):
         raise UsageError(f"{model.name} is compiled, so its layers cannot be frozen; set trainable before you compile it")
-    set_trainable(layers, False)
-    return layers
-
-
-def set_trainable(layers: Iterable[keras.layers.Layer], value: bool) -> None:
     for layer in layers:
+        layer.trainable = False
+    if layers and not model.trainable_weights:
+        restore_trainable(before)
+        raise UsageError(f"freeze {recipe.freeze} freezes all layers, so there is nothing to train")
+    return before
+
+
+def restore_trainable(before: Trainable) -> None:
+    """Undo `freeze_layers`, so that a saved model is not frozen."""
+    for layer, value in before:
         layer.trainable = value
 
 

@@ -36,7 +36,7 @@ def recipe_batches(data: Dataset, recipe: Recipe, seed: int, start: int = 0) -> 
     """
     augment = RandomAugment(recipe.random_augment, recipe.random_magnitude) if recipe.random_augment else None
     batches = data.training_batches(recipe.batch_size, recipe.epochs, seed, start, random_augment=augment)
-    weights = _class_weights(data) if recipe.class_weights == "balanced" else None
+    weights = class_weights(data) if recipe.class_weights == "balanced" else None
     kinds = [kind for kind, alpha in ((_MIXUP, recipe.mixup), (_CUTMIX, recipe.cutmix)) if alpha]
     if not kinds and weights is None:
         return batches
@@ -89,8 +89,12 @@ def _rectangle(height: Any, width: Any, share: Any, centre: Any) -> Any:
     return inside(height, centre[0])[:, None] * inside(width, centre[1])[None, :]
 
 
-def _class_weights(data: Dataset) -> Any:
-    """A weight per class, float32 (classes,): inverse to its number of training images, 1 on average over these."""
+def class_weights(data: Dataset) -> Any:
+    """A weight per class, float32 (classes,): inverse to its number of training images, 1 on average over these.
+
+    Raises:
+        UsageError: a class has no training images, or the data set does not know their numbers.
+    """
     counts = data.class_counts()
     if counts is None:
         raise UsageError(f"{data.name} does not know how many images its classes have; set class_weights to none")

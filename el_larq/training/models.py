@@ -11,6 +11,8 @@ from el_larq.data.dataset import Dataset
 from el_larq.files import atomic_path
 from el_larq.native_output import without_warnings
 from el_larq.training.config import TrainConfig
+from el_larq.training.distillation import Distilled
+from el_larq.training.features import OnFeatures
 from el_larq.training.run_folder import environment
 
 
@@ -30,6 +32,12 @@ def make_card(config: TrainConfig, data: Dataset, accuracy: float, kept: dict[st
         "accuracy": {"split": "test", "top1": round(accuracy, 5)},
         "trained_with": {"seed": config.seed, **kept, "packages": environment()["packages"]},
     }
+
+
+def bare(model: keras.Model) -> keras.Model:
+    """The network of a model that was made to be trained: with the same layers and weights, without its training step."""
+    made = isinstance(model, (Distilled, OnFeatures))
+    return keras.Model(model.inputs, model.outputs, name=model.name) if made else model
 
 
 def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:

@@ -114,9 +114,11 @@ def limit(thresholds: np.ndarray, deviation: np.ndarray) -> np.ndarray:
 
 
 def find_genes(model: keras.Model) -> list[Gene]:
-    """Every kernel of a model that has one threshold per filter, in the order of the layers."""
+    """Every trained kernel of a model that has one threshold per filter, in the order of the layers."""
     genes = []
     for layer in leaf_layers(model):
+        if not layer.trainable:
+            continue
         for name in ("kernel", "depthwise"):
             quantizer = getattr(layer, f"{name}_quantizer", None)
             if isinstance(quantizer, PerChannel):

@@ -76,7 +76,8 @@ def search(model: keras.Model, batches: Iterable[Any], seed: int, epoch: int) ->
     Changes the variables of its `InteractedBitcount` layers; the result is a function of all variables, batches, seed and epoch.
     Costs one forward pass more than the largest ``proposals`` of the layers.
     """
-    layers = [layer for layer in leaf_layers(model) if isinstance(layer, InteractedBitcount) and layer.channels > 1]
+    counts = (layer for layer in leaf_layers(model) if isinstance(layer, InteractedBitcount) and layer.trainable)
+    layers = [layer for layer in counts if layer.channels > 1]
     if not layers:
         return
     random = generator(seed, epoch, _PURPOSE)

@@ -24,8 +24,9 @@ from el_larq.training.determinism import is_deterministic, set_deterministic
 from el_larq.training.distillation import with_loss
 from el_larq.training.execution import NOT_DETERMINISTIC, Execution
 from el_larq.training.features import with_features
-from el_larq.training.frozen_layers import frozen_layers
+from el_larq.training.frozen_layers import freeze_layers
 from el_larq.training.initialize import Initialized, adopt_scaling, initialize
+from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
 from el_larq.training.resuming import Replacements
@@ -56,7 +57,10 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
     files = sources(plan, own)
     whole = plan.recipe.start is not None
     started = initialize(model, plan.init_from, options.trust, whole) if plan.init_from is not None else None
-    frozen_layers(model, plan.recipe.freeze)  # whether the names fit, before a folder is made
+    fresh = [name.rpartition("/")[2] for name, _ in started.fresh] if started is not None else []
+    trainable = freeze_layers(model, plan.recipe, fresh)
+    if plan.recipe.class_weights != "none":
+        class_weights(data)  # whether there are any, before a folder is made
     model = with_loss(model, plan, data, options.trust)
     data.check_batch(plan.recipe.batch_size)
     config = make_config(plan, own, data, rule, deterministic, started, compiled)
@@ -64,7 +68,7 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
         for line in _remarks(run, plan, model, data, started):
             options.notify(line)
         model, data = with_features(model, data, plan.recipe, plan.search, options.notify)
-        return Execution(run, model, data, plan, options).to_the_end(resumed=False)
+        return Execution(run, model, data, plan, options, trainable).to_the_end(resumed=False)
 
 
 def continue_single(run: RunFolder, options: RunOptions, given: Replacements) -> Trained:
@@ -80,9 +84,10 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
     if config.compiled is not None:
         check_compiled(folder, config, model)
         prepare_compiled(model, plan.recipe, data.num_classes, config.network)
+    trainable = freeze_layers(model, plan.recipe)
     model = with_loss(model, plan, data, options.trust)
     model, data = with_features(model, data, plan.recipe, plan.search, options.notify)
-    return Execution(run, model, data, plan, options).to_the_end(resumed=True)
+    return Execution(run, model, data, plan, options, trainable).to_the_end(resumed=True)
 
 
 def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:

@@ -71,6 +71,9 @@ def _training(stage: Recipe, network: str) -> Recipe:
         method=FLOAT,
         start=None,
         teacher=None,
+        freeze="none",
+        backbone_rate=1.0,
+        batch_norm="train",
         **plain,
     )
 

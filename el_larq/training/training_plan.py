@@ -190,8 +190,9 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         check_model(plan.init_from)
     # Making the plans of stages checks whether they fit the method and the network.
     for stage in stage_plans(plan, Path()) if recipe.stages else (plan,):
-        if stage.recipe.freeze != "none" and stage.init_from is None and isinstance(network, str):
-            raise UsageError(f"freeze {stage.recipe.freeze} would keep random weights; start from a trained model with --init-from")
+        keeps = stage.recipe.freeze != "none" or stage.recipe.batch_norm == "frozen"
+        if keeps and stage.init_from is None and not stage.is_own:
+            raise UsageError("frozen layers would keep random weights; start from a trained model with --init-from")
     return replace(plan, given=frozenset(name for name, value in settings.items() if value not in (None, {})))
 
 

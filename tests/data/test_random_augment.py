@@ -69,3 +69,14 @@ def test_operations_do_what_their_names_say():
     there = Image.fromarray(_photo(1)[..., 0] // 16 + 100)
     back = random_augment._rotated(random_augment._rotated(there, 7.5), -7.5)
     np.testing.assert_allclose(np.asarray(back, int)[9:15, 9:15], np.asarray(there, int)[9:15, 9:15], atol=8)
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_rotation_keeps_the_centre(size: int):
+    """The centre of mass of a disc in the middle stays there."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    disc = Image.fromarray(np.where(x**2 + y**2 <= (size / 4) ** 2, 255, 128).astype(np.uint8))
+    for degrees in (-30.0, 30.0):
+        weights = np.abs(np.asarray(random_augment._rotated(disc, degrees), float) - 128)
+        assert (weights * x).sum() / weights.sum() == pytest.approx(0, abs=0.05)
+        assert (weights * y).sum() / weights.sum() == pytest.approx(0, abs=0.05)

@@ -70,7 +70,7 @@ def test_bop_keeps_its_kernels_binary_and_is_resumed_exactly(
     whole = start(tmp_path / "whole", network=network, notify=notices.append)
     assert notices[1] == (
         f"{network} is compiled: optimizer CaseOptimizer (Bop, Adam), loss SparseCategoricalCrossentropy; "
-        "the recipe's learning rate, schedule, weight decay and label smoothing do not apply"
+        "the recipe's learning rate, backbone rate, schedule, weight decay and label smoothing do not apply"
     )
     assert read_config(whole.folder).compiled == {
         "optimizer": "CaseOptimizer (Bop, Adam)",

@@ -13,7 +13,8 @@ from el_larq.data.in_memory import InMemory
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import UsageError
 from el_larq.training.determinism import set_deterministic
-from el_larq.training.distillation import attention_loss, distilled, distributional_loss, logits_loss, plain
+from el_larq.training.distillation import attention_loss, distilled, distributional_loss, logits_loss
+from el_larq.training.models import bare
 from el_larq.training.optimizer import make_loss
 from el_larq.training.recipe import Recipe
 from el_larq.training.teacher import Teacher, load_teacher
@@ -118,7 +119,7 @@ def test_a_step_minimizes_the_weighted_sum_of_all_terms_and_reports_it():
     z = student(x)
     plain_loss = float(tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, z, from_logits=True)))
     assert model.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(plain_loss, rel=1e-4)
-    assert type(plain(model)) is not type(model)
+    assert type(bare(model)) is not type(model)
 
 
 def test_cross_entropy_alone_needs_no_other_step():

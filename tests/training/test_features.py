@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tf_keras as keras
 from watched import when_renamed
 
 import el_larq
@@ -83,6 +84,7 @@ def test_a_training_on_features_resumes_exactly(
         ({"mixup": 0.2}, "mixup changes the images"),
         ({"random_augment": 1}, "random_augment changes the images"),
         ({"average": 0.9}, "an average of weights is evaluated on images"),
+        ({"cross_entropy": 0.5}, "the network has a training step of its own"),
     ],
 )
 def test_what_needs_images_gets_them(source: Path, plain_digits: InMemory, tmp_path: Path, changes: dict[str, Any], reason: str):
@@ -100,11 +102,41 @@ def test_augmented_images_have_no_features_in_advance(source: Path, digits: InMe
 
 
 def test_freezing_needs_a_trained_start(plain_digits: InMemory, tmp_path: Path):
-    with pytest.raises(UsageError, match="freeze backbone would keep random weights; start from a trained model with --init-from"):
+    with pytest.raises(UsageError, match="frozen layers would keep random weights; start from a trained model with --init-from"):
         el_larq.train(**NETWORK, dataset=plain_digits, recipe=RECIPE, out=tmp_path / "run")
 
 
 def test_names_that_do_not_fit_are_refused_before_a_folder_is_made(source: Path, plain_digits: InMemory, tmp_path: Path):
     with pytest.raises(UsageError, match="no layer with weights has such a name"):
         el_larq.train(**NETWORK, dataset=plain_digits, recipe=RECIPE, freeze="nothing*", init_from=source, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_random_layers_of_the_backbone_need_images(plain_digits: InMemory, tmp_path: Path):
+    """Features that are computed once would leave out the dropout, which is below the head."""
+    image = keras.Input((16, 16, 1))
+    x = keras.layers.Dense(8, activation="relu", name="below")(keras.layers.Flatten()(image))
+    model = keras.Model(image, keras.layers.Dense(10, name="logits")(keras.layers.Dropout(0.5, name="drop")(x)))
+    notices: list[str] = []
+    shape = plain_digits.preprocessing.input_shape
+    assert shape == (16, 16, 1)
+    trained = el_larq.train(
+        model, dataset=plain_digits, recipe=replace(RECIPE, epochs=1), out=tmp_path / "run", notify=notices.append
+    )
+    assert "layer drop draws random numbers, so the backbone is computed at each step" in notices
+    assert type(trained.model) is type(model)
+
+
+def test_the_returned_model_takes_images(source: Path, plain_digits: InMemory, tmp_path: Path):
+    recipe = replace(RECIPE, epochs=1, keep="best", class_weights="balanced")
+    trained = el_larq.train(**NETWORK, dataset=plain_digits, recipe=recipe, init_from=source, out=tmp_path / "run")
+    images, labels = plain_digits.test_images(64)
+    predicted = np.argmax(trained.model.predict(images, verbose=0), -1)
+    assert (predicted == labels).mean() == pytest.approx(trained.accuracy, abs=1e-6)
+
+
+def test_a_backbone_that_is_not_there_is_refused(source: Path, plain_digits: InMemory, tmp_path: Path):
+    arguments: dict[str, Any] = NETWORK | {"width": 0.25}
+    with pytest.raises(UsageError, match="would be frozen with random weights, since the model that the training starts from"):
+        el_larq.train(**arguments, dataset=plain_digits, recipe=RECIPE, init_from=source, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -10,7 +10,7 @@ import tf_keras as keras
 
 from el_larq.errors import UsageError
 from el_larq.models.build import build
-from el_larq.training.frozen_layers import find_head, freeze_layers, frozen_layers, set_trainable
+from el_larq.training.frozen_layers import find_head, freeze_layers, frozen_layers, restore_trainable
 from el_larq.training.optimizer import make_optimizer
 from el_larq.training.recipe import Recipe
 
@@ -36,19 +36,19 @@ def test_layers_without_weights_after_it_belong_to_the_head():
     head = find_head(model)
     assert [type(layer).__name__ for layer in head.layers] == ["Conv2D", "GlobalAveragePooling2D", "Softmax"]
     assert head.features.shape[1:] == (8, 8, 5)
-    assert [layer.name for layer in frozen_layers(model, "backbone")] == ["features"]
+    assert [layer.name for layer in frozen_layers(model, replace(RECIPE, freeze="backbone"))] == ["features"]
 
 
 def test_a_network_without_a_single_last_layer_has_no_known_head():
     image = keras.Input((8,))
     both = keras.layers.Add()([keras.layers.Dense(3)(image), keras.layers.Dense(3)(image)])
     with pytest.raises(UsageError, match="does not end in a chain of single layers"):
-        frozen_layers(keras.Model(image, both), "backbone")
+        frozen_layers(keras.Model(image, both), replace(RECIPE, freeze="backbone"))
 
 
 def test_backbone_and_patterns(model: Any):
     with_weights = [layer.name for layer in model.layers if layer.weights]
-    names = lambda freeze: [layer.name for layer in frozen_layers(model, freeze)]  # noqa: E731
+    names = lambda freeze: [layer.name for layer in frozen_layers(model, replace(RECIPE, freeze=freeze))]  # noqa: E731
     assert names("none") == []
     assert names("backbone") == [name for name in with_weights if name != "logits"]
     stem = names("stem_*")
@@ -57,16 +57,53 @@ def test_backbone_and_patterns(model: Any):
 
 
 def test_frozen_normalizations_keep_weights_and_statistics(model: Any):
-    frozen = freeze_layers(model, replace(RECIPE, batch_norm="frozen"))
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert frozen == norms
+    recipe = replace(RECIPE, batch_norm="frozen")
+    assert frozen_layers(model, recipe) == norms
+    before_freezing = freeze_layers(model, recipe)
     before = [array for layer in norms for array in layer.get_weights()]
     model(np.random.default_rng(0).normal(size=(4, 16, 16, 1)).astype(np.float32), training=True)
     for array, old in zip([array for layer in norms for array in layer.get_weights()], before, strict=True):
         np.testing.assert_array_equal(array, old)
     assert not {id(w) for layer in norms for w in layer.weights} & {id(w) for w in model.trainable_weights}
-    set_trainable(frozen, True)
-    assert freeze_layers(model, RECIPE) == []
+    restore_trainable(before_freezing)
+    assert {id(w) for layer in norms for w in layer.trainable_weights} <= {id(w) for w in model.trainable_weights}
+
+
+def test_a_normalization_of_the_logits_belongs_to_the_head():
+    image = keras.Input((6,))
+    x = keras.layers.Dense(5, name="below")(image)
+    x = keras.layers.Dense(4, name="classifier")(x)
+    model = keras.Model(image, keras.layers.Softmax()(keras.layers.BatchNormalization()(x)))
+    assert [layer.name for layer in frozen_layers(model, replace(RECIPE, freeze="backbone"))] == ["below"]
+    assert frozen_layers(model, replace(RECIPE, batch_norm="frozen")) == []
+
+
+def test_layers_without_trained_weights_are_not_frozen(model: Any):
+    stem = next(layer.name for layer in model.layers if layer.weights and layer.name.startswith("stem_"))
+    with pytest.raises(UsageError, match=f"^{stem} would be frozen with random weights"):
+        freeze_layers(model, replace(RECIPE, freeze="stem_*"), fresh=[stem, "logits"])
+    assert all(layer.trainable for layer in model.layers)
+
+
+def test_parts_of_the_head_are_trained_and_what_was_frozen_before_stays_so():
+    image = keras.Input((3, 6))
+    below = keras.layers.Dense(5, name="below")(image)
+    fixed = keras.layers.Dense(5, trainable=False, name="fixed")(below)
+    logits = keras.layers.GlobalAveragePooling1D()(keras.layers.TimeDistributed(keras.layers.Dense(4), name="head")(fixed))
+    model = keras.Model(image, logits)
+    before = freeze_layers(model, replace(RECIPE, freeze="backbone"))
+    assert [weight.shape[-1] for weight in model.trainable_weights] == [4, 4]
+    restore_trainable(before)
+    assert [layer.name for layer in model.layers if layer.weights and layer.trainable] == ["below", "head"]
+
+
+def test_a_head_whose_layer_is_called_twice_is_not_known():
+    image = keras.Input((4,))
+    tied = keras.layers.Dense(4)
+    model = keras.Model(image, tied(keras.layers.ReLU()(tied(image))))
+    with pytest.raises(UsageError, match="its head is not known"):
+        frozen_layers(model, replace(RECIPE, freeze="backbone"))
 
 
 def test_a_compiled_model_is_not_changed():
@@ -81,12 +118,12 @@ def test_a_compiled_model_is_not_changed():
     [
         ("stage9_*", r"--freeze stage9_\*: no layer with weights has such a name; there are stem_"),
         ("stem_*,nothing", "--freeze nothing: no layer with weights has such a name"),
-        ("*", r"--freeze \*: this freezes all layers"),
+        ("*", r"freeze \* freezes all layers"),
     ],
 )
 def test_patterns_that_make_no_sense_are_refused(model: Any, freeze: str, message: str):
     with pytest.raises(UsageError, match=message):
-        frozen_layers(model, freeze)
+        freeze_layers(model, replace(RECIPE, freeze=freeze))
 
 
 @pytest.mark.parametrize(
