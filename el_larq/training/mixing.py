@@ -49,7 +49,7 @@ def recipe_batches(data: Dataset, recipe: Recipe, seed: int, start: int = 0) -> 
             weight = None if weights is None else tf.linalg.matvec(labels, weights)
         return (images, labels) if weight is None else (images, labels, weight)
 
-    changed = batches.enumerate(start).map(lambda step, batch: change(step, batch), num_parallel_calls=tf.data.AUTOTUNE)
+    changed = batches.enumerate(start).map(change, num_parallel_calls=tf.data.AUTOTUNE)
     return changed.prefetch(tf.data.AUTOTUNE)
 
 
