@@ -10,6 +10,7 @@ import numpy as np
 
 from el_larq.data.preprocessing import MIN_STD, Preprocessing
 from el_larq.data.random_augment import RandomAugment
+from el_larq.data.threads import in_threads
 from el_larq.errors import UsageError
 from el_larq.printable import printable
 from el_larq.tables import html_table
@@ -207,20 +208,11 @@ class Dataset(ABC):
             raise UsageError(f"batch size {batch_size} is larger than the {self.train_size} training images of {self.name}")
 
     def _random_augmented(self, batches: Any, augment: RandomAugment, batch_size: int, seed: int, start: int) -> Any:
-        import tensorflow as tf
+        def batch(step: np.ndarray, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return augment.batch(images, seed, int(step) * batch_size), labels
 
-        def change(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
-            images, labels = batch
-            first = step * batch_size
-            changed = tf.numpy_function(
-                lambda pixels, position: augment.batch(pixels, seed, int(position)), (images, first), tf.uint8, stateful=False
-            )
-            changed.set_shape(images.shape)
-            return changed, labels
-
-        return batches.enumerate(start).map(
-            lambda step, batch: change(step, batch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        numbered = batches.enumerate(start).map(lambda step, pair: (step, *pair))
+        return in_threads(numbered, batch, self.preprocessing.input_shape, batch_size)
 
     def _scaled(self, batches: Any) -> Any:
         import tensorflow as tf

@@ -12,6 +12,7 @@ from el_larq.data.encoded import Encoded
 from el_larq.data.held_out import counts, held_out
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stored import Stored
+from el_larq.data.threads import in_threads
 
 PLAIN_CACHE_BYTES = 1 << 28
 """Validation and test images are the same in each pass; a resized split of up to this many bytes is kept in memory."""
@@ -89,17 +90,3 @@ class IndexedView:
     @property
     def labels(self) -> np.ndarray:
         return self.split.labels[self.index]
-
-
-def in_threads(elements: Any, batch: Any, shape: tuple[int, int, int], batch_size: int | None) -> Any:
-    """Map a NumPy function over elements, in parallel and in order; it returns uint8 images (n, H, W, C) and int64 labels."""
-    import tensorflow as tf
-
-    def make(*element: Any) -> tuple[Any, Any]:
-        # Its result depends only on its arguments. With deterministic operations, stateful functions would run sequentially.
-        pixels, labels = tf.numpy_function(batch, element, (tf.uint8, tf.int64), stateful=False)
-        pixels.set_shape((batch_size, *shape))
-        labels.set_shape((batch_size,))
-        return pixels, labels
-
-    return elements.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -17,9 +17,9 @@ from PIL import Image
 from el_larq.data.dataset import View
 from el_larq.data.encoded import Unreadable
 from el_larq.data.held_out import count_held_out
-from el_larq.data.indexed import in_threads
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stored import Stored
+from el_larq.data.threads import in_threads
 from el_larq.errors import ElLarqError, summarize
 
 FILES_AT_ONCE = 16

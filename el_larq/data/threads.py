@@ -1,0 +1,17 @@
+"""NumPy functions on the elements of a tf.data.Dataset."""
+
+from typing import Any
+
+
+def in_threads(elements: Any, batch: Any, shape: tuple[int, int, int], batch_size: int | None) -> Any:
+    """Map a NumPy function over elements, in parallel and in order; it returns uint8 images (n, H, W, C) and int64 labels."""
+    import tensorflow as tf
+
+    def make(*element: Any) -> tuple[Any, Any]:
+        # Its result depends only on its arguments. With deterministic operations, stateful functions would run sequentially.
+        pixels, labels = tf.numpy_function(batch, element, (tf.uint8, tf.int64), stateful=False)
+        pixels.set_shape((batch_size, *shape))
+        labels.set_shape((batch_size,))
+        return pixels, labels
+
+    return elements.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
