@@ -7,6 +7,7 @@ In .h5 it is the attribute ``el_larq_card``, in .keras a member of the archive, 
 """
 
 import json
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, summarize
-from el_larq.files import parse_json
+from el_larq.files import atomic_path, parse_json
+from el_larq.native_output import without_warnings
 
 SCHEMA = 1
 NAME = "el_larq_card"
@@ -51,6 +53,16 @@ def attach(path: Path, card: Card) -> None:
 
         with h5py.File(path, "r+") as file:
             file.attrs[NAME] = dump(card).decode()
+
+
+def save_with(card: Card, model: Any, path: Path) -> None:
+    """Write a Keras model as .h5 or .keras, by the path's suffix, with the card and without an optimizer."""
+    with atomic_path(path) as temporary, warnings.catch_warnings(), without_warnings():
+        # Keras recommends its newer format over .h5.
+        warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
+        # Only .h5 accepts the argument; without it Keras warns that there is no optimizer to save.
+        model.save(temporary, **({"include_optimizer": False} if path.suffix == ".h5" else {}))
+        attach(temporary, card)
 
 
 def read(path: Path) -> Card:

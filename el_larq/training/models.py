@@ -1,6 +1,5 @@
 """The model files of a run, which contain the model card."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,6 @@ import tf_keras as keras
 
 from el_larq import card
 from el_larq.data.dataset import Dataset
-from el_larq.files import atomic_path
-from el_larq.native_output import without_warnings
 from el_larq.training.config import TrainConfig
 from el_larq.training.distillation import Distilled
 from el_larq.training.features import OnFeatures
@@ -36,17 +33,15 @@ def make_card(config: TrainConfig, data: Dataset, accuracy: float, kept: dict[st
 
 def bare(model: keras.Model) -> keras.Model:
     """The network of a model that was made to be trained: with the same layers and weights, without its training step."""
-    made = isinstance(model, (Distilled, OnFeatures))
-    return keras.Model(model.inputs, model.outputs, name=model.name) if made else model
+    return _without_training(model) if isinstance(model, (Distilled, OnFeatures)) else model
 
 
 def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
     """Write model.h5 and model.keras, both with the card and without loss and optimizer."""
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    network = _without_training(model)
     for suffix in (".h5", ".keras"):
-        with atomic_path(folder / f"model{suffix}") as temporary, warnings.catch_warnings(), without_warnings():
-            # Keras recommends its newer format over .h5; both are written.
-            warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
-            # Only .h5 accepts the argument; without it Keras warns that there is no optimizer to save.
-            bare.save(temporary, **({"include_optimizer": False} if suffix == ".h5" else {}))
-            card.attach(temporary, model_card)
+        card.save_with(model_card, network, folder / f"model{suffix}")
+
+
+def _without_training(model: keras.Model) -> keras.Model:
+    return keras.Model(model.inputs, model.outputs, name=model.name)

@@ -1,7 +1,6 @@
 """A network of Larq Zoo as a model file: its definition with its weights, and a card. Written once, next to the weights."""
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,7 @@ from el_larq import card
 from el_larq._version import VERSION
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
-from el_larq.files import atomic_path
 from el_larq.models.zoo.zoo_registry import PREFIX, get_zoo_network
-from el_larq.native_output import without_warnings
 from el_larq.zoo.imagenet_classes import SOURCE, imagenet_classes
 from el_larq.zoo.published_files import LICENCE
 from el_larq.zoo.weights_cache import Weights, check_unchanged
@@ -81,7 +78,4 @@ def _write(path: Path, name: str, weights: Weights, model_card: card.Card) -> No
     check_unchanged(weights)
     model: Any = build_zoo(name)
     load_weights(model, weights.path)
-    with atomic_path(path) as temporary, warnings.catch_warnings(), without_warnings():
-        warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
-        model.save(temporary, include_optimizer=False)
-        card.attach(temporary, model_card)
+    card.save_with(model_card, model, path)
