@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from el_larq.printable import listed
+
 NO_OPERATOR = "no-operator"
 BINARY_DEPTHWISE = "binary-depthwise"
 
@@ -53,8 +55,7 @@ def describe_missing(rule: str, layers: list[str] | None = None) -> str:
     """One line that says what runs real-valued, for layers that violate a rule. ``layers`` are their names, if they are known."""
     if layers is None:
         return f"LCE has no operator for {_PLURALS[rule]}: they will run real-valued, and cost more than those do"
-    more = f" and {len(layers) - _NAMES_SHOWN} more" if len(layers) > _NAMES_SHOWN else ""
     return (
-        f"LCE has no operator for {_PLURALS[rule]}: {', '.join(layers[:_NAMES_SHOWN])}{more} will run real-valued, at a higher "
+        f"LCE has no operator for {_PLURALS[rule]}: {listed(layers, _NAMES_SHOWN)} will run real-valued, at a higher "
         f"cost than a real-valued layer, and el-larq convert needs --allow {rule}"
     )

@@ -5,6 +5,7 @@ back and overwrite a line) or reverse the reading direction. They are shown as P
 """
 
 import re
+from collections.abc import Sequence
 
 # Control characters; invisible characters and those that set the writing direction, except for the joiners, which some languages
 # need; line and paragraph separators; lone surrogates, with which Python represents file names that are not UTF-8.
@@ -27,3 +28,9 @@ def plot_label(text: object) -> str:
 def counted(count: int, word: str) -> str:
     """A count with its noun, whose plural ends in s: "1 image", "1,200 images"."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first ``most`` names, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -23,6 +23,7 @@ from el_larq.data.indexed import Indexed
 from el_larq.data.names import Name, augmentation
 from el_larq.data.preprocessing import Preprocessing, image_formats
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.printable import listed
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 SPLITS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
@@ -155,10 +156,8 @@ def _split_folders(path: Path, notify: Callable[[str], None]) -> dict[str, Path]
 def _check_same_classes(path: Path, *splits: tuple[str, dict[str, Files]]) -> None:
     for (here, ours), (there, theirs) in (splits, splits[::-1]):
         if names := sorted(set(ours) - set(theirs)):
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UsageError(
-                f"{path}: {here}/ contains classes missing from {there}/: {', '.join(names[:3])}{more}; "
-                "use the same classes in both"
+                f"{path}: {here}/ contains classes missing from {there}/: {listed(names, 3)}; use the same classes in both"
             )
 
 

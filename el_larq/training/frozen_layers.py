@@ -16,6 +16,7 @@ import tf_keras as keras
 
 from el_larq.errors import UsageError
 from el_larq.keras_internals import all_layers, is_compiled, is_functional, layer_calls, leaf_layers
+from el_larq.printable import listed
 from el_larq.training.recipe import Recipe
 
 NOTHING, BACKBONE = "none", "backbone"
@@ -81,7 +82,7 @@ def frozen_layers(model: keras.Model, recipe: Recipe) -> list[keras.layers.Layer
         names = [layer.name for layer in layers]
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
-                raise UsageError(f"--freeze {pattern}: no layer with weights has such a name; there are {_listed(names)}")
+                raise UsageError(f"--freeze {pattern}: no layer with weights has such a name; there are {listed(names, _NAMED)}")
         found = [layer for layer in layers if any(fnmatchcase(layer.name, pattern) for pattern in patterns)]
     if recipe.batch_norm == "frozen" and head is not None:
         norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer not in head]
@@ -109,8 +110,8 @@ def freeze_layers(model: keras.Model, recipe: Recipe, fresh: Collection[str] = (
     random = [layer.name for layer in layers if layer.name in fresh]
     if random:
         raise UsageError(
-            f"{_listed(random)} would be frozen with random weights, since the model that the training starts from does not have "
-            "them; use its network, width and method, or freeze fewer layers"
+            f"{listed(random, _NAMED)} would be frozen with random weights, since the model that the training starts from does "
+            "not have them; use its network, width and method, or freeze fewer layers"
         )
     if layers and is_compiled(model):
         raise UsageError(f"{model.name} is compiled, so its layers cannot be frozen; set trainable before you compile it")
@@ -126,8 +127,3 @@ def restore_trainable(before: Trainable) -> None:
     """Undo `freeze_layers`, so that a saved model is not frozen."""
     for layer, value in before:
         layer.trainable = value
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
