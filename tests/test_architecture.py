@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "downloads": (),
     "zoo": ("downloads", "models", "loading", "methods", "links", "data", "layers", "quantizers"),
 }
-"""Packages from the bottom up and what each may import, beside itself and the base."""
+"""Packages from the bottom up and what each may import in addition to itself and the base."""
 
 _BELOW = ("zoo", "downloads", "models", "loading", "counting", "methods", "links", "data", "layers", "quantizers", "tflite")
 _MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doctor")
@@ -123,7 +123,7 @@ def test_imports_point_one_way(module: str) -> None:
         # `from el_larq.data import preprocessing` names the package first, then the module.
         if any(what.startswith(target) or target.startswith(what) for who, what in EXCEPTIONS if who == module):
             continue
-        assert layer in MAY_IMPORT[own], f"{module} ({own}) imports {target} ({layer})"
+        assert layer in MAY_IMPORT[own], f"{module} imports {target}, but {own} may not import {layer}; see MAY_IMPORT"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -132,7 +132,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     imports = {module: {name for name, _ in _imports(path) if name in sources} - {module} for module, path in sources.items()}
     while free := {module for module, targets in imports.items() if not targets}:
         imports = {module: targets - free for module, targets in imports.items() if module not in free}
-    assert imports == {}, "what is left imports a circle, or is part of one"
+    assert imports == {}, "these modules import each other in a circle, or import one that does"
 
 
 def test_models_from_files_are_loaded_through_one_module() -> None:
@@ -148,7 +148,7 @@ def test_every_package_and_top_level_module_has_its_place() -> None:
         parts = module.split(".")
         if len(parts) == 1 or parts[1] in MAY_IMPORT:
             continue
-        assert len(parts) == 2, f"package {parts[1]} has no place in the order of imports"
+        assert len(parts) == 2, f"el_larq/{parts[1]} is a new package: say in MAY_IMPORT what it may import"
         assert parts[1] in BASE, f"el_larq/{parts[1]}.py is a new base module: list it in BASE"
 
 
@@ -160,13 +160,13 @@ def test_modules_classes_and_aliases_have_names_of_their_own() -> None:
     """A command's module in el_larq/cli is named after the command, whatever else has that name."""
     sources = _sources()
     modules = [path.stem for module, path in sources.items() if _layer(module) != "cli"]
-    assert _repeated([name for name in modules if name != "__init__"]) == set()
+    assert _repeated([name for name in modules if name != "__init__"]) == set(), "two modules have this name: rename one"
     types = []
     for path in sources.values():
         tree = ast.parse(path.read_text("utf-8"))
         types += [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
         types += [alias for node in tree.body if isinstance(node, ast.Assign) for alias in _alias(node)]
-    assert _repeated(types) == set()
+    assert _repeated(types) == set(), "two classes or aliases have this name: rename one"
 
 
 def _alias(node: ast.Assign) -> Iterator[str]:
@@ -231,24 +231,24 @@ def test_imports_are_absolute_and_come_from_the_installed_namespace() -> None:
 def test_pyproject_lists_exactly_the_packages_there_are() -> None:
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     found = {module for module, path in _sources().items() if path.name == "__init__.py"}
-    assert set(tools["packages"]) == found
+    assert set(tools["packages"]) == found, "list each package in pyproject.toml, under tool.setuptools"
     folders = {path.parent for path in _sources().values()}
-    assert {folder for folder in folders if not (folder / "__init__.py").is_file()} == set()
+    assert {folder for folder in folders if not (folder / "__init__.py").is_file()} == set(), "a package needs an __init__.py"
 
 
-def test_no_file_holds_the_address_of_a_package_registry() -> None:
+def test_no_file_contains_the_address_of_a_package_registry() -> None:
     for path in _tracked():
         content = path.read_bytes()
         if b"\0" in content:
             continue
         text = content.decode("utf-8", errors="replace").lower()
         for address in NO_REGISTRIES:
-            assert address not in text, f"{path} holds {address}"
+            assert address not in text, f"{path} contains {address}"
 
 
 def test_no_python_file_is_too_long() -> None:
     long = {str(path): count for path in _code() if (count := len(path.read_text("utf-8").splitlines())) > MAX_LINES}
-    assert long == {}
+    assert long == {}, f"split files of more than {MAX_LINES} lines"
 
 
 PRINTERS = {
@@ -273,7 +273,7 @@ def test_nothing_is_printed_past_the_functions_that_clean_it() -> None:
                 "sys.stderr.write",
             ):
                 found.add(module)
-    assert found <= PRINTERS
+    assert found <= PRINTERS, "print with show, say or print_table of el_larq/cli/common.py"
 
 
 def _modules_after(code: str) -> set[str]:

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from el_larq.cli.main import COMMANDS, cli
+from el_larq.training.recipe_file import find_recipe, is_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("docs/*.md"))
@@ -19,8 +20,7 @@ PAGES = sorted(ROOT.glob("docs/*.md"))
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"^```(?:python|yaml) (\S+\.(?:py|yaml))\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
-# What a test can spend: one epoch, and the commands that say no epochs of their own train a tiny network.
-_STAGED = {"real-to-binary", "two-stage", "el-dagger", "my_stages.yaml"}
+# What a test can spend: one epoch for each stage, and the commands that do not state epochs train a tiny network.
 _SHORT = ["--epochs", "1", "--width", "0.125", "--dataset", "digits", "--batch-size", "64"]
 
 
@@ -65,11 +65,16 @@ def any_run(el_larq_command: Callable[..., CompletedProcess[str]], tmp_path_fact
     return folder
 
 
-def _shortened(arguments: list[str]) -> list[str]:
+def _number_of_stages(arguments: list[str], folder: Path) -> int:
+    recipe = arguments[arguments.index("--recipe") + 1] if "--recipe" in arguments else "standard"
+    return len(find_recipe(folder / recipe if is_file(recipe) else recipe).stages)
+
+
+def _shortened(arguments: list[str], folder: Path) -> list[str]:
     if arguments[0] != "train" or "--resume" in arguments:
         return arguments
-    if _STAGED & set(arguments):
-        return [*arguments, "--epochs", "4"]  # one for each stage
+    if stages := _number_of_stages(arguments, folder):
+        return [*arguments, "--epochs", str(stages)]
     return [*arguments, *(_SHORT[:2] if "--epochs" in arguments else _SHORT)]
 
 
@@ -86,5 +91,5 @@ def test_documented_commands_run(
         model = next((word for word in arguments[1:] if word.endswith((".h5", ".keras"))), None)
         if model is not None and not (tmp_path / model).exists():
             shutil.copytree(request.getfixturevalue("any_run"), tmp_path / Path(model).parent)
-        result = el_larq_command(*_shortened(arguments), cwd=tmp_path, timeout=600)
+        result = el_larq_command(*_shortened(arguments, tmp_path), cwd=tmp_path, timeout=600)
         assert result.returncode == 0, f"{page.name}: el-larq {' '.join(arguments)}: {result.stderr}"

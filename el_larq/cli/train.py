@@ -69,19 +69,15 @@ def command(
     if resume is not None:
         _resume(resume, given["learning_rate"], checkpoint_every, modules, trust, as_json)
         return
-    if config is not None:
-        plan = _make_repeated_plan(config, network, modules, trust)
-        _start(plan, checkpoint_every, modules, trust, as_json)
-        return
-    if network is None:
-        raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
     # Everything that a plan checks is checked before TensorFlow is imported, which takes seconds.
     from el_larq.training.training_plan import make_plan
 
-    _start(make_plan(network, **collect_settings(given)), checkpoint_every, modules, trust, as_json)
-
-
-def _start(plan: "TrainingPlan", checkpoint_every: float, modules: tuple[str, ...], trust: bool, as_json: bool) -> None:
+    if config is not None:
+        plan = _make_repeated_plan(config, network, modules, trust)
+    elif network is not None:
+        plan = make_plan(network, **collect_settings(given))
+    else:
+        raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
     start_tensorflow()
     import_layers(modules)
     from el_larq.training.run_options import RunOptions

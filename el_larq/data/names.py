@@ -17,7 +17,10 @@ from pathlib import Path
 from el_larq.data.augmentation import Augmentation
 from el_larq.errors import UsageError, unknown_name
 
-DIR, IDX, TFDS = "dir:", "idx:", "tfds:"
+FOLDERS = {"dir": "dir:", "idx": "idx:"}
+"""Kinds of data sets that are a folder of the user's, and what precedes the folder in their names."""
+
+TFDS = "tfds:"
 
 AUGMENTATIONS = {
     "none": "images as they are",
@@ -34,7 +37,7 @@ _PREPARED = re.compile(r"(?P<set>\w+)(?:/(?P<config>[\w.-]+))?(?::(?P<version>\d
 
 @dataclass(frozen=True)
 class Name:
-    """kind: "embedded", "dir", "idx", "tfds", "standard" or "mnist". base: PATH for "dir" and "idx", NAME for "tfds", otherwise the
+    """kind: "embedded", "tfds", "standard", "mnist", or one of `FOLDERS`. base: PATH for a folder, NAME for "tfds", otherwise the
     name itself."""
 
     kind: str
@@ -45,7 +48,7 @@ class Name:
     augment: str | None = None
 
     def __str__(self) -> str:
-        text = {"dir": DIR, "idx": IDX, "tfds": TFDS}.get(self.kind, "") + self.base
+        text = {**FOLDERS, "tfds": TFDS}.get(self.kind, "") + self.base
         text += f"/{self.config}" if self.config else ""
         text += f":{self.version}" if self.version else ""
         text += f"@{self.data_dir}" if self.data_dir else ""
@@ -63,7 +66,7 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...], mnist
         rest, augment = option["rest"], option["augment"]
         if augment not in AUGMENTATIONS:
             raise unknown_name("augmentation", augment, AUGMENTATIONS)
-    for kind, prefix in (("dir", DIR), ("idx", IDX)):
+    for kind, prefix in FOLDERS.items():
         if rest.startswith(prefix):
             path = rest.removeprefix(prefix)
             if not path:
@@ -84,7 +87,9 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...], mnist
         if found is None:
             raise UsageError(f"{base}: write {TFDS}NAME, {TFDS}NAME/CONFIG or {TFDS}NAME:VERSION, as in {TFDS}beans:0.1.0")
         return Name("tfds", found["set"], found["config"], found["version"], folder, augment)
-    raise unknown_name("data set", name, (*embedded, *standard, *mnist, f"{DIR}PATH", f"{IDX}PATH", f"{TFDS}NAME"))
+    raise unknown_name(
+        "data set", name, (*embedded, *standard, *mnist, *(f"{prefix}PATH" for prefix in FOLDERS.values()), f"{TFDS}NAME")
+    )
 
 
 def with_options(name: str, data_dir: str | Path | None = None, augment: str | None = None) -> str:
@@ -95,7 +100,7 @@ def with_options(name: str, data_dir: str | Path | None = None, augment: str | N
         if augment not in AUGMENTATIONS:
             raise unknown_name("augmentation", augment, AUGMENTATIONS)
     if data_dir is not None:
-        if "@" in name or name.startswith((DIR, IDX)):
+        if "@" in name or name.startswith(tuple(FOLDERS.values())):
             raise UsageError(f"{name} already names its folder; omit --data-dir")
         option = _OPTION.match(name)
         name = f"{option['rest']}@{data_dir},augment={option['augment']}" if option else f"{name}@{data_dir}"
@@ -103,8 +108,8 @@ def with_options(name: str, data_dir: str | Path | None = None, augment: str | N
 
 
 def folders(name: str) -> tuple[Path, ...]:
-    """The folder of a ``dir:`` or ``idx:`` data set; empty for the other kinds."""
-    return (Path(parse(name, (), ()).base),) if name.startswith((DIR, IDX)) else ()
+    """The folder of a data set that is one (`FOLDERS`), which no results may be written to; empty for the other kinds."""
+    return (Path(parse(name, (), ()).base),) if name.startswith(tuple(FOLDERS.values())) else ()
 
 
 def augmentation(kind: str, image_size: int) -> Augmentation:

@@ -15,6 +15,11 @@ _CONFIG = "config.json"
 """The config file of a run folder, see `el_larq.training.config`."""
 
 
+_EMBEDDED = ("embedded",)
+_IN_A_DATA_DIR = ("tfds", "standard", "mnist")
+"""Kinds of data sets without a folder unless their name ends in @DATA_DIR."""
+
+
 def foreign_folder(dataset: str, model: Path) -> str | None:
     """The folder that loading the data set on a model's card would read. None if the data set's name contains no folder, or if
     the model is in a run folder that belongs to this user and whose config names the same data set.
@@ -23,7 +28,12 @@ def foreign_folder(dataset: str, model: Path) -> str | None:
         UsageError: the data set's name is invalid.
     """
     name = parse_name(dataset)
-    folder = name.base if name.kind in ("dir", "idx") else name.data_dir
+    if name.kind in _EMBEDDED:
+        folder = None
+    elif name.kind in _IN_A_DATA_DIR:
+        folder = name.data_dir
+    else:  # also a kind that was added later: its name may contain a folder
+        folder = name.base
     return None if folder is None or _is_of_own_run(dataset, model) else folder
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from el_larq.files import parse_json, read_bytes
 from el_larq.printable import counted
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.reader import parse
-from el_larq.training.config import check_not_newer
+from el_larq.training.config import check_not_newer, read_epochs
 from el_larq.training.run_folder import is_stage
 
 # The largest float32, the type of the metrics; this excludes NaN, Inf and values that plots cannot show.
@@ -169,7 +169,7 @@ def read_run(folder: Path) -> TrainingRun:
 
     config = load("config.json")
     check_not_newer(config, folder)
-    return TrainingRun(folder, config, _epochs(folder / "metrics.jsonl"), load("result.json"), load("environment.json"))
+    return TrainingRun(folder, config, _epochs(folder), load("result.json"), load("environment.json"))
 
 
 def _check(name: str, content: Any) -> None:
@@ -189,18 +189,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _epochs(path: Path) -> list[dict[str, float]]:
-    """The numbers of each epoch. Invalid lines are skipped, such as an incomplete last line."""
-    found = []
-    lines: Iterable[bytes] = own_folders.read(path).splitlines() if own_folders.is_there(path) else ()
-    for line in lines:
-        try:
-            content = parse_json(line)
-            numbers = {k: float(v) for k, v in content.items() if _is_number(v)}
-        except (ValueError, AttributeError, OverflowError):
-            continue
-        found.append({k: v for k, v in numbers.items() if abs(v) <= _LARGEST})
-    return found
+def _epochs(folder: Path) -> list[dict[str, float]]:
+    """The numbers of each epoch."""
+    records = read_epochs(folder, skip_damaged=True)
+    return [{k: float(v) for k, v in record.items() if _is_number(v) and abs(v) <= _LARGEST} for record in records]
 
 
 def read_model(path: Path) -> ModelFile:

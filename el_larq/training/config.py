@@ -32,7 +32,7 @@ OWN_SOURCE = "network.py"
 OWN_MODEL = "network.keras"
 """A model that was given as an object, as it was before the training, in the run folder; then it is also the network's name."""
 
-CONFIG, RESULT, FAILURE = "config.json", "result.json", "failure.json"
+CONFIG, RESULT, FAILURE, METRICS = "config.json", "result.json", "failure.json", "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +161,29 @@ def read_result(folder: Path) -> dict[str, Any]:
     if not (isinstance(allow, list) and all(isinstance(entry, str) for entry in allow)):
         raise damaged(folder / RESULT)
     return result
+
+
+def read_epochs(folder: Path, *, skip_damaged: bool = False) -> list[dict[str, Any]]:
+    """The records of a run's epochs, each with its number as ``epoch``.
+
+    Arguments:
+        skip_damaged: leave out invalid lines, such as an incomplete last one, and take a missing file for an empty one.
+
+    Raises:
+        ElLarqError: the file cannot be read, or, without ``skip_damaged``, a line is invalid.
+    """
+    path = folder / METRICS
+    if skip_damaged and not own_folders.is_there(path):
+        return []
+    records = []
+    for line in own_folders.read(path).splitlines():
+        try:
+            record = parse_json(line)
+            records.append({**record, "epoch": int(record["epoch"])})
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            if not skip_damaged:
+                raise damaged(path) from error
+    return records
 
 
 def damaged(path: Path) -> ElLarqError:

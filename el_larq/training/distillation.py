@@ -165,7 +165,7 @@ def _sum(terms: Sequence[Any]) -> Any:
 def _pairs(model: keras.Model, teacher: Teacher, recipe: Recipe) -> list[tuple[Any, Any]]:
     """The outputs of the network and of the teacher whose maps are compared."""
     check_has_layers(teacher.model, str(teacher.name))
-    here, there = _blocks(model), _blocks(teacher.model)
+    here, there = blocks(model), blocks(teacher.model)
     names = recipe.attention_on or [name for name in here if name in there]
     if not names:
         raise UsageError(
@@ -188,8 +188,8 @@ def _by(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size)) or "no positions"
 
 
-def _blocks(model: keras.Model) -> list[str]:
-    """The names of a network's blocks, which are prefixes of the names of its layers, in order."""
+def blocks(model: keras.Model) -> list[str]:
+    """The names of a network's blocks, in order: prefixes of the names of its layers, such as stage1_block1."""
     found = (_BLOCK.match(layer.name) for layer in model.layers)
     return list(dict.fromkeys(match.group(1) for match in found if match))
 

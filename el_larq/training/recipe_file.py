@@ -1,6 +1,6 @@
 """Recipes in YAML files: the fields of `el_larq.training.recipe.Recipe`, one per line. Does not import TensorFlow.
 
-A recipe of several stages has a list `stages`, each with these fields; a field beside the list applies to all stages that do not
+A recipe of several stages has a list `stages`, each with these fields; a field next to the list applies to all stages that do not
 state it themselves.
 """
 
@@ -33,7 +33,7 @@ _SPELLED = {
     tuple[Recipe, ...]: "a list of stages, each with the fields of a recipe",
 }
 
-_HELP = {
+FIELD_HELP = {
     "name": "",
     "summary": "",
     "epochs": "",
@@ -76,6 +76,7 @@ _HELP = {
     "teacher": "earlier stage, model, run folder or network, or null",
     "stages": "",
 }
+"""A comment for each field in a printed recipe; empty where the name says enough."""
 
 _LIMIT = 1 << 16
 
@@ -177,7 +178,7 @@ def _lines(recipe: Recipe, names: Iterable[str]) -> Iterator[str]:
         value = list(value) if isinstance(value, tuple) else value
         text = yaml.safe_dump(value, default_flow_style=True, width=1000, allow_unicode=True).splitlines()[0]
         line = f"{name}: {text}"
-        yield f"{line:<28}# {_HELP[name]}" if _HELP[name] else line
+        yield f"{line:<28}# {FIELD_HELP[name]}" if FIELD_HELP[name] else line
 
 
 def _parse(path: Path) -> dict[Any, Any]:

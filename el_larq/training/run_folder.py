@@ -35,7 +35,7 @@ from typing import Any
 
 from el_larq.errors import ElLarqError
 from el_larq.files import is_temporary, temporary_path, write_bytes, write_json
-from el_larq.training.config import CONFIG, TrainConfig, read_config, read_json
+from el_larq.training.config import CONFIG, METRICS, TrainConfig, read_config, read_json
 from el_larq.training.lock import NAME as LOCK
 from el_larq.training.lock import Lock
 
@@ -54,7 +54,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
+        return self.folder / METRICS
 
     @property
     def command(self) -> str:

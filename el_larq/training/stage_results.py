@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from el_larq import own_folders
 from el_larq.errors import ElLarqError
-from el_larq.files import atomic_path, parse_json, write_json
-from el_larq.training.config import RESULT, damaged, read_result
+from el_larq.files import atomic_path, write_json
+from el_larq.training.config import RESULT, read_epochs, read_result
 from el_larq.training.recipe import DISTILLING, Recipe
 from el_larq.training.run_folder import RunFolder, write_lines
 
@@ -62,13 +61,6 @@ def _epochs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """The epochs of all stages, numbered through, each with its stage's name."""
     found: list[dict[str, Any]] = []
     for folder in folders:
-        path = folder / "metrics.jsonl"
         begun = len(found)
-        for line in own_folders.read(path).splitlines():
-            try:
-                record = parse_json(line)
-                epoch = begun + int(record["epoch"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise damaged(path) from error
-            found.append({**record, "epoch": epoch, "stage": folder.name})
+        found += [{**record, "epoch": begun + record["epoch"], "stage": folder.name} for record in read_epochs(folder)]
     return found

@@ -12,6 +12,7 @@ from PIL import Image
 from el_larq import __version__
 from el_larq.cli.list import KINDS
 from el_larq.cli.main import COMMANDS, main
+from el_larq.converters.steps import STEPS
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -214,12 +215,12 @@ def test_a_model_is_converted_for_people_and_for_programs(
     assert people.stdout.endswith(f"wrote {out}\n")
     for name in ("stem", "first", "second", "logits", "LceBconv2d"):
         assert name in people.stdout
-    for step in ("load", "fold", "lower", "audit", "verify", "write"):
+    for step in STEPS:
         assert f"{step} " in people.stderr
     programs = el_larq_command("convert", small.h5, "-o", out, "--json", "--verify-images", "8")
     assert programs.stderr == ""
     report = json.loads(programs.stdout)
-    assert [entry["step"] for entry in report["steps"]] == ["load", "fold", "lower", "audit", "verify", "write"]
+    assert [entry["step"] for entry in report["steps"]] == list(STEPS)
     assert report["tflite"] == str(out)
 
 

@@ -24,6 +24,8 @@ from el_larq.counting import counts
 from el_larq.keras_internals import leaf_layers
 from el_larq.methods.method_registry import METHODS
 from el_larq.models.network_registry import NETWORKS, fits
+from el_larq.training.distillation import blocks
+from el_larq.training.frozen_layers import find_head
 
 SIZE = 16
 CLASSES = 10
@@ -92,6 +94,7 @@ def _train_and_convert(folder: Path, network: str, method: str, width: float = W
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     model = el_larq.build(network, method, input_shape=(SIZE, SIZE, 1), num_classes=CLASSES, width=width, **options)
+    _check_what_recipes_need(model)
     _train(model)
     path = models.save(keras.Model(model.inputs, model.outputs, name=model.name), folder / "model.h5")
     allow = NETWORKS[network].allow
@@ -117,20 +120,35 @@ def _train_and_convert(folder: Path, network: str, method: str, width: float = W
     assert (folder / "model.tflite").stat().st_size == details["write"]["bytes"]
 
 
+def _check_what_recipes_need(model: keras.Model) -> None:
+    """Attention to a teacher compares blocks by name, and --freeze backbone needs to know the head."""
+    found = blocks(model)
+    assert found, (
+        f"{model.name}: no layer's name begins like stage1_block1_; name the layers so, or extend _BLOCK in distillation.py"
+    )
+    quantized = [layer.name for layer in leaf_layers(model) if getattr(layer, "input_quantizer", None) is not None]
+    outside = [name for name in quantized if not name.startswith((*(f"{block}_" for block in found), "transition"))]
+    assert outside == [], "name these layers stageN_blockM_..., or extend _BLOCK in distillation.py"
+    find_head(model)  # an error says that the network must end in a chain of single layers
+
+
 def test_the_fast_pairs_have_every_method_and_every_kind_of_block() -> None:
     assert {method for _network, method in FAST} == set(METHODS)
     assert {network for network, _method in FAST} == set(KINDS)
 
 
 def test_every_builder_has_a_network_among_the_kinds() -> None:
-    assert {NETWORKS[name].builder for name in KINDS} == {network.builder for network in NETWORKS.values()}
-    blocks = {network.arguments["block"] for network in NETWORKS.values() if "block" in network.arguments}
-    assert {NETWORKS[name].arguments.get("block") for name in KINDS} >= blocks
+    missing = {network.builder for network in NETWORKS.values()} - {NETWORKS[name].builder for name in KINDS}
+    assert missing == set(), "add a network of each of these builders to KINDS"
+    missing = {network.arguments["block"] for network in NETWORKS.values() if "block" in network.arguments}
+    missing -= {NETWORKS[name].arguments.get("block") for name in KINDS}
+    assert missing == set(), "add a network with each of these blocks to KINDS"
 
 
 def test_every_link_of_every_network_is_in_a_pair() -> None:
     binary = {(network, METHODS[method].link.name) for network, method in PAIRS if METHODS[method].binary}
-    assert binary == {(name, link) for name, network in NETWORKS.items() for link in network.supported_links}
+    missing = {(name, link) for name, network in NETWORKS.items() for link in network.supported_links} - binary
+    assert missing == set(), "these links have no method that fits the network: add one, or leave them out of Network.links"
 
 
 def _shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
@@ -149,6 +167,7 @@ def _shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
         # More channels; more channels and a stride; neither.
         monkeypatch.setattr(module, "BLOCKS", ((2, 1), (4, 2), (4, 1)))
     else:
+        assert hasattr(module, "MODULES"), f"say here how {network} is shortened: it has neither repeats, layers nor BLOCKS"
         monkeypatch.setattr(module, "MODULES", {"4a": module.MODULES["4a"]})
 
 

@@ -17,7 +17,7 @@ def _model() -> Any:
 
 
 def test_steps_run_in_order_and_say_what_they_did(small: Any) -> None:
-    assert [entry.step for entry in small.job.report] == list(STEPS) == ["load", "fold", "lower", "audit", "verify", "write"]
+    assert [entry.step for entry in small.job.report] == list(STEPS)
     for entry in small.job.report:
         assert entry.seconds >= 0
         assert entry.summary

@@ -30,9 +30,11 @@ CASES = {
 
 
 def test_every_rule_has_a_case_that_passes_and_one_that_fails() -> None:
-    assert set(CASES) == {name for name, rule in RULES.items() if rule.needs == "flatbuffer and model"}
+    compared = {name for name, rule in RULES.items() if rule.needs == "flatbuffer and model"}
+    assert set(CASES) == compared, "add the rule's failing test to CASES"
     for name, rule in RULES.items():
-        assert rule.needs != "flatbuffer" or hasattr(test_rules, f"test_{name.replace('-', '_')}"), name
+        test = f"test_{name.replace('-', '_')}"
+        assert rule.needs != "flatbuffer" or hasattr(test_rules, test), f"add {test} to tests/converters/test_rules.py"
 
 
 def test_rules_are_in_order_of_severity() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from el_larq.data import names
 from el_larq.data.own_run import foreign_folder
 from el_larq.errors import UsageError
 
@@ -42,6 +43,14 @@ def test_other_folders_and_models_elsewhere_may_not(model: Path, tmp_path: Path)
     elsewhere.touch()
     assert foreign_folder(NAME, elsewhere) == "/somewhere/images"
     assert foreign_folder(NAME, tmp_path / "missing" / "model.h5") == "/somewhere/images"
+
+
+def test_a_new_kind_of_data_set_is_a_folder_until_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(names.FOLDERS, "npz", "npz:")
+    assert foreign_folder("npz:/secret", tmp_path / "model.h5") == "/secret"
+    assert names.folders("npz:/secret") == (Path("/secret"),)
+    monkeypatch.setattr("el_larq.data.own_run.parse_name", lambda name: names.Name("lmdb", "/secret"))
+    assert foreign_folder("lmdb:/secret", tmp_path / "model.h5") == "/secret"
 
 
 def test_a_link_in_a_run_is_where_it_leads_to(model: Path, tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def test_a_convolution_that_stays_real_valued_is_the_same_in_all_stages():
 
 
 def test_methods_that_cannot_leave_out_their_quantizers_say_so():
-    assert {name for name, method in METHODS.items() if method.whole} == {"abc", "cibcnn", "genetic"}
+    named = {"abc", "cibcnn", "genetic"}
+    assert {name for name, method in METHODS.items() if method.whole} == named, "name them here and in docs/recipes.md"
     with pytest.raises(UsageError, match="method 'abc' cannot leave out its quantizers"):
         get_method("abc").binarizing("nothing")
     with pytest.raises(UsageError, match="method 'float' does not binarize, so no stage of it has binary activations"):

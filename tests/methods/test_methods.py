@@ -32,10 +32,9 @@ def test_every_method_says_what_it_is_and_where_it_comes_from(name: str):
 
 
 def test_bits_of_weights_and_activations():
-    assert {name: method.bits for name, method in METHODS.items() if method.bits != "1/1"} == {
-        "float": "32/32",
-        "tbn": "1/1.58",
-    }
+    expected = {"float": "32/32", "tbn": "1/1.58"}
+    found = {name: method.bits for name, method in METHODS.items() if method.bits != "1/1"}
+    assert found == expected, "list the methods with other bits than 1/1 here"
 
 
 def test_an_unknown_method_offers_the_nearest():
@@ -117,8 +116,8 @@ def test_any_method_with_any_link_makes_a_unit(name: str, link: str, c_in: int, 
     assert model.output_shape == (None, -(-7 // strides), -(-6 // strides), c_out)
     kinds = {type(layer) for layer in model.layers}
     same = c_in == c_out and strides == 1
-    assert (ElasticLink in kinds) == (link == "elastic")
-    assert (keras.layers.Add in kinds) == (link == "identity" and same)
+    assert (ElasticLink in kinds) == (link == "elastic"), "only the elastic link uses ElasticLink"
+    assert (keras.layers.Add in kinds) == (link == "identity" and same), "say here when the link uses Keras' Add"
 
 
 # --- The forward pass against NumPy ---------------------------------------------------------------------------------------
@@ -312,7 +311,9 @@ def test_the_elastic_link_carries_gradient_that_the_sign_blocks():
 def test_latent_kernels_stay_where_their_signs_have_a_gradient(name: str):
     constraint = make_unit(METHODS[name], (3, 3, 2), Conv("c", 2, 1)).get_layer("c_conv").kernel_constraint
     bound = METHODS[name].options.get("clip", 1.0)
-    np.testing.assert_allclose(constraint(tf.constant([-3.0, -0.5, 2.0])), [-bound, -0.5, bound], rtol=1e-6)
+    reason = 'latent kernels are clipped to [-1, 1], or to the option `clip`: kernel_constraint="weight_clip"'
+    clipped = [-bound, -0.5, bound]
+    np.testing.assert_allclose(constraint(tf.constant([-3.0, -0.5, 2.0])), clipped, rtol=1e-6, err_msg=reason)
 
 
 def test_errors_are_of_the_kind_the_command_line_prints():

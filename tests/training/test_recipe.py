@@ -1,14 +1,14 @@
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.training.recipe import Recipe
-from el_larq.training.recipe_file import find_recipe, to_yaml
+from el_larq.training.recipe import DEFAULTS, Recipe
+from el_larq.training.recipe_file import FIELD_HELP, find_recipe, to_yaml
 from el_larq.training.recipes import RECIPES, get_recipe
 
 STANDARD = RECIPES["standard"]
@@ -92,6 +92,19 @@ def test_adam_with_weight_decay_is_refused_with_the_remedy():
 # --- Files ----------------------------------------------------------------------------------------------------------------
 
 
+def test_every_field_has_help_and_the_page_of_recipes_is_up_to_date():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    names = {field.name for field in fields(Recipe)}
+    assert set(FIELD_HELP) == names, "each field of Recipe has a text, which may be empty, in FIELD_HELP of recipe_file.py"
+    assert names - set(DEFAULTS) == {"name", "summary", "epochs", "batch_size", "learning_rate"}, "a new field needs a default"
+    printed = to_yaml(STANDARD)
+    assert f"```\n{printed}```" in page, (
+        f"docs/recipes.md must contain what `el-larq list recipes --yaml standard` prints:\n{printed}"
+    )
+    missing = [name for name in RECIPES if f"\n| `{name}` | " not in page]
+    assert missing == [], "these recipes need a row in the table of docs/recipes.md"
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_printed_recipe_is_read_as_the_same(name: str, tmp_path: Path):
     path = tmp_path / "mine.yaml"
@@ -160,7 +173,7 @@ stages:
 """
 
 
-def test_fields_beside_the_stages_apply_to_stages_that_do_not_state_them(tmp_path: Path):
+def test_fields_next_to_the_stages_are_defaults_of_the_stages(tmp_path: Path):
     recipe = _read(STAGES, tmp_path)
     first, second = recipe.stages
     assert (first.name, first.optimizer, first.learning_rate, first.binarize) == ("first", "adam", 0.01, "activations")
