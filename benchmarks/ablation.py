@@ -13,36 +13,28 @@ on the test split. The default is method `el`: an elastic link behind the norm, 
 downsampling. ResNet26 appears twice on Fashion-MNIST: at width 0.25 to compare links, and at width 0.125 for all factors.
 
 The table. Runs of one seed start from the same random numbers and see the same batches, so they are compared in pairs. For a value
-v of a factor and the reference r, with accuracies a of the n seeds that both have,
-
-    d_s = a_v,s - a_r,s        m = mean(d)        interval = m -+ t(0.975, n - 1) * std(d) / sqrt(n)
-
-with the sample standard deviation (n - 1) and Student's t. The interval contains the true mean difference over seeds with
-probability 0.95 if differences are normally distributed. It says nothing about other data sets, sizes or numbers of epochs. Each
+v of a factor and the reference r, with accuracies a of the n seeds that both have, d_s = a_v,s - a_r,s; the table has their mean
+and its 95 % interval (`recorded_runs.paired`). The interval says nothing about other data sets, sizes or numbers of epochs. Each
 interval is computed separately: among 20 rows without any effect, one interval is expected to exclude 0 by chance.
 """
 
 import argparse
-import csv
 import gc
-import io
 import itertools
 import json
-import math
 import os
-import platform
 import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recorded_runs import ROOT, append, commit, machine, paired, points, read
+
 import el_larq
 
-ROOT = Path(__file__).resolve().parents[1]
 BATCH = 128
 COLUMNS: tuple[str, ...] = (
     "factor",
@@ -158,25 +150,6 @@ def plan() -> list[Run]:
 # --- Results --------------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a line. The file is replaced as a whole, so that it is never incomplete."""
-    from el_larq.files import write_bytes
-
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*read(path), row])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, text.getvalue().encode())
-
-
 def key_of(row: dict[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in KEY)
 
@@ -244,24 +217,6 @@ def train(run: Run, scratch: Path) -> tuple[float, float]:
     return trained.accuracy, trained.seconds
 
 
-def machine() -> str:
-    """The processor and the number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} x {names[0] if names else platform.processor() or platform.machine()}"
-
-
-def commit() -> str:
-    """The commit, with "+" if the sources differ from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-
-    changed = git("status", "--porcelain", "--", "el_larq", "models", "benchmarks")
-    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
-
-
 # --- The table ------------------------------------------------------------------------------------------------------------
 
 
@@ -275,16 +230,6 @@ class Difference:
     accuracy: float
     mean: float
     half: float | None
-
-
-def paired(differences: list[float]) -> tuple[float, float | None]:
-    """Mean of the differences and half the width of its 95 % interval, see the module's docstring."""
-    from scipy.stats import t
-
-    n, mean = len(differences), statistics.fmean(differences)
-    if n < 2:
-        return mean, None
-    return mean, float(t.ppf(0.975, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
 
 
 def compare(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, ...], list[Difference]]]:
@@ -316,13 +261,8 @@ def table(rows: list[dict[str, str]]) -> str:
             "| --- | --- | --- | --- | --- |",
         ]
         for row in differences:
-            points = f"{100 * row.mean:+.2f}"
-            if row.half is not None:
-                low, high = 100 * (row.mean - row.half), 100 * (row.mean + row.half)
-                points += f" [{low:+.2f}, {high:+.2f}]"
-            if row.value == DEFAULT:
-                points = "reference"
-            lines.append(f"| {row.factor} | {row.value} | {row.seeds} | {100 * row.accuracy:.2f} % | {points} |")
+            difference = "reference" if row.value == DEFAULT else points(row.mean, row.half)
+            lines.append(f"| {row.factor} | {row.value} | {row.seeds} | {100 * row.accuracy:.2f} % | {difference} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -351,7 +291,11 @@ def main() -> None:
         accuracy, seconds = train(run, options.scratch)
         setting = run.setting
         values = (*run.key[:4], run.method, json.dumps(run.options, sort_keys=True), run.seed, setting.epochs, setting.width)
-        append(options.results, dict(zip(COLUMNS, (*values, round(accuracy, 4), round(seconds), commit(), machine()), strict=True)))
+        append(
+            options.results,
+            COLUMNS,
+            dict(zip(COLUMNS, (*values, round(accuracy, 4), round(seconds), commit(), machine()), strict=True)),
+        )
         shutil.rmtree(options.scratch / run.folder)
         print(f"accuracy {accuracy:.4f} in {seconds:.0f} s", flush=True)
 

@@ -57,7 +57,7 @@ def test_results_are_added_line_by_line_and_read_again(ablation: ModuleType, tmp
     path = tmp_path / "results" / "ablation.csv"
     rows = [row(ablation, "link", value, 0, 0.5) for value in ("elastic", "none")]
     for one in rows:
-        ablation.append(path, one)
+        ablation.append(path, ablation.COLUMNS, one)
     assert ablation.read(path) == [{name: str(value) for name, value in one.items()} for one in rows]
     assert len(path.read_text().splitlines()) == 3
     run = next(run for run in ablation.plan() if run.setting is ablation.PHOTOS and run.value == "elastic")
@@ -74,7 +74,7 @@ def test_values_are_compared_with_their_own_reference_over_common_seeds(ablation
         ("link at binary downsample", "none", (0.50, 0.50)),
     ):
         for seed, accuracy in enumerate(accuracies):
-            ablation.append(path, row(ablation, factor, value, seed, accuracy))
+            ablation.append(path, ablation.COLUMNS, row(ablation, factor, value, seed, accuracy))
     text = ablation.table(ablation.read(path))
     assert "### resnet26, width 0.125, photos, 8 epochs" in text
     # Differences -10, -9 and -8 points: mean -9, std 1, and t(0.975, 2) = 4.303.
