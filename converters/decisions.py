@@ -1,4 +1,4 @@
-"""Top-1: whether a .tflite and its model choose the same class, at every output that looks like logits.
+"""Top-1: whether a .tflite and its model choose the same class, at every output that has the shape of logits.
 
 Classes whose logits differ only by rounding are tied, and either is accepted. Ties are common in small binary networks, where
 sums over few inputs and signs are often equal.
@@ -15,7 +15,7 @@ TIE_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of the .tflite and the model at one output that looks like logits.
+    """Agreement of the .tflite and the model at one output that has the shape of logits.
 
     output: its index. share: share of the images on which they agree. classes: number of different classes the model chose.
     """
@@ -28,7 +28,7 @@ class Agreement:
 class Decisions:
     """For a batch, by output: the model's classes (N,), and whether the .tflite chose the same class or one tied with it (N,).
 
-    An output looks like logits when it is a vector of two or more values per image.
+    An output has the shape of logits when it is a vector of two or more values per image.
     """
 
     def __init__(self, wanted: Sequence[np.ndarray], got: Sequence[np.ndarray], tied: float = TIE_TOLERANCE):
@@ -43,7 +43,7 @@ def _agree(wanted: np.ndarray, got: np.ndarray, tied: float) -> np.ndarray:
 
 
 def agreements(batches: Sequence[Decisions]) -> list[Agreement]:
-    """The agreement over all batches for each output that looks like logits, lowest first."""
+    """The agreement over all batches for each output that has the shape of logits, lowest first."""
     found = [
         Agreement(
             number,

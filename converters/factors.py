@@ -5,7 +5,7 @@ Two faults would make a wrong .tflite, or none:
 1. TensorFlow spells a batch normalization along the rows of (N, H, W, C) as one in the order (N, C, H, W), and its optimizer fuses
    that with a convolution in the other order. The frozen graph multiplies and adds constants of shape (1, H, 1, 1) instead.
 
-2. LCE's converter takes a constant of several dimensions right after a binary convolution for one per channel and makes a file
+2. LCE's converter interprets a constant of several dimensions right after a binary convolution as one per channel and makes a file
    that does not load. So it is applied to a view of the map, between two operations Reshape, where LCE leaves it alone:
 
        factor (1, 1, W, C) or (1, 1, W, 1)    on (N * H, W, C)

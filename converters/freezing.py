@@ -1,4 +1,5 @@
-"""Freezes a traced function: variables become constants, calls of functions are inlined, what does not lead to an output goes.
+"""Freezes a traced function: variables become constants, calls of functions are inlined, and operations
+that no output depends on are removed.
 
 TensorFlow's own `convert_variables_to_constants_v2` keeps whatever an output must wait for, such as a metric that a layer updates,
 and then fails, since a constant cannot be assigned to. It also turns conditions and loops into operations that no converter reads.

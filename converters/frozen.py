@@ -184,7 +184,7 @@ class FrozenModel:
     def save(self, folder: str) -> None:
         """Write a SavedModel with batch size 1, its inputs and outputs named by `input_key` and `output_key`.
 
-        It holds only the function: saving Keras layers would trace each of them again.
+        It contains only the function: saving Keras layers would trace each of them again.
         """
         specs = [
             tf.TensorSpec([1, *shape], tensor.dtype, name=tensor.op.name)

@@ -75,7 +75,7 @@ class QuantizedLayer:
 
     @property
     def elsewhere(self) -> int:
-        """The number of its weights that no convolution of the graph holds."""
+        """The number of its weights that no convolution of the graph contains."""
         return 0 if self.convolution is not None or self.intent is None else sum(k.size for k in self.intent.kernels)
 
     @property
@@ -146,7 +146,7 @@ def _name(quantizer: object) -> str | None:
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two kernels hold the same values; an operation's kernel may have an additional axis of size 1."""
+    """Whether two kernels have the same values; an operation's kernel may have an additional axis of size 1."""
     if a.size != b.size:
         return False
     # NumPy does not compare bfloat16 with other types.

@@ -57,7 +57,7 @@ def match(convolutions: "Iterable[Convolution]", graph: TfliteGraph) -> list[Mat
             continue
         distances = [_distance(bits, c) for c in candidates]
         nearest = int(np.argmin(distances))
-        # Not list.remove: convolutions hold arrays, whose comparison has no single truth value.
+        # Not list.remove: convolutions contain arrays, whose comparison has no single truth value.
         open_ = [c for c in open_ if c is not candidates[nearest]]
         matches.append(Match(candidates[nearest], operator, distances[nearest]))
     return matches

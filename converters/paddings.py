@@ -21,7 +21,7 @@ Four faults of theirs would make a wrong .tflite:
        conv(pad(s, 0)) = conv(pad(s, 1)) - conv(1 where padded, else 0)
 
 4. XNNPACK, TFLite's default for real-valued operators, computes SAME incorrectly where the last window ends before the map does,
-   which occurs where a stride is larger than the kernel. What no window reads is cut off; where nothing is padded, VALID does that.
+   which occurs where a stride is larger than the kernel. What no window reads is removed; where nothing is padded, VALID does that.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def kept_padding(size: int, reach: int, stride: int, before: int, after: int) ->
     """
     positions = (size + before + after - reach) // stride + 1
     unread = size + before + after - reach - (positions - 1) * stride
-    # One of these is always right: none may be taken for SAME, or only the one that is.
+    # One candidate always works: either LCE does not mistake it for SAME, or it is SAME.
     for candidate in (after, *range(max(0, after - unread), after - unread + stride)):
         taken_for_same = positions == -(-size // stride) and before == (before + candidate) // 2
         if not taken_for_same or (before, candidate) == same_padding(size, reach, stride):
@@ -240,7 +240,7 @@ class _Correction:
             extra = add_constant(graph, f"{name}/extra", self._extra().reshape(-1), dtype)
             become(nodes[name], "Sub", [convolution.name, extra], dtype)
             return
-        # LCE takes a summand right after a binary convolution for one per channel, hence the flat view.
+        # LCE interprets a summand right after a binary convolution as one per channel, hence the flat view.
         flat = add_constant(graph, f"{name}/flat_shape", [-1, int(np.prod(shape))], tf.int32)
         view = add_operation(graph, "Reshape", f"{name}/flat", [convolution.name, flat], dtype, Tshape=tf.int32)
         extra = add_constant(graph, f"{name}/extra", self._extra().reshape(1, -1), dtype)

@@ -1,7 +1,7 @@
 """Max pooling of signs as signs of max pooling.
 
 A sign never decreases, so the largest sign of a window is the sign of its largest value. TensorFlow's max pooling pads with no
-value at all, so this holds for "same" padding too:
+value at all, so this is true for "same" padding too:
 
     maxpool(sign(x)) = sign(maxpool(x)),    maxpool(where(x > c, 1, -1)) = where(maxpool(x) > c, 1, -1)
 

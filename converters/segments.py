@@ -81,7 +81,7 @@ class SegmentComparison:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A sign or rounding of the model, a tensor that may hold its values (both by position), and the number of channels.
+    """A sign or rounding of the model, a tensor that may contain its values (both by position), and the number of channels.
 
     paddings: where the flatbuffer pads before it takes the signs, and the model after it: the amounts along each axis, before and
     after.

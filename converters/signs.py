@@ -6,7 +6,7 @@
        2 * cast(x >= 0) - 1,  where(x < 0, -ones_like(x), ones_like(x)),  K.switch(x >= 0, ...)     sign(sign(x) + 0.1)
        2 * cast(x > 0) - 1                                                                         where(x > 0, 1, -1)
 
-2. LCE's converter takes sign(sign(a) + b) for Larq's sign, whatever b is. Larq's ternary quantizers are such an operation, with
+2. LCE's converter interprets sign(sign(a) + b) as Larq's sign, whatever b is. Larq's ternary quantizers are such an operation, with
    sign(x - t) for b, and have zeros. Before the conversion their outer sign becomes min(max(y, -1), 1), which is the same for the
    sum of two signs, an integer.
 """

@@ -9,8 +9,9 @@ the compared values follow from the same bits:
 3. flips        at the input of every binary convolution, and at every other sign that the flatbuffer packs, a sign differs only
                 where the value is at most FLIP_TOLERANCE of that tensor's root mean square: each flip is due to rounding, none
                 is a consequence of another
-4. decisions    top-1 of the model with its own signs agrees, at each output that looks like logits, for at least TOP1_AGREEMENT
-                of the images (of fewer than 100 images, all but one); either of two classes tied within rounding is accepted
+4. decisions    top-1 of the model with its own signs agrees, at each output that has the shape of logits, for at least
+                TOP1_AGREEMENT of the images (of fewer than 100 images, all but one); either of two classes tied within rounding is
+                accepted
 
 Rounding to integers, in quantizers of several bits, is treated like a sign: the model is fed the flatbuffer's integers, and a value
 may differ only at the threshold between two of them.
@@ -63,8 +64,8 @@ class Verification:
     max_difference: maximum over all images, from the same signs.
     max_difference_flipped: maximum over images with flips, for the model with its own signs, where flips cause further flips.
     worst_flip: the largest |value| / RMS of a flip.
-    top1_agreement: lowest agreement among the ``top1_outputs`` outputs that look like logits.
-    classes: number of different classes the model predicted at that output; 0 if no output looks like logits.
+    top1_agreement: lowest agreement among the ``top1_outputs`` outputs that have the shape of logits.
+    classes: number of different classes the model predicted at that output; 0 if no output has the shape of logits.
     rounding: how far other rounding moves the model's outputs, from the same signs; None if that was not needed.
     own_agreement: lowest agreement of the model's top-1 with that of other rounding; None if that was not needed.
     With these two, `worst_flip` is what remains after rounding errors are subtracted.

@@ -11,7 +11,7 @@ from el_larq.errors import ElLarqError
 
 
 @pytest.mark.parametrize("form", ["h5", "keras"])
-def test_a_card_travels_in_the_file_and_the_model_still_loads(small: Any, tmp_path: Path, form: str) -> None:
+def test_the_card_is_stored_in_the_file_and_the_model_still_loads(small: Any, tmp_path: Path, form: str) -> None:
     from el_larq.loading.load import load_model
 
     source = getattr(small, form)

@@ -37,7 +37,7 @@ def test_no_descriptor_is_left_open() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_cause_is_the_last_line_that_is_no_notice() -> None:
+def test_the_cause_is_the_last_line_that_is_not_a_notice() -> None:
     text = "INFO: Created delegate\nerror: first\n  node 7 failed to prepare\n\nWARNING: old flag\n"
     assert cause(text) == ": node 7 failed to prepare"
     assert cause("INFO: nothing\n") == ""

@@ -197,7 +197,7 @@ def test_a_report_reads_no_link_in_a_run(name: str, tmp_path: Path, outside: Pat
 
 
 @pytest.mark.parametrize("put", [_pipe, _to_zeros, _to_nothing])
-def test_a_report_names_what_stands_in_place_of_a_config(
+def test_a_report_names_what_it_finds_in_place_of_a_config(
     put: Put, tmp_path: Path, outside: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It does not take the other files of the run for results of a benchmark, nor leave out the run."""

@@ -39,7 +39,7 @@ def test_the_rest_is_spelled_out(text: object, shown: str) -> None:
     assert printable(text) == shown
 
 
-def test_a_label_of_a_plot_is_no_formula() -> None:
+def test_a_label_of_a_plot_is_not_a_formula() -> None:
     from matplotlib.figure import Figure
 
     figure = Figure()

@@ -44,7 +44,7 @@ def test_every_figure_has_a_source() -> None:
     assert all(source for found in figures for _value, source in found.values())
 
 
-def test_what_nobody_published_is_empty() -> None:
+def test_figures_that_were_not_published_are_empty() -> None:
     """A method without a row in the table has figures only if another source has them; what is not registered has none."""
     in_table = {row.method for row in TABLE}
     for name in set(METHODS) - in_table:

@@ -31,7 +31,7 @@ def test_calls_return_and_errors_pass() -> None:
     assert not process.process.is_alive()
 
 
-def test_a_death_is_told_by_its_signal() -> None:
+def test_the_error_of_a_killed_process_names_the_signal() -> None:
     with WorkerProcess() as process, pytest.raises(Died, match="died by SIGABRT"):
         process.call(os.abort)
     with WorkerProcess() as process, pytest.raises(Died, match="ended with status 3"):

@@ -289,7 +289,7 @@ class Readers:
     def is_fused(self, node: Node) -> bool:
         """Whether the node is an activation that LCE computes inside a binary convolution, before its multiplier and bias.
 
-        With zero padding, LCE keeps the activation as an operator of its own, and the normalization after it too.
+        With zero padding, LCE keeps the activation as a separate operator, and the normalization after it too.
         """
         convolution = node.inputs[0] if node.op in FUSED else None
         if convolution is None or not convolution.integers or convolution.attributes["padding"] != b"VALID":

@@ -1,1 +1,1 @@
-"""The rules of the audit, as data: one function each, listed in order in `registry`. Does not import TensorFlow."""
+"""The rules of the audit, as data: one function each, listed in order in `rule_registry`. Does not import TensorFlow."""

@@ -83,7 +83,7 @@ def stride_over_kernel(subject: Subject) -> Found:
     requirement="no binary convolution with zero padding runs on a map that is smaller than its (dilated) kernel",
     why=(
         "LCE's default and indirect kernels pad with ones and correct the borders, assuming that a window sticks out at one of two "
-        "opposite sides only; where that does not hold (3x3 on 1 or 2 pixels, 3x3 with dilation 4 on up to 8), results are wrong"
+        "opposite sides only; where that is not so (3x3 on 1 or 2 pixels, 3x3 with dilation 4 on up to 8), results are wrong"
     ),
     remedy="train with pad_values=1.0, or use a smaller kernel there; --use_reference_bconv computes it correctly, but slowly",
 )

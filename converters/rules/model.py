@@ -96,7 +96,7 @@ def low_bit(subject: Subject) -> Found:
     "zeros-as-signs",
     "error",
     requirement="no `LceBconv2d` reads an input that the model quantizes to zeros too",
-    why="LCE takes the outer sign of ternary inputs (`SteTern`) for one of -1 and +1, and the results are wrong",
+    why="LCE treats the outer sign of ternary inputs (`SteTern`) as a sign with only -1 and +1, so the results are wrong",
     remedy="use one of Larq's sign quantizers as input_quantizer",
     needs="flatbuffer and model",
 )
@@ -105,11 +105,12 @@ def zeros_as_signs(subject: Subject) -> Found:
         if subject.operator(quantized) is None or quantized.convolution is None:
             continue
         if quantized.convolution.plain_sign and not quantized.convolution.two_values:
-            # `lower` keeps these in 32 bits; this finds a spelling that it does not know.
+            # `lower` keeps these in 32 bits; this finds a spelling that it does not recognize.
             intent = quantized.intent
             quantizer = "" if intent is None or intent.input_quantizer is None else f" ({intent.input_quantizer})"
             reason = (
-                f"runs as {BINARY}, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"
+                f"runs as {BINARY}, which interprets every value as a sign, but its input{quantizer} contains zeros, "
+                "so the results are wrong"
             )
             yield _place(quantized), reason
 
@@ -139,7 +140,7 @@ def separable(subject: Subject) -> Found:
 def ternary_input(subject: Subject) -> Found:
     for quantized in subject.missing("low-bit"):
         if quantized.ternary_input:
-            reason = "its input holds zeros: its binary kernel takes the time and size of a real-valued one"
+            reason = "its input contains zeros, so its binary kernel needs as much time and memory as a real-valued one"
             yield _place(quantized), _runs_as(subject, quantized, reason)
 
 
@@ -176,7 +177,7 @@ def real_input(subject: Subject) -> Found:
         if quantized.layer in reported:
             continue
         reason, remedy = reason_real_input(quantized)
-        runs = _runs_as(subject, quantized, f"{reason}: its binary kernel takes the time and size of a real-valued one")
+        runs = _runs_as(subject, quantized, f"{reason}: its binary kernel needs as much time and memory as a real-valued one")
         yield _place(quantized), runs, remedy
 
 

@@ -48,7 +48,7 @@ def reason_not_binary(quantized: "QuantizedLayer") -> tuple[str, str]:
         return "its input is tf.sign, which is zero at zero", "use one of Larq's sign quantizers, which are 1 there"
     if not convolution.sign_input or (convolution.signs is None and convolution.kind != "MatMul"):
         by = "" if input_quantizer is None else f" ({input_quantizer})"
-        return f"its input is not a sign that LCE knows{by}", "set input_quantizer to one of Larq's sign quantizers"
+        return f"its input is not a sign that LCE recognizes{by}", "set input_quantizer to one of Larq's sign quantizers"
     scaled_sign = "use a kernel_quantizer of the form alpha * sign(W), alpha > 0"
     if intent is not None and intent.kernel_quantizer == "NoOp" and not convolution.binary_kernel:
         reason = "its kernel contains real numbers, which NoOp passes on unchanged"

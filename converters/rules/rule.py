@@ -58,8 +58,8 @@ class Rule:
     """A rule of the audit.
 
     severity: an error prevents the model from working as intended; a warning costs time or memory; a note matters on some devices.
-    requirement: what holds if the rule finds nothing. why: what happens otherwise. remedy: what to do about it.
-    needs: what is compared; "flatbuffer" rules apply to any .tflite, whoever made it.
+    requirement: what is true if the rule finds nothing. why: what happens otherwise. remedy: what to do about it.
+    needs: what is compared; "flatbuffer" rules apply to any .tflite, regardless of which tool made it.
     check: yields the places where the requirement is not met.
     """
 

@@ -26,9 +26,9 @@ of unknown classes, it is read from the frozen graph: a kernel that is the resul
 and +1 whose input is signs. The report says which of the two sources was used (`evidence`), and the summary says so where it
 was the graph alone.
 
-`el-larq inspect --audit` checks any .tflite, whoever made it, by the rules that need the flatbuffer alone. `el-larq train`
-warns before it begins if `no-operator` or `binary-depthwise` will stop the conversion; MobileNet's depthwise convolutions are
-real-valued unless `--depthwise binary` is given.
+`el-larq inspect --audit` checks any .tflite, regardless of which tool made it, by the rules that need the flatbuffer alone.
+`el-larq train` warns before it begins if `no-operator` or `binary-depthwise` will stop the conversion; MobileNet's depthwise
+convolutions are real-valued unless `--depthwise binary` is given.
 """
 
 _HEADINGS = ("rule", "severity", "needs", "requirement", "otherwise", "remedy")

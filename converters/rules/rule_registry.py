@@ -41,7 +41,7 @@ def check(subject: Subject) -> list[Finding]:
 
 
 def check_graph(graph: TfliteGraph, source: str = "the .tflite") -> list[Finding]:
-    """The findings of the rules that need the flatbuffer alone, in a file that may come from anybody.
+    """The findings of the rules that need the flatbuffer alone, in an untrusted file.
 
     Raises:
         ElLarqError: an operator lacks tensors or options that its kind requires, as in a damaged file.

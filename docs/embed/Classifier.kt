@@ -3,8 +3,8 @@
 //   android { aaptOptions { noCompress "tflite" } }
 //   dependencies { implementation files("libs/lce-lite.aar") }
 //
-// The AAR holds TensorFlow Lite's Java classes with LCE's operators registered. Do not add org.tensorflow:tensorflow-lite
-// beside it: the classes would be there twice, and its native library knows no Lce operator.
+// The AAR contains TensorFlow Lite's Java classes with LCE's operators registered. Do not add org.tensorflow:tensorflow-lite
+// next to it: the classes would exist twice, and its native library has no Lce operator.
 // Its optimized kernels exist for arm64-v8a only; the emulator (x86_64) runs the slow ones.
 
 package com.example.classifier

@@ -1,4 +1,4 @@
-// Runs a .tflite of el-larq once and prints its best class: the whole of what a program needs beside TensorFlow Lite and LCE.
+// Runs a .tflite of el-larq once and prints its best class: all that a program needs in addition to TensorFlow Lite and LCE.
 //
 //   classify model.tflite image.raw     image.raw: float32 or int8 values, height x width x channels, as the model takes them
 //

@@ -111,7 +111,7 @@ def _print_other_operations(inspection: "Inspection") -> None:
     """Print operations other than MACs by operator. There are none for a Keras model, since conversion folds many of them."""
     kinds = ("multiplications", "additions", "comparisons", "functions")
     rows = []
-    for one in inspection.beside:
+    for one in inspection.other_operations:
         figures = [f"{getattr(one, kind):,}" if getattr(one, kind) else "" for kind in kinds]
         rows.append((one.operator, one.count, f"{one.values:,}", *(figures if one.counted else ("?", *figures[1:]))))
     if rows:

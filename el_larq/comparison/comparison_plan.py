@@ -38,7 +38,7 @@ class Pair:
 class ComparisonPlan:
     """All pairs, each to be trained with the seeds 0 to ``seeds`` - 1. Everything but network and method is the same for all.
 
-    network_options: those that were given; a pair's plan may have a block variant besides.
+    network_options: those that were given; a pair's plan may also have a block variant.
     """
 
     pairs: tuple[Pair, ...]

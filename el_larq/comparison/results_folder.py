@@ -48,8 +48,8 @@ class ResultsFolder:
         settings = json.loads(json.dumps(plan.settings()))
         check_folder(path, inputs=folders(settings["dataset"]))
         self.path = path
-        # comparison.json is the first file written, so whoever sees another one and then does not find it sees a foreign folder,
-        # even while another shard of the same comparison is creating it.
+        # comparison.json is the first file written, so a folder that contains other files but not this one was not created by a
+        # comparison, even while another shard of the same comparison is creating it.
         others = path.exists() and (
             not path.is_dir() or any(not is_temporary(entry.name, "comparison.json") for entry in path.iterdir())
         )

@@ -20,7 +20,7 @@ class ComparisonRow:
 
     accuracies: on the test split, 0 to 1, by seed; None if that run is not finished.
     bops, flops, ops: multiply-accumulates of two 1-bit operands, all others, and flops + bops / 64, for one image.
-    beside: operations of the .tflite other than multiply-accumulates (`el_larq.inspection.elementwise`), for one image.
+    other_operations: operations of the .tflite other than multiply-accumulates (`el_larq.inspection.elementwise`), for one image.
     latency_ms, iqr_ms: median and interquartile range of single inferences on this machine, one thread.
     errors: one line for each failure.
     """
@@ -34,7 +34,7 @@ class ComparisonRow:
     bops: int | None
     flops: int | None
     ops: float | None
-    beside: int | None
+    other_operations: int | None
     tflite_bytes: int | None
     peak_ram_bytes: int | None
     binary_convolutions: int | None
@@ -51,9 +51,10 @@ class ComparisonRow:
         return statistics.fmean(self.done) if self.done else None
 
     def to_dict(self) -> dict[str, Any]:
+        """The row for JSON and CSV, in which `other_operations` is called beside."""
         done = self.done
         accuracies = {"accuracy_mean": self.mean, "accuracy_min": min(done, default=None), "accuracy_max": max(done, default=None)}
-        return asdict(self) | accuracies
+        return {"beside" if name == "other_operations" else name: value for name, value in asdict(self).items()} | accuracies
 
 
 def read_rows(
@@ -96,7 +97,7 @@ def _row(folder: ResultsFolder, pair: Pair, seeds: int, latencies: dict[str, Any
 
 @cache
 def _other_operations(path: Path, _sha256: str) -> int:
-    return sum(one.operations for one in inspect(path).beside)
+    return sum(one.operations for one in inspect(path).other_operations)
 
 
 HEADINGS = (
@@ -130,7 +131,7 @@ def cells(rows: Sequence[ComparisonRow]) -> list[tuple[str, ...]]:
             str(len(row.done)),
             _text(row.bops, "{:.2f}", 1e6),
             _text(row.flops, "{:.2f}", 1e6),
-            _text(row.beside, "{:.2f}", 1e6),
+            _text(row.other_operations, "{:.2f}", 1e6),
             _text(row.tflite_bytes, "{:.0f}", 1e3),
             _text(row.latency_ms, "{:.3f}"),
             _text(row.iqr_ms, "{:.3f}"),

@@ -14,14 +14,14 @@ _QUANTIZERS = {
     "depthwise_quantizer": "depthwise_kernel",
     "pointwise_quantizer": "pointwise_kernel",
 }
-"""Attributes of Larq's layers that hold a quantizer, and the attribute that holds its kernel."""
+"""Attributes of Larq's layers that contain a quantizer, and the attribute that contains its kernel."""
 
 
 @dataclass(frozen=True)
 class QuantizedKernel:
     """A kernel and its quantizer.
 
-    part: the layer's attribute that holds the real-valued kernel: "kernel", "depthwise_kernel" or "pointwise_kernel".
+    part: the layer's attribute that contains the real-valued kernel: "kernel", "depthwise_kernel" or "pointwise_kernel".
     bits, input_bits: the bits that the quantizers of kernel and input declare; None if there is no quantizer or it declares none.
     """
 

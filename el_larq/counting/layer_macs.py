@@ -26,7 +26,7 @@ _WITHOUT_MACS = (
 
 @dataclass(frozen=True)
 class KernelMacs:
-    """A kernel, the name of the layer's attribute that holds it, and its multiply-accumulates in one call."""
+    """A kernel, the name of the layer's attribute that contains it, and its multiply-accumulates in one call."""
 
     part: str
     kernel: Any

@@ -97,7 +97,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
                     return _read(unpacked, path, dimensions, status.st_size * _MAX_DEFLATE, exact=False)
             return _read(file, path, dimensions, status.st_size, exact=True)
     except EOFError:
-        raise ElLarqError(f"{path}: cut off: its gzip stream ends early; download it again") from None
+        raise ElLarqError(f"{path}: truncated: its gzip stream ends early; download it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise ElLarqError(f"{path}: damaged: {error}; download it again") from None
     except OSError as error:
@@ -116,7 +116,7 @@ def _read(file: IO[bytes] | Any, path: Path, dimensions: int, available: int, ex
         raise UsageError(f"{path}: has {magic[3]} dimensions; {contents}")
     header = file.read(4 * dimensions)
     if len(header) < 4 * dimensions:
-        raise ElLarqError(f"{path}: cut off within its header; download it again")
+        raise ElLarqError(f"{path}: truncated within its header; download it again")
     shape = struct.unpack(f">{dimensions}I", header)
     size = math.prod(shape)
     stated = f"its header states {' x '.join(map(str, shape))} values"
@@ -127,12 +127,14 @@ def _read(file: IO[bytes] | Any, path: Path, dimensions: int, available: int, ex
     held = available - 4 - len(header)
     if held < size or (exact and held != size):
         contained = f"the file contains {held:,} bytes" if exact else "the compressed file is too small for that"
-        raise ElLarqError(f"{path}: {'cut off' if held < size else 'longer than stated'}: {stated}, {contained}; download it again")
+        raise ElLarqError(
+            f"{path}: {'truncated' if held < size else 'longer than stated'}: {stated}, {contained}; download it again"
+        )
     values = bytearray()
     while len(values) <= size and (piece := file.read(min(_CHUNK, size + 1 - len(values)))):
         values += piece
     if len(values) != size:
-        what = "longer than stated" if len(values) > size else "cut off"
+        what = "longer than stated" if len(values) > size else "truncated"
         raise ElLarqError(
             f"{path}: {what}: {stated}, the file contains {'more' if len(values) > size else f'{len(values):,}'}; download it again"
         )

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from el_larq.data.missing_rows import JPEG, lacks_rows
 from el_larq.errors import ElLarqError, summarize
 
-# Larger images are refused before they are decoded: a few kilobytes can claim gigabytes.
+# Larger images are refused before they are decoded: a few kilobytes can declare gigabytes.
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 8192
 

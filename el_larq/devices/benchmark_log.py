@@ -265,7 +265,7 @@ def explain_errors(errors: tuple[str, ...]) -> str:
     text = " ".join(errors)
     if match := re.search(r"unresolved custom op: ([\w-]+)", text):
         return (
-            f"the benchmark binary does not know the operator {match[1]}; "
+            f"the benchmark binary does not support the operator {match[1]}; "
             "Lce operators need LCE's benchmark binary (el-larq engine fetch), other custom operators cannot be run"
         )
     if "Select TensorFlow op" in text:

@@ -1,4 +1,4 @@
-"""Compares models with a baseline, the first model, and tells which differences are within the noise of the measurement."""
+"""Compares models with a baseline, the first model, and reports which differences are within the noise of the measurement."""
 
 import statistics
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str,
         return [labels.index(name) for name in classes], (f"{source}: its classes are in another order than those of {dataset}",)
     at = next(index for index in same if labels[index] != classes[index])
     note = (
-        f"{source}: its labels are not the classes of {dataset}; the first output is taken for the first class, and so on "
-        f"(output {at} is {labels[at]!r} there and {classes[at]!r} here); --labels names them anew"
+        f"{source}: its labels are not the classes of {dataset}; outputs are assigned to classes by position "
+        f"(output {at} is {labels[at]!r} there and {classes[at]!r} here); --labels sets other names"
     )
     return same, (note,)

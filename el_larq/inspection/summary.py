@@ -60,7 +60,7 @@ class Inspection:
         ``scratch_peak``: bytes of the largest temporary buffer.
     uncounted: operators or layers with weights whose MACs this project does not count.
     notes: remarks needed to interpret these figures.
-    beside: for a .tflite, the work of its operators in addition to multiply-accumulates.
+    other_operations: for a .tflite, the work of its operators in addition to multiply-accumulates.
     """
 
     model: str
@@ -77,7 +77,7 @@ class Inspection:
     metadata: dict[str, int]
     uncounted: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
-    beside: tuple[Work, ...] = ()
+    other_operations: tuple[Work, ...] = ()
 
     def __repr__(self) -> str:
         return f"Inspection({self.model!r}: {self.size:,} bytes, {len(self.layers):,} layers, {self.ops:,.0f} OPs)"
@@ -97,7 +97,7 @@ class Inspection:
             ("weights", _by_bits(self.weights)),
             ("MACs", _by_bits(self.macs)),
             ("OPs", f"{self.ops:,.0f} = {self.flops:,} FLOPs + {self.bops:,} BOPs / 64"),
-            *([("beside", _other_work(self))] if self.beside else []),
+            *([("other ops", _other_work(self))] if self.other_operations else []),
             (
                 "peak RAM",
                 f"{self.arena:,} bytes of activations and buffers (largest buffer {self.scratch_peak:,}; "
@@ -143,7 +143,9 @@ class Inspection:
         return sum(self.predicted.values())
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {
+        content = asdict(self)
+        content["beside"] = content.pop("other_operations")  # the name in JSON since the first version
+        return content | {
             "weights": self.weights,
             "macs": self.macs,
             "bops": self.bops,
@@ -156,7 +158,7 @@ class Inspection:
 
 def _other_work(inspection: Inspection) -> str:
     kinds = ("multiplications", "additions", "comparisons", "functions")
-    totals = ((kind, sum(getattr(one, kind) for one in inspection.beside)) for kind in kinds)
+    totals = ((kind, sum(getattr(one, kind) for one in inspection.other_operations)) for kind in kinds)
     return ", ".join(f"{total:,} {kind}" for kind, total in totals if total) or "none"
 
 

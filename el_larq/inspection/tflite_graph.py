@@ -26,7 +26,7 @@ def inspect_graph(graph: TfliteGraph, source: str) -> Inspection:
     try:
         memory = plan_arena(graph)
         layers = tuple(_layer(operator, graph, memory.live[operator.index]) for operator in graph.operators)
-        beside = work(graph)
+        other_operations = work(graph)
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -51,7 +51,7 @@ def inspect_graph(graph: TfliteGraph, source: str) -> Inspection:
         {name: len(value) for name, value in graph.metadata.items()},
         tuple(uncounted),
         tuple(notes),
-        beside,
+        other_operations,
     )
 
 

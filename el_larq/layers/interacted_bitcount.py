@@ -11,8 +11,8 @@ import tf_keras as keras
 class InteractedBitcount(keras.layers.Layer):
     r"""Corrects some channels of a binary convolution's output by a small integer computed from other channels.
 
-    z of shape (N, H, W, C) holds sums of ``fan_in`` products of signs: integers between -fan_in and fan_in. Channel c has at most
-    one incoming edge, from channel source[c], of strength s_c in {-1, 0, 1}; 0 means no edge. At each position
+    z of shape (N, H, W, C) contains sums of ``fan_in`` products of signs: integers between -fan_in and fan_in. Channel c has at
+    most one incoming edge, from channel source[c], of strength s_c in {-1, 0, 1}; 0 means no edge. At each position
 
         y_c = z_c + s_c * step * U(z_source[c])
 

@@ -129,7 +129,7 @@ def _with_names(config: Any) -> Any:
 
 
 def check_folder(path: Path) -> None:
-    """Reject a folder that is not a SavedModel, or holds a second graph, which TensorFlow might read instead."""
+    """Reject a folder that is not a SavedModel, or contains a second graph, which TensorFlow might read instead."""
     if not (path / "saved_model.pb").is_file():
         raise ElLarqError(f"{path}: a folder without saved_model.pb is not a SavedModel")
     for other in ("saved_model.pbtxt", "saved_model.cpb"):

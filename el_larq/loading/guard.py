@@ -47,7 +47,7 @@ def check_config(config: Any, source: str, *, traced: bool = False) -> None:
 
     Arguments:
         config: the parsed JSON: the model, or a list of the descriptions of a SavedModel's layers.
-        traced: the file also holds each layer's graph (a SavedModel), from which layers of unknown classes are loaded.
+        traced: the file also contains each layer's graph (a SavedModel), from which layers of unknown classes are loaded.
 
     Raises:
         ElLarqError: one line with ``source``, what is rejected, and the remedy.

@@ -34,9 +34,9 @@ FORMATS = (".h5", ".hdf5", ".keras")
 
 _OTHER_FILES = {
     ".tflite": "is converted already; inspect, evaluate or benchmark it",
-    ".json": "holds an architecture without weights; build the model from it, load its weights, and save it with model.save()",
-    ".index": "is a checkpoint, which holds weights only; build the model, load them, and save it with model.save()",
-    ".ckpt": "is a checkpoint, which holds weights only; build the model, load them, and save it with model.save()",
+    ".json": "contains an architecture without weights; build the model from it, load its weights, and save it with model.save()",
+    ".index": "is a checkpoint, which contains weights only; build the model, load them, and save it with model.save()",
+    ".ckpt": "is a checkpoint, which contains weights only; build the model, load them, and save it with model.save()",
     ".pb": "is one file of a SavedModel, or a frozen graph; give the SavedModel's folder",
     ".onnx": "is an ONNX model; only Keras models and SavedModels can be read",
     ".pt": "is a PyTorch model; only Keras models and SavedModels can be read",
@@ -103,7 +103,7 @@ def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
         return containers.SavedConfig(root, 2)
     suffix = path.suffix.lower()
     if suffix == ".keras" != path.suffix:
-        raise ElLarqError(f"{path}: tf-keras knows the format by its suffix only; rename it to {path.stem}.keras")
+        raise ElLarqError(f"{path}: tf-keras recognizes the format by its suffix only; rename it to {path.stem}.keras")
     if suffix in _OTHER_FILES:
         raise ElLarqError(f"{path}: {_OTHER_FILES[suffix]}")
     if suffix not in FORMATS:

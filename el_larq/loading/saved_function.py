@@ -119,5 +119,5 @@ def _valid_name(text: str) -> str:
 
 
 def graph_layer(model: keras.Model) -> GraphLayer | None:
-    """The layer that holds the whole model if it was loaded from a graph; None if it consists of Keras layers."""
+    """The layer that contains the whole model if it was loaded from a graph; None if it consists of Keras layers."""
     return next((layer for layer in model.layers if isinstance(layer, GraphLayer)), None)

@@ -75,7 +75,7 @@ def is_harmless(operator: str) -> bool:
 
 
 def check_graphs(content: bytes, source: str, limit: int) -> None:
-    """Reject a saved_model.pb whose graphs hold operators not listed above, or constants of more than ``limit`` bytes.
+    """Reject a saved_model.pb whose graphs contain operators not listed above, or constants of more than ``limit`` bytes.
 
     Raises:
         ElLarqError: one line with ``source`` and the operator, or saying that the file is damaged.

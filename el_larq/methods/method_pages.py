@@ -66,7 +66,7 @@ def index() -> str:
         )
         for name, method in METHODS.items()
     ]
-    headings = ("method", "year", "bits", "link", "cost besides convolutions", "ResNet18, published", "summary")
+    headings = ("method", "year", "bits", "link", "cost in addition to convolutions", "ResNet18, published", "summary")
     parts = ("<!-- Made by `make docs`: change the methods' files. -->", "# Methods", _ABOUT, _table(headings, rows))
     return "\n\n".join(parts) + "\n"
 

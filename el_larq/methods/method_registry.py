@@ -74,7 +74,7 @@ def parse_options(name: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def get_method(name: str, link: str | None = None, chosen: Mapping[str, Any] | None = None) -> Method:
-    """The method of that name, with its own link or the given one. ``chosen`` holds values of the method's own options."""
+    """The method of that name, with its own link or the given one. ``chosen`` contains values of the method's own options."""
     maker = get_maker(name)
     method = options.apply(name, maker, chosen) if chosen else METHODS[name]
     # If the given link is the method's own, keep it as the method's options configured it.

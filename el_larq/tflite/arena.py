@@ -158,7 +158,7 @@ def _aligned(offset: int) -> int:
 
 
 def scratch_bytes(operator: Operator) -> int:
-    """Bytes of a convolution's im2col buffer, which holds its input's patches, or of ADD_N's sum; else 0."""
+    """Bytes of a convolution's im2col buffer, which contains its input's patches, or of ADD_N's sum; else 0."""
     if not operator.outputs:
         return 0
     output = operator.outputs[0]

@@ -114,8 +114,8 @@ class Tensor:
 class Operator:
     """An operator: its name (a built-in one in capitals, a custom one as registered), tensors, and options.
 
-    An absent optional input is None. ``options`` holds padding, strides and so on of convolutions and pooling, and the FlexBuffers
-    options of custom operators; it is empty for other operators.
+    An absent optional input is None. ``options`` contains padding, strides and so on of convolutions and pooling, and the
+    FlexBuffers options of custom operators; it is empty for other operators.
     """
 
     index: int

@@ -137,7 +137,7 @@ def check_not_newer(config: dict[str, Any], folder: Path) -> None:
     schema = config.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise ElLarqError(
-            f"{folder} is a run of schema {schema}, made by a newer el-larq; this one knows schemas up to {SCHEMA}: update it"
+            f"{folder} is a run of schema {schema}, made by a newer el-larq; this one supports schemas up to {SCHEMA}: update it"
         )
 
 

@@ -1,4 +1,4 @@
-"""What it takes for one seed to give one result on one machine, beyond `tf.config.experimental.enable_op_determinism`.
+"""Makes trainings with one seed reproducible on one machine, beyond `tf.config.experimental.enable_op_determinism`.
 
 TensorFlow's AddN accumulates into the buffer of an input that no other operator still needs, and starts the sum with that input.
 Which input that is depends on which operators have finished, and so on the load of the machine; and a floating-point sum of three

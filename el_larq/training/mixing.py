@@ -32,7 +32,7 @@ def recipe_batches(data: Dataset, recipe: Recipe, seed: int, start: int = 0) -> 
         weights there is a third entry, the weight of each image, float32 (N,).
 
     Raises:
-        UsageError: class weights are asked for and a class has no training images, or the data set does not know their numbers.
+        UsageError: class weights are asked for and a class has no training images, or the data set does not state their numbers.
     """
     augment = RandomAugment(recipe.random_augment, recipe.random_magnitude) if recipe.random_augment else None
     batches = data.training_batches(recipe.batch_size, recipe.epochs, seed, start, random_augment=augment)
@@ -93,11 +93,11 @@ def class_weights(data: Dataset) -> Any:
     """A weight per class, float32 (classes,): inverse to its number of training images, 1 on average over these.
 
     Raises:
-        UsageError: a class has no training images, or the data set does not know their numbers.
+        UsageError: a class has no training images, or the data set does not state their numbers.
     """
     counts = data.class_counts()
     if counts is None:
-        raise UsageError(f"{data.name} does not know how many images its classes have; set class_weights to none")
+        raise UsageError(f"{data.name} does not state how many images its classes have; set class_weights to none")
     numbers = np.array(counts["train"], np.float64)
     if not numbers.all():
         empty = data.labels[int(np.argmin(numbers))]

@@ -43,7 +43,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
         if names.count(name) > 1:
             raise UsageError(f"two stages have the name {name}")
         if stage.stages:
-            raise UsageError(f"stage {name} has stages of its own; list all stages in one list")
+            raise UsageError(f"stage {name} contains stages; list all stages in one list")
     _check_acyclic({stage.name: [getattr(stage, field) for field in REFERENCES] for stage in stages})
     for index, stage in enumerate(stages):
         for field, verb in REFERENCES.items():

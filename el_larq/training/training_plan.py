@@ -165,7 +165,7 @@ class TrainingPlan:
         }
 
     def __reduce__(self) -> Any:
-        # Methods hold functions that cannot be sent to another process; their names can.
+        # Methods contain functions that cannot be sent to another process; their names can.
         return _again, (self.network, self.settings(), self.out)
 
 

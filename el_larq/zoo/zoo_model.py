@@ -35,7 +35,7 @@ def zoo_model_file(weights: Weights) -> Path:
 
 
 def make_zoo_card(weights: Weights) -> card.Card:
-    """The card of a network with its weights: published figures stand on it only if the weights are the published ones."""
+    """The card of a network with its weights: it contains published figures only if the weights are the published ones."""
     file, network = weights.file, get_zoo_network(weights.file.network)
     identifiers, names = imagenet_classes()
     origin = {"licence": LICENCE, "address": file.asset.address} if weights.published else {}

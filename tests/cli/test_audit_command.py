@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 
-def test_inspect_audits_anybodys_tflite(el_larq_command: Any, data_folder: Path) -> None:
+def test_inspect_audits_any_tflite(el_larq_command: Any, data_folder: Path) -> None:
     done = el_larq_command("inspect", "--audit", "--json", data_folder / "t1.tflite")
     assert done.returncode == 0
     findings = json.loads(done.stdout)["findings"]

@@ -174,7 +174,9 @@ def test_a_bad_h5_is_one_line_and_nothing_is_written(el_larq_here: Command, smal
     assert [entry.name for entry in tmp_path.iterdir()] == ["bad.h5"]
 
 
-def test_a_file_that_is_no_image_is_one_line(el_larq_here: Command, small: Any, tmp_path: Path, digit_png: Path) -> None:
+def test_a_file_that_is_not_an_image_is_a_one_line_error(
+    el_larq_here: Command, small: Any, tmp_path: Path, digit_png: Path
+) -> None:
     (tmp_path / "notes.png").write_text("a text file")
     (tmp_path / "cut.png").write_bytes(digit_png.read_bytes()[:60])
     for name in ("notes.png", "cut.png", "missing.png"):

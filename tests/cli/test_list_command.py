@@ -26,7 +26,7 @@ def test_each_method_has_its_paper_and_whose_figure_it_is(el_larq_here: Command)
             assert f" {figure:.1f} " in row
 
 
-def test_published_figures_stand_beside_our_counts(el_larq_here: Command) -> None:
+def test_published_figures_are_listed_next_to_our_counts(el_larq_here: Command) -> None:
     result = el_larq_here("list", "networks", "--published")
     assert result.returncode == 0
     assert max(map(len, result.stdout.splitlines()), default=0) <= 160
@@ -41,7 +41,7 @@ def test_published_figures_stand_beside_our_counts(el_larq_here: Command) -> Non
     assert len(data["costs"]) == 3 * len(NETWORKS)
 
 
-def test_published_goes_with_networks_alone(el_larq_here: Command) -> None:
+def test_published_applies_to_networks_only(el_larq_here: Command) -> None:
     result = el_larq_here("list", "methods", "--published")
     assert result.returncode == 2
     assert "--published applies to networks" in result.stderr

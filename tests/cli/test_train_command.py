@@ -66,7 +66,7 @@ def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], el_l
     result = el_larq_here(*command, old)
     assert result.returncode == 1
     assert result.stderr == (
-        f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one knows schemas up to 3: update it\n"
+        f"el-larq: {old} is a run of schema 99, made by a newer el-larq; this one supports schemas up to 3: update it\n"
     )
 
 
@@ -119,7 +119,7 @@ def test_a_damaged_result_is_named(old: Path, content: str, el_larq_here: Comman
     )
 
 
-def test_a_folder_that_is_none_and_no_folder_are_refused(tmp_path: Path, el_larq_here: Command) -> None:
+def test_a_folder_that_is_not_a_run_and_a_missing_folder_are_refused(tmp_path: Path, el_larq_here: Command) -> None:
     assert "there is no run folder" in el_larq_here("train", "--resume", tmp_path / "no").stderr
     assert "is not a run folder: it has no config.json" in el_larq_here("train", "--resume", tmp_path).stderr
     result = el_larq_here("train")
@@ -170,7 +170,7 @@ def test_options_of_methods_and_networks_are_checked_before_tensorflow_starts(
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_saves_and_prints_the_command_that_goes_on(data_folder: Path, tmp_path: Path, el_larq_here: Command) -> None:
+def test_ctrl_c_saves_and_prints_the_command_that_continues(data_folder: Path, tmp_path: Path, el_larq_here: Command) -> None:
     program, folder = Path(sys.executable).parent / "el-larq", tmp_path / "run"
     network = f"{data_folder / 'run_schema1' / 'network.py'}:build"
     command = [program, "train", network, "--dataset", "digits", "--epochs", "200", "--batch-size", "512", "-o", folder]

@@ -55,7 +55,7 @@ def test_a_plan_pairs_every_network_with_every_method_in_the_order_asked() -> No
     assert [pair.name for pair in plan.pairs] == ["resnet26-bireal", "resnet26-el", "resnet18-bireal", "resnet18-el"]
 
 
-def test_all_is_every_method_that_the_network_takes() -> None:
+def test_all_is_every_method_that_fits_the_network() -> None:
     for network in ("resnet18", "quicknet_small"):
         names = [pair.method.name for pair in _plan("all", networks=network).pairs]
         assert names == [name for name, method in METHODS.items() if fits(NETWORKS[network], method)]
@@ -134,7 +134,7 @@ def test_a_folder_refuses_other_settings(
     assert (tmp_path / "comparison.json").read_text() == before
 
 
-def test_a_folder_from_before_recipes_had_an_optimizer_goes_on(tmp_path: Path) -> None:
+def test_a_folder_from_before_recipes_had_an_optimizer_is_continued(tmp_path: Path) -> None:
     ResultsFolder(tmp_path, _plan())
     path = tmp_path / "comparison.json"
     content = json.loads(path.read_text())
@@ -185,7 +185,7 @@ def _read_again(path: Path, plan: ComparisonPlan) -> None:
         ("runs/resnet18-el-s0/deployed.json", '{"bops": 1}', "deployed.json has no sha256"),
     ],
 )
-def test_a_strangers_file_gives_one_line(
+def test_an_invalid_comparison_file_is_a_one_line_error(
     tmp_path: Path, name: str, content: str, reason: str, one_line: Callable[[BaseException], str]
 ) -> None:
     plan = _plan("el")
@@ -268,7 +268,7 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_comparison_goes_on_around_a_failure_and_from_where_it_stopped(el_larq_command: Command, tmp_path: Path) -> None:
+def test_a_comparison_continues_after_a_failure_and_from_where_it_stopped(el_larq_command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     arguments = ("compare", *SMALL, "--methods", "binary,el", "--seeds", 1, "-o", folder)
     ResultsFolder(folder, _plan("binary,el"))
@@ -351,7 +351,7 @@ def test_two_shards_at_once_give_one_comparison_of_runs_that_train_makes(el_larq
 
 
 @pytest.mark.slow
-def test_a_killed_comparison_leaves_no_process_and_goes_on(el_larq_command: Command, tmp_path: Path) -> None:
+def test_a_killed_comparison_leaves_no_process_and_can_be_continued(el_larq_command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     arguments = ["compare", *map(str, SMALL), "--methods", "binary,bireal", "--seeds", "1", "-o", str(folder)]
     program = Path(sys.executable).with_name("el-larq")
@@ -371,7 +371,7 @@ def test_a_killed_comparison_leaves_no_process_and_goes_on(el_larq_command: Comm
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_goes_on_and_ends_as_an_undisturbed_one(el_larq_command: Command, tmp_path: Path) -> None:
+def test_an_interrupted_training_continues_and_ends_as_an_undisturbed_one(el_larq_command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     small = [*map(str, SMALL), "--epochs", "30"]
     arguments = ["compare", *small, "--methods", "el", "--seeds", "1", "-o", str(folder)]

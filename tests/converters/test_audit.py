@@ -94,7 +94,7 @@ def test_groups_are_taken_in_words_of_32_channels_and_found_otherwise() -> None:
     assert "groups" in _finding(_audit(partial), "conv").reason
 
 
-def test_a_plain_sign_is_told_from_one_that_lce_knows() -> None:
+def test_a_plain_sign_is_distinguished_from_one_that_lce_supports() -> None:
     class Plain(keras.layers.Layer):
         def call(self, inputs: Any) -> Any:
             return tf.sign(inputs)
@@ -124,7 +124,7 @@ def test_constants_that_no_weight_explains_are_a_warning() -> None:
     assert "size" not in {finding.rule for finding in _audit(small).findings}
     wide = models.network(models.binary(512, "conv"), models.norm("n"))
     content = with_metadata(lower_model(FrozenModel(wide)), "ballast", bytes(200_000))
-    assert "size" not in {finding.rule for finding in _audit(wide, content=content).findings}  # metadata is no constant
+    assert "size" not in {finding.rule for finding in _audit(wide, content=content).findings}  # metadata is not a constant
     table = models.network(models.binary(32, "conv"), models.norm("n"), Wide())
     assert "size" in {finding.rule for finding in _audit(table).findings}
 

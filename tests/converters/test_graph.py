@@ -118,7 +118,7 @@ def test_a_ternary_or_real_kernel_is_not_binary() -> None:
     assert not real.binary_kernel
 
 
-def test_a_product_of_two_activations_is_no_convolution() -> None:
+def test_a_product_of_two_activations_is_not_a_convolution() -> None:
     def attention(x: Any) -> Any:
         x = keras.layers.Reshape((64, 32))(x)
         x = keras.layers.Attention(name="attention")([x, x])

@@ -100,7 +100,7 @@ NO_OPERATOR = {
 
 
 @pytest.mark.parametrize("kind", NO_OPERATOR)
-def test_a_layer_that_lce_has_no_binary_operator_for_is_an_error_of_its_own(kind: str) -> None:
+def test_a_layer_that_lce_has_no_binary_operator_for_is_a_separate_error(kind: str) -> None:
     shape, layer, became, remedy = NO_OPERATOR[kind]
     middle = [step for step in (shape, layer(), _one_pixel) if step is not None]
     result = _audit(models.network(*middle, size=8 if shape is _cube else 4))
@@ -138,7 +138,7 @@ LOW_BIT = {
 
 
 @pytest.mark.parametrize("case", LOW_BIT)
-def test_other_values_than_signs_are_an_error_of_their_own(case: str) -> None:
+def test_other_values_than_signs_are_a_separate_error(case: str) -> None:
     changes, reason = LOW_BIT[case]
     result = _audit(models.network(_conv(**changes), models.norm("n")))
     subject, text = _found(result)["low-bit"]
@@ -155,8 +155,8 @@ def test_a_ternary_input_keeps_a_binary_kernel_real_valued(layers: bool) -> None
     assert result.errors == []
     (finding,) = (finding for finding in result.findings if finding.rule == "ternary-input")
     assert str(finding) == (
-        "[ternary-input] q: runs as CONV_2D, since its input holds zeros: its binary kernel takes the time and size of a "
-        "real-valued one; use one of Larq's sign quantizers as input_quantizer if it should be binary"
+        "[ternary-input] q: runs as CONV_2D, since its input contains zeros, so its binary kernel needs as much time and "
+        "memory as a real-valued one; use one of Larq's sign quantizers as input_quantizer if it should be binary"
     )
     assert result.summary == "0 of 0 binary convolutions are LceBconv2d, 1 quantized to other values than signs"
 
@@ -174,7 +174,7 @@ def test_a_ternary_input_converts_right() -> None:
 
 
 @pytest.mark.parametrize(("layers", "quantizer"), [(True, " (SteTern)"), (False, "")])
-def test_a_ternary_input_that_lce_takes_for_a_sign_is_an_error_of_its_own(layers: bool, quantizer: str) -> None:
+def test_a_ternary_input_that_lce_treats_as_a_sign_is_a_separate_error(layers: bool, quantizer: str) -> None:
     """As LCE's converter does with the graph as it is."""
     model = models.network(_conv(input_quantizer="ste_tern"), models.norm("n"))
     frozen = FrozenModel(model)
@@ -182,7 +182,8 @@ def test_a_ternary_input_that_lce_takes_for_a_sign_is_an_error_of_its_own(layers
     (finding,) = audit_model(find_convolutions(frozen), parse(content), (), read_intents(model) if layers else ()).errors
     assert (finding.rule, finding.subject) == ("zeros-as-signs", "q")
     assert finding.reason == (
-        f"runs as LceBconv2d, which takes every value for a sign, though its input{quantizer} holds zeros: results are wrong"
+        f"runs as LceBconv2d, which interprets every value as a sign, but its input{quantizer} contains zeros, "
+        "so the results are wrong"
     )
 
 
@@ -202,7 +203,7 @@ def test_the_graph_alone_shows_a_ternary_kernel() -> None:
         ),
     ],
 )
-def test_one_bit_that_is_no_sign_was_meant_to_be_binary(changes: dict[str, Any], reason: str) -> None:
+def test_one_bit_that_is_not_a_sign_was_meant_to_be_binary(changes: dict[str, Any], reason: str) -> None:
     result = _audit(models.network(_conv(**changes), models.norm("n")))
     assert set(_found(result)) == {"not-binary"}
     assert reason in _found(result)["not-binary"][1]
@@ -224,7 +225,7 @@ def test_a_binary_kernel_on_a_real_input_is_a_warning_that_says_why_and_what_it_
     result = _audit(_chain(first, models.norm("n"), models.binary(32, "second"), models.norm("n2"), later))
     assert result.errors == []
     assert result.summary == "1 of 1 binary convolutions are LceBconv2d"
-    costs = "its binary kernel takes the time and size of a real-valued one"
+    costs = "its binary kernel needs as much time and memory as a real-valued one"
     assert [str(finding) for finding in result.findings if finding.severity == "warning"] == [
         f"[real-input] q: runs as CONV_2D, since it reads the model's real-valued input: {costs}; this is usual for a first layer",
         f"[real-input] later: runs as CONV_2D, since it has no input_quantizer and its input is not a sign: {costs}; "
@@ -247,7 +248,7 @@ class Choice(keras.layers.Layer):
 
 LOST = {
     "an input quantizer that makes no sign": lambda: _conv(input_quantizer=larq.quantizers.NoOp(precision=1)),
-    "a choice that LCE does not know": lambda: [Choice(known=False), _conv(input_quantizer=None)],
+    "a choice that LCE does not support": lambda: [Choice(known=False), _conv(input_quantizer=None)],
     "zeros around signs, pooled": lambda: [
         larq.quantizers.SteSign(),
         keras.layers.ZeroPadding2D(1),
@@ -277,7 +278,7 @@ def test_the_graph_alone_tells_the_pointwise_part_from_a_lost_sign() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_a_kernel_of_signs_behind_any_sign_is_binary(scale: float) -> None:
-    """A plain Conv2D whose kernel holds +1 and -1 itself: LCE makes it binary, and that is right."""
+    """A plain Conv2D whose kernel contains +1 and -1 itself: LCE makes it binary, and that is right."""
     plain = keras.layers.Conv2D(32, 3, use_bias=False, name="q")
     result = _audit(_with_signs(models.network(Choice(scale=scale), plain, models.norm("n"))), fold=True)
     assert result.errors == []

@@ -1,4 +1,4 @@
-"""Loading models: of el_larq/loading/load.py, beside the step that uses it."""
+"""Loading models: of el_larq/loading/load.py, together with the step that uses it."""
 
 import json
 import zipfile
@@ -107,9 +107,9 @@ def test_an_unknown_suffix_is_refused(small: Any, tmp_path: Path, one_line: OneL
     ("name", "expected"),
     {
         "model.tflite": "is converted already; inspect, evaluate or benchmark it",
-        "model.json": "holds an architecture without weights",
-        "model.ckpt": "is a checkpoint, which holds weights only",
-        "model.index": "is a checkpoint, which holds weights only",
+        "model.json": "contains an architecture without weights",
+        "model.ckpt": "is a checkpoint, which contains weights only",
+        "model.index": "is a checkpoint, which contains weights only",
         "saved_model.pb": "give the SavedModel's folder",
         "model.ONNX": "is an ONNX model",
         "model.pth": "is a PyTorch model",

@@ -57,7 +57,7 @@ def test_groups_of_channels_are_matched() -> None:
     assert [(m.convolution.layer, m.differing) for m in matches] == [("conv", 0)]
 
 
-def test_layers_of_one_shape_are_told_apart_when_they_run_in_another_order_than_they_were_made() -> None:
+def test_layers_of_one_shape_are_distinguished_when_they_run_in_another_order_than_they_were_made() -> None:
     made = {name: models.binary(32, name) for name in ("made_first", "made_second", "made_third")}
     order = ("made_third", "made_first", "made_second")
     middle = [layer for name in order for layer in (made[name], models.norm(f"{name}_norm"))]
@@ -66,7 +66,7 @@ def test_layers_of_one_shape_are_told_apart_when_they_run_in_another_order_than_
     assert all(m.differing == 0 for m in matches)
 
 
-def test_parallel_branches_of_one_shape_are_told_apart() -> None:
+def test_parallel_branches_of_one_shape_are_distinguished() -> None:
     def branches(x: Any) -> Any:
         last, first = models.binary(32, "last"), models.binary(32, "first")
         return keras.layers.Add()([models.norm("n1")(first(x)), models.norm("n2")(last(x))])

@@ -107,7 +107,7 @@ def test_a_dictionary_of_outputs_is_in_the_order_of_its_keys() -> None:
 
 
 def test_the_signature_runner_gives_each_name_its_values() -> None:
-    """TensorFlow's interpreter, which does not know LCE's operators."""
+    """TensorFlow's interpreter, which does not have LCE's operators."""
     image = keras.Input((8, 8, 1), name="image")
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(image))
     model = keras.Model(image, [keras.layers.Dense(4, name=name)(pooled) for name in SHUFFLED[:5]])

@@ -16,10 +16,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 
 CASES = {
     "not-binary": test_audit.test_padding_that_is_neither_a_sign_nor_zero_is_found,
-    "no-operator": test_intent.test_a_layer_that_lce_has_no_binary_operator_for_is_an_error_of_its_own,
+    "no-operator": test_intent.test_a_layer_that_lce_has_no_binary_operator_for_is_a_separate_error,
     "binary-depthwise": test_audit.test_a_binary_depthwise_layer_is_found,
-    "low-bit": test_intent.test_other_values_than_signs_are_an_error_of_their_own,
-    "zeros-as-signs": test_intent.test_a_ternary_input_that_lce_takes_for_a_sign_is_an_error_of_its_own,
+    "low-bit": test_intent.test_other_values_than_signs_are_a_separate_error,
+    "zeros-as-signs": test_intent.test_a_ternary_input_that_lce_treats_as_a_sign_is_a_separate_error,
     "ternary-input": test_intent.test_a_ternary_input_keeps_a_binary_kernel_real_valued,
     "separable": test_intent.test_a_separable_convolution_is_one_warning,
     "stray-binary": test_audit.test_a_binary_convolution_from_nowhere_is_found,

@@ -240,7 +240,7 @@ def test_a_layer_that_is_called_twice_is_verified() -> None:
     assert verify_model(FrozenModel(model), lower_model(FrozenModel(model)), models.images(8)).failures == ()
 
 
-def test_signs_of_as_many_words_in_another_layout_are_told_apart() -> None:
+def test_signs_of_as_many_words_in_another_layout_are_distinguished() -> None:
     """8x8x32 and 4x4x128 signs both are 64 words. The depthwise convolution's, which LCE unpacks, are found by shape."""
     signs = {name: value for name, value in models.SIGNS.items() if name in ("input_quantizer", "use_bias")}
     depthwise = larq.layers.QuantDepthwiseConv2D(3, depthwise_quantizer="ste_sign", padding="same", pad_values=1.0, **signs)
@@ -280,7 +280,7 @@ def test_the_step_uses_the_data_on_the_card(small: Any) -> None:
     assert job.details["failures"] == ()
 
 
-def test_the_step_uses_the_data_it_is_told(small: Any) -> None:
+def test_the_step_uses_the_requested_data(small: Any) -> None:
     assert verify(_job(small, verify_on="photos", verify_images=16)).details["data"] == "photos"
 
 

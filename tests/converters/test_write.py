@@ -35,7 +35,7 @@ def test_the_file_says_what_it_is(small: Any) -> None:
     assert written["verified"]["data"] == "digits"
 
 
-def test_the_file_is_what_the_job_holds_and_its_hash_is_reported(small: Any) -> None:
+def test_the_file_is_what_the_job_contains_and_its_hash_is_reported(small: Any) -> None:
     content = small.tflite.read_bytes()
     assert content == small.job.tflite
     details = small.job.report[-1].details
@@ -53,7 +53,7 @@ def test_metadata_changes_no_output(small: Any) -> None:
     assert set(parse(twice).metadata) == {*parse(content).metadata, "note"}
 
 
-def test_further_outputs_stand_behind_the_models_own(small: Any) -> None:
+def test_further_outputs_follow_the_models_own(small: Any) -> None:
     content = small.tflite.read_bytes()
     graph = parse(content)
     middle = graph.operators[0].outputs[0]

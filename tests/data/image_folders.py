@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def pixels(number: int, height: int = 18, width: int = 24) -> np.ndarray:
-    """An image that can be told from others: smooth noise of its own seed, uint8 (height, width, 3)."""
+    """An image that differs from all others: smooth noise of its own seed, uint8 (height, width, 3)."""
     small = np.random.default_rng(number).integers(0, 256, (4, 4, 3)).astype(np.uint8)
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 

@@ -149,7 +149,7 @@ def test_an_unknown_data_set_offers_the_nearest():
 
 @pytest.mark.parametrize("size", [7, 1, 0, -32])
 @pytest.mark.parametrize("name", [*DATASETS, "dir:nowhere", "tfds:nothing"])
-def test_an_image_size_that_leaves_nothing_to_see_is_refused(name: str, size: int):
+def test_an_image_size_below_the_minimum_is_refused(name: str, size: int):
     with pytest.raises(UsageError, match=f"image size {size} is too small; the minimum is 8"):
         load_dataset(name, size)
 

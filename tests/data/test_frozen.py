@@ -23,7 +23,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 @pytest.mark.parametrize("name", ["digits", "photos"])
-def test_embedded_data_and_their_stream_are_as_ever(name: Literal["digits", "photos"]) -> None:
+def test_embedded_data_and_their_stream_are_unchanged(name: Literal["digits", "photos"]) -> None:
     data = load_dataset(name)
     how = data.preprocessing
     raw = replace(data, preprocessing=Preprocessing(how.height, how.width, how.channels, mean=0.0, std=1.0))

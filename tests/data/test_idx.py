@@ -102,7 +102,9 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, one_line: OneLine, s
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize(("change", "message"), [(-1, "cut off: its header states 40 x 28 x 28 values"), (1, "longer than stated")])
+@pytest.mark.parametrize(
+    ("change", "message"), [(-1, "truncated: its header states 40 x 28 x 28 values"), (1, "longer than stated")]
+)
 def test_a_file_longer_or_shorter_than_its_header_states(
     tmp_path: Path, one_line: OneLine, compressed: bool, change: int, message: str
 ) -> None:
@@ -121,7 +123,7 @@ def test_a_file_longer_or_shorter_than_its_header_states(
         (struct.pack(">BBBBI", 0, 0, 13, 1, 1) + bytes(4), 1, "contains floats", UsageError),
         (idx(np.zeros(5)), 3, r"has 1 dimensions; images \(N, height, width\) have 3", UsageError),
         (idx(np.zeros((2, 2, 2))), 1, "has 3 dimensions; labels have 1", UsageError),
-        (b"\0\0\x08\x03\0\0", 3, "cut off within its header", ElLarqError),
+        (b"\0\0\x08\x03\0\0", 3, "truncated within its header", ElLarqError),
         (struct.pack(">BBBB3I", 0, 0, 8, 3, 0, 28, 28), 3, "empty: its header states 0 x 28 x 28", ElLarqError),
         (struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3), 3, "at most 2,147,483,648 are read", ElLarqError),
     ],
@@ -132,7 +134,7 @@ def test_what_is_not_such_a_file(tmp_path: Path, content: bytes, dimensions: int
         read_idx(tmp_path / "file", dimensions)
 
 
-def test_a_header_that_states_much_takes_no_memory(tmp_path: Path, one_line: OneLine) -> None:
+def test_a_header_that_declares_much_needs_no_memory(tmp_path: Path, one_line: OneLine) -> None:
     header = struct.pack(">BBBB3I", 0, 0, 8, 3, 1000, 1000, 1000)
     plain, small = tmp_path / "plain", tmp_path / "small.gz"
     plain.write_bytes(header + bytes(1000))

@@ -83,7 +83,7 @@ def test_a_validation_split_is_neither_trained_nor_tested_on(tmp_path: Path, tra
     assert load(tmp_path).fingerprint != before
 
 
-def test_a_folder_beside_the_splits_is_named(tmp_path: Path) -> None:
+def test_a_folder_next_to_the_splits_is_named(tmp_path: Path) -> None:
     for name in ("train", "test", "dev", ".cache"):
         write_folder(tmp_path / name, ("x", "y"), 2)
     lines: list[str] = []
@@ -91,7 +91,7 @@ def test_a_folder_beside_the_splits_is_named(tmp_path: Path) -> None:
     assert lines == [f"{tmp_path}: dev/ left out; a folder with train/ takes its images from train/, val/ and test/"]
 
 
-def test_splits_that_are_none_are_refused(tmp_path: Path, one_line: Callable[[BaseException], str]) -> None:
+def test_invalid_splits_are_refused(tmp_path: Path, one_line: Callable[[BaseException], str]) -> None:
     write_folder(tmp_path / "val", ("x", "y"), 2)
     write_folder(tmp_path / "Test", ("x", "y"), 2)
     assert f"{tmp_path}: has Test/, val/ and no train/" in refusal(tmp_path, one_line)

@@ -1,4 +1,4 @@
-"""Images that declare more rows than they hold are refused; those that merely look so are read."""
+"""Images that declare more rows than they contain are refused; those that only seem to are read."""
 
 import io
 import re

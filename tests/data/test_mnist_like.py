@@ -70,7 +70,7 @@ def test_other_sizes_are_resized_and_models_get_what_they_take(tmp_path: Path) -
     np.testing.assert_array_equal(colour.test.images[..., 0], load(name, 20).test.images[..., 0])
 
 
-def test_training_shifts_by_up_to_an_eighth_with_black_beside(tmp_path: Path) -> None:
+def test_training_shifts_by_up_to_an_eighth_with_a_black_border(tmp_path: Path) -> None:
     data = load(f"idx:{write_set(tmp_path / 'mine')}", preprocessing=Preprocessing(28, 28, 1, 0.0, 1.0))
     padded = [np.pad(image[..., 0], 3) for image in data.train.images]
     for x, _ in batches(data, 20, 1, 0):

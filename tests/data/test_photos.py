@@ -57,7 +57,7 @@ def test_its_counts_and_shapes(data: Any):
     assert (data.shift, data.mirror) == (0, True)
 
 
-def test_its_validation_split_is_as_ever_and_none_of_the_others(data: Any):
+def test_its_validation_split_is_unchanged_and_differs_from_the_others(data: Any):
     """It came later and is drawn last, so the fingerprints above did not change with it."""
     split: Split = data.validation
     np.testing.assert_array_equal(np.bincount(split.labels), [40] * 18)
@@ -92,7 +92,7 @@ def test_no_crop_occurs_twice(data: Any):
 
 def test_every_crop_has_some_contrast(data: Any):
     for split in (data.train, data.test):
-        # The floor of 4 holds before rounding to whole grey levels.
+        # The floor of 4 applies before rounding to whole grey levels.
         assert split.images.std(axis=(1, 2, 3)).min() > 3.9
 
 

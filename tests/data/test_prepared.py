@@ -173,7 +173,7 @@ def test_imagenet_is_tested_on_its_validation_split_so_validation_is_held_out(
         np.testing.assert_array_equal(np.bincount(seen), np.bincount(np.arange(45) % 7))
 
 
-def test_what_is_no_set_of_images_is_refused(load: Callable[..., Dataset], one_line: Callable[..., str]) -> None:
+def test_a_set_without_images_is_refused(load: Callable[..., Dataset], one_line: Callable[..., str]) -> None:
     with pytest.raises(UsageError) as caught:
         load("tfds:vectors")
     assert "not images with one class each; its features are x" in one_line(caught.value)

@@ -144,7 +144,7 @@ def test_sixteen_bits_mean_the_same_as_eight(tmp_path: Path, how: Preprocessing)
 
 @pytest.mark.parametrize(("width", "height"), [(16, 8), (8, 16), (24, 16)])
 def test_the_centre_is_taken(tmp_path: Path, width: int, height: int):
-    """A white square in the middle fills the result, whatever stands beside it; Pillow's filter may look one pixel over."""
+    """A white square in the middle fills the result, whatever is next to it; Pillow's filter may look one pixel over."""
     side = min(width, height)
     pixels = np.zeros((height, width), np.uint8)
     top, left = (height - side) // 2, (width - side) // 2
@@ -252,13 +252,13 @@ def error_of(path: Any, how: Preprocessing = GREY) -> str:
     return message
 
 
-def test_a_text_file_is_no_image(tmp_path: Path):
+def test_a_text_file_is_not_an_image(tmp_path: Path):
     path = tmp_path / "image.png"
     path.write_text("not an image at all\n" * 20)
     assert "not an image" in error_of(path)
 
 
-def test_an_empty_file_is_no_image(tmp_path: Path):
+def test_an_empty_file_is_not_an_image(tmp_path: Path):
     path = tmp_path / "image.png"
     path.touch()
     assert "not an image" in error_of(path)
@@ -292,7 +292,7 @@ def test_a_missing_file_is_refused(tmp_path: Path):
     assert "No such file" in error_of(tmp_path / "nowhere.png")
 
 
-def test_an_image_that_claims_too_many_pixels_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_image_that_declares_too_many_pixels_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "image.png"
     Image.new("L", (40, 30)).save(path)
     monkeypatch.setattr(preprocessing, "MAX_PIXELS", 1000)
@@ -300,7 +300,7 @@ def test_an_image_that_claims_too_many_pixels_is_refused_unread(tmp_path: Path, 
 
 
 def test_a_bomb_is_refused(tmp_path: Path):
-    """A file that claims more than Pillow itself would open."""
+    """A file that declares more than Pillow itself would open."""
     path = tmp_path / "image.png"
     Image.new("1", (20_000, 20_000)).save(path)
     error_of(path)

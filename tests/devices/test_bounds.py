@@ -112,7 +112,7 @@ def test_a_small_script_is_bounded_too() -> None:
 def test_input_and_output_of_any_size_go_at_the_same_time() -> None:
     content = bytes(range(256)) * 1000
     assert process.run_bytes(["cat"], timeout=60, stdin=content).stdout == content
-    # One that does not read is no error here; its status says what it was.
+    # One that does not read is not an error here; its status says what it was.
     assert process.run_bytes(["sh", "-c", "exit 3"], timeout=60, stdin=bytes(1 << 20)).returncode == 3
 
 

@@ -82,7 +82,7 @@ def test_a_binary_that_does_not_fit_is_refused(
         engine.check_fits(path, device, android=android)
 
 
-def test_what_is_no_program(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("hello")
     with pytest.raises(UsageError, match="neither an ELF"):
@@ -102,7 +102,7 @@ def test_a_binary_that_was_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize("tag", ["../../x", "v1", "main", "v0.16.0/../x"])
-def test_what_is_no_tag(tag: str) -> None:
+def test_an_invalid_tag_is_refused(tag: str) -> None:
     with pytest.raises(UsageError, match="not a release of LCE"):
         engine.check_tag(tag)
 
@@ -163,7 +163,7 @@ def test_lists_of_cores(text: str, cores: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "4-", "-1", "3-1", "1,,2", "9999"])
-def test_what_is_no_list_of_cores(text: str) -> None:
+def test_an_invalid_list_of_cores_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--cores"):
         parse_cores(text)
 

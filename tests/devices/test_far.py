@@ -109,7 +109,7 @@ def test_a_table_is_printed(far: Far, tmp_path: Path, data_folder: Path) -> None
     ("log", "pattern"),
     [
         pytest.param("aarch64/bad_garbage", "not a .tflite, or a damaged one", marks=pytest.mark.slow),
-        ("aarch64/unsupported_custom", "does not know the operator MatrixInverse"),
+        ("aarch64/unsupported_custom", "does not support the operator MatrixInverse"),
         pytest.param("aarch64/unsupported_flex", r"TensorFlow \(flex\) operators", marks=pytest.mark.slow),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_model_that_the_engine_refuses(far: Far, tmp_path: Path, data_folder: 
     assert not (tmp_path / "results").exists()
 
 
-def test_a_cut_log_with_status_0_is_no_success(far: Far, tmp_path: Path, data_folder: Path) -> None:
+def test_an_incomplete_log_with_status_0_is_not_a_success(far: Far, tmp_path: Path, data_folder: Path) -> None:
     engine = stand_in.write(tmp_path / "engine.sh", plain="adb/daemon_killed")
     refused(benchmark(far, tmp_path, data_folder / "t1.tflite", "--binary", engine), "ends before the final timings line")
     far.wait_until_clean(1)

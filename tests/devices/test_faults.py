@@ -186,7 +186,7 @@ def test_a_missing_adb_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     ["ssh://", "ssh://a b", "ssh://-oProxyCommand=x", "ssh://u@-h", "ssh://$(x)@h", "ssh://h:0", "ssh://h:99999", "ssh://h;x",
      "ssh://`x`", "ssh://h/path", "ssh:h", "android:", "user@host", "sshh", "pi", "ssh://h\nx", "ssh://'h'"],
 )  # fmt: skip
-def test_names_that_are_no_target(name: str) -> None:
+def test_invalid_targets_are_refused(name: str) -> None:
     with pytest.raises(UsageError):
         open_target(name)
 

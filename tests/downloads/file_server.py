@@ -1,4 +1,4 @@
-"""A server of files on loopback that resumes downloads, and that can be told to misbehave."""
+"""A server of files on loopback that resumes downloads, and that can be made to misbehave."""
 
 import contextlib
 import hashlib

@@ -318,7 +318,7 @@ def test_what_cannot_be_continued_safely_is_not_kept(etag: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_limit_holds_in_a_handshake_of_tls(tmp_path: Path) -> None:
+def test_the_limit_applies_to_a_handshake_of_tls(tmp_path: Path) -> None:
     """The timeout of the socket is 30 seconds here; a silent server is left at the deadline."""
     with _answering(b"\x16" * 100, drip=0.2) as address, Deadline(0.3) as deadline:
         with pytest.raises(OSError, match=r".") as caught:

@@ -37,7 +37,7 @@ def test_workers_compute_what_the_interpreter_does_in_order(small: Any, workers:
     assert np.array_equal(np.concatenate(list(workers.run(images, 16, start=32))), wanted[32:])
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_stopped(small: Any, tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_continues_where_it_stopped(small: Any, tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         assert total == 450
         if done >= 3 * CHUNK:

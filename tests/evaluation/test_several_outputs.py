@@ -33,7 +33,7 @@ IMAGES = 40
 
 @dataclass(frozen=True)
 class Headed:
-    """The small classifier among other heads, three of which have as many classes; its own stands at 2."""
+    """The small classifier among other heads, three of which have as many classes; its own is at index 2."""
 
     files: dict[str, Path]
     model: Any
@@ -172,13 +172,13 @@ def test_a_name_comes_before_a_number() -> None:
 
 
 @pytest.mark.parametrize("asked", [-1, "-1", "", "1.0", "9" * 5000, "²", "x" * 5000], ids=lambda asked: str(asked)[:5])
-def test_what_is_no_output_is_refused(asked: Any) -> None:
+def test_an_invalid_output_is_refused(asked: Any) -> None:
     outputs = [Output("a", 0, ()), Output("b", 1, (8, 8, None))]
     with pytest.raises(UsageError, match=r"unknown output .*it has 0 a \(1\), 1 b \(8x8x\?\)"):
         choose(outputs, asked, "model")
 
 
-def test_names_of_a_strangers_file_may_be_alike_or_long_or_many() -> None:
+def test_names_in_an_untrusted_file_may_be_equal_or_long_or_many() -> None:
     alike = [Output("a", 0, (3,)), Output("a", 1, (4,))]
     with pytest.raises(UsageError, match=r"2 outputs called 'a'; give a number: 0 a \(3\), 1 a \(4\)"):
         choose(alike, "a", "model")

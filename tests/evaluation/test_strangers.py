@@ -52,7 +52,7 @@ def accuracy(stranger: Path) -> float:
     return float(np.mean(logits.argmax(axis=1) == data.labels))
 
 
-def test_an_evaluation_without_a_word_names_what_it_assumed(stranger: Path, accuracy: float, tmp_path: Path) -> None:
+def test_an_evaluation_without_options_names_what_it_assumed(stranger: Path, accuracy: float, tmp_path: Path) -> None:
     said: list[str] = []
     result = evaluate(stranger, "digits", out=tmp_path, note=said.append)
     assert result.scores.top1 < accuracy - 0.2

@@ -27,7 +27,7 @@ COUNTS = {"h5": 105, "keras": 105, "saved_model": 60, "tflite": 120, "image": 60
 
 @dataclass(frozen=True)
 class Case:
-    """A damaged file or folder, and the arguments of the commands that open it, in which OUT stands for a file to write."""
+    """A damaged file or folder, and the arguments of the commands that open it, in which OUT is a file to write."""
 
     name: str
     kind: str

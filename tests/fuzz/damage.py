@@ -88,7 +88,7 @@ def h5(seeds: Path, folder: Path, name: str, chance: Random, number: int) -> Pat
         if number % 20 == 0:
             attribute, value = chance.choice((("el_larq_card", "[" * 5000), ("el_larq_card", 3.5), ("keras_version", [1, 2])))
             file.attrs[attribute] = value
-        # Surrogates are no UTF-8: HDF5 does not take them.
+        # Surrogates are not UTF-8: HDF5 rejects them.
         file.attrs["model_config"] = json.dumps(config).encode("ascii", "replace")
     return path
 

@@ -414,7 +414,7 @@ def _runs(seeds: Path, _data: Path, folder: Path) -> Made:
 
 
 def _states(seeds: Path, _data: Path, folder: Path) -> Made:
-    """States of a training with valid checksums, which anybody can write."""
+    """States of a training with valid checksums, which anyone can write."""
 
     def state(header: bytes, content: bytes = b"") -> bytes:
         body = b"el-larq training state 1\n" + len(header).to_bytes(8, "little") + header + content

@@ -92,7 +92,7 @@ def test_a_read_only_folder_is_named_in_one_line(name: str, tmp_path: Path, capf
         assert list(disk.iterdir()) == []
 
 
-def test_what_a_library_makes_of_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+def test_an_error_of_a_library_on_a_full_disk_is_reported_as_a_full_disk(tmp_path: Path) -> None:
     """h5py fails on closing, with a RuntimeError."""
     with _mounted(tmp_path / "disk", "32k") as disk:
 

@@ -74,7 +74,7 @@ def test_custom_options_of_any_bytes(options: bytes) -> None:
         assert all(isinstance(value, (bool, int, float, str)) for value in graph.operators[0].options.values())
 
 
-def test_work_grows_with_the_size_of_the_file_and_not_with_what_it_claims() -> None:
+def test_work_grows_with_the_size_of_the_file_and_not_with_the_sizes_it_declares() -> None:
     with pytest.raises(ElLarqError, match="its parts overlap"):
         parse(flatbuffer(buffers=1000, buffer=bytes(100_000)), "a.tflite")
     assert len(parse(flatbuffer(buffers=2, buffer=bytes(100_000)), "a.tflite").tensors) == 2

@@ -1,4 +1,4 @@
-"""Work beside multiply-accumulates, counted by hand on small graphs and on whole files."""
+"""Work in addition to multiply-accumulates, counted by hand on small graphs and on whole files."""
 
 import json
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def test_operators_of_one_name_are_added_up_and_macs_and_shapes_left_out() -> No
 
 def test_a_whole_file_by_hand() -> None:
     """binpool.tflite: packed, a convolution to 32x32x64, pooled 2x2, multiplied, packed; two convolutions on 16x16x64."""
-    found = {one.operator: one for one in inspect(DATA / "binpool.tflite").beside}
+    found = {one.operator: one for one in inspect(DATA / "binpool.tflite").other_operations}
     whole, quarter = 32 * 32 * 64, 16 * 16 * 64
     assert set(found) == {"LceBconv2d", "LceQuantize", "MAX_POOL_2D", "MUL"}
     assert _kinds(found["LceBconv2d"]) == (whole + quarter, whole + quarter, quarter, 0)
@@ -104,6 +104,6 @@ def test_the_command_shows_it(el_larq_command: Callable[..., CompletedProcess[st
     done = el_larq_command("inspect", path)
     assert done.returncode == 0, done.stderr
     assert "Operations other than MACs, for one input" in done.stdout
-    assert "beside     98,304 multiplications, 81,920 additions, 147,456 comparisons" in done.stdout
+    assert "other ops  98,304 multiplications, 81,920 additions, 147,456 comparisons" in done.stdout
     content = json.loads(el_larq_command("inspect", path, "--json").stdout)
     assert content["beside"][0]["operator"] == "LceBconv2d"

@@ -40,7 +40,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
             same(layer, again)
 
 
-def test_a_kernel_takes_a_bit_a_weight(tmp_path: Path) -> None:
+def test_a_kernel_needs_one_bit_per_weight(tmp_path: Path) -> None:
     layer = BinaryLayer("odd", np.where(np.arange(2 * 3 * 3 * 5).reshape(2, 3, 3, 5) % 7 < 3, -1, 1).astype(np.int8), None, None)
     write_weights([layer], tmp_path / "w.npz", "test")
     with np.load(tmp_path / "w.npz") as arrays:

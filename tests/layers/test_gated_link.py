@@ -42,7 +42,7 @@ def test_a_stride_pools_and_gradients_follow():
     np.testing.assert_array_equal(dz, upstream)
     np.testing.assert_allclose(dg, (upstream * pooled(x)).sum(axis=(0, 1, 2)), rtol=1e-5)
     spread = (g * upstream).repeat(2, axis=1).repeat(2, axis=2)[:, :5, :4]
-    inside = np.where(np.arange(5) < 4, 4.0, 2.0)[:, None, None]  # the last row's windows hold two cells
+    inside = np.where(np.arange(5) < 4, 4.0, 2.0)[:, None, None]  # the last row's windows contain two cells
     np.testing.assert_allclose(dx, spread / inside, rtol=1e-5)
 
 

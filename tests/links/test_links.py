@@ -57,13 +57,13 @@ def test_elastic_fits_any_pair_of_shapes(filters: int, strides: int) -> None:
 
 
 @pytest.mark.parametrize("filters", [4, 8, 16])
-def test_gamma_starts_at_half_beside_a_shortcut(filters: int) -> None:
+def test_gamma_starts_at_half_next_to_a_shortcut(filters: int) -> None:
     alone = attach("elastic", (4, 4, 8), Conv("c", filters, 3)).get_layer("c_link").gamma.numpy()
-    beside = attach("elastic", (4, 4, 8), Conv("c", filters, 3, bypassed=True)).get_layer("c_link").gamma.numpy()
+    next_to_shortcut = attach("elastic", (4, 4, 8), Conv("c", filters, 3, bypassed=True)).get_layer("c_link").gamma.numpy()
     assert alone == pytest.approx(gamma_start(8, filters))
-    assert beside == pytest.approx(alone / 2)
+    assert next_to_shortcut == pytest.approx(alone / 2)
 
 
-def test_an_initializer_of_ones_own_wins_over_the_half() -> None:
+def test_a_given_initializer_overrides_the_half() -> None:
     model = attach("elastic", (4, 4, 8), Conv("c", 8, 3, bypassed=True), gamma_initializer="zeros")
     assert model.get_layer("c_link").gamma.numpy() == 0

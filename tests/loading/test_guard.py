@@ -115,7 +115,7 @@ def test_the_tables_name_what_there_is() -> None:
         assert _full(getattr(importlib.import_module(module), attribute)) == name
 
 
-def test_a_class_of_keras_that_nobody_has_reviewed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_of_keras_that_was_not_reviewed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     added = type("AddedByANewerKeras", (keras.layers.Layer,), {"__module__": "tf_keras.src.layers.core.dense"})
     monkeypatch.setattr(sys.modules["tf_keras.src.layers.core.dense"], "AddedByANewerKeras", added, raising=False)
     monkeypatch.setitem(keras_names.namespaces()[0], "AddedByANewerKeras", added)
@@ -137,7 +137,7 @@ def test_what_the_table_refuses_is_refused_by_every_name(name: str) -> None:
 
 @pytest.mark.parametrize("field", ["class_name", "registered_name"])
 def test_an_operator_is_looked_at_by_whatever_field_names_its_layer(field: str) -> None:
-    """Keras takes the registered name where a module does not hold the other."""
+    """Keras takes the registered name where a module does not contain the other."""
     node = {"class_name": "Mine", "registered_name": None, "module": "keras.src.layers.core.tf_op_layer", field: "TFOpLambda"}
     check_config({**node, "config": {"function": "math.add"}}, "a file")
     with pytest.raises(ElLarqError, match=r"calls 'io\.write_file' of TensorFlow"):
@@ -226,7 +226,7 @@ def test_what_is_not_known_is_refused_with_its_reason(config: Any, reason: str, 
         ("function", "eval", "builtins", "eval"),
     ],
 )
-def test_a_registered_name_beside_another_opens_no_module(
+def test_a_registered_name_next_to_another_opens_no_module(
     name: str, registered: str | None, module: str, function: str, traced: bool
 ) -> None:
     """Keras asks its registry for one of the names, and imports the module where that one is unknown."""
@@ -236,7 +236,7 @@ def test_a_registered_name_beside_another_opens_no_module(
 
 
 @pytest.mark.parametrize("name", ["TensorShape", "TypeSpec", "__tuple__", "__ellipsis__", "__bytes__", None, 5, ["Dense"]], ids=str)
-def test_a_name_that_is_not_of_a_class_does_not_hide_the_one_beside_it(name: Any, tmp_path: Path) -> None:
+def test_a_name_that_is_not_of_a_class_does_not_hide_the_one_next_to_it(name: Any, tmp_path: Path) -> None:
     """Where Keras finds no class of that name in the module, it takes the registered name; the module it has imported by then."""
     (tmp_path / "strange.py").write_text(f"open({str(tmp_path / 'EXECUTED')!r}, 'w').close()")
     image = keras.Input((2,), name="image")

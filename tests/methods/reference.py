@@ -51,7 +51,7 @@ def padded(x: np.ndarray, size: int, strides: int, value: float) -> np.ndarray:
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, strides: int = 1, depthwise: bool = False, pad: float = 1.0) -> np.ndarray:
-    """Padding "same", around which stands ``pad``. Kernels are (kh, kw, C_in, C_out), depthwise ones (kh, kw, C, 1)."""
+    """Padding "same", with ``pad`` around it. Kernels are (kh, kw, C_in, C_out), depthwise ones (kh, kw, C, 1)."""
     size = kernel.shape[0]
     height, width = (-(-length // strides) for length in x.shape[1:3])
     wide = padded(x, size, strides, pad)

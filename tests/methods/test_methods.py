@@ -61,7 +61,7 @@ def test_a_binary_method_takes_any_link_and_stays_what_it_is(name: str, link: st
 
 
 @pytest.mark.parametrize("link", [name for name in LINKS if name != "none"])
-def test_a_method_that_binarizes_nothing_refuses_a_link(link: str):
+def test_a_method_that_does_not_binarize_refuses_a_link(link: str):
     with pytest.raises(UsageError, match=f"'float' does not binarize.*{link}"):
         get_method("float", link)
     assert get_method("float", "none").link.name == "none"
@@ -87,7 +87,7 @@ def test_a_placement_without_a_place_is_refused():
         bare.with_placement("after_norm")
 
 
-def test_a_stage_that_nobody_supplies_is_an_error():
+def test_a_stage_without_a_function_is_an_error():
     method = replace(METHODS["el"], order=("conv", "rescale"))
     image: Any = keras.Input((4, 4, 2))
     with pytest.raises(ValueError, match="'el' orders a stage 'rescale'"):

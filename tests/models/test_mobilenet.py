@@ -119,7 +119,7 @@ def test_the_mid_block_with_a_residual_link_has_no_link_where_the_paper_has_no_s
     assert has(model, "block2_conv1_shortcut")
 
 
-def test_elastic_links_go_around_all_three_and_stand_for_the_skips():
+def test_elastic_links_go_around_all_three_and_replace_the_skips():
     model = small("mobilenet", "el", variant="mid")
     assert len(layers_of(model, ElasticLink)) == 39
     assert not layers_of(model, keras.layers.Add)

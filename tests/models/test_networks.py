@@ -179,7 +179,7 @@ def test_an_unknown_stem_offers_the_nearest():
 
 
 @pytest.mark.parametrize("name", ["imagenet", "small", "mobile"])
-def test_an_image_that_a_stem_would_swallow_is_refused(name: str):
+def test_an_image_too_small_for_a_stem_is_refused(name: str):
     with pytest.raises(UsageError, match="use --stem cifar"):
         stem(name, 1 if name == "mobile" else 3)
     assert stem("cifar", 3).output_shape == (None, 3, 3, 64)
@@ -225,7 +225,7 @@ def test_with_identity_links_basic_blocks_have_one_addition_a_convolution(networ
 
 
 @pytest.mark.parametrize("network", ["resnet18", "resnet26", "resnet34", "resnet50"])
-def test_elastic_links_stand_beside_the_blocks_own_shortcuts(network: str):
+def test_elastic_links_are_added_to_the_blocks_shortcuts(network: str):
     model = small(network, "el")
     repeats = NETWORKS[network].arguments["repeats"]
     last = "conv2" if NETWORKS[network].arguments["block"] == "basic" else "conv3"
@@ -288,7 +288,7 @@ def test_link_options_reach_every_link():
         ("mobilenet", {}, {"block1_depthwise": 1.0, "block2_pointwise": 1.0}),
     ],
 )
-def test_gamma_starts_lower_beside_a_shortcut(network: str, options: dict[str, Any], expected: dict[str, float]):
+def test_gamma_starts_lower_next_to_a_shortcut(network: str, options: dict[str, Any], expected: dict[str, float]):
     model = small(network, "el", **options)
     assert {name: float(model.get_layer(f"{name}_link").gamma) for name in expected} == pytest.approx(expected)
 
@@ -350,7 +350,7 @@ def test_an_option_that_a_network_does_not_have_is_refused_by_name():
 
 
 @pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
-def test_a_width_that_is_no_positive_number_is_refused(width: float):
+def test_a_width_that_is_not_positive_is_refused(width: float):
     with pytest.raises(UsageError, match="width must be positive"):
         small("resnet18", width=width)
 
@@ -361,5 +361,5 @@ def test_fewer_than_two_classes_are_refused(num_classes: int):
         small("resnet18", num_classes=num_classes)
 
 
-def test_a_width_near_nothing_leaves_one_channel():
+def test_a_width_near_zero_leaves_one_channel():
     assert small("resnet18", width=1e-6).get_layer("stem_conv").filters == 1

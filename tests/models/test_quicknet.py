@@ -57,7 +57,7 @@ def test_parameters_and_memory_are_those_that_larq_zoo_publishes(network: str, p
 
 
 @pytest.mark.parametrize("network", QUICKNETS)
-def test_an_accuracy_stands_only_beside_the_definition_that_reached_it(network: str):
+def test_an_accuracy_is_listed_only_for_the_network_it_was_measured_on(network: str):
     """A block of this network has no ReLU, with whatever method; Larq Zoo's has one."""
     assert "top-1" not in of_network(network)
     assert "top-1" in of_zoo(network)
@@ -216,6 +216,6 @@ def test_unknown_stems_and_downsamples_offer_the_nearest():
         small(downsample="bin")
 
 
-def test_an_image_that_the_stem_would_swallow_is_refused():
+def test_an_image_too_small_for_the_stem_is_refused():
     with pytest.raises(UsageError, match="use --stem cifar"):
         small(input_shape=(3, 8, 1), stem="quicknet")

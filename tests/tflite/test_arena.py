@@ -41,7 +41,7 @@ def test_a_chain_needs_its_input_and_the_greatest_pair() -> None:
     assert planned.size == planned.lower_bound == 448
 
 
-def test_an_addition_takes_the_place_of_an_input_that_nobody_else_reads() -> None:
+def test_an_addition_takes_the_place_of_an_input_that_nothing_else_reads() -> None:
     tensors = [tensor(i, 1, 64) for i in range(5)]
     nodes = [("RELU", [0], [1]), ("RELU", [1], [2]), ("ADD", [2, 1], [3]), ("RELU", [3], [4])]
     assert plan_arena(graph(tensors, nodes, [0], [4])).live[2] == 3 * 256

@@ -154,7 +154,7 @@ def test_random_bytes_behind_the_identifier_give_one_clear_line(content: bytes) 
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"a text file, not a model\n", b"\x89HDF\r\n\x1a\n", bytes(64)])
-def test_a_file_that_is_no_tflite_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_a_tflite_is_refused(content: bytes) -> None:
     with pytest.raises(ElLarqError, match=r"^notes\.txt: not a \.tflite"):
         parse(content, "notes.txt")
 

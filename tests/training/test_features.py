@@ -84,7 +84,7 @@ def test_a_training_on_features_resumes_exactly(
         ({"mixup": 0.2}, "mixup changes the images"),
         ({"random_augment": 1}, "random_augment changes the images"),
         ({"average": 0.9}, "an average of weights is evaluated on images"),
-        ({"cross_entropy": 0.5}, "the network has a training step of its own"),
+        ({"cross_entropy": 0.5}, "the network has a custom training step"),
     ],
 )
 def test_what_needs_images_gets_them(source: Path, plain_digits: InMemory, tmp_path: Path, changes: dict[str, Any], reason: str):
@@ -127,7 +127,7 @@ def test_random_layers_of_the_backbone_need_images(plain_digits: InMemory, tmp_p
     assert type(trained.model) is type(model)
 
 
-def test_the_returned_model_takes_images(source: Path, plain_digits: InMemory, tmp_path: Path):
+def test_the_returned_model_maps_images(source: Path, plain_digits: InMemory, tmp_path: Path):
     recipe = replace(RECIPE, epochs=1, keep="best", class_weights="balanced")
     trained = el_larq.train(**NETWORK, dataset=plain_digits, recipe=recipe, init_from=source, out=tmp_path / "run")
     images, labels = plain_digits.test_images(64)

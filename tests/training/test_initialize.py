@@ -21,7 +21,7 @@ from el_larq.training.run_options import RunOptions
 
 
 def network(classes: int) -> keras.Model:
-    """As networks here are: a binary layer holds its quantizers as layers of its own."""
+    """As networks here are: a binary layer contains its quantizers as layers."""
     inputs = keras.Input((16, 16, 1))
     x = keras.layers.Conv2D(4, 3, use_bias=False, name="stem")(inputs)
     x = larq.layers.QuantConv2D(4, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", use_bias=False, name="conv")(x)
@@ -75,7 +75,7 @@ def test_a_model_of_which_nothing_fits_is_refused(source: Path, one_line: Callab
         initialize(other, source / "none.h5")
 
 
-def test_a_model_that_holds_code_is_taken_only_where_it_is_trusted(source: Path, tmp_path: Path) -> None:
+def test_a_model_that_contains_code_is_accepted_only_if_it_is_trusted(source: Path, tmp_path: Path) -> None:
     whole: Any = keras.models.load_model(source / "model.keras", compile=False)
     save_model(tmp_path, keras.Model(whole.inputs, keras.layers.Lambda(lambda x: x * 1.0)(whole.outputs[0])), {})
     with pytest.raises(ElLarqError, match="contains a Lambda layer, which is code"):

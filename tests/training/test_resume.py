@@ -193,7 +193,7 @@ def test_a_search_runs_once_before_each_epoch_but_the_first(
 
 
 @pytest.mark.parametrize("where", ["step", "evaluation"])
-def test_an_interruption_saves_and_says_how_to_go_on(
+def test_an_interruption_saves_and_says_how_to_continue(
     start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path, where: str
 ) -> None:
     folder, notices = tmp_path / "a run", []
@@ -250,7 +250,7 @@ def test_a_state_that_is_not_finite_is_not_kept(start: Any, digits: InMemory, tm
         assert read_state(path).is_finite
 
 
-def test_a_run_that_an_earlier_version_began_goes_on(data_folder: Path, tmp_path: Path) -> None:
+def test_a_run_that_an_earlier_version_began_continues(data_folder: Path, tmp_path: Path) -> None:
     """One of schema 2, killed after six of eight steps by the version that introduced states."""
     begun, folder = data_folder / "run_schema2", tmp_path / "run"
     shutil.copytree(begun, folder)

@@ -132,7 +132,7 @@ except ElLarqError as error:
 
 
 def test_a_lock_survives_what_the_file_says(tmp_path: Path) -> None:
-    (tmp_path / ".lock").write_text("1\n")  # the number of a process that lives, and holds nothing
+    (tmp_path / ".lock").write_text("1\n")  # the number of a process that runs, and holds no lock
     lock = Lock(tmp_path)
     with pytest.raises(ElLarqError, match="in use"):
         Lock(tmp_path)
@@ -175,7 +175,7 @@ def test_a_clock_that_jumps_back_does_not_make_an_old_state_the_newest(tmp_path:
     for step, time in ((9, 3e9), (10, 1e9), (11, 2e9)):
         states.save(SavedState(step, {}, {"a": np.array([step])}))
         os.utime(states.path(step), (time, time))
-    (tmp_path / "state-of-mine.ckpt").touch()  # is none of ours
+    (tmp_path / "state-of-mine.ckpt").touch()  # not one of ours
     assert [path.name for path in states.paths()] == ["state-000000011.ckpt", "state-000000010.ckpt"]
     assert states.kept_step() == 11
     found = states.load(pytest.fail)
@@ -183,7 +183,7 @@ def test_a_clock_that_jumps_back_does_not_make_an_old_state_the_newest(tmp_path:
     assert found.step == 11
 
 
-def test_a_state_that_claims_more_than_the_training_has_is_not_read(tmp_path: Path) -> None:
+def test_a_state_that_declares_more_than_the_training_has_is_not_read(tmp_path: Path) -> None:
     states, said = StateFiles(tmp_path), []
     states.save(SavedState(1, {}, {"a": np.zeros(4)}))
     with open(states.path(2), "wb") as file:
@@ -195,7 +195,7 @@ def test_a_state_that_claims_more_than_the_training_has_is_not_read(tmp_path: Pa
     assert said[0].startswith(f"{states.path(2)} is damaged: a state of this training does not have 1,099,511,627,776 bytes")
 
 
-# --- What is no run -------------------------------------------------------------------------------------------------------
+# --- Folders that are not runs --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ def test_a_state_that_claims_more_than_the_training_has_is_not_read(tmp_path: Pa
         ('{"schema": 2, "network": "x"}', "is damaged"),
         ('{"schema": "2"}', "is damaged"),
         ('{"schema": true}', "is damaged"),
-        ('{"schema": 4, "a": 1}', "schema 4, made by a newer el-larq; this one knows schemas up to 3: update it"),
+        ('{"schema": 4, "a": 1}', "schema 4, made by a newer el-larq; this one supports schemas up to 3: update it"),
     ],
 )
-def test_what_is_no_run_is_one_line(tmp_path: Path, content: str | None, message: str) -> None:
+def test_a_folder_that_is_not_a_run_is_a_one_line_error(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     for read in (read_config, open_run):

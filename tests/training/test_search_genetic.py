@@ -81,7 +81,7 @@ def test_balance_weighs_the_signs():
     assert imbalance() < before / 2
 
 
-def test_it_is_a_function_of_its_arguments_and_goes_on_after_loading(tmp_path: Path):
+def test_it_is_a_function_of_its_arguments_and_continues_after_loading(tmp_path: Path):
     _, *data = planted()
     first, second = make(), make()
     for model in (first, second):
@@ -109,7 +109,7 @@ def test_only_thresholds_change():
     assert all(name.endswith("filter_threshold:0") for name in changed)
 
 
-def test_a_loss_that_is_no_number_changes_nothing():
+def test_a_loss_of_nan_changes_nothing():
     model, images, labels = planted()
     search(model, [(images * np.float32("nan"), labels)], seed=0, epoch=1)
     for variable in thresholds(model):

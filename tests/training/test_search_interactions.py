@@ -65,7 +65,7 @@ def test_it_finds_the_edges_that_made_the_labels():
     assert found.sum() >= 5  # a random graph has each of the six with a probability of one in ten
 
 
-def test_it_is_a_function_of_its_arguments_and_goes_on_after_loading(tmp_path: Path):
+def test_it_is_a_function_of_its_arguments_and_continues_after_loading(tmp_path: Path):
     data = planted()[1:3]
     first, second = make(), make()
     second.set_weights(first.get_weights())

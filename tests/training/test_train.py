@@ -158,7 +158,7 @@ def test_checkpoints_fit_the_model(trained: Trained):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_the_card_travels_in_the_model_file(trained: Trained, suffix: str):
+def test_the_card_is_stored_in_the_model_file(trained: Trained, suffix: str):
     path = trained.folder / f"model{suffix}"
     content = card.read(path)
     assert content["labels"] == list("0123456789")
@@ -191,7 +191,7 @@ def test_one_seed_ends_with_equal_weights_and_another_does_not(trained: Trained,
 # --- What is refused ------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_that_holds_files_is_left_untouched(tmp_path: Path):
+def test_a_folder_that_contains_files_is_left_untouched(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ElLarqError, match=r"already contains files.*-o"):
         train_tiny(tmp_path)
@@ -231,7 +231,7 @@ def test_a_wrong_request_leaves_no_folder(tmp_path: Path, changes: dict[str, Any
     assert not (tmp_path / "run").exists()
 
 
-# --- A loss that is no number ---------------------------------------------------------------------------------------------
+# --- A loss of NaN or Inf -------------------------------------------------------------------------------------------------
 
 
 def arrays_in(path: Path) -> list[np.ndarray]:
@@ -260,9 +260,9 @@ def train_until_it_breaks(folder: Path, **changes: Any) -> str:
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step(tmp_path: Path):
+def test_a_loss_of_nan_or_inf_ends_the_training_and_names_the_step(tmp_path: Path):
     flat = Preprocessing(16, 16, 1, mean=0.0, std=1e-44)  # pixels overflow
-    # A stem without ReLU, which hides what is no number.
+    # A stem without ReLU, which hides NaN.
     message = train_until_it_breaks(tmp_path / "run", dataset=tiny_digits(preprocessing=flat), network_options={"stem": "cifar"})
     assert "the loss is nan at step 1;" in message
     assert_no_finished_run(tmp_path / "run")

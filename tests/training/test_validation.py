@@ -58,7 +58,7 @@ def test_without_a_validation_split_a_tenth_is_held_out(start: Any, digits: InMe
 
 
 @pytest.mark.parametrize("share", [0, 0.25])
-def test_a_share_is_kept_by_a_resume_and_0_is_no_validation(
+def test_a_share_is_kept_by_a_resume_and_0_is_without_validation(
     start: Any, digits: InMemory, tmp_path: Path, assert_same: Any, share: float
 ) -> None:
     bare = replace(digits, validation=None)
@@ -72,7 +72,7 @@ def test_a_share_is_kept_by_a_resume_and_0_is_no_validation(
     assert ("best_epoch" in result(whole.folder)) == bool(share)
 
 
-def test_a_share_beside_a_validation_split_leaves_no_folder(start: Any, tmp_path: Path) -> None:
+def test_a_share_and_a_validation_split_are_refused_before_a_folder_is_made(start: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="digits has a validation split; omit --validation"):
         start(tmp_path / "run", validation=0.1)
     assert not (tmp_path / "run").exists()
