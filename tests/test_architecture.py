@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "layers": ("quantizers",),
     "links": ("layers", "quantizers"),
     "data": ("tflite", "layers", "quantizers"),
-    "methods": ("links", "layers", "quantizers", "data"),
+    "methods": ("links", "layers", "quantizers"),
     "models": ("methods", "links", "data", "layers", "quantizers"),
     "loading": ("layers", "quantizers"),
     "counting": (),

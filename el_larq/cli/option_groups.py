@@ -1,4 +1,7 @@
-"""Options of trainings, in groups that `train` and `compare` share, and the settings that they stand for."""
+"""Options of trainings in groups, and the settings that they stand for.
+
+`train` has all groups; `compare` has those of data, recipes and networks, which its trainings share.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

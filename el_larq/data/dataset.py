@@ -1,4 +1,4 @@
-"""The interface of data sets. There are three implementations: `in_memory`, `indexed` and `streaming`."""
+"""The interface of data sets. Its implementations for images are `in_memory`, `indexed` and `streaming`."""
 
 import contextlib
 from abc import ABC, abstractmethod

@@ -1,5 +1,7 @@
 """The registry of data sets by name. To add an embedded one, write its file and add one line to `DATASETS`.
 
+A kind of folder is in `names.FOLDERS`, `PATTERNS` and `LOADERS`.
+
 Data sets in MNIST's format are listed in `mnist_like.KNOWN`, those of TensorFlow Datasets with preprocessing from the literature in
 `standard.STANDARD`.
 """
@@ -10,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, overload
 
+from el_larq.by_name import load_by_name
 from el_larq.data import mnist_like, names
 from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory
@@ -44,6 +47,15 @@ PATTERNS = {
     "idx:PATH": "a folder with four IDX files, as MNIST comes in: train-images-idx3-ubyte, ..., with or without .gz",
     "tfds:NAME": "any set of classified images that TensorFlow Datasets has prepared; tfds:NAME:VERSION@DATA_DIR",
 }
+
+LOADERS = {
+    "dir": "el_larq.data.image_folder:load",
+    "idx": "el_larq.data.mnist_like:load",
+    "mnist": "el_larq.data.mnist_like:load",
+    "tfds": "el_larq.data.prepared:load",
+    "standard": "el_larq.data.prepared:load",
+}
+"""By kind of data set, "module:function" of ``(name, image_size, preprocessing, strict, notify)``; see `load_dataset`."""
 
 _EMBEDDED = tuple(entry.name for entry in DATASETS.values() if entry.module)
 
@@ -116,12 +128,4 @@ def load_dataset(
         data = module.load() if image_size is None else module.load(image_size)
         fits = preprocessing is not None and preprocessing.input_shape == data.preprocessing.input_shape
         return replace(data, preprocessing=preprocessing) if fits else data
-    if parsed.kind == "dir":
-        from el_larq.data.image_folder import load
-
-        return load(parsed, image_size, preprocessing, strict, notify)
-    if parsed.kind in ("idx", "mnist"):
-        return mnist_like.load(parsed, image_size, preprocessing, strict, notify)
-    from el_larq.data.prepared import load as load_prepared
-
-    return load_prepared(parsed, image_size, preprocessing, strict, notify)
+    return load_by_name(LOADERS[parsed.kind])(parsed, image_size, preprocessing, strict, notify)

@@ -8,9 +8,10 @@ alpha = mean|W| per filter (detached from the gradient) with option `alpha`, els
 option `k` enables it, see `el_larq.layers.activation_scale`, else 1. Both are off by default: after the norm, alpha does not change
 the output, and before the norm both decide how z and the link compare in size.
 
-`el_larq.layers.elastic_link` defines the link. The paper's text is not available: where the link joins, the initial value
-and shape of gamma, the scales, the quantizers and the alignment at stride 2 are choices of this project, available as options.
-gamma starts at min(1, C_out / C_in), which makes the sum of a squeeze a mean. In a block that also has a shortcut it starts at half
+`el_larq.layers.elastic_link` defines the link. The paper's text is not available, so these are choices of this project: where the
+link joins, the initial value and shape of gamma (`--placement`, `--gamma`, `--gamma-per-channel`), the scales (the options `alpha`
+and `k`), and, without an option, the quantizers and the average over the stride. gamma starts at min(1, C_out / C_in), which makes
+the sum of a squeeze a mean. In a block that also has a shortcut it starts at half
 of that, since features that are carried twice would grow with every block.
 """
 

@@ -42,6 +42,11 @@ StageFunction = Callable[["tf.Tensor", "tf.Tensor", Conv], "tf.Tensor"]
 class Method(Binarization):
     """A published way to binarize a convolution, or a baseline.
 
+    input_quantizer, kernel_quantizer, kernel_constraint: see `el_larq.methods.binarization.Binarization`.
+    order, stages: the names of a unit's stages in order, and the functions of those that are not the common ones.
+    activation: Keras' name of the function of stage "activation"; None for none.
+    bn_momentum: of the moving statistics of the batch normalizations, also of those that a network adds.
+    activation_bits: what lists show as bits of the inputs if it is not 1, such as "1.58"; counts and the audit ask the quantizer.
     options: the method's own options with their values, as passed to `make` in its file (see `el_larq.methods.options`).
     extra_cost: what a unit costs at inference in addition to its binary convolution and its link, in words. "" means that
         everything folds.

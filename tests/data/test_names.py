@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from el_larq.data.dataset_registry import PATTERNS, parse_name
-from el_larq.data.names import AUGMENTATIONS, augmentation, with_options
+from el_larq.data.dataset_registry import LOADERS, PATTERNS, parse_name
+from el_larq.data.names import AUGMENTATIONS, FOLDERS, TFDS, augmentation, with_options
 from el_larq.errors import UsageError
 
 HOME = str(Path.home())
@@ -62,7 +62,13 @@ def test_options_become_part_of_the_name() -> None:
             with_options(name, *options)
 
 
-def test_each_augmentation_is_one_of_its_own() -> None:
+def test_augmentations_differ() -> None:
     assert len({augmentation(kind, 32) for kind in AUGMENTATIONS}) == len(AUGMENTATIONS)
     assert augmentation("shift-mirror", 32).pad == 4
+
+
+def test_each_kind_of_folder_is_listed_and_has_a_loader() -> None:
+    patterns = {*(f"{prefix}PATH" for prefix in FOLDERS.values()), f"{TFDS}NAME"}
+    assert set(PATTERNS) == patterns, "each kind in FOLDERS (names.py) has a line in PATTERNS (dataset_registry.py)"
+    assert set(FOLDERS) <= set(LOADERS), "each kind in FOLDERS (names.py) has a loader in LOADERS (dataset_registry.py)"
     assert all(PATTERNS.values())
