@@ -15,12 +15,12 @@ def ssh_far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
 
 
 @pytest.fixture(scope="session")
-def adb_far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
+def android_far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     with servers.adb_server(tmp_path_factory.mktemp("adb")) as far:
         yield far
 
 
-@pytest.fixture(params=["ssh", "adb"])
+@pytest.fixture(params=["ssh", "android"])
 def far(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Far:
     found: Far = request.getfixturevalue(f"{request.param}_far")
     for name, value in found.environment.items():

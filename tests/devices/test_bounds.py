@@ -29,7 +29,7 @@ FORGETFUL = DETACHED.replace("setsid", 'env -i "PATH=$PATH" setsid')
 
 def _on_every_target(*fast: str) -> pytest.MarkDecorator:
     """Run a test on each kind of target: those in ``fast`` in every test run, the others with the slow tests."""
-    kinds = [pytest.param(kind, marks=() if kind in fast else pytest.mark.slow) for kind in ("local", "ssh", "adb")]
+    kinds = [pytest.param(kind, marks=() if kind in fast else pytest.mark.slow) for kind in ("local", "ssh", "android")]
     return pytest.mark.parametrize("anywhere", kinds, indirect=True)
 
 
@@ -189,7 +189,7 @@ def test_a_long_line_is_read_in_linear_time(line: str) -> None:
 # --- What is started ------------------------------------------------------------------------------------------------------
 
 
-@_on_every_target("ssh", "adb")
+@_on_every_target("ssh", "android")
 def test_a_process_that_leaves_its_session_is_ended(anywhere: Far, tmp_path: Path, data_folder: Path) -> None:
     engine = stand_in.write(tmp_path / "engine.sh", before=DETACHED)
     done = benchmark(anywhere, tmp_path, data_folder / "t1.tflite", "--binary", engine, "--repeat", "1")

@@ -112,8 +112,8 @@ def test_a_silent_network_makes_the_device_clean_up_by_itself(far: Far, tmp_path
             process.send_signal(signal.SIGCONT)
 
 
-def test_adb_without_a_device(adb_far: Far, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in adb_far.environment.items():
+def test_adb_without_a_device(android_far: Far, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in android_far.environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ElLarqError, match="no Android device has the serial number 'nonesuch'"):
         AndroidTarget("android:nonesuch").check()
