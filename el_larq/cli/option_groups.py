@@ -14,30 +14,6 @@ from el_larq.links.link_registry import LINKS, flagged_options
 
 Command = Callable[..., None]
 
-_SAME_NAME = (
-    "method",
-    "link",
-    "placement",
-    "width",
-    "image_size",
-    "recipe",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "keep",
-    "patience",
-    "average",
-    "freeze",
-    "seed",
-    "deterministic",
-    "init_from",
-    "teacher",
-    "strict",
-    "validation",
-    "out",
-)
-"""Options whose names are settings of a plan."""
-
 
 def data_options(function: Command) -> Command:
     return _with(
@@ -159,9 +135,10 @@ def collect_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     from el_larq.data.names import with_options
     from el_larq.methods.method_registry import parse_options
     from el_larq.models.network_registry import OPTIONS
-    from el_larq.training.training_plan import DEFAULT_METHOD
+    from el_larq.training.training_plan import DEFAULT_METHOD, Settings
 
-    found = {name: given[name] for name in _SAME_NAME if given.get(name) is not None}
+    # Most options have the names of settings.
+    found = {name: given[name] for name in sorted(Settings.__optional_keys__) if given.get(name) is not None}
     if "dataset" in given:
         found["dataset"] = with_options(given["dataset"], given.get("data_dir"), given.get("augment"))
     if options := {name: given[name] for name in OPTIONS if given.get(name) is not None}:

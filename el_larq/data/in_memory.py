@@ -40,7 +40,7 @@ class ArrayView:
 class InMemory(Dataset):
     """shift, mirror: the augmentation: largest random shift in pixels in each direction, and whether to flip at random.
 
-    black: whether the border of a shifted image is black; otherwise they are its reflection.
+    black: whether the border of a shifted image is black; otherwise it is a reflection of the image.
     """
 
     train: Split
