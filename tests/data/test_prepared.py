@@ -138,7 +138,7 @@ def test_imagenet_is_resized_to_256_and_cropped_to_224(load: Callable[..., Datas
     assert len(seen) == 12
 
 
-def test_a_set_of_ones_own_needs_no_code(load: Callable[..., Dataset]) -> None:
+def test_a_users_set_needs_no_code(load: Callable[..., Dataset]) -> None:
     data = load("tfds:my_set", 32)
     assert data.name.startswith("tfds:my_set:1.0.0@")
     assert data.slug == "tfds-my_set"

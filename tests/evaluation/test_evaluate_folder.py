@@ -75,7 +75,7 @@ def with_card(small: Any, written: Path, data_folder: Path, tmp_path_factory: py
     return run / "model.h5"
 
 
-def test_the_folder_on_a_card_is_read_in_a_run_of_ones_own_only(with_card: Path, written: Path, tmp_path: Path) -> None:
+def test_the_folder_on_a_card_is_read_in_the_users_own_runs_only(with_card: Path, written: Path, tmp_path: Path) -> None:
     assert evaluate(with_card, out=tmp_path / "own").dataset == f"dir:{written}"
     stranger = tmp_path / "model.h5"
     shutil.copy(with_card, stranger)
@@ -87,7 +87,7 @@ def test_the_folder_on_a_card_is_read_in_a_run_of_ones_own_only(with_card: Path,
     assert evaluate(stranger, f"dir:{written}", out=tmp_path / "asked").scores.images == 40
 
 
-def test_a_conversion_reads_it_in_a_run_of_ones_own_only(with_card: Path, written: Path, tmp_path: Path) -> None:
+def test_a_conversion_reads_it_in_the_users_own_runs_only(with_card: Path, written: Path, tmp_path: Path) -> None:
     options, skip = Options(verify_images=4), ("fold", "audit")
     assert convert(with_card, options=options, skip=skip).report[-2].details["data"] == f"dir:{written}"
     stranger = tmp_path / "model.h5"

@@ -78,7 +78,7 @@ def test_values_out_of_range_are_refused_by_name(changes: dict[str, Any]):
         STANDARD.with_changes(**changes)
 
 
-def test_a_recipe_of_ones_own_is_checked_as_well():
+def test_a_users_recipe_is_checked_as_well():
     recipe = Recipe("mine", "", epochs=0, batch_size=4, learning_rate=0.1)
     with pytest.raises(UsageError, match="epochs"):
         recipe.with_changes()
