@@ -1,9 +1,14 @@
-"""Every `el-larq` command in docs/*.md and README.md: its arguments fit, and where no device is needed, it runs."""
+"""Every `el-larq` command in docs/*.md and README.md: its arguments fit, and where no device is needed, it runs.
+
+A page's own Python scripts run where its commands say `python NAME.py`; `stand_in.py` of a page takes the place of the network.
+"""
 
 import importlib
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -24,22 +29,26 @@ _SOURCE = re.compile(r"^```(?:python|yaml) (\S+\.(?:py|yaml))\n(.*?)^```", re.MU
 _SHORT = ["--epochs", "1", "--width", "0.125", "--dataset", "digits", "--batch-size", "64"]
 
 
+STAND_IN = "stand_in.py"
+
+
+def _lines(page: Path) -> list[list[str]]:
+    """The words of each command in a page's shell blocks, lines that go on joined."""
+    lines = [line for block in _SHELL.findall(page.read_text("utf-8")) for line in block.replace("\\\n", " ").splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
 def _commands(page: Path) -> list[list[str]]:
-    """Arguments of each el-larq command in a page's shell blocks, lines that go on joined."""
-    found = []
-    for block in _SHELL.findall(page.read_text("utf-8")):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if "el-larq" in words[:1]:
-                found.append(words[1:])
-    return found
+    """Arguments of each el-larq command in a page's shell blocks."""
+    return [words[1:] for words in _lines(page) if words[0] == "el-larq"]
 
 
-def _needs_more_than_this_machine(arguments: list[str]) -> bool:
+def _needs_more_than_this_machine(arguments: list[str], scripts: list[str]) -> bool:
     """A device, the network, a file of the reader's own, or hours of training."""
     text = " ".join(arguments)
     far = "--target" in arguments and arguments[arguments.index("--target") + 1] != "local"
-    return far or arguments[0] in ("engine", "demo", "compare") or any(word in text for word in ("my_data", "/path/", "|", "zoo:"))
+    missing = ("my_data", "/path/", "|", *(() if STAND_IN in scripts else ("zoo:",)))
+    return far or arguments[0] in ("engine", "demo", "compare") or any(word in text for word in missing)
 
 
 ALL = [(page, arguments) for page in [*PAGES, ROOT / "README.md"] for arguments in _commands(page)]
@@ -81,12 +90,22 @@ def _shortened(arguments: list[str], folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_documented_commands_run(
-    page: Path, el_larq_command: Callable[..., CompletedProcess[str]], request: pytest.FixtureRequest, tmp_path: Path
+    page: Path,
+    el_larq_command: Callable[..., CompletedProcess[str]],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    scripts = []
     for name, source in _SOURCE.findall(page.read_text("utf-8")):
         (tmp_path / name).write_text(source)
-    for arguments in _commands(page):
-        if _needs_more_than_this_machine(arguments):
+        scripts.append(name)
+    if STAND_IN in scripts:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for program, *arguments in _lines(page):
+        if program == "python" and arguments[:1] and arguments[0] in scripts:
+            subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, timeout=300)
+        if program != "el-larq" or _needs_more_than_this_machine(arguments, scripts):
             continue
         model = next((word for word in arguments[1:] if word.endswith((".h5", ".keras"))), None)
         if model is not None and not (tmp_path / model).exists():

@@ -17,7 +17,7 @@ import click
 from el_larq.model_files import model_file
 from el_larq.native_output import captured_stderr
 from el_larq.printable import printable
-from el_larq.zoo.named_models import is_zoo_name
+from el_larq.zoo.named_models import is_model_name
 
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -52,7 +52,7 @@ class _Model(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        return path if is_zoo_name(path) else model_file(path)
+        return path if is_model_name(path) else model_file(path)
 
 
 MODEL = _Model(path_type=Path)

@@ -78,7 +78,9 @@ def run_options(function: Command) -> Command:
     return _with(
         function,
         click.option(
-            "--init-from", type=click.Path(path_type=Path), help="Model (.h5, .keras, SavedModel, zoo:NAME) or run to start from."
+            "--init-from",
+            type=click.Path(path_type=Path),
+            help="Model (.h5, .keras, SavedModel, zoo:NAME, keras:NAME=PATH) or run to start from.",
         ),
         click.option(
             "--freeze",

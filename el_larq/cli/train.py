@@ -53,11 +53,13 @@ def command(
 ) -> None:
     """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
 
-    NETWORK can be your own: a file and a function (input_shape, num_classes) in it that returns a Keras model.
+    NETWORK can be your own: a file and a function (input_shape, num_classes) in it that returns a Keras model. zoo:NAME and
+    keras:NAME=PATH train pretrained networks further.
 
     \b
     el-larq train resnet26
     el-larq train my_network.py:build
+    el-larq train zoo:quicknet --dataset dir:my_data --freeze backbone
     el-larq train resnet26 --dataset dir:my_data --init-from model.h5
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     el-larq train resnet18 --recipe real-to-binary

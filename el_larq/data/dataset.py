@@ -134,6 +134,10 @@ class Dataset(ABC):
             UsageError: there are too few training images for both splits.
         """
 
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
+        """This data set with its images prepared in another way. Images that are held in memory keep their pixels."""
+        return replace(self, preprocessing=preprocessing)
+
     def without_validation(self) -> Self:
         """This data set without its validation split."""
         return self if self.validation is None else replace(self, validation=None)

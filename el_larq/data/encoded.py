@@ -134,6 +134,12 @@ class Encoded:
             good = list(pool.map(lambda index: self.try_image(index) is not None, range(len(self))))
         return self if all(good) else self.part(np.array(good))
 
+    def with_preprocessing(self, preprocessing: Preprocessing, cache: Cache) -> "Encoded":
+        """The same images for another input; the cache's images are decoded for it."""
+        changed = copy.copy(self)
+        changed.preprocessing, changed.cache = preprocessing, cache
+        return changed
+
     def part(self, chosen: np.ndarray) -> "Encoded":
         """The images selected by a mask or by an array of indices."""
         kept = copy.copy(self)

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from el_larq.data.dataset import View
-from el_larq.data.encoded import Encoded
+from el_larq.data.encoded import Cache, Encoded
 from el_larq.data.held_out import counts, held_out
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stored import Stored
@@ -32,6 +32,16 @@ class Indexed(Stored):
 
     def class_counts(self) -> dict[str, list[int]]:
         return counts(self)
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
+        cache = self.train.cache
+        if not preprocessing.decodes_like(self.preprocessing):
+            cache = Cache(cache.limit)
+        train, test, validation = (
+            None if split is None else split.with_preprocessing(preprocessing, cache)
+            for split in (self.train, self.test, self.validation)
+        )
+        return replace(self, preprocessing=preprocessing, train=train, test=test, validation=validation)
 
     def hold_out(self, share: float) -> Self:
         held = held_out(self, self.train.labels, share)

@@ -90,6 +90,15 @@ class Preprocessing:
     def input_shape(self) -> tuple[int, int, int]:
         return self.height, self.width, self.channels
 
+    def decodes_like(self, other: "Preprocessing") -> bool:
+        """Whether `open` gives the same image for both."""
+        return (self.channels, self._least_side) == (other.channels, other._least_side)
+
+    @property
+    def _least_side(self) -> int:
+        """A JPEG may be decoded at a fraction of its size whose sides are at least this many pixels."""
+        return math.ceil(SPARE * max(self.width, self.height) / self.crop)
+
     def scale(self, images: np.ndarray) -> np.ndarray:
         """Scale uint8 images (N, H, W, C), in RGB order if there are 3 channels, to float32 of the same shape."""
         x = self._ordered(images.astype(np.float32))
@@ -109,8 +118,7 @@ class Preprocessing:
 
     def open(self, path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
         """Decode an image file, or ``content`` if given, with this preprocessing's channels and no larger than useful."""
-        least = math.ceil(SPARE * max(self.width, self.height) / self.crop)
-        return open_image(path, content, least).convert("L" if self.channels == 1 else "RGB")
+        return open_image(path, content, self._least_side).convert("L" if self.channels == 1 else "RGB")
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """Crop and resize an image from `open` to uint8 (height, width, channels)."""

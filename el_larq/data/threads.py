@@ -3,13 +3,13 @@
 from typing import Any
 
 
-def in_threads(elements: Any, batch: Any, shape: tuple[int, int, int], batch_size: int | None) -> Any:
-    """Map a NumPy function over elements, in parallel and in order; it returns uint8 images (n, H, W, C) and int64 labels."""
+def in_threads(elements: Any, batch: Any, shape: tuple[int, ...], batch_size: int | None, dtype: str = "uint8") -> Any:
+    """Map a NumPy function over elements, in parallel and in order; it returns images (n, *shape) and int64 labels."""
     import tensorflow as tf
 
     def make(*element: Any) -> tuple[Any, Any]:
         # Its result depends only on its arguments. With deterministic operations, stateful functions would run sequentially.
-        pixels, labels = tf.numpy_function(batch, element, (tf.uint8, tf.int64), stateful=False)
+        pixels, labels = tf.numpy_function(batch, element, (tf.as_dtype(dtype), tf.int64), stateful=False)
         pixels.set_shape((batch_size, *shape))
         labels.set_shape((batch_size,))
         return pixels, labels

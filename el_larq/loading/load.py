@@ -28,6 +28,7 @@ from el_larq.loading.saved_function import graph_layer, load_saved_function
 from el_larq.loading.saved_graphs import check_graphs
 from el_larq.loading.user_modules import imported_modules
 from el_larq.loading.weights_file import load_weights as load_weights
+from el_larq.loading.weights_file import stored_shapes as stored_shapes
 from el_larq.native_output import without_warnings
 
 FORMATS = (".h5", ".hdf5", ".keras")

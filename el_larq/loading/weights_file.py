@@ -1,5 +1,7 @@
 """Loads weights from an .h5 file of Keras 2 into a model that has the same layers in the same order."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,23 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
         ElLarqError: the file is missing, damaged or not of this kind; or the number of layers with weights or the shapes of their
             weights differ, with the first layer that does.
     """
-    path = Path(path)
+    with _opened(Path(path)) as stored:
+        targets = [(layer.name, _legacy_order(layer)) for layer in model.layers if layer.weights]
+        _check(stored, targets, model.name, Path(path))
+        values = [np.asarray(dataset[()], np.float32) for _name, datasets in stored for dataset in datasets]
+    for weight, value in zip((weight for _name, weights in targets for weight in weights), values, strict=True):
+        weight.assign(value)
+
+
+def stored_shapes(path: str | Path) -> list[list[tuple[int, ...]]]:
+    """The shapes of the weights of each layer in an .h5 file of Keras 2, in order. The errors are those of `load_weights`."""
+    with _opened(Path(path)) as stored:
+        return [[tuple(map(int, dataset.shape)) for dataset in datasets] for _name, datasets in stored]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[list[tuple[str, list[Any]]]]:
+    """The names of the layers that have weights, and their datasets, in order."""
     if not path.exists():
         raise ElLarqError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
@@ -32,16 +50,11 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             check_hdf5(file, str(path), allowance(path))
-            stored = _layers(file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file, path)
-            targets = [(layer.name, _legacy_order(layer)) for layer in model.layers if layer.weights]
-            _check(stored, targets, model.name, path)
-            values = [np.asarray(dataset[()], np.float32) for _name, datasets in stored for dataset in datasets]
+            yield _layers(file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file, path)
     except ElLarqError:
         raise
     except Exception as error:  # h5py raises many kinds of error for damaged files
         raise ElLarqError(f"{path}: a damaged or truncated weights file; fetch or save it again") from error
-    for weight, value in zip((weight for _name, weights in targets for weight in weights), values, strict=True):
-        weight.assign(value)
 
 
 def _layers(group: Any, path: Path) -> list[tuple[str, list[Any]]]:

@@ -14,6 +14,7 @@ from el_larq.files import write_json
 from el_larq.training.bop import make_signs
 from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged
 from el_larq.training.evaluator import SplitResult
+from el_larq.training.features import Features
 from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
 from el_larq.training.frozen_layers import Trainable, restore_trainable
 from el_larq.training.initialize import initialize
@@ -58,7 +59,8 @@ class Execution:
         progress = LiveProgress(recipe.epochs, steps_per_epoch, self.options.console or Console(stderr=True))
         search = self.plan.search if config.method != OWN else None
         with stoppable() as stop, contextlib.closing(progress):
-            loop = Loop(self.run, self.model, self.data, recipe, search=search, stop=stop, progress=progress, options=self.options)
+            data = self.data.stopped_by(stop) if isinstance(self.data, Features) else self.data
+            loop = Loop(self.run, self.model, data, recipe, search=search, stop=stop, progress=progress, options=self.options)
             if resumed:
                 self._restore(loop)
             if recipe.optimizer == "bop" and config.compiled is None:
@@ -80,7 +82,8 @@ class Execution:
             source = run.config.init_from.get("source")
             if not isinstance(source, str):
                 raise damaged(run.folder / CONFIG)
-            initialize(self.model, find_stored(source, run.folder), self.options.trust, whole=self.plan.recipe.start is not None)
+            whole = self.plan.recipe.start is not None
+            initialize(self.model, find_stored(source, run.folder), self.options.trust, whole, self.data.labels)
         notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
         differences = record_resume(run, loop.state.step)
         if not run.config.deterministic:

@@ -6,7 +6,7 @@ step gives, up to rounding.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,10 +16,12 @@ import tf_keras as keras
 from el_larq.data.dataset import Dataset, View
 from el_larq.data.in_memory import ArrayView, Split
 from el_larq.data.streaming import Streaming
+from el_larq.data.threads import in_threads
 from el_larq.errors import ElLarqError
 from el_larq.keras_internals import is_compiled, leaf_layers, random_state
 from el_larq.training.frozen_layers import BACKBONE, Head, find_head
 from el_larq.training.recipe import Recipe
+from el_larq.training.stopping import Stop
 
 BATCH = 64
 MAX_BYTES = 1 << 30
@@ -50,10 +52,14 @@ def logits_of(model: keras.Model, inputs: Any) -> Any:
 
 @dataclass(frozen=True, repr=False)
 class Features(Dataset):
-    """The features of a data set, float32 (N, ...), in its order; each split's are computed when they are first used."""
+    """The features of a data set, float32 (N, ...), in its order; each split's are computed when they are first used.
+
+    Raises StopRequestedError instead of computing more of them once ``stop`` asks for it.
+    """
 
     images: Dataset
     backbone: keras.Model
+    stop: Stop = field(default_factory=Stop)
     _computed: dict[str, Split] = field(default_factory=dict)
 
     @property
@@ -78,6 +84,10 @@ class Features(Dataset):
     def hold_out(self, share: float) -> Self:
         raise NotImplementedError("features are computed of splits")
 
+    def stopped_by(self, stop: Stop) -> Self:
+        """The same features, whose computation ends at a stop request."""
+        return replace(self, stop=stop)
+
     def test_view(self, index: np.ndarray) -> View:
         split = self._split("test")
         return ArrayView(split.images[index], split.labels[index])
@@ -86,13 +96,23 @@ class Features(Dataset):
         return self._plain_pixels(self._split(split), batch_size)
 
     def _plain_pixels(self, split: Split, batch_size: int) -> Any:
-        return tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(batch_size)
+        def batch(first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            part = slice(int(first), int(first) + batch_size)
+            return split.images[part], split.labels[part]
+
+        return self._mapped(tf.data.Dataset.range(0, len(split), batch_size), batch, None)
 
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         split = self._split("train")
-        features, labels = tf.constant(split.images), tf.constant(split.labels)
-        chosen = order.batch(batch_size, drop_remainder=True)
-        return chosen.map(lambda index, key: (tf.gather(features, index), tf.gather(labels, index)))
+
+        def batch(index: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return split.images[index], split.labels[index]
+
+        return self._mapped(order.batch(batch_size, drop_remainder=True), batch, batch_size)
+
+    def _mapped(self, elements: Any, batch: Any, batch_size: int | None) -> Any:
+        """Batches that are taken from the arrays: constants of TensorFlow would be copies of them."""
+        return in_threads(elements, batch, self.backbone.output_shape[1:], batch_size, "float32")
 
     def _scaled(self, batches: Any) -> Any:
         return batches
@@ -108,6 +128,7 @@ class Features(Dataset):
                     part = slice(done, done + len(numbers))
                     features[part], labels[part] = compute(images).numpy(), numbers.numpy()
                     done = part.stop
+                    self.stop.check()
             if done < count and name == "train":
                 raise ElLarqError(
                     f"{self.name}: {count - done} training images cannot be read, so the order of the others would change; remove "

@@ -1,9 +1,11 @@
 """`--init-from`: a network's layers are initialized with the weights of another model.
 
 A layer takes the weights of the layer with the same name if their number and shapes agree; all others keep their own
-initialization. A classifier with a different number of classes thus takes everything but its last layer.
+initialization. A classifier with a different number of classes thus takes everything but its last layer, and so does one whose
+classes have other names.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ import tf_keras as keras
 from el_larq import card
 from el_larq.data.dataset import Dataset
 from el_larq.data.in_memory import InMemory
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import check_has_layers, load_model
-from el_larq.zoo.named_models import find_model, is_zoo_name
+from el_larq.training.frozen_layers import find_head
+from el_larq.zoo.named_models import find_model, is_model_name
 
 _NAMED = 8
 
@@ -43,22 +46,27 @@ class Initialized:
         return f"{len(self.taken)} of {total} layers with weights start from {self.source}; fresh: {', '.join(named + more)}"
 
 
-def initialize(model: keras.Model, source: str | Path, trust: bool = False, whole: bool = False) -> Initialized:
+def initialize(
+    model: keras.Model, source: str | Path, trust: bool = False, whole: bool = False, labels: Sequence[str] = ()
+) -> Initialized:
     """Copy the weights that fit from a model into ``model``.
 
     Arguments:
         source: a model file (.h5, .keras or SavedModel), a run folder or zoo:NAME.
         trust: as in `load_model`.
         whole: all of them must fit, and none may be left over: nothing that was trained is lost silently.
+        labels: the classes of ``model``. If the source's card names others, the head is not copied, unless ``whole`` is set.
 
     Raises:
         ElLarqError: the file cannot be loaded, none of its layers fits, or not all do and ``whole`` is set.
     """
-    start = load_model(find_model(source), trust)
+    path = find_model(source)
+    start = load_model(path, trust)
     check_has_layers(start, str(source))
     weights = _weights(start)
     if whole:
         _check_whole(str(source), _layers(start), _layers(model))
+    other_classes = set() if whole else _head_of_other_classes(model, path, labels)
     taken, fresh = [], []
     for name, layer in _layers(model).items():
         own = layer.get_weights()
@@ -67,6 +75,8 @@ def initialize(model: keras.Model, source: str | Path, trust: bool = False, whol
             fresh.append((name, "not there"))
         elif [array.shape for array in theirs] != [array.shape for array in own]:
             fresh.append((name, _difference(theirs, own)))
+        elif name in other_classes:
+            fresh.append((name, "for other classes"))
         else:
             layer.set_weights(theirs)
             taken.append(name)
@@ -76,6 +86,17 @@ def initialize(model: keras.Model, source: str | Path, trust: bool = False, whol
             "train the network, width and method that it was made with"
         )
     return Initialized(str(source), tuple(taken), tuple(fresh))
+
+
+def _head_of_other_classes(model: keras.Model, source: Path, labels: Sequence[str]) -> set[str]:
+    """The names of the head's layers if the classes of the source's card are not ``labels``; else none."""
+    known = card.labels_of_dataset(card.read(source), labels, str(source)) if labels else None
+    if known is None or known == list(labels):
+        return set()
+    try:
+        return {layer.name for layer in find_head(model).layers}
+    except UsageError:  # a network without a simple head
+        return set()
 
 
 def _check_whole(source: str, theirs: dict[str, keras.layers.Layer], own: dict[str, keras.layers.Layer]) -> None:
@@ -98,20 +119,22 @@ def _described(layer: keras.layers.Layer) -> str:
     return ", ".join(f"{weight.name.split('/')[-1].split(':')[0]} {tuple(weight.shape)}" for weight in layer.weights)
 
 
-def adopt_scaling(data: Dataset, source: str | Path) -> Dataset:
-    """The data set with the scaling of the model's card, so that the copied layers see inputs like those they were trained on.
+def adopt_preprocessing(data: Dataset, source: str | Path) -> Dataset:
+    """The data set prepared as the model's card states, so that the copied layers see inputs like those they were trained on.
 
-    Only mean, standard deviation and channel order change, and only if the number of channels is the same; data sets that are
-    decoded in memory (the embedded ones) are returned unchanged.
+    Mean, standard deviation and channel order change, and crop and resampling unless the images were already resized in memory;
+    the size remains the data set's. A model with another number of channels, or without a card, changes nothing.
     """
-    if isinstance(data, InMemory) or not (is_zoo_name(source) or Path(source).exists()):
+    if not (is_model_name(source) or Path(source).exists()):
         return data
     path = find_model(source)
     how = card.preprocessing(card.read(path), str(path))
     if how is None or how.channels != data.preprocessing.channels:
         return data
-    preprocessing = replace(data.preprocessing, mean=how.mean, std=how.std, channel_order=how.channel_order)
-    return replace(data, preprocessing=preprocessing)
+    scaled = replace(data.preprocessing, mean=how.mean, std=how.std, channel_order=how.channel_order)
+    if not isinstance(data, InMemory):
+        scaled = replace(scaled, crop=how.crop, resampling=how.resampling)
+    return data.with_preprocessing(scaled)
 
 
 def _layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:

@@ -1,5 +1,7 @@
 """What binary kernels do in training: how often their weights flip, and how many latent weights get no gradient.
 
+Kernels of frozen layers are not counted.
+
 flips: the fraction of all binary weights whose sign one step changes, averaged over at most `SAMPLED` evenly spaced steps of an
     epoch. If it stays high, the learning rate is too high for the signs to settle; near 0, they have settled.
 starved: the fraction of all latent weights whose gradient the quantizer blocks at the end of the epoch, whatever the loss is. They
@@ -26,7 +28,7 @@ class KernelMetrics:
         self.sampled = [0.0, 0]
         self._every = -(-steps_per_epoch // SAMPLED)
         self._before: Any = None
-        pairs = [(kernel.quantizer, kernel.latent) for kernel in one_bit_kernels(model)]
+        pairs = [(kernel.quantizer, kernel.latent) for kernel in one_bit_kernels(model) if kernel.layer.trainable]
         self._has_kernels = bool(pairs)
 
         def signs() -> tf.Tensor:
@@ -64,7 +66,7 @@ class KernelMetrics:
             self._before = None
 
     def epoch(self) -> dict[str, float]:
-        """The figures of the epoch that ends now; empty for a model without binary kernels."""
+        """The figures of the epoch that ends now; empty for a model that trains no binary kernels."""
         if not self._has_kernels:
             return {}
         total, count = self.sampled

@@ -29,7 +29,7 @@ from el_larq.training.run_options import RunOptions
 from el_larq.training.save_schedule import SaveSchedule
 from el_larq.training.selection import has_stalled
 from el_larq.training.state_files import StateFiles
-from el_larq.training.stopping import Interrupted, Stop
+from el_larq.training.stopping import Interrupted, Stop, StopRequestedError
 from el_larq.training.training_state import TrainingState
 
 EVALUATION_BATCH = 256
@@ -91,13 +91,20 @@ class Loop:
             if not self.states.paths():
                 self.save()  # so that there is always a state to resume from
             with self.data.reading(), missing_kernels_named():
-                self._train(log)
-                self.weights.restore()
-                tested = self.evaluator.evaluate(self.data.test_batches(EVALUATION_BATCH), confusions=True)
+                tested = self._train_and_test(log)
         if tested is None:
             self._interrupt()
         self.failures.check_loss("test loss", tested.figures.get("loss", 0.0), self.state.step)
         return tested
+
+    def _train_and_test(self, log: EpochLog) -> SplitResult | None:
+        """The result on the test split; None if a stop was requested meanwhile."""
+        try:
+            self._train(log)
+            self.weights.restore()
+            return self.evaluator.evaluate(self.data.test_batches(EVALUATION_BATCH), confusions=True)
+        except StopRequestedError:  # while features were computed, between two steps
+            return None
 
     def _train(self, log: EpochLog) -> None:
         state = self.state

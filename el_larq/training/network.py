@@ -15,6 +15,7 @@ from el_larq.models.build import build_network
 from el_larq.models.network_registry import get_network
 from el_larq.training.config import OWN_MODEL, OWN_SOURCE, TrainConfig
 from el_larq.training.training_plan import TrainingPlan, check_no_method
+from el_larq.zoo.named_models import build_named
 
 
 def load_function(plan: TrainingPlan) -> UserNetwork | None:
@@ -27,15 +28,15 @@ def load_function(plan: TrainingPlan) -> UserNetwork | None:
     if not takes_method(plan, own):
         check_no_method(plan)
         if plan.recipe.binarize != "both":
+            remedy = "choose another recipe" if plan.is_named else "add the argument"
             raise UsageError(
-                f"{plan.network_name} takes no 'method', so recipe {plan.recipe.name} cannot leave out its quantizers; "
-                "add the argument"
+                f"{plan.network_name} takes no 'method', so recipe {plan.recipe.name} cannot leave out its quantizers; {remedy}"
             )
     return own
 
 
 def takes_method(plan: TrainingPlan, own: UserNetwork | None) -> bool:
-    """Whether the plan's method determines the network; a user network may choose for itself."""
+    """Whether the plan's method determines the network; a user network may choose for itself, and Larq Zoo's have none."""
     return not plan.is_own or (own is not None and own.accepts("method"))
 
 
@@ -50,6 +51,8 @@ def build_model(plan: TrainingPlan, own: UserNetwork | None, data: Dataset) -> k
         return model if is_compiled(model) else _built_again(model)
     if own is None:
         assert isinstance(plan.network, str)
+        if plan.is_named:
+            return build_named(plan.network, shape, classes)
         return build_network(get_network(plan.network), plan.method, shape, classes, plan.width, plan.network_options)
     options = dict(plan.network_options)
     if own.accepts("method"):

@@ -65,7 +65,7 @@ def create_run(
 ) -> RunFolder:
     """The run folder that the plan names, or a new one named after the run, with these files."""
     recipe = f"-{plan.recipe.name}" if plan.recipe.stages else ""
-    name = f"{own.path.stem if own else plan.network_name}-{config.method}-{data.slug}{recipe}-s{plan.seed}"
+    name = f"{own.path.stem if own else plan.network_name.replace(':', '-')}-{config.method}-{data.slug}{recipe}-s{plan.seed}"
     folder = plan.out if plan.out is not None else free_folder(Path("runs"), name)
     check_folder(folder, inputs=(*folders(data.name), *filter(None, (plan.init_from,))))
     return run_folder.create(folder, config, files)

@@ -1,6 +1,5 @@
 """The data set of a run, new or resumed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from el_larq.data.dataset import Dataset
@@ -29,7 +28,7 @@ def load_data_again(plan: TrainingPlan, notify: Notify, config: TrainConfig, fol
     if config.preprocessing is not None and data.preprocessing.to_dict() != config.preprocessing:
         # The images it was measured on, or the model it was taken from, may no longer exist.
         try:
-            data = replace(data, preprocessing=Preprocessing.from_dict(config.preprocessing))
+            data = data.with_preprocessing(Preprocessing.from_dict(config.preprocessing))
         except (TypeError, ValueError) as error:
             raise damaged(folder / CONFIG) from error
     if config.dataset_fingerprint not in (None, data.fingerprint):

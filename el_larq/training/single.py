@@ -25,7 +25,7 @@ from el_larq.training.distillation import with_loss
 from el_larq.training.execution import NOT_DETERMINISTIC, Execution
 from el_larq.training.features import with_features
 from el_larq.training.frozen_layers import freeze_layers
-from el_larq.training.initialize import Initialized, adopt_scaling, initialize
+from el_larq.training.initialize import Initialized, adopt_preprocessing, initialize
 from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
@@ -35,6 +35,7 @@ from el_larq.training.run_folder import RunFolder
 from el_larq.training.run_options import RunOptions
 from el_larq.training.trained import Trained
 from el_larq.training.training_plan import TrainingPlan, plan_again
+from el_larq.zoo.named_models import is_model_name
 
 
 def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
@@ -44,7 +45,7 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
     own = load_function(plan)
     data = load_data(plan, options.notify)
     if plan.init_from is not None:
-        data = adopt_scaling(data, plan.init_from)
+        data = adopt_preprocessing(data, plan.init_from)
     rule = choose(data, plan.validation)
     data = apply(data, rule)
     model = build_model(plan, own, data)
@@ -56,7 +57,7 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
         check_binary(model)
     files = sources(plan, own)
     whole = plan.recipe.start is not None
-    started = initialize(model, plan.init_from, options.trust, whole) if plan.init_from is not None else None
+    started = initialize(model, plan.init_from, options.trust, whole, data.labels) if plan.init_from is not None else None
     fresh = [name.rpartition("/")[2] for name, _ in started.fresh] if started is not None else []
     trainable = freeze_layers(model, plan.recipe, fresh)
     if plan.recipe.class_weights != "none":
@@ -114,6 +115,11 @@ def _remarks(run: RunFolder, plan: TrainingPlan, model: keras.Model, data: Datas
         yield f"note: {describe_missing(rule, names)}"
     if started is not None:
         yield started.summary
+        if is_model_name(started.source) and not plan.is_own:
+            yield (
+                f"note: {plan.network_name} is another definition than that of {started.source}, and computes other features with "
+                f"the same weights; el-larq train {started.source} trains that network itself"
+            )
     if not config.deterministic:
         yield NOT_DETERMINISTIC
     if not data.exact_resume:

@@ -13,6 +13,15 @@ class Stop:
     def __init__(self) -> None:
         self.asked = False
 
+    def check(self) -> None:
+        """Raises StopRequestedError if a stop was requested."""
+        if self.asked:
+            raise StopRequestedError
+
+
+class StopRequestedError(Exception):
+    """A stop was requested during work that has nothing to save."""
+
 
 class Interrupted(KeyboardInterrupt):
     """A training was stopped on request and has saved its state; the message says how to resume it."""

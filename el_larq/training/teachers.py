@@ -8,7 +8,7 @@ from el_larq.loading.user_network import is_user_network
 from el_larq.models.network_registry import NETWORKS
 from el_larq.training.recipe import DISTILLING, Recipe
 from el_larq.training.stage_list import REFERENCES
-from el_larq.zoo.named_models import check_model, is_zoo_name
+from el_larq.zoo.named_models import absolute_model, check_model, is_model_name
 
 STAGE = "teacher"
 """The name of the stage that a setting ``teacher`` replaces."""
@@ -88,8 +88,9 @@ def _with_paths(stage: Recipe, known: list[str]) -> Recipe:
         reference = getattr(stage, field)
         if reference is None or reference in known:
             continue
-        if is_zoo_name(reference):
+        if is_model_name(reference):
             check_model(reference)
+            changed[field] = absolute_model(reference)
             continue
         path = Path(reference)
         if not path.exists():

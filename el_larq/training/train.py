@@ -32,8 +32,9 @@ def train(
     chosen by the validation split, are kept as a checkpoint.
 
     Arguments:
-        network: a name from the registry, the user's own "my_network.py:build" (see `el_larq.loading.user_network`), or a Keras
-            model from images to logits, whose weights the training starts from. A user network or model that comes compiled
+        network: a name from the registry, the user's own "my_network.py:build" (see `el_larq.loading.user_network`), a Keras
+            model from images to logits, whose weights the training starts from, or zoo:NAME or keras:NAME=PATH, a pretrained
+            network (`el_larq.zoo.named_models`), whose classifier is replaced. A user network or model that comes compiled
             keeps its optimizer and loss (see `el_larq.training.compiled`), and ``learning_rate`` is then an error.
         settings: method, data set, recipe ...: see `el_larq.training.training_plan.Settings`. Two runs with the same seed on the
             same machine end with the same weights, interrupted or not, if they are deterministic. Whether they are is a setting

@@ -15,6 +15,8 @@ from el_larq.errors import UsageError, unknown_name
 from el_larq.loading.user_network import check_user_network, is_user_network
 from el_larq.methods.method import Method
 from el_larq.methods.method_registry import get_method, resolve_method
+from el_larq.models.keras_applications import PREFIX as KERAS_PREFIX
+from el_larq.models.keras_applications import get_application
 from el_larq.models.network_registry import NETWORKS, check_width, get_network, resolve_options
 from el_larq.outputs import check_folder
 from el_larq.training.config import OWN, TrainConfig, recipe_of
@@ -23,7 +25,7 @@ from el_larq.training.recipe_file import find_recipe
 from el_larq.training.run_folder import is_stage
 from el_larq.training.stage_list import stage_folders
 from el_larq.training.teachers import with_teachers
-from el_larq.zoo.named_models import check_model, is_zoo_name
+from el_larq.zoo.named_models import absolute_model, check_model, check_network, is_model_name
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -98,7 +100,7 @@ class Settings(SharedSettings, total=False):
 class TrainingPlan:
     """A training that can start: everything that can be checked without TensorFlow and without reading images is.
 
-    network: a name from the registry, a user network ("my_network.py:build"), or a Keras model.
+    network: a name from the registry, a user network ("my_network.py:build"), a Keras model, or zoo:NAME or keras:NAME.
     method: with its link, placement and options. For a user network it applies only if its function takes a method.
     network_options: without the options that were not given; with ``variant``, if the network is built with one.
     init_from: for a stage that starts from another one, that stage's model, of which every tensor must fit.
@@ -130,8 +132,13 @@ class TrainingPlan:
 
     @property
     def is_own(self) -> bool:
-        """Whether the network is the user's: a file with a function, or a Keras model."""
-        return not isinstance(self.network, str) or is_user_network(self.network)
+        """Whether the network is not of the registry: a file with a function, a Keras model, zoo:NAME or keras:NAME."""
+        return not isinstance(self.network, str) or is_user_network(self.network) or self.is_named
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the network is one of Larq Zoo or Keras Applications, which no method applies to."""
+        return isinstance(self.network, str) and is_model_name(self.network)
 
     @property
     def search(self) -> str | None:
@@ -180,6 +187,10 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         UsageError: an unknown name, a value out of range, or settings that do not fit together.
         ElLarqError: the data set, the user network's file, ``init_from`` or a teacher does not exist, or ``out`` cannot be used.
     """
+    if isinstance(network, str) and is_model_name(network):
+        network, start = _network_and_start(network)
+        if settings.get("init_from") is None and start is not None:
+            settings["init_from"] = start
     changes = {name: settings.get(name) for name in CHANGES}
     recipe = settings.get("recipe") or "standard"
     recipe = (recipe if isinstance(recipe, Recipe) else find_recipe(recipe)).with_changes(**changes)
@@ -191,9 +202,17 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
     # Making the plans of stages checks whether they fit the method and the network.
     for stage in stage_plans(plan, Path()) if recipe.stages else (plan,):
         keeps = stage.recipe.freeze != "none" or stage.recipe.batch_norm == "frozen"
-        if keeps and stage.init_from is None and not stage.is_own:
+        if keeps and stage.init_from is None and (stage.is_named or not stage.is_own):
             raise UsageError("frozen layers would keep random weights; start from a trained model with --init-from")
     return replace(plan, given=frozenset(name for name, value in settings.items() if value not in (None, {})))
+
+
+def _network_and_start(network: str) -> tuple[str, str | None]:
+    """The network that a model's name stands for, and the model to start from if no other is given."""
+    if network.startswith(KERAS_PREFIX):
+        name, equals, _ = network.partition("=")
+        return f"{KERAS_PREFIX}{get_application(name).name}", network if equals else None
+    return network, network
 
 
 def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> TrainingPlan:
@@ -219,6 +238,10 @@ def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> Train
     options = {name: value for name, value in chosen.get("network_options", {}).items() if value is not None}
     if isinstance(network, str) and is_user_network(network):
         check_user_network(network)
+    elif isinstance(network, str) and is_model_name(network):
+        check_network(network)
+        if options or chosen.get("width", 1.0) != 1.0:
+            raise UsageError(f"{network} is a complete definition; width and network options apply to the networks of el-larq list")
     elif isinstance(network, str):
         options = resolve_options(get_network(network), method, options)
     check_width(chosen.get("width", 1.0))
@@ -288,8 +311,8 @@ def stored_path(path: Path | None, plan: TrainingPlan) -> str | None:
     """The path of a model in a run's config; of an earlier stage it is relative, so that the run may be moved."""
     if path is None:
         return None
-    if is_zoo_name(path):
-        return str(path)
+    if is_model_name(path):
+        return absolute_model(path)
     if plan.out is not None and path.absolute().is_relative_to(parent := plan.out.absolute().parent) and is_stage(plan.out):
         return str(Path("..") / path.absolute().relative_to(parent))
     return str(path.absolute())
@@ -297,7 +320,7 @@ def stored_path(path: Path | None, plan: TrainingPlan) -> str | None:
 
 def find_stored(stored: str, folder: Path) -> Path:
     """The path that `stored_path` wrote into the config of the run in ``folder``."""
-    return Path(stored) if is_zoo_name(stored) else folder / stored
+    return Path(stored) if is_model_name(stored) else folder / stored
 
 
 def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", dataset: "Dataset | None" = None) -> TrainingPlan:
@@ -349,6 +372,8 @@ def check_validated(recipe: Recipe, validation: float | None) -> None:
 
 
 def check_no_method(plan: TrainingPlan) -> None:
-    """Raise UsageError if a method's settings were given for a user network that takes no method."""
+    """Raise UsageError if a method's settings were given for a network that takes no method."""
+    if plan.given & set(_OF_METHOD) and plan.is_named:
+        raise UsageError(f"{plan.network_name} is a complete definition; omit --method, --link and their options")
     if plan.given & set(_OF_METHOD):
         raise UsageError(f"{plan.network_name} takes no 'method'; omit --method, --link and their options, or add the argument")

@@ -1,14 +1,13 @@
 """A network of Larq Zoo as a model file: its definition with its weights, and a card. Written once, next to the weights."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from el_larq import card
 from el_larq._version import VERSION
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.errors import ElLarqError
 from el_larq.models.zoo.zoo_registry import PREFIX, get_zoo_network
+from el_larq.zoo.cached_model import cached_model
 from el_larq.zoo.imagenet_classes import SOURCE, imagenet_classes
 from el_larq.zoo.published_files import LICENCE
 from el_larq.zoo.weights_cache import Weights, check_unchanged
@@ -28,10 +27,7 @@ def zoo_model_file(weights: Weights) -> Path:
         ElLarqError: the weights were changed since they were fetched, do not fit the network, or the file cannot be written.
     """
     name = weights.file.network
-    path, model_card = weights.path.with_name(f"{name}.h5"), make_zoo_card(weights)
-    if not _has_card(path, model_card):
-        _write(path, name, weights, model_card)
-    return path
+    return cached_model(weights.path.with_name(f"{name}.h5"), make_zoo_card(weights), lambda: _make(name, weights))
 
 
 def make_zoo_card(weights: Weights) -> card.Card:
@@ -64,18 +60,11 @@ def make_zoo_card(weights: Weights) -> card.Card:
     return found
 
 
-def _has_card(path: Path, model_card: card.Card) -> bool:
-    try:
-        return path.is_file() and card.read(path) == json.loads(card.dump(model_card))
-    except ElLarqError:  # damaged, so it is written again
-        return False
-
-
-def _write(path: Path, name: str, weights: Weights, model_card: card.Card) -> None:
+def _make(name: str, weights: Weights) -> Any:
     from el_larq.loading.load import load_weights
     from el_larq.models.zoo.zoo_build import build_zoo
 
     check_unchanged(weights)
     model: Any = build_zoo(name)
     load_weights(model, weights.path)
-    card.save_with(model_card, model, path)
+    return model

@@ -17,6 +17,7 @@ from el_larq.layers import ElasticLink
 from el_larq.methods.method_registry import METHODS
 from el_larq.models.build import build
 from el_larq.models.network_registry import NETWORKS
+from el_larq.models.zoo.zoo_build import build_zoo
 from el_larq.published import of_network, of_zoo
 
 QUICKNETS = ("quicknet_small", "quicknet", "quicknet_large")
@@ -29,6 +30,17 @@ def small(network: str = "quicknet_small", method: Any = "el", **arguments: Any)
 
 def layers_of(model: Any, kind: Any) -> list[Any]:
     return [layer for layer in leaf_layers(model) if isinstance(layer, kind)]
+
+
+def test_layers_are_those_of_larq_zoo() -> None:
+    """So `--init-from zoo:quicknet` finds each of them; below 64 pixels, the stem is another one."""
+
+    def shapes(model: Any) -> dict[str, list[Any]]:
+        return {layer.name: [array.shape for array in layer.get_weights()] for layer in leaf_layers(model) if layer.weights}
+
+    wanted = shapes(build_zoo("quicknet_small", input_shape=(64, 64, 3), num_classes=10))
+    assert shapes(small(method="binary", width=1.0)) == wanted
+    assert wanted.items() < shapes(small(method="el", width=1.0)).items()
 
 
 # --- Counts ---------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A head trained on features that are computed once, against the same head trained with the whole network at each step."""
 
 import signal
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ def source(plain_digits: InMemory, tmp_path_factory: pytest.TempPathFactory) -> 
     ).folder
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(source: Path, plain_digits: InMemory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    return el_larq.train(**NETWORK, dataset=plain_digits, recipe=RECIPE, init_from=source, seed=2, out=out).folder
+
+
 def _weights(folder: Path) -> dict[str, list[np.ndarray]]:
     model = el_larq.load_model(folder / "model.h5")
     assert all(layer.trainable for layer in model.layers)
@@ -64,16 +71,47 @@ def test_the_cached_head_is_the_one_trained_on_images(
 
 
 def test_a_training_on_features_resumes_exactly(
-    source: Path, plain_digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, uninterrupted: Path, plain_digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     arguments: dict[str, Any] = {"dataset": plain_digits, "recipe": RECIPE, "init_from": source, "seed": 2}
-    expected = el_larq.train(**NETWORK, **arguments, out=tmp_path / "expected")
     with monkeypatch.context() as patch:
         when_renamed(patch, "metrics.jsonl", 2, lambda: signal.raise_signal(signal.SIGINT), after=True)
         with pytest.raises(KeyboardInterrupt):
             el_larq.train(**NETWORK, **arguments, out=tmp_path / "run")
     resumed = el_larq.resume(tmp_path / "run", dataset=plain_digits)
-    for name, arrays in _weights(expected.folder).items():
+    for name, arrays in _weights(uninterrupted).items():
+        for one, other in zip(arrays, _weights(resumed.folder)[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Interrupting(InMemory):
+    """A data set that sends a signal with the third batch that is read from front to back. ``read`` counts the batches."""
+
+    read: list[str]
+
+    def plain_batches(self, split: str, batch_size: int) -> Iterator[Any]:
+        for batch in super().plain_batches(split, batch_size):
+            self.read.append(split)
+            if len(self.read) == 3:
+                signal.raise_signal(signal.SIGINT)
+            yield batch
+
+
+def test_a_stop_takes_effect_while_features_are_computed(
+    source: Path, uninterrupted: Path, plain_digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    arguments: dict[str, Any] = {"recipe": RECIPE, "init_from": source, "seed": 2}
+    monkeypatch.setattr(features, "BATCH", 16)
+    own = {item.name: getattr(plain_digits, item.name) for item in fields(plain_digits)}
+    data, notices = Interrupting(**own, read=[]), list[str]()
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 0 of"):
+        el_larq.train(**NETWORK, **arguments, dataset=data, out=tmp_path / "run", notify=notices.append)
+    assert len(data.read) == 3
+    assert "to continue: el-larq train --resume" in notices[-1]
+    monkeypatch.undo()
+    resumed = el_larq.resume(tmp_path / "run", dataset=plain_digits)
+    for name, arrays in _weights(uninterrupted).items():
         for one, other in zip(arrays, _weights(resumed.folder)[name], strict=True):
             np.testing.assert_array_equal(one, other)
 

@@ -15,7 +15,7 @@ from el_larq.data.encoded import Encoded
 from el_larq.data.indexed import Indexed
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
-from el_larq.training.initialize import adopt_scaling, initialize
+from el_larq.training.initialize import adopt_preprocessing, initialize
 from el_larq.training.models import save_model
 from el_larq.training.run_options import RunOptions
 
@@ -116,12 +116,31 @@ def test_layers_of_models_inside_a_model_are_found(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.get_layer("inner").get_weights()[0], first.get_layer("inner").get_weights()[0])
 
 
-def test_users_data_are_scaled_as_the_model_saw_its_own(source: Path) -> None:
+def test_a_classifier_of_other_classes_is_not_copied(tmp_path: Path) -> None:
+    save_model(tmp_path, network(3), {"labels": ["cat", "dog", "fox"]})
+    done = initialize(network(3), tmp_path / "model.h5", labels=["cat", "dog", "fox"])
+    assert done.fresh == ()
+    done = initialize(network(3), tmp_path / "model.h5", labels=["ant", "bee", "fly"])
+    assert done.fresh == (("logits", "for other classes"),)
+    done = initialize(network(3), tmp_path / "model.h5", whole=True, labels=["ant", "bee", "fly"])
+    assert done.fresh == ()
+
+
+def test_data_are_prepared_as_the_model_saw_its_own(source: Path, tmp_path: Path) -> None:
     how = Preprocessing(24, 24, 1, mean=100.0, std=50.0)
     nothing: Any = Encoded([], np.zeros(0), how)
     data = Indexed("dir:/x", 1, ("a", "b"), how, nothing, nothing, Augmentation(), "x", "")
-    assert adopt_scaling(data, source / "model.h5").preprocessing == replace(how, mean=10.0, std=20.0)
+    assert adopt_preprocessing(data, source / "model.h5").preprocessing == replace(how, mean=10.0, std=20.0)
     colour = replace(data, preprocessing=Preprocessing(24, 24, 3, mean=1.0, std=2.0))
-    assert adopt_scaling(colour, source / "model.h5") is colour
+    assert adopt_preprocessing(colour, source / "model.h5") is colour
+    other = Preprocessing(16, 16, 1, mean=10.0, std=20.0, crop=0.5, resampling="bicubic")
+    save_model(tmp_path, network(10), {"preprocessing": other.to_dict()})
+    adopted: Any = adopt_preprocessing(data, tmp_path / "model.h5")
+    assert adopted.preprocessing == replace(other, height=24, width=24)
+    # A JPEG is decoded as large as the smaller part needs, so that an evaluation of the trained model sees the same pixels.
+    assert adopted.test.preprocessing == adopted.preprocessing
+    assert adopted.train.cache is adopted.test.cache
+    assert adopted.train.cache is not data.train.cache
     digits = load_dataset("digits")
-    assert adopt_scaling(digits, source / "model.h5") is digits
+    held = adopt_preprocessing(digits, tmp_path / "model.h5").preprocessing
+    assert held == replace(digits.preprocessing, mean=10.0, std=20.0)

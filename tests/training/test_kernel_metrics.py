@@ -46,6 +46,23 @@ def test_a_flip_is_a_changed_sign_and_a_starved_weight_has_no_gradient() -> None
     assert metrics.epoch() == pytest.approx({"starved": 2 / 6})
 
 
+def test_kernels_of_frozen_layers_are_not_counted() -> None:
+    image = keras.Input((4, 4, 2))
+    frozen, trained = (larq.layers.QuantConv2D(2, 1, kernel_quantizer="ste_sign", use_bias=False) for _ in range(2))
+    model = keras.Model(image, trained(frozen(image)))
+    frozen.trainable = False
+    trained.kernel.assign(np.reshape([0.5, -0.5, 1.5, 0.9], (1, 1, 2, 2)))
+    frozen.kernel.assign(trained.kernel)
+    metrics = KernelMetrics(model, steps_per_epoch=1)
+    metrics.before_step(0)
+    frozen.kernel.assign(-frozen.kernel)
+    trained.kernel.assign(trained.kernel * [[[[-1.0, 1.0], [1.0, 1.0]]]])
+    metrics.after_step()
+    assert metrics.epoch() == pytest.approx({"flips": 1 / 4, "starved": 1 / 4})
+    trained.trainable = False
+    assert KernelMetrics(model, 1).epoch() == {}
+
+
 def test_only_some_steps_of_a_long_epoch_are_looked_at() -> None:
     model, _ = one_layer("ste_sign")
     metrics = KernelMetrics(model, steps_per_epoch=1000)

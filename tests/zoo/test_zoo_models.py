@@ -165,18 +165,14 @@ def make_pictures(folder: Path) -> None:
 def test_train_starts_from_it(el_larq_here: Command, here: Files, tmp_path: Path) -> None:
     """All layers but the classifier are taken; the run's config names the source, and repeats it."""
     make_pictures(tmp_path / "pictures")
-    (tmp_path / "network.py").write_text(
-        "from el_larq.models.zoo.zoo_build import build_zoo\n\n\n"
-        "def build(input_shape, num_classes):\n"
-        "    return build_zoo('tiny', input_shape=input_shape, num_classes=num_classes, softmax=False)\n"
-    )
     arguments = ["--dataset", f"dir:{tmp_path / 'pictures'}", "--image-size", 64, "--epochs", 1, "--batch-size", 8]
-    done = el_larq_here(
-        "train", "network.py:build", *arguments, "--init-from", "zoo:tiny", "--learning-rate", 1e-9, "-o", "run", cwd=tmp_path
-    )
+    done = el_larq_here("train", "zoo:tiny", *arguments, "--learning-rate", 1e-9, "-o", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "23 of 24 layers with weights start from zoo:tiny; fresh: logits" in done.stderr
-    started = json.loads((tmp_path / "run" / "config.json").read_text())["init_from"]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["network"], config["method"]) == ("zoo:tiny", "own")
+    assert (config["preprocessing"]["crop"], config["preprocessing"]["resampling"]) == (0.875, "bicubic")
+    started = config["init_from"]
     assert started == {"taken": 23, "fresh": ["logits"], "source": "zoo:tiny"}
     own = {layer.name: layer for layer in leaf_layers(el_larq.load_model(tmp_path / "run"))}
     for layer in leaf_layers(here.model):
