@@ -30,7 +30,8 @@ def _with_constants(model: FrozenModel) -> FrozenModel:
         for operation in model.operations
         if operation.name in values or operation.type in _CONDITIONS
         for tensor in operation.inputs
-        if model.depends(tensor) and tensor.op.name not in values
+        # Lists of tensors, which loops carry, are not arrays.
+        if model.depends(tensor) and tensor.op.name not in values and tensor.dtype != tf.variant
     }
     if not found:
         return model

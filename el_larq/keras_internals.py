@@ -4,7 +4,8 @@ No other module uses them, which tests/test_architecture.py checks, so that an u
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +16,8 @@ from tf_keras.src.layers import serialization
 from tf_keras.src.layers.convolutional.base_conv import Conv
 from tf_keras.src.layers.core import tf_op_layer
 from tf_keras.src.optimizers.schedules import learning_rate_schedule
-from tf_keras.src.saving import serialization_lib
+from tf_keras.src.saving import saving_lib, serialization_lib
+from tf_keras.src.utils import generic_utils
 
 CONVOLUTION = Conv
 """The base class of all convolutions."""
@@ -169,3 +171,54 @@ def name_tables() -> list[dict[str, Any]]:
 def saved_metadata() -> Any:
     """An empty protobuf message for keras_metadata.pb, the file in SavedModels of Keras layers."""
     return saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def from_archive_config(config: dict[str, Any], safe: bool) -> Any:
+    """The object that the configuration in a .keras archive describes, with initial weights."""
+    with serialization_lib.ObjectSharingScope():
+        return serialization_lib.deserialize_keras_object(config, safe_mode=safe)
+
+
+def load_older_state(model: Any, weights: Mapping[str, Any], repeats: bool) -> None:
+    """Set the variables of a model from the weights in a .keras archive of Keras 2.12 to 2.14.
+
+    An archive stores the variables of a layer under the attributes through which Keras reaches it first. These versions visit
+    attributes in alphabetical order, Keras 2.15 in the opposite order.
+
+    Arguments:
+        repeats: as up to 2.13, a layer that occurs twice in a list is numbered twice.
+
+    Raises:
+        ValueError: the archive has no variables for a layer.
+    """
+    skipped = saving_lib.ATTR_SKIPLIST - {"_layer_checkpoint_dependencies"}
+    visited: set[int] = set()
+
+    def load(item: Any, path: str) -> None:
+        if id(item) in visited:
+            return
+        visited.add(id(item))
+        if hasattr(item, "load_own_variables"):
+            item.load_own_variables(weights.get(f"{path}/vars", {}))
+        for name in dir(item):
+            if name.startswith("__") or name in skipped:
+                continue
+            try:
+                child = getattr(item, name)
+            except Exception:  # as Keras does: properties that a model does not support
+                continue
+            if saving_lib._is_keras_trackable(child):
+                load(child, f"{path}/{name}")
+            elif isinstance(child, (list, dict, tuple, set)):
+                load_all(child.values() if isinstance(child, dict) else child, f"{path}/{name}")
+
+    def load_all(items: Iterable[Any], path: str) -> None:
+        counts = Counter[str]()
+        for item in items:
+            if not saving_lib._is_keras_trackable(item) or (id(item) in visited and not repeats):
+                continue
+            kind = generic_utils.to_snake_case(type(item).__name__)
+            load(item, f"{path}/{kind}_{counts[kind]}" if counts[kind] else f"{path}/{kind}")
+            counts[kind] += 1
+
+    load(model, "")

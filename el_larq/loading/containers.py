@@ -32,6 +32,9 @@ MAX_CONFIG = 16 * 2**20
 MAX_ACTIVATION = 2**27
 """Maximum number of values in one tensor for one image; half a gigabyte in float32."""
 
+TF_KERAS = (2, 15)
+"""The oldest version of Keras whose .keras archives tf-keras reads."""
+
 _RATIO, _FLOOR = 4, 64 * 2**20
 _MAX_OBJECTS = 200_000
 _FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # HDF5's own (deflate ... scale-offset) and h5py's lzf: HDF5 loads others as plugins
@@ -59,11 +62,11 @@ def check_activation(layer: str, sizes: Iterable[Any], source: object) -> None:
 class SavedConfig:
     """The configuration of the model in a file.
 
-    config: the parsed JSON. keras: the major version of the Keras that wrote it; 2 is tf-keras.
+    config: the parsed JSON. version: major and minor version of the Keras that wrote it. Major version 2 is tf-keras.
     """
 
     config: Any
-    keras: int
+    version: tuple[int, int]
 
 
 def is_archive(path: Path) -> bool:
@@ -81,7 +84,7 @@ def h5_config(path: Path, *, trust: bool = False) -> SavedConfig:
         if "model_config" not in file.attrs:
             raise ElLarqError(f"{path}: contains weights only; save the whole model with model.save(), not save_weights()")
         config: Any = file.attrs["model_config"]
-        return SavedConfig(_parse(config, str(path)), _major(file.attrs.get("keras_version")))
+        return SavedConfig(_parse(config, str(path)), _version(file.attrs.get("keras_version")))
 
 
 def keras_config(path: Path, *, trust: bool = False) -> SavedConfig:
@@ -97,7 +100,8 @@ def keras_config(path: Path, *, trust: bool = False) -> SavedConfig:
         if isinstance(config, dict):
             config.pop("compile_config", None)  # not read: the model is loaded without its losses and its optimizer
         metadata = _parse(archive.read("metadata.json"), str(path))
-        return SavedConfig(config, _major(metadata.get("keras_version") if isinstance(metadata, dict) else None))
+        version = _version(metadata.get("keras_version") if isinstance(metadata, dict) else None)
+        return SavedConfig(_in_newer_form(config, version), version)
 
 
 @contextmanager
@@ -116,6 +120,29 @@ def named_functions(path: Path, saved: SavedConfig) -> Iterator[Path | h5py.File
     with copy:
         copy.attrs["model_config"] = json.dumps(config)
         yield copy
+
+
+def _in_newer_form(config: Any, version: tuple[int, int]) -> Any:
+    """The configuration in a .keras archive as Keras 2.13 writes it.
+
+    In 2.12, the outermost object is in a module that 2.13 renamed, and layers have NumPy's numbers in a form that they do not read.
+    """
+    if version >= (2, 13) or not isinstance(config, dict):
+        return config
+    module = config.get("module")
+    if isinstance(module, str) and module.startswith("keras.engine."):
+        config = config | {"module": f"keras.src.{module.removeprefix('keras.')}"}
+    return _with_plain_numbers(config)
+
+
+def _with_plain_numbers(config: Any) -> Any:
+    if isinstance(config, list):
+        return [_with_plain_numbers(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "__numpy__" and isinstance(config.get("config"), dict):
+        return config["config"].get("value")
+    return {key: _with_plain_numbers(value) for key, value in config.items()}
 
 
 def _with_names(config: Any) -> Any:
@@ -220,11 +247,11 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
         raise ElLarqError(f"{path}: a damaged or truncated model file (no {', '.join(missing)}); save the model again")
 
 
-def _major(version: Any) -> int:
-    """The major version of Keras; 2, if the file does not state it."""
+def _version(version: Any) -> tuple[int, int]:
+    """The major and minor version of Keras; that of tf-keras, if the file does not state it."""
     text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
-    found = re.match(r"(\d{1,3})\.", text)
-    return int(found[1]) if found else 2
+    found = re.match(r"(\d{1,3})\.(\d{1,3})", text)
+    return (int(found[1]), int(found[2])) if found else TF_KERAS
 
 
 def _parse(config: Any, source: str) -> Any:

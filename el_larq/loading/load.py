@@ -7,6 +7,7 @@ A file may be untrusted. Before Keras reads it, its configuration (`guard`), its
 docs/safety.md describes what this prevents and what it does not.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -17,13 +18,15 @@ import larq  # noqa: F401  (registers its layers and quantizers)
 import tensorflow as tf
 import tf_keras as keras
 
-import el_larq.layers  # noqa: F401  (registers this project's layers)
+import el_larq.layers
+import el_larq.loading.larq_zoo_objects  # noqa: F401  (registers Larq Zoo's objects)
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
 from el_larq.keras_internals import all_layers, returned_tensors
 from el_larq.loading import containers
-from el_larq.loading.guard import check_config, check_root
+from el_larq.loading.guard import MAX_NAME, check_config, check_root
 from el_larq.loading.keras3 import load_keras3
+from el_larq.loading.older_archive import load_older_archive
 from el_larq.loading.saved_function import graph_layer, load_saved_function
 from el_larq.loading.saved_graphs import check_graphs
 from el_larq.loading.user_modules import imported_modules
@@ -62,20 +65,27 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
     saved = _check(path, trust)
     if saved is None:
         return load_saved_function(path, str(path))
-    if saved.keras > 2:
+    if saved.version[0] > 2:
         return load_keras3(path, saved.config, trust, imported_modules())
     limit = containers.allowance(path)
     refused: list[ElLarqError] = []
     try:
         with without_warnings(), _limited_variables(None if trust else limit, path, refused):
-            safety = {"safe_mode": not trust} if containers.is_archive(path) else {}
-            with containers.named_functions(path, saved) as readable:
-                model = keras.models.load_model(readable, compile=False, **safety)
+            archive = containers.is_archive(path)
+            safety = {"safe_mode": not trust} if archive else {}
+            if archive and saved.version < containers.TF_KERAS:
+                model = load_older_archive(path, saved, trust)
+            else:
+                with containers.named_functions(path, saved) as readable:
+                    model = keras.models.load_model(readable, compile=False, **safety)
     except ElLarqError:
         raise
     except Exception as error:  # Keras raises almost any kind of error for a file it cannot load
         if refused:
             raise refused[0] from error
+        if unknown := re.search(r"Unknown ([a-z ]+): '([^']+)'", str(error)):  # Keras quotes the whole configuration before this
+            kind, name = unknown[1], unknown[2][:MAX_NAME]
+            raise ElLarqError(f"{path}: unknown {kind} {name!r}; name the module that registers it with --import MODULE") from error
         hint = ""
         if "nknown layer" in str(error) or "Could not locate" in str(error) or "Unknown object" in str(error):
             hint = "; name the module that registers it with --import MODULE"
@@ -101,7 +111,7 @@ def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
         if not trust:
             check_config(configs, str(path), traced=True)
             check_root(root, str(path), traced=True)
-        return containers.SavedConfig(root, 2)
+        return containers.SavedConfig(root, containers.TF_KERAS)
     suffix = path.suffix.lower()
     if suffix == ".keras" != path.suffix:
         raise ElLarqError(f"{path}: tf-keras recognizes the format by its suffix only; rename it to {path.stem}.keras")
@@ -111,7 +121,7 @@ def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
     read = containers.keras_config if containers.is_archive(path) else containers.h5_config
     saved = read(path, trust=trust)
-    if not trust and saved.keras == 2:
+    if not trust and saved.version[0] <= 2:
         check_config(saved.config, str(path))
         check_root(saved.config, str(path))
     return saved

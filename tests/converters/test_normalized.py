@@ -292,6 +292,12 @@ UNSUPPORTED = {
         lambda x: L.Reshape((1, 1, 8))(L.LSTM(8, name="memory")(L.Reshape((8, -1))(x))),
         "layer memory keeps a list in a loop",
     ),
+    "loops in both directions": (
+        lambda x: L.Reshape((1, 8, 6))(
+            L.Bidirectional(L.SimpleRNN(3, return_sequences=True), name="memory")(L.Reshape((8, -1))(x))
+        ),
+        "layer memory.* keeps a list in a loop",
+    ),
     "gelu": (L.Activation("gelu", name="act"), "layer act/Gelu uses Erfc"),
     "conditions": (
         L.Lambda(_branches, name="branch"),
