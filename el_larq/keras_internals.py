@@ -153,6 +153,45 @@ def grouped_convolutions_traced() -> Iterator[None]:
         Conv._jit_compiled_convolution_op = compiled
 
 
+@contextlib.contextmanager
+def synchronized_normalization(model: keras.Model, replicas: int) -> Iterator[None]:
+    """Let batch normalizations use the statistics of the images of all replicas, which have equally many.
+
+    TensorFlow's fused kernel updates the moving variance with Bessel's correction, n / (n - 1) for n values per channel. Keras' own
+    synchronization does not; here it does, so that one replica and several give the same.
+    """
+    norms: list[Any] = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [(layer.synchronized, layer.fused) for layer in norms]
+    for layer in norms:
+        if layer.fused:
+            _correct_variance(layer, replicas)
+        layer.synchronized, layer.fused = True, False
+    try:
+        yield
+    finally:
+        for layer, (synchronized, fused) in zip(norms, before, strict=True):
+            layer.synchronized, layer.fused = synchronized, fused
+            if fused:
+                del layer._moments, layer._assign_moving_average
+
+
+def _correct_variance(layer: Any, replicas: int) -> None:
+    """Replace methods of a layer by ones with Bessel's correction; the class has them still."""
+    moments, assign = layer._moments, layer._assign_moving_average
+    correction: list[Any] = []
+
+    def counted(inputs: Any, *arguments: Any, **options: Any) -> Any:
+        mean, variance = moments(inputs, *arguments, **options)
+        count = replicas * tf.cast(tf.size(inputs) / tf.size(mean), variance.dtype)
+        correction[:] = [count / tf.maximum(count - 1, 1)]
+        return mean, variance
+
+    def corrected(variable: Any, value: Any, *arguments: Any) -> Any:
+        return assign(variable, value * correction[0] if variable is layer.moving_variance else value, *arguments)
+
+    layer._moments, layer._assign_moving_average = counted, corrected
+
+
 def name_tables() -> list[dict[str, Any]]:
     """The tables in which Keras looks up names that come without a module, or even with one."""
     serialization.populate_deserializable_objects()

@@ -107,6 +107,30 @@ def run_options(function: Command) -> Command:
     )
 
 
+def distribution_options(function: Command) -> Command:
+    """How a training is distributed over devices and machines."""
+    return _with(
+        function,
+        click.option(
+            "--strategy",
+            default="none",
+            show_default=True,
+            help="none, mirrored (the GPUs of this machine), multi-worker (several machines) or tpu.",
+        ),
+        click.option("--scale-batch", is_flag=True, help="Multiply batch size and learning rate by the number of replicas."),
+        click.option("--workers", metavar="HOST:PORT,...", help="All workers of a multi-worker training. [default: TF_CONFIG]"),
+        click.option("--worker-index", type=int, metavar="INDEX", help="Which of --workers this is, from 0."),
+        click.option(
+            "--worker-timeout",
+            type=click.FloatRange(0, min_open=True),
+            default=120.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long workers wait for each other at the start.",
+        ),
+    )
+
+
 def link_options(function: Command) -> Command:
     """--link, --placement, and the options that the links declare."""
     names = list(LINKS)

@@ -1,6 +1,8 @@
 """`el-larq train`."""
 
+import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +13,7 @@ from el_larq.cli.interruption import interruptible
 from el_larq.cli.option_groups import (
     collect_settings,
     data_options,
+    distribution_options,
     given_on_command_line,
     link_options,
     network_options,
@@ -19,6 +22,8 @@ from el_larq.cli.option_groups import (
 )
 
 if TYPE_CHECKING:
+    from el_larq.training.cluster import Cluster
+    from el_larq.training.multi_worker import WorkerJob
     from el_larq.training.training_plan import Settings, TrainingPlan
 
 
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     help="Repeat a run in a new folder; other options override its settings.",
 )
 @run_options
+@distribution_options
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
 @model_options
 @common_options
@@ -49,6 +55,9 @@ def command(
     modules: tuple[str, ...],
     trust: bool,
     as_json: bool,
+    workers: str | None,
+    worker_index: int | None,
+    worker_timeout: float,
     **given: Any,
 ) -> None:
     """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
@@ -63,13 +72,15 @@ def command(
     el-larq train resnet26 --dataset dir:my_data --init-from model.h5
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     el-larq train resnet18 --recipe real-to-binary
+    el-larq train resnet18 --strategy mirrored
     el-larq train --resume runs/resnet26-el-photos-s0
     el-larq train --config runs/resnet26-el-photos-s0/config.json --seed 1
     """
     # Until the first step, SIGTERM and SIGHUP have the same effect as Ctrl-C.
     click.get_current_context().with_resource(interruptible())
+    how = _How(checkpoint_every, modules, trust, as_json, workers, worker_index, worker_timeout)
     if resume is not None:
-        _resume(resume, given["learning_rate"], checkpoint_every, modules, trust, as_json)
+        _resume(resume, given["learning_rate"], how)
         return
     # Everything that a plan checks is checked before TensorFlow is imported, which takes seconds.
     from el_larq.training.training_plan import make_plan
@@ -80,13 +91,56 @@ def command(
         plan = make_plan(network, **collect_settings(given))
     else:
         raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
+    _start(plan, how)
+
+
+@dataclass(frozen=True)
+class _How:
+    """Options that have no effect on what a training computes."""
+
+    checkpoint_every: float
+    modules: tuple[str, ...]
+    trust: bool
+    as_json: bool
+    workers: str | None
+    worker_index: int | None
+    worker_timeout: float
+
+    def cluster(self, strategy: str) -> "Cluster | None":
+        """The workers of a multi-worker training; None for another strategy."""
+        from el_larq.training.cluster import MULTI_WORKER, find_cluster
+
+        if strategy == MULTI_WORKER:
+            return find_cluster(self.workers, self.worker_index, os.environ)
+        if self.workers is not None or self.worker_index is not None:
+            raise click.UsageError(f"--workers and --worker-index need --strategy {MULTI_WORKER}")
+        return None
+
+
+def _start(plan: "TrainingPlan", how: _How) -> None:
+    if (cluster := how.cluster(plan.strategy)) is not None:
+        from el_larq.training.multi_worker import new_job
+
+        job = new_job(plan, cluster, trust=how.trust, modules=how.modules, checkpoint_seconds=how.checkpoint_every)
+        _run_worker(cluster, job, how)
+        return
     start_tensorflow()
-    import_layers(modules)
+    import_layers(how.modules)
     from el_larq.training.run_options import RunOptions
     from el_larq.training.train import start
 
-    options = RunOptions(trust=trust, notify=say, checkpoint_seconds=checkpoint_every)
-    _print_result(start(plan, options).folder, as_json)
+    options = RunOptions(trust=how.trust, notify=say, checkpoint_seconds=how.checkpoint_every)
+    _print_result(start(plan, options).folder, how.as_json)
+
+
+def _run_worker(cluster: "Cluster", job: "WorkerJob", how: _How) -> None:
+    from el_larq.training.multi_worker import run_worker
+
+    run_worker(cluster, job, say, how.worker_timeout)
+    if cluster.index == 0:
+        _print_result(job.folder, how.as_json)
+    else:
+        say(f"{cluster.name} is done; worker 0 has written {job.folder}")
 
 
 def _make_repeated_plan(path: Path, network: str | None, modules: tuple[str, ...], trust: bool) -> "TrainingPlan":
@@ -117,9 +171,7 @@ def _make_repeated_plan(path: Path, network: str | None, modules: tuple[str, ...
     return plan
 
 
-def _resume(
-    folder: Path, learning_rate: float | None, checkpoint_every: float, modules: tuple[str, ...], trust: bool, as_json: bool
-) -> None:
+def _resume(folder: Path, learning_rate: float | None, how: _How) -> None:
     from el_larq.training.config import is_finished, read_config, read_result
     from el_larq.training.resumable import check_resumable, tidy
     from el_larq.training.resume_options import check_no_contradiction
@@ -130,14 +182,28 @@ def _resume(
         read_result(folder)  # raises an error if it is damaged: then the states must be kept
         tidy(folder)
         say(f"{folder} is finished; there is nothing to resume")
-    else:
-        check_resumable(folder, config, learning_rate)
-        start_tensorflow()
-        import_layers(modules)
-        from el_larq.training.train import resume
+        _print_result(folder, how.as_json)
+        return
+    check_resumable(folder, config, learning_rate)
+    if (cluster := how.cluster((config.distribution or {}).get("strategy", "none"))) is not None:
+        from el_larq.training.multi_worker import job_of_run
 
-        resume(folder, learning_rate=learning_rate, trust=trust, notify=say, checkpoint_seconds=checkpoint_every)
-    _print_result(folder, as_json)
+        job = job_of_run(
+            folder,
+            cluster,
+            learning_rate=learning_rate,
+            trust=how.trust,
+            modules=how.modules,
+            checkpoint_seconds=how.checkpoint_every,
+        )
+        _run_worker(cluster, job, how)
+        return
+    start_tensorflow()
+    import_layers(how.modules)
+    from el_larq.training.train import resume
+
+    resume(folder, learning_rate=learning_rate, trust=how.trust, notify=say, checkpoint_seconds=how.checkpoint_every)
+    _print_result(folder, how.as_json)
 
 
 def _print_result(folder: Path, as_json: bool) -> None:

@@ -36,6 +36,23 @@ class View(Protocol):
 
 
 @dataclass(frozen=True)
+class BatchShare:
+    """What one of ``count`` processes reads of each training batch: equal, consecutive parts in the order of ``index``."""
+
+    index: int = 0
+    count: int = 1
+
+    def size(self, batch_size: int) -> int:
+        """The number of images of the part. Raises UsageError if the parts cannot be equal."""
+        if batch_size % self.count:
+            raise UsageError(f"batch size {batch_size} is not divisible by the {self.count} workers; choose a multiple")
+        return batch_size // self.count
+
+
+WHOLE_BATCH = BatchShare()
+
+
+@dataclass(frozen=True)
 class Dataset(ABC):
     """A classification data set with a training split, a test split and, if it has one, a validation split.
 
@@ -163,6 +180,7 @@ class Dataset(ABC):
         start: int = 0,
         *,
         random_augment: RandomAugment | None = None,
+        share: BatchShare = WHOLE_BATCH,
     ) -> Any:
         """A tf.data.Dataset of (images, labels) batches from global step ``start`` on.
 
@@ -171,19 +189,23 @@ class Dataset(ABC):
         any step therefore sees the same batches as an uninterrupted one.
 
         random_augment: applied to the images after the data set's own augmentation.
+        share: what to read of each batch; the shares of all processes together are the batches of one.
 
         Raises:
-            UsageError: the batch is larger than the training split.
+            UsageError: the batch is larger than the training split, or cannot be shared.
         """
-        batches = self.augmented_batches(batch_size, seed, epochs, start)
+        batches = self.augmented_batches(batch_size, seed, epochs, start, share)
         if random_augment is not None:
-            batches = self._random_augmented(batches, random_augment, batch_size, seed, start)
+            batches = self._random_augmented(batches, random_augment, batch_size, seed, start, share)
         return self._scaled(batches)
 
-    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0) -> Any:
+    def augmented_batches(
+        self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, share: BatchShare = WHOLE_BATCH
+    ) -> Any:
         """The batches of `training_batches` before scaling: uint8 images."""
         self.check_batch(batch_size)
-        return self._train_pixels(_order(self.train_size, batch_size, epochs, seed, start), batch_size)
+        order = _order(self.train_size, batch_size, epochs, seed, start, share)
+        return self._train_pixels(order, share.size(batch_size))
 
     def steps_per_epoch(self, batch_size: int) -> int:
         return self.train_size // batch_size
@@ -211,12 +233,16 @@ class Dataset(ABC):
         if batch_size > self.train_size:
             raise UsageError(f"batch size {batch_size} is larger than the {self.train_size} training images of {self.name}")
 
-    def _random_augmented(self, batches: Any, augment: RandomAugment, batch_size: int, seed: int, start: int) -> Any:
+    def _random_augmented(
+        self, batches: Any, augment: RandomAugment, batch_size: int, seed: int, start: int, share: BatchShare
+    ) -> Any:
+        size = share.size(batch_size)
+
         def batch(step: np.ndarray, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return augment.batch(images, seed, int(step) * batch_size), labels
+            return augment.batch(images, seed, int(step) * batch_size + share.index * size), labels
 
         numbered = batches.enumerate(start).map(lambda step, pair: (step, *pair))
-        return in_threads(numbered, batch, self.preprocessing.input_shape, batch_size)
+        return in_threads(numbered, batch, self.preprocessing.input_shape, size)
 
     def _scaled(self, batches: Any) -> Any:
         import tensorflow as tf
@@ -238,8 +264,8 @@ def scale(preprocessing: Preprocessing, images: Any) -> Any:
     return (x - preprocessing.mean) / preprocessing.std
 
 
-def _order(size: int, batch_size: int, epochs: int, seed: int, start: int) -> Any:
-    """A tf.data.Dataset with (index, key) for each training sample from step ``start`` on; key is (seed, position)."""
+def _order(size: int, batch_size: int, epochs: int, seed: int, start: int, share: BatchShare) -> Any:
+    """A tf.data.Dataset with (index, key) for each sample of a share, from step ``start`` on; key is (seed, position)."""
     import tensorflow as tf
 
     key = tf.constant(seed, tf.int64)
@@ -252,15 +278,16 @@ def _order(size: int, batch_size: int, epochs: int, seed: int, start: int) -> An
 
     return (
         tf.data.Dataset.range(start, steps * epochs)
-        .map(lambda step: _positions(step, steps, size, batch_size))
+        .map(lambda step: _positions(step, steps, size, batch_size, share))
         .unbatch()
         .map(sample)
     )
 
 
-def _positions(step: Any, steps: int, size: int, batch_size: int) -> Any:
+def _positions(step: Any, steps: int, size: int, batch_size: int, share: BatchShare) -> Any:
     """The positions of one step's samples: an epoch starts at a multiple of the split's size and drops its incomplete batch."""
     import tensorflow as tf
 
-    first = (step // steps) * size + (step % steps) * batch_size
-    return tf.range(first, first + batch_size)
+    own = share.size(batch_size)
+    first = (step // steps) * size + (step % steps) * batch_size + share.index * own
+    return tf.range(first, first + own)

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from el_larq.data.dataset import View
+from el_larq.data.dataset import WHOLE_BATCH, BatchShare, View
 from el_larq.data.encoded import Unreadable
 from el_larq.data.held_out import count_held_out
 from el_larq.data.preprocessing import Preprocessing
@@ -141,20 +141,24 @@ class Streaming(Stored):
         with self.unreadable.translated(), self.train.reading():
             yield
 
-    def augmented_batches(self, batch_size: int, seed: int, epochs: int = 1, start: int = 0) -> Any:
+    def augmented_batches(
+        self, batch_size: int, seed: int, epochs: int = 1, start: int = 0, share: BatchShare = WHOLE_BATCH
+    ) -> Any:
         import tensorflow as tf
 
         self.check_batch(batch_size)
+        own = share.size(batch_size)
         size, steps = len(self.train), self.steps_per_epoch(batch_size)
 
         def epoch(index: Any) -> Any:
             examples = self.train.read(tf.stack([tf.constant(seed, tf.int64), index])).take(steps * batch_size)
-            return examples.enumerate().map(
-                lambda at, example: (*example, tf.stack([tf.constant(seed, tf.int64), index * size + at]))
-            )
+            numbered = examples.enumerate()
+            if share != WHOLE_BATCH:  # all images are read, those of the share are decoded
+                numbered = numbered.filter(lambda at, _: at % batch_size // own == share.index)
+            return numbered.map(lambda at, example: (*example, tf.stack([tf.constant(seed, tf.int64), index * size + at])))
 
-        examples = tf.data.Dataset.range(start // max(steps, 1), epochs).flat_map(epoch).skip(start % max(steps, 1) * batch_size)
-        return self._train_pixels(examples, batch_size)
+        examples = tf.data.Dataset.range(start // max(steps, 1), epochs).flat_map(epoch).skip(start % max(steps, 1) * own)
+        return self._train_pixels(examples, own)
 
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         def pixels(image: Image.Image, key: np.ndarray) -> np.ndarray:

@@ -6,11 +6,13 @@ belong to the weights with which they were collected, so with the averaged weigh
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
+
+from el_larq.training.distribution import Distribution, ReplicaVariables
 
 BATCHES = 64
 """The number of training batches for the statistics: with a momentum of 0.9, the old ones then have a weight of 0.1 %."""
@@ -19,7 +21,7 @@ BATCHES = 64
 class WeightAverage:
     """The average of a model's trainable weights. ``variables`` contains it, in the order of the weights."""
 
-    def __init__(self, model: keras.Model, decay: float):
+    def __init__(self, model: keras.Model, decay: float, distribution: Distribution):
         self._model, self._decay = model, decay
         self._weights: list[tf.Variable] = list(model.trainable_variables)
         self.variables = [tf.Variable(weight, trainable=False) for weight in self._weights]
@@ -29,7 +31,7 @@ class WeightAverage:
                 average.assign_sub((1 - tf.cast(decay, weight.dtype)) * (average - weight))
 
         def forward(images: tf.Tensor) -> None:
-            model(images, training=True)
+            distribution.run(lambda images: model(images, training=True), images)
 
         self._update: Any = tf.function(update)
         self._forward: Any = tf.function(forward)
@@ -39,13 +41,13 @@ class WeightAverage:
         self._update(tf.constant(min(self._decay, step / (step + 9)), tf.float32))
 
     @contextlib.contextmanager
-    def applied(self, batches: Iterable[tuple[Any, ...]], state: Sequence[tf.Variable]) -> Iterator[None]:
+    def applied(self, batches: Iterable[tuple[Any, ...]], state: ReplicaVariables) -> Iterator[None]:
         """The model with the averaged weights, and with statistics of these batches; afterwards it is as before.
 
         Arguments:
             state: all variables that a forward pass in training may change (the model's, random generators).
         """
-        before = [variable.numpy() for variable in state]
+        before = state.read()
         try:
             for weight, average in zip(self._weights, self.variables, strict=True):
                 weight.assign(average)
@@ -53,5 +55,4 @@ class WeightAverage:
                 self._forward(images)
             yield
         finally:
-            for variable, value in zip(state, before, strict=True):
-                variable.assign(value)
+            state.write(before)

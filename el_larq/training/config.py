@@ -43,6 +43,8 @@ class TrainConfig:
     init_from: the model that the weights were initialized from, see `el_larq.training.initialize.Initialized.to_dict`.
     validation: what the best epoch is chosen by, see `el_larq.data.validation`.
     deterministic: whether the seed determines the weights, see `el_larq.training.determinism`; older runs always are.
+    distribution: strategy, workers, replicas, and what batch size and learning rate of the recipe were multiplied with; None for
+        one device.
     teacher: the model that the loss compares with, as a path from the run folder or an absolute one.
     compiled: names of the optimizer and loss of a user network that comes compiled, see `el_larq.training.compiled`.
     changes: changes made on resume, each {"step", "learning_rate"}: the learning rate from that step on.
@@ -65,6 +67,7 @@ class TrainConfig:
     seed: int
     strict: bool = False
     deterministic: bool = True
+    distribution: dict[str, Any] | None = None
     validation: str | float = TEST
     init_from: dict[str, Any] | None = None
     teacher: str | None = None
@@ -91,6 +94,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "strict": bool,
     "deterministic": bool,
+    "distribution": (dict, type(None)),
     "validation": (str, int, float),
     "init_from": (dict, type(None)),
     "teacher": (str, type(None)),

@@ -1,4 +1,4 @@
-"""SplitResult between the steps of a training: one pass over a split, which a stop request ends."""
+"""Evaluation between the steps of a training: one pass over a split, which a stop request ends."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.training.distribution import Distribution, ReplicaVariables
 from el_larq.training.features import logits_of
 from el_larq.training.stopping import Stop
 
@@ -26,11 +27,11 @@ class SplitResult:
 
 
 class Evaluator:
-    """Evaluates a compiled model as `Model.evaluate` does, and counts confusions in the same pass."""
+    """Evaluates a compiled model as `Model.evaluate` does, and counts confusions in the same pass. Replicas share each batch."""
 
-    def __init__(self, model: keras.Model, num_classes: int, stop: Stop):
-        self._model, self._num_classes, self._stop = model, num_classes, stop
-        self._metrics = [variable for metric in model.metrics for variable in metric.variables]
+    def __init__(self, model: keras.Model, num_classes: int, stop: Stop, distribution: Distribution):
+        self._model, self._num_classes, self._stop, self._distribution = model, num_classes, stop, distribution
+        self._metrics = ReplicaVariables([variable for metric in model.metrics for variable in metric.variables], distribution)
 
         def step(images: tf.Tensor, labels: tf.Tensor, confusions: bool) -> tuple[Any, Any]:
             logits = logits_of(model, images)
@@ -41,11 +42,15 @@ class Evaluator:
             true, predicted = tf.reshape(labels, [-1]), tf.argmax(logits, axis=-1)
             return figures, tf.math.confusion_matrix(true, predicted, num_classes, dtype=tf.int64)
 
+        def steps(images: Any, labels: Any, confusions: bool) -> tuple[Any, Any]:
+            figures, counts = distribution.run(step, images, labels, confusions)
+            return distribution.first(figures), distribution.sum(counts) if confusions else ()
+
         compiled: Any = model  # attributes of a compiled model
         self._step: Any = (
-            step
+            steps
             if compiled.run_eagerly
-            else tf.function(step, reduce_retracing=True, jit_compile=True if compiled.jit_compile else None)
+            else tf.function(steps, reduce_retracing=True, jit_compile=True if compiled.jit_compile else None)
         )
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], confusions: bool = False) -> SplitResult | None:
@@ -53,19 +58,18 @@ class Evaluator:
 
         The metrics' variables are restored to the epoch's, as a state saved here must have them.
         """
-        before = [variable.numpy() for variable in self._metrics]
+        before = self._metrics.read()
         try:
             return self._evaluate(batches, confusions)
         finally:
-            for variable, value in zip(self._metrics, before, strict=True):
-                variable.assign(value)
+            self._metrics.write(before)
 
     def _evaluate(self, batches: Iterable[tuple[Any, Any]], confusions: bool) -> SplitResult | None:
         self._model.reset_metrics()
         figures: dict[str, Any] = {}
         total = np.zeros((self._num_classes, self._num_classes), np.int64) if confusions else None
-        for images, labels in batches:
-            figures, counts = self._step(images, labels, confusions)
+        for images, labels in self._distribution.joined(batches):
+            figures, counts = self._step(*self._distribution.split(images, labels), confusions)
             if total is not None:
                 total += counts.numpy()
             if self._stop.asked:

@@ -13,6 +13,7 @@ from el_larq.data.validation import TEST
 from el_larq.files import write_json
 from el_larq.training.bop import make_signs
 from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged
+from el_larq.training.distribution import Distribution
 from el_larq.training.evaluator import SplitResult
 from el_larq.training.features import Features
 from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
@@ -47,6 +48,7 @@ class Execution:
     plan: TrainingPlan
     options: RunOptions
     trainable: Trainable
+    distribution: Distribution
 
     def to_the_end(self, resumed: bool) -> Trained:
         """Train from the run's last state, or from the start, and write the files of a finished run."""
@@ -58,9 +60,19 @@ class Execution:
             self.model.compile(optimizer, loss, metrics=[accuracy])
         progress = LiveProgress(recipe.epochs, steps_per_epoch, self.options.console or Console(stderr=True))
         search = self.plan.search if config.method != OWN else None
-        with stoppable() as stop, contextlib.closing(progress):
+        with stoppable() as stop, contextlib.closing(progress), self.distribution.prepare(self.model):
             data = self.data.stopped_by(stop) if isinstance(self.data, Features) else self.data
-            loop = Loop(self.run, self.model, data, recipe, search=search, stop=stop, progress=progress, options=self.options)
+            loop = Loop(
+                self.run,
+                self.model,
+                data,
+                recipe,
+                search=search,
+                stop=stop,
+                progress=progress,
+                options=self.options,
+                distribution=self.distribution,
+            )
             if resumed:
                 self._restore(loop)
             if recipe.optimizer == "bop" and config.compiled is None:

@@ -139,14 +139,14 @@ class Features(Dataset):
 
 
 def with_features(
-    model: keras.Model, data: Dataset, recipe: Recipe, search: str | None, notify: Callable[[str], None]
+    model: keras.Model, data: Dataset, recipe: Recipe, search: str | None, replicas: int, notify: Callable[[str], None]
 ) -> tuple[keras.Model, Dataset]:
     """The model and the data set with features in place of images, if the recipe freezes the backbone and nothing prevents it."""
     if recipe.freeze != BACKBONE:
         return model, data
     head = find_head(model)
     images = sum(len(split) for split in data.splits.values())
-    reason = _reason_against(model, data, recipe, search, head, images)
+    reason = "there are several replicas" if replicas > 1 else _reason_against(model, data, recipe, search, head, images)
     if reason is not None:
         notify(f"{reason}, so the backbone is computed at each step")
         return model, data

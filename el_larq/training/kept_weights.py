@@ -8,6 +8,7 @@ import tf_keras as keras
 
 from el_larq.errors import ElLarqError, summarize
 from el_larq.files import atomic_path
+from el_larq.training.models import load_kept_weights
 from el_larq.training.recipe import Recipe
 from el_larq.training.selection import EpochRecord, best_epoch
 from el_larq.training.state_files import check_space
@@ -41,7 +42,7 @@ class KeptWeights:
             return
         path = self._path(self._recipe.keep)
         try:
-            self._model.load_weights(path)
+            load_kept_weights(path, self._model)
         except (OSError, ValueError, KeyError) as error:
             raise ElLarqError(
                 f"{path} cannot be read, but contains the model to be saved: {summarize(error)}; train again"

@@ -5,6 +5,7 @@ right before the first step of an epoch, after that state was saved.
 """
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.printable import counted
 from el_larq.training.average import BATCHES
 from el_larq.training.determinism import missing_kernels_named
+from el_larq.training.distribution import AgreedStop, Distribution
 from el_larq.training.epoch_log import EpochLog
 from el_larq.training.evaluator import Evaluator, SplitResult
 from el_larq.training.failure import Failures
@@ -54,16 +56,18 @@ class Loop:
         stop: Stop,
         progress: LiveProgress,
         options: RunOptions,
+        distribution: Distribution,
     ):
         self.run, self.model, self.data, self.recipe = run, model, data, recipe
-        self.stop, self.progress, self.notify = stop, progress, options.notify
+        self.stop, self.progress, self.notify = AgreedStop(stop, distribution), progress, options.notify
+        self.distribution = distribution
         self.search = load_by_name(search) if search else None
         self.states = StateFiles(run.checkpoints)
-        self.state = TrainingState(model, data, recipe)
+        self.state = TrainingState(model, data, recipe, distribution)
         self.schedule = SaveSchedule(options.checkpoint_seconds, options.checkpoint_steps)
         self.failures = Failures(run, self.states, recipe.learning_rate)
         self.weights = KeptWeights(run.checkpoints, model, recipe)
-        self.evaluator = Evaluator(model, data.num_classes, stop)
+        self.evaluator = Evaluator(model, data.num_classes, self.stop, distribution)
 
     def save(self) -> None:
         """Save the state. Raises ElLarqError if a variable is NaN or Inf, which every resume would restore, or if writing fails."""
@@ -127,11 +131,12 @@ class Loop:
             self.progress.step(state.step, logs)
             if self.stop.asked:
                 self._interrupt()
-            if not state.is_between_epochs and self.schedule.is_due(state.step):
+            if not state.is_between_epochs and self.distribution.any(self.schedule.is_due(state.step)):
                 self.save()
 
     def _batches(self, start: int) -> Any:
-        return recipe_batches(self.data, self.recipe, self.run.config.seed, start)
+        batches = recipe_batches(self.data, self.recipe, self.run.config.seed, start, self.distribution.share)
+        return self.distribution.distribute(batches)
 
     def _begin_epoch(self) -> None:
         self.model.reset_metrics()
@@ -162,7 +167,8 @@ class Loop:
             yield
             return
         count = min(BATCHES, self.state.steps_per_epoch)
-        with self.state.average.applied(self._batches(self.state.step - count).take(count), self.state.of_model):
+        batches = itertools.islice(self._batches(self.state.step - count), count)
+        with self.state.average.applied(batches, self.state.of_model):
             yield
 
     def _record_epoch(self, trained: dict[str, float], found: dict[str, float], log: EpochLog) -> None:

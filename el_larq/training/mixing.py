@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from el_larq.data.dataset import Dataset
+from el_larq.data.dataset import WHOLE_BATCH, BatchShare, Dataset
 from el_larq.data.random_augment import RandomAugment
 from el_larq.errors import UsageError
 from el_larq.training.recipe import Recipe
@@ -24,8 +24,10 @@ from el_larq.training.recipe import Recipe
 _MIXUP, _CUTMIX = 0, 1
 
 
-def recipe_batches(data: Dataset, recipe: Recipe, seed: int, start: int = 0) -> Any:
-    """The data set's training batches from step ``start`` on, with what the recipe adds.
+def recipe_batches(data: Dataset, recipe: Recipe, seed: int, start: int = 0, share: BatchShare = WHOLE_BATCH) -> Any:
+    """The share of the data set's training batches from step ``start`` on, with what the recipe adds.
+
+    A process mixes the images of its share with each other, in the same proportion as the other processes.
 
     Returns:
         A tf.data.Dataset of (images, labels): float32 (N, H, W, C), and int64 (N,) or, mixed, float32 (N, classes). With class
@@ -35,7 +37,7 @@ def recipe_batches(data: Dataset, recipe: Recipe, seed: int, start: int = 0) -> 
         UsageError: class weights are asked for and a class has no training images, or the data set does not state their numbers.
     """
     augment = RandomAugment(recipe.random_augment, recipe.random_magnitude) if recipe.random_augment else None
-    batches = data.training_batches(recipe.batch_size, recipe.epochs, seed, start, random_augment=augment)
+    batches = data.training_batches(recipe.batch_size, recipe.epochs, seed, start, random_augment=augment, share=share)
     weights = class_weights(data) if recipe.class_weights == "balanced" else None
     kinds = [kind for kind, alpha in ((_MIXUP, recipe.mixup), (_CUTMIX, recipe.cutmix)) if alpha]
     if not kinds and weights is None:

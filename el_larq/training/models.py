@@ -36,6 +36,11 @@ def bare(model: keras.Model) -> keras.Model:
     return _without_training(model) if isinstance(model, (Distilled, OnFeatures)) else model
 
 
+def load_kept_weights(path: Path, model: keras.Model) -> None:
+    """Load a file of `Model.save_weights`; without the metrics in it, which Keras does not load into several replicas."""
+    _without_training(model).load_weights(path)
+
+
 def save_model(folder: Path, model: keras.Model, model_card: card.Card) -> None:
     """Write model.h5 and model.keras, both with the card and without loss and optimizer."""
     network = _without_training(model)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from el_larq.data.dataset import Dataset
 from el_larq.data.names import folders
@@ -23,6 +24,7 @@ def make_config(
     data: Dataset,
     rule: ValidationRule,
     deterministic: bool,
+    distribution: dict[str, Any] | None,
     started: Initialized | None = None,
     compiled: dict[str, str] | None = None,
 ) -> TrainConfig:
@@ -31,6 +33,7 @@ def make_config(
     Arguments:
         own: the user network's function, if the plan has one.
         data: the plan's data set, with the validation split that ``rule`` chooses.
+        distribution: see `el_larq.training.distribution.Distribution.facts`.
         started: what ``init_from`` initialized.
         compiled: the names of optimizer and loss of a network that comes compiled.
     """
@@ -57,6 +60,7 @@ def make_config(
         teacher=stored_path(plan.teacher, plan),
         compiled=compiled,
         deterministic=deterministic,
+        distribution=distribution,
     )
 
 

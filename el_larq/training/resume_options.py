@@ -38,11 +38,24 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "placement": lambda config: config.placement,
     "seed": lambda config: config.seed,
     "deterministic": lambda config: "on" if config.deterministic else "off",
+    "strategy": lambda config: (config.distribution or {}).get("strategy", "none"),
+    "scale_batch": lambda config: (config.distribution or {}).get("scaled_by", 1) != 1,
     "strict": lambda config: config.strict,
     "validation": lambda config: config.validation,
 }
 
-_FREE = ("resume", "as_json", "verbose", "learning_rate", "checkpoint_every", "modules", "trust")
+_FREE = (
+    "workers",
+    "worker_index",
+    "worker_timeout",
+    "resume",
+    "as_json",
+    "verbose",
+    "learning_rate",
+    "checkpoint_every",
+    "modules",
+    "trust",
+)
 """Options that are not compared with the config. learning_rate is checked by `el_larq.training.train.resume`."""
 
 

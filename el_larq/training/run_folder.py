@@ -59,7 +59,8 @@ class RunFolder:
     @property
     def command(self) -> str:
         """The command that resumes this run, or the run that it is a stage of."""
-        return resume_command(self.folder.parent if is_stage(self.folder) else self.folder)
+        several = (self.config.distribution or {}).get("workers", 1) > 1
+        return resume_command(self.folder.parent if is_stage(self.folder) else self.folder, several)
 
     def change(self, config: TrainConfig) -> None:
         """Replace the run's config."""
@@ -78,8 +79,10 @@ def is_stage(folder: Path) -> bool:
     return (folder.absolute().parent / CONFIG).is_file()
 
 
-def resume_command(folder: Path) -> str:
-    return f"el-larq train --resume {shlex.quote(str(folder))}"
+def resume_command(folder: Path, several: bool = False) -> str:
+    """The command that resumes a run; of ``several`` workers, the one for each of them."""
+    workers = " --workers HOST:PORT,... --worker-index INDEX" if several else ""
+    return f"el-larq train --resume {shlex.quote(str(folder))}{workers}"
 
 
 def create(folder: Path, config: TrainConfig, files: Mapping[str, bytes] | None = None) -> RunFolder:

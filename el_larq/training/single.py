@@ -22,6 +22,7 @@ from el_larq.training.config import (
 )
 from el_larq.training.determinism import is_deterministic, set_deterministic
 from el_larq.training.distillation import with_loss
+from el_larq.training.distribution import open_distribution
 from el_larq.training.execution import NOT_DETERMINISTIC, Execution
 from el_larq.training.features import with_features
 from el_larq.training.frozen_layers import freeze_layers
@@ -42,34 +43,37 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
     """Execute the plan of one stage in a new run folder. The errors are those of `el_larq.training.train.train`."""
     deterministic = is_deterministic(plan.deterministic)
     set_deterministic(deterministic)
+    distribution = open_distribution(plan.strategy)
+    factor = distribution.replicas if plan.scale_batch else 1
     own = load_function(plan)
     data = load_data(plan, options.notify)
     if plan.init_from is not None:
         data = adopt_preprocessing(data, plan.init_from)
     rule = choose(data, plan.validation)
     data = apply(data, rule)
-    model = build_model(plan, own, data)
-    compiled = None
-    if plan.is_own and is_compiled(model):
-        _check_settings(plan, own)
-        compiled = prepare_compiled(model, plan.recipe, data.num_classes, plan.network_name)
-    if plan.recipe.optimizer == "bop" and compiled is None:
-        check_binary(model)
-    files = sources(plan, own)
-    whole = plan.recipe.start is not None
-    started = initialize(model, plan.init_from, options.trust, whole, data.labels) if plan.init_from is not None else None
-    fresh = [name.rpartition("/")[2] for name, _ in started.fresh] if started is not None else []
-    trainable = freeze_layers(model, plan.recipe, fresh)
-    if plan.recipe.class_weights != "none":
-        class_weights(data)  # whether there are any, before a folder is made
-    model = with_loss(model, plan, data, options.trust)
-    data.check_batch(plan.recipe.batch_size)
-    config = make_config(plan, own, data, rule, deterministic, started, compiled)
-    with create_run(plan, config, own, data, files) as run:
-        for line in _remarks(run, plan, model, data, started):
-            options.notify(line)
-        model, data = with_features(model, data, plan.recipe, plan.search, options.notify)
-        return Execution(run, model, data, plan, options, trainable).to_the_end(resumed=False)
+    with distribution.scope():
+        model = build_model(plan, own, data)
+        compiled = None
+        if plan.is_own and is_compiled(model):
+            _check_settings(plan, own)
+            compiled = prepare_compiled(model, plan.recipe, data.num_classes, plan.network_name)
+        if plan.recipe.optimizer == "bop" and compiled is None:
+            check_binary(model)
+        files = sources(plan, own)
+        whole = plan.recipe.start is not None
+        started = initialize(model, plan.init_from, options.trust, whole, data.labels) if plan.init_from is not None else None
+        fresh = [name.rpartition("/")[2] for name, _ in started.fresh] if started is not None else []
+        trainable = freeze_layers(model, plan.recipe, fresh)
+        if plan.recipe.class_weights != "none":
+            class_weights(data)  # whether there are any, before a folder is made
+        model = with_loss(model, plan, data, options.trust)
+        data.check_batch(plan.recipe.batch_size)
+        config = make_config(plan, own, data, rule, deterministic, distribution.facts(factor), started, compiled)
+        with create_run(plan, config, own, data, files) as run:
+            for line in _remarks(run, plan, model, data, started, distribution.describe(plan.recipe, factor)):
+                options.notify(line)
+            model, data = with_features(model, data, plan.recipe, plan.search, distribution.replicas, options.notify)
+            return Execution(run, model, data, plan, options, trainable, distribution).to_the_end(resumed=False)
 
 
 def continue_single(run: RunFolder, options: RunOptions, given: Replacements) -> Trained:
@@ -79,20 +83,28 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
     folder, config = run.folder, run.config
     plan = plan_again(config, folder, network_again(folder, config, given.model, options.trust), given.dataset)
     set_deterministic(config.deterministic)
+    distribution = open_distribution(plan.strategy)
+    distribution.check_same(config.distribution, folder)
     own = load_function(plan)
     data = apply(load_data_again(plan, options.notify, config, folder), config.validation)
-    model = build_model(plan, own, data)
-    if config.compiled is not None:
-        check_compiled(folder, config, model)
-        prepare_compiled(model, plan.recipe, data.num_classes, config.network)
-    trainable = freeze_layers(model, plan.recipe)
-    model = with_loss(model, plan, data, options.trust)
-    model, data = with_features(model, data, plan.recipe, plan.search, options.notify)
-    return Execution(run, model, data, plan, options, trainable).to_the_end(resumed=True)
+    with distribution.scope():
+        model = build_model(plan, own, data)
+        if config.compiled is not None:
+            check_compiled(folder, config, model)
+            prepare_compiled(model, plan.recipe, data.num_classes, config.network)
+        trainable = freeze_layers(model, plan.recipe)
+        model = with_loss(model, plan, data, options.trust)
+        model, data = with_features(model, data, plan.recipe, plan.search, distribution.replicas, options.notify)
+        return Execution(run, model, data, plan, options, trainable, distribution).to_the_end(resumed=True)
 
 
 def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
     """Raise UsageError for settings that do not apply to a network that comes compiled."""
+    if plan.strategy != "none":
+        raise UsageError(
+            f"{plan.network_name} is compiled with its own optimizer, which may not sum gradients over replicas; "
+            "omit --strategy, or do not compile the model"
+        )
     if plan.recipe.average:
         raise UsageError(f"{plan.network_name} is compiled, so the average of its weights does not apply; set average to 0")
     if "learning_rate" in plan.given:
@@ -100,7 +112,9 @@ def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
         raise UsageError(f"{plan.network_name} is compiled, so --learning-rate does not apply; {where}")
 
 
-def _remarks(run: RunFolder, plan: TrainingPlan, model: keras.Model, data: Dataset, started: Initialized | None) -> Iterator[str]:
+def _remarks(
+    run: RunFolder, plan: TrainingPlan, model: keras.Model, data: Dataset, started: Initialized | None, replicas: str | None
+) -> Iterator[str]:
     """What a user should know before the first step, a line each."""
     config = run.config
     yield (
@@ -109,6 +123,8 @@ def _remarks(run: RunFolder, plan: TrainingPlan, model: keras.Model, data: Datas
         f"{counted(plan.recipe.epochs, 'epoch')}, seed {plan.seed}, "
         f"{'deterministic' if config.deterministic else 'not deterministic'} -> {run.folder}"
     )
+    if replicas is not None:
+        yield replicas
     if config.compiled is not None:
         yield summary(plan.network_name, config.compiled)
     for rule, names in without_operator(model).items():

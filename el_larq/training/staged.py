@@ -10,6 +10,7 @@ from el_larq.errors import UsageError
 from el_larq.keras_internals import is_compiled
 from el_larq.training.config import CONFIG, is_finished, read_result
 from el_larq.training.determinism import is_deterministic, set_deterministic
+from el_larq.training.distribution import open_distribution
 from el_larq.training.network import load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
 from el_larq.training.resumable import tidy
@@ -31,7 +32,9 @@ def start_stages(plan: TrainingPlan, options: RunOptions) -> Trained:
     if not isinstance(plan.network, str) and is_compiled(plan.network):
         raise UsageError(f"{plan.network_name} is compiled with its own optimizer, so it cannot be trained in stages")
     data = load_data(plan, options.notify)
-    config = make_config(plan, own, data, choose(data, plan.validation), deterministic)
+    distribution = open_distribution(plan.strategy)
+    facts = distribution.facts(distribution.replicas if plan.scale_batch else 1)
+    config = make_config(plan, own, data, choose(data, plan.validation), deterministic, facts)
     with create_run(plan, config, own, data, sources(plan, own)) as run:
         return _train_stages(run, plan, data, options)
 

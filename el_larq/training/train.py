@@ -1,5 +1,6 @@
 """Training of a network with a method on a data set: from names to a run folder that contains a model, with resume."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -7,7 +8,9 @@ import tf_keras as keras
 from rich.console import Console
 
 from el_larq.data.dataset import Dataset
+from el_larq.training.cluster import check_divisible, scaled
 from el_larq.training.config import read_config
+from el_larq.training.distribution import open_distribution
 from el_larq.training.resuming import Replacements, resume_with
 from el_larq.training.run_options import CHECKPOINT_SECONDS, Notify, RunOptions, ignore
 from el_larq.training.single import continue_single, start_single
@@ -63,6 +66,10 @@ def train(
 
 def start(plan: TrainingPlan, options: RunOptions) -> Trained:
     """Execute a plan; the errors are those of `train`."""
+    replicas = open_distribution(plan.strategy).replicas
+    if plan.scale_batch:
+        plan = replace(plan, recipe=scaled(plan.recipe, replicas))
+    check_divisible(plan.recipe, replicas, "replicas")
     return start_stages(plan, options) if plan.recipe.stages else start_single(plan, options)
 
 

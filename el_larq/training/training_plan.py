@@ -19,6 +19,7 @@ from el_larq.models.keras_applications import PREFIX as KERAS_PREFIX
 from el_larq.models.keras_applications import get_application
 from el_larq.models.network_registry import NETWORKS, check_width, get_network, resolve_options
 from el_larq.outputs import check_folder
+from el_larq.training.cluster import check_distributable
 from el_larq.training.config import OWN, TrainConfig, recipe_of
 from el_larq.training.recipe import Recipe
 from el_larq.training.recipe_file import find_recipe
@@ -75,6 +76,8 @@ class Settings(SharedSettings, total=False):
     placement, link_options, method_options: of the link and of the method, see `el_larq.models.build.build`.
     seed: of initialization, shuffling and augmentation.
     deterministic: "on", "off", or "auto": on unless TensorFlow sees a GPU (`el_larq.training.determinism`).
+    strategy: "none", "mirrored", "multi-worker" or "tpu" (`el_larq.training.cluster.STRATEGIES`).
+    scale_batch: whether to multiply batch size and learning rate by the number of replicas.
     init_from: a model whose weights initialize the layers that they fit (`el_larq.training.initialize`). In a recipe of stages, it
         applies to those of the run's own network that do not start from another stage.
     teacher: in place of the recipe's: a model file, a run folder, or a network, which is then trained first. A recipe of stages
@@ -90,6 +93,8 @@ class Settings(SharedSettings, total=False):
     method_options: Mapping[str, Any] | None
     seed: int
     deterministic: str
+    strategy: str
+    scale_batch: bool
     init_from: str | Path | None
     teacher: str | Path | None
     strict: bool
@@ -119,6 +124,8 @@ class TrainingPlan:
     image_size: int | None = None
     seed: int = 0
     deterministic: str = "auto"
+    strategy: str = "none"
+    scale_batch: bool = False
     init_from: Path | None = None
     teacher: Path | None = None
     strict: bool = False
@@ -165,6 +172,8 @@ class TrainingPlan:
             "recipe": self.recipe,
             "seed": self.seed,
             "deterministic": self.deterministic,
+            "strategy": self.strategy,
+            "scale_batch": self.scale_batch,
             "init_from": self.init_from,
             "teacher": self.teacher,
             "strict": self.strict,
@@ -253,6 +262,8 @@ def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> Train
         check_share(chosen["validation"])
     if (deterministic := chosen.get("deterministic", "auto")) not in DETERMINISTIC:
         raise unknown_name("deterministic", str(deterministic), DETERMINISTIC)
+    strategy = chosen.get("strategy", "none")
+    check_distributable(strategy, recipe, method.search if method.binarize == "both" else None)
     check_validated(recipe, chosen.get("validation"))
     init_from, teacher, out = (Path(chosen[name]) if name in chosen else None for name in ("init_from", "teacher", "out"))
     if out is not None:
@@ -269,6 +280,8 @@ def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> Train
         image_size=chosen.get("image_size"),
         seed=chosen.get("seed", 0),
         deterministic=deterministic,
+        strategy=strategy,
+        scale_batch=chosen.get("scale_batch", False),
         init_from=init_from,
         teacher=None if recipe.stages else teacher,
         strict=chosen.get("strict", False),
@@ -332,6 +345,9 @@ def plan_again(config: TrainConfig, folder: Path, network: "str | keras.Model", 
     """
     settings = settings_of(config, folder)
     settings["deterministic"] = "on" if config.deterministic else "off"
+    if config.distribution is not None:
+        settings["strategy"] = config.distribution.get("strategy", "none")
+        settings["scale_batch"] = config.distribution.get("scaled_by") != 1
     if dataset is not None:
         settings["dataset"] = dataset
     if config.teacher is not None:

@@ -4,11 +4,13 @@ Between two steps, these are the variables (model, optimizer, metrics, random ge
 records of the completed epochs. Batches follow from the step (`el_larq.data.dataset.Dataset.training_batches`).
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -16,6 +18,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError
 from el_larq.keras_internals import build_metrics, leaf_layers, random_state
 from el_larq.training.average import WeightAverage
+from el_larq.training.distribution import Distribution, ReplicaVariables
 from el_larq.training.kernel_metrics import KernelMetrics
 from el_larq.training.optimizer import optimizer_variables
 from el_larq.training.recipe import Recipe
@@ -33,16 +36,21 @@ class TrainingState:
     records: one for each completed epoch, as in metrics.jsonl.
     """
 
-    def __init__(self, model: keras.Model, data: Dataset, recipe: Recipe):
+    def __init__(self, model: keras.Model, data: Dataset, recipe: Recipe, distribution: Distribution):
         self.data = data
         self.steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
         self.total = self.steps_per_epoch * recipe.epochs
         self.step = 0
         self.records: list[EpochRecord] = []
-        self._variables = _variables(model, data)
-        self.average = WeightAverage(model, recipe.average) if recipe.average else None
+        named = _variables(model, data)
+        self.average = WeightAverage(model, recipe.average, distribution) if recipe.average else None
         if self.average is not None:
-            self._variables |= {f"average/{index}": variable for index, variable in enumerate(self.average.variables)}
+            named |= {f"average/{index}": variable for index, variable in enumerate(self.average.variables)}
+        self._names, self._variables = list(named), ReplicaVariables(list(named.values()), distribution)
+        # The variables that a forward pass of the model may change.
+        self.of_model = ReplicaVariables(
+            [variable for name, variable in named.items() if name.startswith(("model/", "random/"))], distribution
+        )
         self.kernels = KernelMetrics(model, self.steps_per_epoch)
         # Seconds spent by earlier processes on the whole training and on the current epoch, and the clock's time since then.
         self._seconds = self._epoch_seconds = 0.0
@@ -105,12 +113,12 @@ class TrainingState:
     @property
     def largest_file(self) -> int:
         """The size in bytes that a state file of this training cannot exceed."""
-        return sum((variable.shape.num_elements() or 0) * variable.dtype.size for variable in self._variables.values()) + _HEADER
+        return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in self._described().values()) + _HEADER
 
-    @property
-    def of_model(self) -> list[tf.Variable]:
-        """The variables that a forward pass of the model may change."""
-        return [variable for name, variable in self._variables.items() if name.startswith(("model/", "random/"))]
+    def _described(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and type of each array of a saved state."""
+        kinds = (variable.dtype.name for variable in self._variables.variables)
+        return dict(zip(self._names, zip(self._variables.shapes, kinds, strict=True), strict=True))
 
     def snapshot(self) -> SavedState:
         """A copy, to be written to a file."""
@@ -121,7 +129,7 @@ class TrainingState:
             "flips": self.kernels.sampled,
         }
         facts |= self._sizes()
-        return SavedState(self.step, facts, {name: variable.numpy() for name, variable in self._variables.items()})
+        return SavedState(self.step, facts, dict(zip(self._names, self._variables.read(), strict=True)))
 
     def _sizes(self) -> dict[str, Any]:
         return {"steps_per_epoch": self.steps_per_epoch, "training_images": self.data.train_size}
@@ -140,8 +148,7 @@ class TrainingState:
                     f"{folder} cannot be resumed with other data: "
                     f"it was started with {saved.facts[name]} {what}, {self.data.name} has {value}"
                 )
-        here = {name: (tuple(variable.shape), variable.dtype.name) for name, variable in self._variables.items()}
-        if here != {name: (array.shape, array.dtype.name) for name, array in saved.arrays.items()}:
+        if self._described() != {name: (array.shape, array.dtype.name) for name, array in saved.arrays.items()}:
             raise ElLarqError(f"{folder} cannot be resumed: the network or the optimizer is not the one it was started with")
         step, records = saved.step, list(saved.facts["records"])
         seconds, epoch_seconds = float(saved.facts["seconds"]), float(saved.facts["epoch_seconds"])
@@ -153,8 +160,7 @@ class TrainingState:
         needed = ("epoch", *(("val_accuracy",) if self.data.validation_size else ()))
         if not all(isinstance(record[name], (int, float)) for record in records for name in (*record, *needed)):
             raise ValueError("no records of epochs")
-        for name, variable in self._variables.items():
-            variable.assign(saved.arrays[name])
+        self._variables.write([saved.arrays[name] for name in self._names])
         self.kernels.sampled = sampled
         self.step, self.records, self._seconds, self._epoch_seconds = step, records, seconds, epoch_seconds
 

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from el_larq.data.dataset import BatchShare
 from el_larq.data.dataset_registry import DATASETS, load_dataset
 from el_larq.data.in_memory import InMemory, Split
 from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.random_augment import RandomAugment
 from el_larq.errors import UsageError
 
 SIZE = 22
@@ -47,6 +49,20 @@ def test_batches_have_the_shape_of_the_networks_input():
 def test_a_stream_that_starts_later_continues_the_undisturbed_one_bit_for_bit(start: int):
     data = make_data()
     assert_equal(batches(data, 4, 3, seed=7, start=start), batches(data, 4, 3, seed=7)[start:])
+
+
+@pytest.mark.parametrize("augment", [None, RandomAugment(2, 0.5)])
+def test_shares_of_workers_together_are_the_batches_of_one(augment: RandomAugment | None):
+    data = make_data()
+    options: dict[str, Any] = {"seed": 7, "start": 4, "random_augment": augment}
+    shares = [batches(data, 6, 3, **options, share=BatchShare(index, 3)) for index in range(3)]
+    joined: list[Any] = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in zip(*shares, strict=True)]
+    assert_equal(joined, batches(data, 6, 3, **options))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(UsageError, match="batch size 6 is not divisible by the 4 workers"):
+        make_data().training_batches(6, 1, 0, share=BatchShare(0, 4))
 
 
 def test_one_seed_gives_one_stream():

@@ -14,7 +14,7 @@ from image_folders import assert_equal, batches, pixels
 from PIL import Image
 
 from el_larq.data import prepared
-from el_larq.data.dataset import Dataset
+from el_larq.data.dataset import BatchShare, Dataset
 from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.indexed import Indexed
 from el_larq.data.streaming import RecordRange, Streaming, slice_ranges
@@ -235,6 +235,13 @@ def test_a_stream_continues_bit_for_bit(stream: Callable[..., Streaming], start:
     monkeypatch.setattr(type(data.train), "chunk", 20)
     tf_keras.utils.set_random_seed(start)  # as a training does; the stream has a seed of its own
     assert_equal(batches(data, 10, 2, seed=3, start=start), batches(data, 10, 2, seed=3)[start:])
+
+
+def test_shares_of_a_stream_together_are_its_batches(stream: Callable[..., Streaming]) -> None:
+    data = stream("imagenet2012", 16)
+    shares = [batches(data, 10, 2, seed=3, start=2, share=BatchShare(index, 2)) for index in (0, 1)]
+    joined: list[Any] = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in zip(*shares, strict=True)]
+    assert_equal(joined, batches(data, 10, 2, seed=3, start=2))
 
 
 def test_a_stream_tests_as_memory_does(load: Callable[..., Dataset], stream: Callable[..., Streaming]) -> None:

@@ -16,6 +16,7 @@ from el_larq.card import read
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
 from el_larq.training.average import WeightAverage
+from el_larq.training.distribution import Distribution, ReplicaVariables
 from el_larq.training.recipe import Recipe
 from el_larq.training.train import resume
 
@@ -26,7 +27,7 @@ def test_it_is_the_average_of_the_formula_and_leaves_the_model_as_it_was() -> No
     image = keras.Input((1,))
     normed = keras.layers.BatchNormalization(momentum=0.5, scale=False, center=False)(keras.layers.Dense(1, use_bias=False)(image))
     model = keras.Model(image, normed)
-    (weight,), average = model.trainable_weights, WeightAverage(model, 0.5)
+    (weight,), average = model.trainable_weights, WeightAverage(model, 0.5, Distribution())
     expected = 0.0
     for step, value in enumerate([1.0, 2.0, -3.0, 0.5] * 5):
         weight.assign([[value]])
@@ -36,7 +37,7 @@ def test_it_is_the_average_of_the_formula_and_leaves_the_model_as_it_was() -> No
         assert float(average.variables[0][0, 0]) == pytest.approx(expected, abs=1e-5)
     before = [variable.numpy() for variable in model.variables]
     batches = [(tf.constant([[1.0], [3.0]]), None)] * 30
-    with average.applied(batches, model.variables):
+    with average.applied(batches, ReplicaVariables(model.variables, Distribution())):
         assert float(weight[0, 0]) == pytest.approx(expected, abs=1e-5)
         mean, variance = model.layers[-1].moving_mean, model.layers[-1].moving_variance
         assert float(mean[0]) == pytest.approx(2 * expected, abs=1e-5)  # of these batches, with the averaged weight

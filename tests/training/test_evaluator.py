@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.training.distribution import Distribution
 from el_larq.training.evaluator import Evaluator
 from el_larq.training.stopping import Stop
 
@@ -31,7 +32,7 @@ def _batches() -> Any:
 def test_figures_are_those_of_keras_and_confusions_come_in_the_same_pass(arguments: dict[str, Any]) -> None:
     model = _model(**arguments)
     wanted: Any = model.evaluate(_batches(), verbose=0, return_dict=True)  # pyright: ignore[reportArgumentType]
-    found = Evaluator(model, 3, Stop()).evaluate(_batches(), confusions=True)
+    found = Evaluator(model, 3, Stop(), Distribution()).evaluate(_batches(), confusions=True)
     assert found is not None
     assert found.figures == pytest.approx(wanted, rel=1e-6)
     assert found.confusion is not None
@@ -42,7 +43,7 @@ def test_metrics_are_afterwards_as_they_were() -> None:
     model = _model()
     model.evaluate(_batches().take(1), verbose=0)  # pyright: ignore[reportArgumentType]
     before = [variable.numpy() for metric in model.metrics for variable in metric.variables]
-    found = Evaluator(model, 3, Stop()).evaluate(_batches())
+    found = Evaluator(model, 3, Stop(), Distribution()).evaluate(_batches())
     assert found is not None
     assert found.confusion is None
     after = [variable.numpy() for metric in model.metrics for variable in metric.variables]
@@ -59,5 +60,5 @@ def test_a_stop_ends_it_after_the_batch_that_is_being_read() -> None:
             stop.asked = len(read) == 2
             yield images, labels
 
-    assert Evaluator(_model(), 3, stop).evaluate(batches()) is None
+    assert Evaluator(_model(), 3, stop, Distribution()).evaluate(batches()) is None
     assert read == [2, 2]

@@ -101,6 +101,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
         "seed": 3,
         "strict": False,
         "deterministic": True,
+        "distribution": None,
         "validation": "split",
         "init_from": None,
         "teacher": None,

@@ -28,8 +28,8 @@ class Watched(InMemory):
     at_test: Callable[[], Any]
     streams: list[int]
 
-    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, *, random_augment: Any = None) -> Any:
-        stream = super().training_batches(batch_size, epochs, seed, start, random_augment=random_augment)
+    def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, **options: Any) -> Any:
+        stream = super().training_batches(batch_size, epochs, seed, start, **options)
 
         def watched() -> Iterator[Any]:
             self.streams.append(start)
