@@ -21,21 +21,22 @@ import os, signal
 import tf_keras as keras
 
 from el_larq import Conv
-from el_larq.training.state_files import StateFiles
+from el_larq.training.training_state import TrainingState
 
 
-def dying(save):
-    def saved(self, state):
-        save(self, state)
-        if state.step == 5:
+def dying(advance):
+    def advanced(self, train_step):
+        logs = advance(self, train_step)
+        if self.step == 5:
             os.kill(os.getpid(), signal.SIGKILL)
+        return logs
 
-    return saved
+    return advanced
 
 
 def build(input_shape, num_classes, method):
     if "DIE" in os.environ:
-        StateFiles.save = dying(StateFiles.save)
+        TrainingState.advance = dying(TrainingState.advance)
     image = keras.Input(input_shape)
     x = keras.layers.Conv2D(8, 3, 2, "same", use_bias=False, name="stem")(image)
     x = keras.layers.BatchNormalization(momentum=0.9, name="stem_norm")(x)
@@ -125,7 +126,7 @@ def test_two_processes_train_like_one_and_continue_after_one_was_killed(tmp_path
         for a, b in zip(weights(tmp_path / "undisturbed" / stage), weights(tmp_path / "killed" / stage), strict=True):
             np.testing.assert_array_equal(a, b)
     environment = json.loads((tmp_path / "killed" / STAGES[0] / "environment.json").read_text())
-    assert [entry["step"] in (4, 5) for entry in environment["resumed"]] == [True]
+    assert [entry["step"] <= 5 for entry in environment["resumed"]] == [True]
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
