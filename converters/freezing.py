@@ -12,8 +12,10 @@ it copies a graph. A captured variable shares its memory with the model.
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import context, wrap_function
-from tensorflow.python.framework import convert_to_constants
+from tensorflow.python.eager import context
+from tensorflow.python.framework import convert_to_constants, func_graph
+
+from el_larq.converters.graph_def import keep_needed
 
 LARGE = 2**14
 """The number of values from which a constant is kept outside the graph."""
@@ -23,26 +25,35 @@ _DRAWING = ("RngReadAndSkip", "RngSkip")
 
 
 def freeze(function: Any) -> Any:
-    """The concrete function without variables, calls and side effects. It captures its large constants."""
+    """The graph of a concrete function without variables, calls and side effects. It captures its large constants."""
     data = _Data(func=function, lower_control_flow=False, aggressive_inlining=True)
     graph, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
     captures = {tensor.op.name for tensor in function.graph.internal_captures}
     inputs = [tensor for tensor in function.inputs if tensor.op.name not in captures]
     weights = data.weights | _take_constants(graph)
-    _clean(graph, [tensor.op.name for tensor in (*function.outputs, *inputs)])
+    keep_needed(graph, [tensor.name for tensor in (*function.outputs, *inputs)])
     left = {node.name for node in graph.node}
     for called in graph.library.function:  # otherwise, TensorFlow would keep those of the same name as they were
         if context.context().has_function(called.signature.name):
             context.context().remove_function(called.signature.name)
-    frozen = wrap_function.function_from_graph_def(
-        graph,
-        [tensor.name for tensor in inputs],
-        [tensor.name for tensor in function.outputs],
-        {name: value for name, value in weights.items() if name in left},
-    )
-    for tensor, given in zip(frozen.inputs, inputs, strict=False):
+    frozen = func_graph.FuncGraph("frozen")
+    with frozen.as_default():
+        tf.graph_util.import_graph_def(graph, name="")
+    frozen.inputs = [frozen.get_tensor_by_name(tensor.name) for tensor in inputs]
+    frozen.outputs = [frozen.get_tensor_by_name(tensor.name) for tensor in function.outputs]
+    for tensor, given in zip(frozen.inputs, inputs, strict=True):
         tensor.set_shape(given.shape)  # a scalar's is lost
+    for name, value in weights.items():
+        if name in left:
+            frozen.add_capture(value, frozen.get_tensor_by_name(f"{name}:0"))
     return frozen
+
+
+def define_functions(graph: Any) -> None:
+    """Make the functions that the conditions and loops of a GraphDef call known to TensorFlow, which executes them by name."""
+    for called in graph.library.function:
+        if not context.context().has_function(called.signature.name):
+            context.context().add_function_def(called)
 
 
 class _Data(convert_to_constants._FunctionConverterDataInEager):
@@ -122,23 +133,3 @@ def _become_placeholder(node: Any, value: Any) -> None:
     node.op, node.name = "Placeholder", name
     node.attr["dtype"].type = value.dtype.as_datatype_enum
     node.attr["shape"].shape.CopyFrom(value.shape.as_proto())
-
-
-def _clean(graph: Any, needed: list[str]) -> None:
-    """Remove control edges and every node that no needed node depends on."""
-    nodes = {node.name: node for node in graph.node}
-    stack, kept = list(needed), set()
-    while stack:
-        name = stack.pop()
-        if name in kept or name not in nodes:
-            continue
-        kept.add(name)
-        node = nodes[name]
-        inputs = [source for source in node.input if not source.startswith("^")]
-        del node.input[:]
-        node.input.extend(inputs)
-        stack.extend(source.split(":")[0] for source in inputs)
-    # Not remove(node), which compares the nodes before it, with all their constants.
-    for index in reversed(range(len(graph.node))):
-        if graph.node[index].name not in kept:
-            del graph.node[index]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from tensorflow.python.eager import wrap_function
 
-from el_larq.converters.freezing import freeze, is_large
+from el_larq.converters.freezing import define_functions, freeze, is_large
+from el_larq.converters.graph_def import full_name, keep_needed
 from el_larq.keras_internals import grouped_convolutions_traced
 from el_larq.native_output import captured_stderr
 
@@ -57,7 +57,7 @@ class FrozenModel:
 
         types: those of the inputs if they change; the graph then has placeholders of these types.
         """
-        graph = self._function.graph.as_graph_def()
+        graph = self._graph.as_graph_def()
         change(graph)
         sources, outputs = [tensor.name for tensor in self.inputs], [output.name for output in self.outputs]
         nodes = {node.name: node for node in graph.node}
@@ -91,13 +91,13 @@ class FrozenModel:
         )
         with captured_stderr(), grouped_convolutions_traced():  # Grappler prints which devices it did not find
             concrete: Any = traced.get_concrete_function()
-            self._function = freeze(concrete)
+            self._graph = freeze(concrete)
         self.variables = frozenset(inner.op.name for value, inner in concrete.graph.captures if value.dtype == tf.resource)
         self._values: dict[str, np.ndarray] = {}
 
     @property
     def inputs(self) -> list[Any]:
-        return list(self._function.inputs)[: len(self.input_shapes)]
+        return list(self._graph.inputs)[: len(self.input_shapes)]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -106,11 +106,11 @@ class FrozenModel:
 
     @property
     def outputs(self) -> list[Any]:
-        return list(self._function.outputs)
+        return list(self._graph.outputs)
 
     @property
     def operations(self) -> list[Any]:
-        return self._function.graph.get_operations()
+        return self._graph.get_operations()
 
     def zeros(self, count: int) -> list[np.ndarray]:
         """A batch of zeros for each input."""
@@ -125,7 +125,7 @@ class FrozenModel:
         The values of the tensors in ``fed``, (N, ...), are its further arguments: the graph uses these values instead of computing
         them.
         """
-        pruned = self._function.prune([*self.inputs, *fed], tensors)
+        pruned = self._subgraph([*self.inputs, *fed], tensors)
 
         def run(images: Images, *values: np.ndarray) -> list[np.ndarray]:
             batches = [images] if isinstance(images, np.ndarray) else list(images)
@@ -134,10 +134,32 @@ class FrozenModel:
 
         return run
 
+    def _subgraph(self, fed: Sequence[Any], tensors: Sequence[Any]) -> Callable[..., list[Any]]:
+        """A function from the values of ``fed`` to those of ``tensors``, which contains no other operations.
+
+        ConcreteFunction.prune does the same; it takes ten times as long, as it copies operations one by one in Python.
+        """
+        graph, names = self._graph.as_graph_def(), [tensor.name for tensor in fed]
+        computed = [tensor.name for tensor in tensors if tensor.name not in names]
+        keep_needed(graph, computed, names)
+        define_functions(graph)
+        read = {full_name(source) for node in graph.node for source in node.input}
+        nodes = {node.name for node in graph.node}
+
+        def run(*values: Any) -> list[Any]:
+            given = dict(zip(names, values, strict=True))
+            weights = {f"{name}:0": captured(value, name) for name, value in self._weights.items() if name in nodes}
+            used = {name: value for name, value in (given | weights).items() if name in read}
+            found = dict(zip(computed, tf.graph_util.import_graph_def(graph, used, computed, name=""), strict=True))
+            return [(given | found)[tensor.name] for tensor in tensors]
+
+        function = tf.function(run, [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in fed], autograph=False)
+        return function.get_concrete_function()
+
     @functools.cached_property
     def _weights(self) -> dict[str, Any]:
         """The values of the large constants, by the names of their placeholders."""
-        return {inner.op.name: value for value, inner in self._function.graph.captures}
+        return {inner.op.name: value for value, inner in self._graph.captures}
 
     @property
     def weight_bytes(self) -> int:
@@ -192,15 +214,17 @@ class FrozenModel:
         ]
         names = [output_key(i) for i in range(len(self.outputs))]
         # Variables instead of constants: LCE's converter takes half the memory and the time to read them.
-        module, graph = _Variables(self._weights.values()), self._function.graph.as_graph_def()
+        module, graph = _Variables(self._weights.values()), self._graph.as_graph_def()
         arguments = [*(tensor.name for tensor in self.inputs), *(f"{name}:0" for name in self._weights)]
-        function = wrap_function.function_from_graph_def(graph, arguments, [output.name for output in self.outputs])
-        serve = tf.function(
-            lambda *images: dict(zip(names, tf.nest.flatten(function(*images, *module.all)), strict=True)),
-            input_signature=specs,
-        )
+        outputs = [output.name for output in self.outputs]
+        define_functions(graph)
+
+        def serve(*images: Any) -> dict[str, Any]:
+            given = dict(zip(arguments, (*images, *map(tf.convert_to_tensor, module.all)), strict=True))
+            return dict(zip(names, tf.graph_util.import_graph_def(graph, given, outputs, name=""), strict=True))
+
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(module, folder, signatures=serve.get_concrete_function(), options=options)
+        tf.saved_model.save(module, folder, signatures=tf.function(serve, specs).get_concrete_function(), options=options)
 
 
 class _Variables(tf.Module):

@@ -1,6 +1,6 @@
-"""Nodes for a GraphDef: what the workarounds for LCE's converter insert into a frozen graph."""
+"""Changes of a GraphDef: nodes that the workarounds for LCE's converter insert, and the part of a graph that tensors need."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,34 @@ def become(node: Any, op: str, inputs: Sequence[str], dtype: tf.DType, **types: 
     node.input.extend(inputs)
     for attribute, value in {"T": dtype, **types}.items():
         node.attr[attribute].type = value.as_datatype_enum
+
+
+def keep_needed(graph: Any, tensors: Iterable[str], given: Container[str] = ()) -> None:
+    """Remove control edges and every node that none of the tensors depends on.
+
+    given: tensors that are not computed, so what they depend on is not needed.
+    """
+    nodes = {node.name: node for node in graph.node}
+    stack, kept = [name for name in tensors if name not in given], set()
+    while stack:
+        name = stack.pop().partition(":")[0]
+        if name in kept or name not in nodes:
+            continue
+        kept.add(name)
+        node = nodes[name]
+        inputs = [source for source in node.input if not source.startswith("^")]
+        del node.input[:]
+        node.input.extend(inputs)
+        stack.extend(source for source in inputs if full_name(source) not in given)
+    # Not remove(node), which compares the nodes before it, with all their constants.
+    for index in reversed(range(len(graph.node))):
+        if graph.node[index].name not in kept:
+            del graph.node[index]
+
+
+def full_name(source: str) -> str:
+    """The name of the tensor that a node's input refers to: "name:0" for "name"."""
+    return source if ":" in source else f"{source}:0"
 
 
 def _unique(graph: Any, name: str) -> str:

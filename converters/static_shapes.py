@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from el_larq.converters.frozen import FrozenModel
-from el_larq.converters.graph_def import add_constant
+from el_larq.converters.graph_def import add_constant, full_name
 
 _SHAPES = ("Shape", "ShapeN", "Rank", "Size")
 _CONDITIONS = ("If", "StatelessIf")
@@ -47,7 +47,7 @@ def _with_constants(model: FrozenModel) -> FrozenModel:
             named[name] = add_constant(graph, f"{name.replace(':', '_')}_static", value, tf.dtypes.as_dtype(value.dtype))
         for node in graph.node:
             for index, source in enumerate(node.input):
-                node.input[index] = named.get(source if ":" in source else f"{source}:0", source)
+                node.input[index] = named.get(full_name(source), source)
         _take_branches(graph, {named[name]: bool(value) for name, value in fixed.items() if value.shape == ()})
 
     return model.edited(change)

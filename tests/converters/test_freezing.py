@@ -34,7 +34,7 @@ def test_large_constants_are_outside_the_graph(kind, tmp_path):
     frozen = FrozenModel(model)
     tolerance = 2e-3 if kind == "half" else 1e-6  # normalized, it computes more precisely than the model
     for one in (frozen, normalized(frozen), frozen.edited(lambda graph: None)):
-        assert one._function.graph.as_graph_def().ByteSize() < 2**14
+        assert one._graph.as_graph_def().ByteSize() < 2**14
         assert one.weight_bytes >= 256 * 100 * (2 if kind == "half" else 4)
         np.testing.assert_allclose(one.fetch(one.outputs)(images)[0], wanted, atol=tolerance * np.abs(wanted).max())
     normalized(frozen).save(str(tmp_path))

@@ -16,6 +16,7 @@ from el_larq import card
 from el_larq.converters.job import Job, Options
 from el_larq.converters.load_step import load
 from el_larq.errors import ElLarqError, UsageError
+from el_larq.loading import user_modules
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules
 
@@ -250,6 +251,8 @@ def own_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
         monkeypatch.syspath_prepend(tmp_path)
         return path, module
 
+    # The processes of later tests do not find the module.
+    monkeypatch.setattr(user_modules, "_imported", [])
     return make
 
 
