@@ -18,7 +18,7 @@ from el_larq.training import features
 from el_larq.training.recipe import Recipe
 
 RECIPE = Recipe("head", "", epochs=3, batch_size=32, learning_rate=1e-2, freeze="backbone")
-NETWORK: dict[str, Any] = {"network": "mobilenet", "method": "el", "width": 0.125}
+NETWORK = {"network": f"{Path(__file__).parents[1]}/data/run_schema1/network.py:build"}
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_augmented_images_have_no_features_in_advance(source: Path, digits: InMe
 
 def test_freezing_needs_a_trained_start(plain_digits: InMemory, tmp_path: Path):
     with pytest.raises(UsageError, match="frozen layers would keep random weights; start from a trained model with --init-from"):
-        el_larq.train(**NETWORK, dataset=plain_digits, recipe=RECIPE, out=tmp_path / "run")
+        el_larq.train("mobilenet", width=0.125, dataset=plain_digits, recipe=RECIPE, out=tmp_path / "run")
 
 
 def test_names_that_do_not_fit_are_refused_before_a_folder_is_made(source: Path, plain_digits: InMemory, tmp_path: Path):
@@ -173,8 +173,9 @@ def test_the_returned_model_maps_images(source: Path, plain_digits: InMemory, tm
     assert (predicted == labels).mean() == pytest.approx(trained.accuracy, abs=1e-6)
 
 
-def test_a_backbone_that_is_not_there_is_refused(source: Path, plain_digits: InMemory, tmp_path: Path):
-    arguments: dict[str, Any] = NETWORK | {"width": 0.25}
+def test_a_backbone_that_is_not_there_is_refused(plain_digits: InMemory, tmp_path: Path):
+    el_larq.build("mobilenet", width=0.125, input_shape=plain_digits.preprocessing.input_shape).save(tmp_path / "source.keras")
+    settings: dict[str, Any] = {"dataset": plain_digits, "recipe": RECIPE, "init_from": tmp_path / "source.keras"}
     with pytest.raises(UsageError, match="would be frozen with random weights, since the model that the training starts from"):
-        el_larq.train(**arguments, dataset=plain_digits, recipe=RECIPE, init_from=source, out=tmp_path / "run")
+        el_larq.train("mobilenet", width=0.25, out=tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
