@@ -18,7 +18,7 @@ from el_larq.training import features
 from el_larq.training.recipe import Recipe
 
 RECIPE = Recipe("head", "", epochs=3, batch_size=32, learning_rate=1e-2, freeze="backbone")
-NETWORK = {"network": f"{Path(__file__).parents[1]}/data/run_schema1/network.py:build"}
+NETWORK: dict[str, Any] = {"network": f"{Path(__file__).parents[1]}/data/run_schema1/network.py:build"}
 
 
 @pytest.fixture(scope="module")
