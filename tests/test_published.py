@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import comparison_page
 import pytest
 
 from el_larq import published
@@ -72,5 +73,6 @@ def test_every_network_has_counted_costs_that_agree_with_the_published_ones() ->
 
 def test_the_page_of_the_comparison_has_the_table() -> None:
     text = (Path(__file__).parents[1] / "docs" / "comparison.md").read_text("utf-8")
+    assert comparison_page.paper() in text, "run python benchmarks/comparison_page.py"
     for row in TABLE:
         assert f"| {row.label} | {row.year or ''} | {' | '.join(map(published.spell, row.top1))} |" in text

@@ -51,5 +51,5 @@ def check_graph(graph: TfliteGraph, source: str = "the .tflite") -> list[Finding
         return [finding for rule in rules for finding in rule.findings(Subject(graph))]
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
-    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ElLarqError(f"{source}: its operators are inconsistent; the file is damaged, convert the model again") from error

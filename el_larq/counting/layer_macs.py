@@ -7,6 +7,7 @@ from typing import Any
 import tf_keras as keras
 
 from el_larq.keras_internals import CONVOLUTION
+from el_larq.layers import LearnedScale
 
 _layers = keras.layers
 _TRANSPOSED = (_layers.Conv1DTranspose, _layers.Conv2DTranspose, _layers.Conv3DTranspose)
@@ -21,6 +22,7 @@ _WITHOUT_MACS = (
     _layers.Normalization,
     _layers.PReLU,
     _layers.Embedding,
+    LearnedScale,
 )
 
 
@@ -95,7 +97,7 @@ def _recurrent(layer: Any, input_shape: Any) -> tuple[KernelMacs, ...] | None:
 
 
 def _has_matrices(layer: keras.layers.Layer) -> bool:
-    if isinstance(layer, _WITHOUT_MACS) or type(layer).__module__.startswith("el_larq."):
+    if isinstance(layer, _WITHOUT_MACS):
         return False
     return any(sum(size > 1 for size in variable.shape) > 1 for variable in layer.weights)
 

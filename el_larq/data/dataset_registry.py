@@ -128,4 +128,10 @@ def load_dataset(
         data = module.load() if image_size is None else module.load(image_size)
         fits = preprocessing is not None and preprocessing.input_shape == data.preprocessing.input_shape
         return replace(data, preprocessing=preprocessing) if fits else data
-    return load_by_name(LOADERS[parsed.kind])(parsed, image_size, preprocessing, strict, notify)
+    data = load_by_name(LOADERS[parsed.kind])(parsed, image_size, preprocessing, strict, notify)
+    # Otherwise, a run would be resumed on changed data, and its folder named after a path.
+    assert type(data).fingerprint is not Dataset.fingerprint, (
+        f"{type(data).__name__} needs a fingerprint of its files, as in MnistLike"
+    )
+    assert type(data).slug is not Dataset.slug, f"{type(data).__name__} needs a slug, as in MnistLike"
+    return data

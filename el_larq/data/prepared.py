@@ -96,7 +96,7 @@ def load(
     names = tuple(builder.info.features[label].names)
     contents = f"{name.base} {folder.name}: {len(train)} + {len(test)} images, {train.bytes + test.bytes} bytes"
     more = f"; validation {len(found)} images, {found.bytes} bytes" if (found := records.get("validation")) else ""
-    slug = name.base if name.kind == "standard" else f"tfds-{name.base}"
+    slug = (name.base if name.kind == "standard" else f"tfds-{name.base}").replace("/", "-")
     with _readable(folder, name):
         if sum(part.bytes for part in records.values()) > MEMORY_BYTES:
             sample = [content for _, _, content, _ in train.read().take(infer_preprocessing.SAMPLE).as_numpy_iterator()]

@@ -46,6 +46,7 @@ def open_target(name: str, *, ssh_config: Path | None = None) -> "Target":
         from el_larq.devices.android import AndroidTarget
 
         return AndroidTarget(name)
+    assert kind == "local", f"open_target needs the target {kind}"
     from el_larq.devices.local_shell import LocalTarget
 
     return LocalTarget()

@@ -24,11 +24,24 @@ TESTED = {
     "matplotlib": "3.11.2",
     "scikit-learn": "1.9.1",
     "scikit-image": "0.26.0",
+    "jinja2": "3.1.6",
+    "pyyaml": "6.0.4",
     "tensorboard": "2.21.0",
+    "tensorflow-datasets": "4.9.10",
+    "importlib-resources": "7.1.0",
 }
-"""The versions of requirements/lock.txt; a test compares the two."""
+"""The dependencies in pyproject.toml, in the versions of requirements/lock.txt; tests compare them."""
 
-HEAVY = ("tensorflow", "tf-keras", "larq", "larq-compute-engine", "h5py", "tensorboard")
+HEAVY = (
+    "tensorflow",
+    "tf-keras",
+    "larq",
+    "larq-compute-engine",
+    "h5py",
+    "tensorboard",
+    "tensorflow-datasets",
+    "importlib-resources",
+)
 """Packages that training and conversion need, for which there are no compatible wheels on Linux for ARM."""
 
 _LIMITS = {"numpy": ((1, 26), (2,)), "tensorflow": ((2, 16), (2, 22)), "tf-keras": ((2, 16), (2, 22)), "larq": ((0, 14), (0, 15))}

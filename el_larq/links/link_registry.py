@@ -1,4 +1,4 @@
-"""All links by name. To add one, write its file and add one line here. Does not import TensorFlow."""
+"""All links by name. To add one, write its file and import and list it here. Does not import TensorFlow."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""All methods by name. To add one, write its file and add one line here."""
+"""All methods by name. To add one, write its file and import and list it here."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace

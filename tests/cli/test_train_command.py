@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from el_larq.cli.train import command
+from el_larq.training.training_plan import CHANGES, SharedSettings
+
 Command = Callable[..., CompletedProcess[str]]
 
 
@@ -191,3 +194,12 @@ def test_ctrl_c_saves_and_prints_the_command_that_continues(data_folder: Path, t
     assert states[-1] == int(stopped.split()[3])
     el_larq_here("report", folder, "-o", tmp_path / "report.html")  # of a run that is not done
     assert (tmp_path / "report.html").exists()
+
+
+def test_options_of_recipes_are_settings_and_have_no_defaults() -> None:
+    """CHANGES, SharedSettings and option_groups.py belong together. A default would replace the recipe's value."""
+    assert set(CHANGES) <= SharedSettings.__optional_keys__, "add the field to SharedSettings"
+    given = command.make_context("train", ["resnet18"]).params
+    for name in CHANGES:
+        assert name in given, f"add the option {name} in el_larq/cli/option_groups.py"
+        assert given[name] is None, f"the option {name} has a default; a flag needs default=None"

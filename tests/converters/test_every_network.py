@@ -185,6 +185,15 @@ def test_each_kind_of_block_with_each_method(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "variant"), [(network, variant) for network in KINDS for variant in NETWORKS[network].variants]
+)
+def test_block_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, variant: str) -> None:
+    _shorten(monkeypatch, network)
+    _train_and_convert(tmp_path, network, "el", SHORT_WIDTH, variant=variant)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "method"), SAMPLED)
 def test_whole_networks(tmp_path: Path, network: str, method: str) -> None:
     _train_and_convert(tmp_path, network, method)

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -20,6 +21,13 @@ def test_tested_versions_are_those_of_the_lock_file() -> None:
     locked = re.findall(r"^([a-z0-9._-]+)==([^ ]+)", (ROOT / "requirements" / "lock.txt").read_text(), re.MULTILINE)
     for name, version in versions.TESTED.items():
         assert (name, version) in locked, f"{name}: change TESTED in el_larq/doctor/versions.py"
+
+
+def test_every_dependency_is_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=~! ;\[]", line)[0] for line in project["dependencies"]}
+    missing = names - versions.TESTED.keys()
+    assert not missing, f"add {missing} to TESTED in el_larq/doctor/versions.py"
 
 
 def test_here_everything_that_was_tested_is_installed() -> None:

@@ -95,3 +95,9 @@ def test_a_new_links_options_are_trained_stored_and_compared_on_resume(tmp_path:
 def test_no_two_links_have_the_same_option_of_the_command_line() -> None:
     flags = [option.flag for link in LINKS.values() for option in link.declares if option.flag is not None]
     assert sorted(flags) == sorted(flagged_options())
+
+
+def test_the_page_about_training_has_the_options_of_all_links() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    missing = [flag for flag in flagged_options() if f"--{flag.replace('_', '-')}" not in page]
+    assert not missing, f"docs/training.md needs a line for {missing}"

@@ -204,6 +204,7 @@ def test_registered_networks_say_what_they_are(network: str):
     assert entry.name == network
     assert entry.summary
     assert entry.reference
+    assert "elastic" in entry.supported_links, "tests and stored counts build every network with el: support its link"
     assert isinstance(entry.load_builder(), Callable)
     keywords = inspect.signature(entry.load_builder()).parameters
     assert {*entry.options, *entry.arguments} <= {*keywords}

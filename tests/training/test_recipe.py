@@ -10,6 +10,7 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.training.recipe import DEFAULTS, Recipe
 from el_larq.training.recipe_file import FIELD_HELP, find_recipe, to_yaml
 from el_larq.training.recipes import RECIPES, get_recipe
+from el_larq.training.training_plan import make_plan
 
 STANDARD = RECIPES["standard"]
 
@@ -34,6 +35,7 @@ def test_registered_recipes_are_valid_and_say_what_they_are(name: str):
     assert recipe.summary
     assert recipe.with_changes() == recipe
     assert get_recipe(name) is recipe
+    make_plan("resnet18", recipe=name, dataset="digits")  # names of starts and teachers
 
 
 def test_an_unknown_recipe_offers_the_nearest():
