@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "methods": ("links", "layers", "quantizers"),
     "models": ("methods", "links", "data", "layers", "quantizers"),
     "loading": ("layers", "quantizers"),
-    "counting": (),
+    "counting": ("layers",),
     "downloads": (),
     "zoo": ("downloads", "models", "loading", "methods", "links", "data", "layers", "quantizers"),
 }
