@@ -36,6 +36,7 @@ def freeze(function: Any) -> Any:
     for called in graph.library.function:  # otherwise, TensorFlow would keep those of the same name as they were
         if context.context().has_function(called.signature.name):
             context.context().remove_function(called.signature.name)
+    define_functions(graph)  # also because TensorFlow removes them once more when it deletes the traced function
     frozen = func_graph.FuncGraph("frozen")
     with frozen.as_default():
         tf.graph_util.import_graph_def(graph, name="")

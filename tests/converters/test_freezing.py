@@ -1,5 +1,6 @@
 """Large constants are kept outside the frozen graph, and stay the model's own through every edit."""
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -55,3 +56,23 @@ def test_a_frozen_model_keeps_its_weights_when_the_model_changes():
     np.testing.assert_array_equal(value, before)
     assert not value.flags.writeable
     assert np.any(frozen.fetch(frozen.outputs)(np.ones((1, 8, 8, 4), np.float32))[0])
+
+
+def test_functions_of_a_loop_are_deleted_once(monkeypatch: pytest.MonkeyPatch):
+    """Freezing replaces the functions of the traced model, which TensorFlow deletes by name with the model."""
+    errors = []
+    monkeypatch.setattr("sys.unraisablehook", lambda error: errors.append(error.exc_value))
+    image = keras.Input((4, 3))
+    model = keras.Model(image, keras.layers.LSTM(2)(image))
+    frozen = FrozenModel(model)
+    assert any(operation.type in ("While", "StatelessWhile") for operation in frozen.operations)
+    edited = frozen.edited(lambda graph: None)
+    x = np.ones((1, 4, 3), np.float32)
+    wanted = np.asarray(model(x))
+    del model, frozen
+    keras.backend.clear_session()
+    gc.collect()
+    np.testing.assert_allclose(edited.fetch(edited.outputs)(x)[0], wanted, atol=1e-6)
+    del edited
+    gc.collect()
+    assert errors == []
