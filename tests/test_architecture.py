@@ -126,6 +126,24 @@ def test_imports_point_one_way(module: str) -> None:
         assert layer in MAY_IMPORT[own], f"{module} imports {target}, but {own} may not import {layer}; see MAY_IMPORT"
 
 
+def test_classes_that_keras_stores_are_registered_by_importing_their_package() -> None:
+    for module, path in _sources().items():
+        registered = [
+            node.name
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef))
+            and any("register_keras_serializable" in ast.unparse(decorator) for decorator in node.decorator_list)
+        ]
+        package = module.rpartition(".")[0]
+        if registered:
+            assert package in ("el_larq.layers", "el_larq.quantizers"), (
+                f"{registered} of {module} are in neither layers nor quantizers"
+            )
+            imported = {name for name, _level in _imports(_sources()[package])}
+            missing = "otherwise, a new process cannot load saved models"
+            assert module in imported, f"import {registered} in {path.with_name('__init__.py')}: {missing}"
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports inside functions and those for type checkers count too."""
     sources = _sources()

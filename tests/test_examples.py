@@ -32,7 +32,7 @@ def test_the_notebook_runs_and_shows_what_it_has_stored(tmp_path: Path) -> None:
     assert [cell["execution_count"] for cell in stored] == list(range(1, len(stored) + 1))
     assert sum("text/html" in kind for cell in stored for kind in kinds(cell)) >= 6
     # The names of methods depend on nothing that differs between machines.
-    assert executed[2]["outputs"][0]["data"] == stored[2]["outputs"][0]["data"]
+    assert executed[2]["outputs"][0]["data"] == stored[2]["outputs"][0]["data"], "run make notebook"
     verified = [line for line in html(executed) if "verify" in line]
     assert len(verified) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"executed.ipynb"}

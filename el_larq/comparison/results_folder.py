@@ -119,11 +119,15 @@ class ResultsFolder:
 
 
 def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the recipe's fields that were added after they were written."""
+    """Settings with the fields of the recipe and its stages that were added after they were written."""
     recipe = settings.get("recipe")
     if not isinstance(recipe, dict):
         return settings
-    return settings | {"recipe": json.loads(json.dumps(DEFAULTS)) | recipe}
+    defaults = json.loads(json.dumps(DEFAULTS))
+    recipe = defaults | recipe
+    if isinstance(recipe["stages"], list):
+        recipe["stages"] = [defaults | stage if isinstance(stage, dict) else stage for stage in recipe["stages"]]
+    return settings | {"recipe": recipe}
 
 
 def _damaged(path: Path, wrong: str) -> ElLarqError:

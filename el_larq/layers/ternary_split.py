@@ -15,8 +15,8 @@ class TernarySplit(keras.layers.Layer):
 
         T(x) = (sign(x - D) + sign(x + D)) / 2  =  +1 where x >= D,  -1 where x < -D,  0 between        D = delta * mean|x|
 
-    In training, mean|x| is taken over all values of the batch; at inference it is a moving average of these, stored as a weight.
-    The gradient treats D as a constant and is that of T as a whole,
+    In training, mean|x| is taken over all values of the batch, on all replicas; at inference it is a moving average of these,
+    stored as a weight. The gradient treats D as a constant and is that of T as a whole,
 
         dL/dx = (dL/d(x - D) + dL/d(x + D)) * 1[|x| <= 1]
 
@@ -51,12 +51,18 @@ class TernarySplit(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: Any = None) -> list[tf.Tensor]:
         magnitude = tf.convert_to_tensor(self.moving_magnitude)
         if training and self.trainable:
-            magnitude = tf.reduce_mean(tf.abs(inputs))
+            magnitude = _over_replicas(tf.reduce_mean(tf.abs(inputs)))
             self.moving_magnitude.assign_add((1 - self.momentum) * (magnitude - self.moving_magnitude))
         return list(_split(inputs, tf.stop_gradient(self.delta * magnitude)))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"delta": self.delta, "momentum": self.momentum}
+
+
+def _over_replicas(mean: tf.Tensor) -> tf.Tensor:
+    """The mean over the replicas of a distributed training, whose shares of a batch are equal."""
+    replica = tf.distribute.get_replica_context()
+    return mean if replica is None or replica.num_replicas_in_sync == 1 else replica.all_reduce("MEAN", mean)
 
 
 def _split(x: tf.Tensor, threshold: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

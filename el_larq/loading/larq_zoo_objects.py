@@ -12,13 +12,18 @@ import tf_keras as keras
 
 from el_larq.quantizers import ScaledSign, StraightScaledSign
 
+MAX_BLUR = 64
+
 
 class BinaryDenseNet(keras.Model):
     """The class of its BinaryDenseNets: a functional model that adds nothing to `keras.Model`."""
 
 
 def blurpool_initializer(shape: Any, dtype: Any = None) -> tf.Tensor:
-    """QuickNet's blur: the same binomial filter of sum 1 for each channel, of shape (k, k, C, 1)."""
+    """QuickNet's blur: the same binomial filter of sum 1 for each channel, of shape (k, k, C, 1) with k of at most 64."""
+    if len(shape) != 4 or shape[0] != shape[1] or shape[0] > MAX_BLUR:
+        # The shape may come from an untrusted file, whose variables are not limited yet.
+        raise ValueError(f"blurpool_initializer makes kernels of height and width k up to {MAX_BLUR}, not {shape}")
     row = np.poly1d([0.5, 0.5]) ** (int(shape[0]) - 1)
     kernel = np.outer(row.coeffs, row.coeffs)[:, :, None, None]
     return tf.cast(tf.broadcast_to(kernel, tf.TensorShape(shape)), dtype or tf.float32)

@@ -8,12 +8,14 @@ docs/safety.md describes what this prevents and what it does not.
 """
 
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import h5py
 import larq  # noqa: F401  (registers its layers and quantizers)
 import tensorflow as tf
 import tf_keras as keras
@@ -119,6 +121,9 @@ def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
         raise ElLarqError(f"{path}: {_OTHER_FILES[suffix]}")
     if suffix not in FORMATS:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
+    if suffix == ".keras" and h5py.is_hdf5(path) and zipfile.is_zipfile(path):
+        # One would be checked here, and Keras would read the other, even from a trusted file.
+        raise ElLarqError(f"{path}: both an HDF5 file and an archive; save the model again")
     read = containers.keras_config if containers.is_archive(path) else containers.h5_config
     saved = read(path, trust=trust)
     if not trust and saved.version[0] <= 2:

@@ -50,7 +50,12 @@ class WorkerJob:
         packages = environment()["packages"]
         if self.plan is None:
             states = sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("state-*.ckpt"))
-            return {"packages": packages, "run": asdict(read_config(self.folder)), "saved_states": states}
+            return {
+                "packages": packages,
+                "run": asdict(read_config(self.folder)),
+                "saved_states": states,
+                "learning_rate": self.learning_rate,
+            }
         settings: dict[str, Any] = dict(self.plan.settings())
         for name in ("dataset", "init_from", "teacher"):
             del settings[name]

@@ -27,12 +27,22 @@ def _complete(dataset: str) -> str:
     return str(find(name)[0])
 
 
+def _last_stage(config: TrainConfig) -> dict[str, Any]:
+    """The recipe of a run or, if it has stages, that of the last one: what the command line changes is changed in all."""
+    return (config.recipe.get("stages") or [config.recipe])[-1]
+
+
 _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     "network": lambda config: config.network,
     "method": lambda config: config.method,
     "link": lambda config: config.link,
     "recipe": lambda config: config.recipe.get("name"),
-    **{name: lambda config, name=name: config.recipe.get(name, DEFAULTS.get(name)) for name in CHANGES if name != "learning_rate"},
+    **{
+        name: lambda config, name=name: _last_stage(config).get(name, DEFAULTS.get(name))
+        for name in CHANGES
+        if name != "learning_rate"
+    },
+    "epochs": lambda config: config.recipe.get("epochs"),
     "image_size": lambda config: config.image_size,
     "width": lambda config: config.width,
     "placement": lambda config: config.placement,

@@ -1,5 +1,6 @@
 """`el-larq train --resume`: what it refuses without TensorFlow, old runs, and Ctrl-C through the real entry point."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from el_larq.cli.train import command
+from el_larq.training.recipe import Recipe
 from el_larq.training.training_plan import CHANGES, SharedSettings
 
 Command = Callable[..., CompletedProcess[str]]
@@ -199,7 +201,11 @@ def test_ctrl_c_saves_and_prints_the_command_that_continues(data_folder: Path, t
 def test_options_of_recipes_are_settings_and_have_no_defaults() -> None:
     """CHANGES, SharedSettings and option_groups.py belong together. A default would replace the recipe's value."""
     assert set(CHANGES) <= SharedSettings.__optional_keys__, "add the field to SharedSettings"
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    assert fields & SharedSettings.__optional_keys__ == set(CHANGES), "add the field to CHANGES or SharedSettings"
     given = command.make_context("train", ["resnet18"]).params
     for name in CHANGES:
         assert name in given, f"add the option {name} in el_larq/cli/option_groups.py"
         assert given[name] is None, f"the option {name} has a default; a flag needs default=None"
+    own = {"network", "method", "teacher"}  # also fields of recipes, by another way
+    assert (fields & given.keys()) - own == set(CHANGES), "add the field to CHANGES and SharedSettings (training_plan.py)"

@@ -146,6 +146,17 @@ def test_a_folder_from_before_recipes_had_an_optimizer_is_continued(tmp_path: Pa
     ResultsFolder(tmp_path, _plan())
 
 
+def test_a_folder_from_before_its_stages_had_a_field_is_continued(tmp_path: Path) -> None:
+    plan = _plan(methods="el", recipe=get_recipe("two-stage"))
+    ResultsFolder(tmp_path, plan)
+    path = tmp_path / "comparison.json"
+    content = json.loads(path.read_text())
+    for stage in content["settings"]["recipe"]["stages"]:
+        del stage["class_weights"]
+    path.write_text(json.dumps(content))
+    ResultsFolder(tmp_path, plan)
+
+
 def test_a_folder_of_an_earlier_version_is_not_mixed_with_other_validation(tmp_path: Path) -> None:
     """Its runs trained on what is held out now, and chose by the test split."""
     ResultsFolder(tmp_path, _plan())

@@ -95,6 +95,8 @@ def _train_and_convert(folder: Path, network: str, method: str, width: float = W
     keras.utils.set_random_seed(0)
     model = el_larq.build(network, method, input_shape=(SIZE, SIZE, 1), num_classes=CLASSES, width=width, **options)
     _check_what_recipes_need(model)
+    uncounted = {type(layer).__name__ for layer, *shapes in counts.calls(model) if counts.count_call(layer, *shapes) is None}
+    assert not uncounted, f"count {uncounted} in el_larq/counting/layer_macs.py, or list them in _WITHOUT_MACS"
     _train(model)
     path = models.save(keras.Model(model.inputs, model.outputs, name=model.name), folder / "model.h5")
     allow = NETWORKS[network].allow

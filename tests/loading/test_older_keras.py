@@ -46,6 +46,24 @@ def test_code_in_it_is_refused(tmp_path: Path) -> None:
         load_model(_saved(model, tmp_path))
 
 
+def test_a_file_that_is_also_an_archive_is_refused(tmp_path: Path) -> None:
+    """The HDF5 part would be checked, and Keras would read the archive."""
+    path = _saved(keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3)]), tmp_path)
+    keras.Sequential([keras.layers.Input((4,)), keras.layers.Lambda(lambda x: x + 1)]).save(tmp_path / "other.keras")
+    with open(path, "ab") as file:
+        file.write((tmp_path / "other.keras").read_bytes())
+    assert h5py.is_hdf5(path)
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(ElLarqError, match="both an HDF5 file and an archive"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("shape", [(60_000,), (60_000, 1, 1, 1), (65, 65, 3, 1)])
+def test_a_blur_of_another_shape_takes_no_memory(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="makes kernels of height and width"):
+        larq_zoo_objects.blurpool_initializer(shape)
+
+
 def _unpacked(version: str, folder: Path) -> tuple[list[Path], Any]:
     """The models in an archive, and images with their outputs."""
     with tarfile.open(ARCHIVES / f"{version}.tar.xz") as archive:
