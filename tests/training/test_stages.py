@@ -23,6 +23,7 @@ from el_larq.report.collect import collect
 from el_larq.training.config import read_config
 from el_larq.training.recipe import Recipe
 from el_larq.training.recipes import get_recipe
+from el_larq.training.resume_options import check_no_contradiction
 from el_larq.training.train import Trained, resume, train
 from el_larq.training.training_plan import make_plan, stage_plans
 
@@ -327,3 +328,12 @@ def test_methods_and_networks_that_cannot_be_staged_say_so(tiny_network: str, ru
 def test_the_dagger_is_said_to_be_undefined():
     assert "no source that was seen defines the dagger" in get_recipe("el-dagger").summary
     assert [stage.name for stage in get_recipe("el-dagger").stages] == ["teacher", "real", "activations", "both"]
+
+
+def test_options_given_on_resume_are_compared_with_those_of_the_stages(staged: Trained) -> None:
+    config = read_config(staged.folder)
+    changed = replace(config, recipe=config.recipe | {"stages": [stage | {"keep": "best"} for stage in config.recipe["stages"]]})
+    check_no_contradiction(changed, staged.folder, {"keep": "best"})
+    check_no_contradiction(config, staged.folder, {"keep": "last", "epochs": config.recipe["epochs"]})
+    with pytest.raises(UsageError, match="last"):
+        check_no_contradiction(changed, staged.folder, {"keep": "last"})
