@@ -230,7 +230,7 @@ class _Peer:
         line, _, self._received = self._received.partition(b"\n")
         try:
             message = json.loads(line)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ConnectionError("not JSON") from error
         if not isinstance(message, dict):
             raise ConnectionError("not a message")

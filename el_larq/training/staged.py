@@ -43,6 +43,7 @@ def continue_stages(run: RunFolder, options: RunOptions, given: Replacements) ->
     """Continue a run of several stages, whose folder is locked. The errors are those of `el_larq.training.train.resume`."""
     network = network_again(run.folder, run.config, given.model, options.trust)
     plan = plan_again(run.config, run.folder, network, given.dataset)
+    open_distribution(plan.strategy).check_same(run.config.distribution, run.folder)
     data = load_data_again(plan, options.notify, run.config, run.folder)
     return _train_stages(run, plan, data, options, given.learning_rate)
 

@@ -137,7 +137,9 @@ def test_a_port_in_use_is_named() -> None:
     assert "choose another port" in str(found)
 
 
-@pytest.mark.parametrize("sent", [b"GET / HTTP/1.0\r\n\r\n", b"[]\n", b'{"worker": 7, "agreement": {}}\n', b""])
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.0\r\n\r\n", b"[]\n", b"[" * 100_000 + b"\n", b'{"worker": 7, "agreement": {}}\n', b""]
+)
 def test_strangers_at_the_port_do_not_disturb(sent: bytes) -> None:
     workers = cluster_of(2)
     host, port = workers[0].workers[0].split(":")
