@@ -18,11 +18,9 @@ and its 95 % interval (`recorded_runs.paired`). The interval says nothing about 
 interval is computed separately: among 20 rows without any effect, one interval is expected to exclude 0 by chance.
 """
 
-import argparse
 import gc
 import itertools
 import json
-import os
 import shutil
 import statistics
 import time
@@ -31,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recorded_runs import ROOT, append, commit, machine, paired, points, read
+from recorded_runs import announce, append, begin, commit, machine, paired, parser, points, read
 
 import el_larq
 
@@ -268,13 +266,9 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=ROOT / "docs/results/ablation.csv")
-    parser.add_argument("--scratch", type=Path, default=ROOT / "build/ablation", help="folder for the runs under way")
-    parser.add_argument("--only", default="", help="only runs whose folder's name contains this text, as in mobilenet")
-    parser.add_argument("--list", action="store_true", help="print what would run, and end")
-    parser.add_argument("--table", action="store_true", help="print the table of the results, and end")
-    options = parser.parse_args()
+    command_line = parser(__doc__, "ablation")
+    command_line.add_argument("--only", default="", help="only runs whose folder's name contains this text, as in mobilenet")
+    options = command_line.parse_args()
     if options.table:
         print(table(read(options.results)))
         return
@@ -283,19 +277,14 @@ def main() -> None:
     if options.list:
         print(*(run.folder for run in runs), sep="\n")
         return
-    os.nice(19)
-    options.scratch.mkdir(parents=True, exist_ok=True)
+    begin(options.scratch)
     print_budget(runs)
-    for number, run in enumerate(runs, 1):
-        print(f"{time.strftime('%H:%M:%S')} {number} of {len(runs)}: {run.folder}", flush=True)
+    for run in announce(runs):
         accuracy, seconds = train(run, options.scratch)
         setting = run.setting
         values = (*run.key[:4], run.method, json.dumps(run.options, sort_keys=True), run.seed, setting.epochs, setting.width)
-        append(
-            options.results,
-            COLUMNS,
-            dict(zip(COLUMNS, (*values, round(accuracy, 4), round(seconds), commit(), machine()), strict=True)),
-        )
+        values = (*values, round(accuracy, 4), round(seconds), commit(), machine())
+        append(options.results, COLUMNS, dict(zip(COLUMNS, values, strict=True)))
         shutil.rmtree(options.scratch / run.folder)
         print(f"accuracy {accuracy:.4f} in {seconds:.0f} s", flush=True)
 

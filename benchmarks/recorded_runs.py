@@ -1,5 +1,6 @@
-"""Results of experiments: a CSV file with a line per run, and statistics over seeds."""
+"""Experiments of many runs: their command line, a CSV file of results with a line per run, and statistics over seeds."""
 
+import argparse
 import csv
 import io
 import math
@@ -7,10 +8,43 @@ import os
 import platform
 import statistics
 import subprocess
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class HasFolder(Protocol):
+    @property
+    def folder(self) -> str: ...
+
+
+Run = TypeVar("Run", bound=HasFolder)
+
+
+def parser(description: str | None, name: str) -> argparse.ArgumentParser:
+    """The options that all experiments have."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--results", type=Path, default=ROOT / f"docs/results/{name}.csv")
+    made.add_argument("--scratch", type=Path, default=ROOT / f"build/{name}", help="folder for the runs under way")
+    made.add_argument("--list", action="store_true", help="print what would run, and end")
+    made.add_argument("--table", action="store_true", help="print the table of the results, and end")
+    return made
+
+
+def begin(scratch: Path) -> None:
+    """Make the folder for the runs, and leave the processor to other programs."""
+    os.nice(19)
+    scratch.mkdir(parents=True, exist_ok=True)
+
+
+def announce(runs: Sequence[Run]) -> Iterator[Run]:
+    """The runs, one after the other; its folder's name is printed when its turn comes."""
+    for number, run in enumerate(runs, 1):
+        print(f"{time.strftime('%H:%M:%S')} {number} of {len(runs)}: {run.folder}", flush=True)
+        yield run
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -20,19 +20,16 @@ The table has the mean accuracy over seeds, and the mean and 95 % interval of th
 seed, hence the same 80 images (`recorded_runs.paired`). One row is one division: the interval says nothing about other divisions.
 """
 
-import argparse
 import gc
-import os
 import shutil
 import statistics
 import struct
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recorded_runs import ROOT, append, commit, machine, paired, points, read
+from recorded_runs import announce, append, begin, commit, machine, paired, parser, points, read
 
 import el_larq
 
@@ -194,12 +191,7 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=ROOT / "docs/results/transfer.csv")
-    parser.add_argument("--scratch", type=Path, default=ROOT / "build/transfer", help="folder for the runs")
-    parser.add_argument("--list", action="store_true", help="print what would run, and end")
-    parser.add_argument("--table", action="store_true", help="print the table of the results, and end")
-    options = parser.parse_args()
+    options = parser(__doc__, "transfer").parse_args()
     if options.table:
         print(table(read(options.results)))
         return
@@ -208,10 +200,8 @@ def main() -> None:
     if options.list:
         print(*(run.folder for run in runs), sep="\n")
         return
-    os.nice(19)
-    options.scratch.mkdir(parents=True, exist_ok=True)
-    for number, run in enumerate(runs, 1):
-        print(f"{time.strftime('%H:%M:%S')} {number} of {len(runs)}: {run.folder}", flush=True)
+    begin(options.scratch)
+    for run in announce(runs):
         trained = train(run, options.scratch)
         steps, images = steps_and_images(run)
         values = (*run.key, NETWORK, METHOD, WIDTH, images, steps, round(trained.accuracy, 4), round(trained.seconds))
