@@ -36,7 +36,8 @@ def _with_constants(model: FrozenModel) -> FrozenModel:
     if not found:
         return model
     tensors = list(found.values())
-    two, three = (model.fetch(tensors)(model.zeros(count)) for count in (2, 3))
+    run = model.fetch(tensors)
+    two, three = (run(model.zeros(count)) for count in (2, 3))
     fixed = {t.name: a for t, a, b in zip(tensors, two, three, strict=True) if np.array_equal(a, b)}
     if not fixed:
         return model
@@ -70,7 +71,8 @@ def _with_targets(model: FrozenModel) -> FrozenModel:
     found = [o for o in model.operations if o.type == "Reshape" and model.depends(o.inputs[1])]
     if not found:
         return model
-    two, three = ([y.shape for y in model.fetch([o.outputs[0] for o in found])(model.zeros(count))] for count in (2, 3))
+    run = model.fetch([o.outputs[0] for o in found])
+    two, three = ([y.shape for y in run(model.zeros(count))] for count in (2, 3))
     targets = {o.name: target for o, a, b in zip(found, two, three, strict=True) if (target := _target(a, b))}
 
     def change(graph: Any) -> None:
