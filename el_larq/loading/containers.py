@@ -9,7 +9,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -111,7 +111,8 @@ def named_functions(path: Path, saved: SavedConfig) -> Iterator[Path | h5py.File
     In an .h5 file, tf-keras writes these as objects of class "function" but reads only their names: then a copy in memory has the
     names.
     """
-    config = _with_names(saved.config) if path.is_file() and h5py.is_hdf5(path) else saved.config
+    in_hdf5 = path.is_file() and h5py.is_hdf5(path)
+    config = _with_values(saved.config, "function", lambda name: name, str) if in_hdf5 else saved.config
     if config == saved.config:
         yield path
         return
@@ -132,27 +133,18 @@ def _in_newer_form(config: Any, version: tuple[int, int]) -> Any:
     module = config.get("module")
     if isinstance(module, str) and module.startswith("keras.engine."):
         config = config | {"module": f"keras.src.{module.removeprefix('keras.')}"}
-    return _with_plain_numbers(config)
+    return _with_values(config, "__numpy__", lambda own: own.get("value"), dict)
 
 
-def _with_plain_numbers(config: Any) -> Any:
+def _with_values(config: Any, class_name: str, value: Callable[[Any], Any], kind: type) -> Any:
+    """A configuration in which ``value`` of their own configuration, of this kind, stands for objects of a class."""
     if isinstance(config, list):
-        return [_with_plain_numbers(part) for part in config]
+        return [_with_values(part, class_name, value, kind) for part in config]
     if not isinstance(config, dict):
         return config
-    if config.get("class_name") == "__numpy__" and isinstance(config.get("config"), dict):
-        return config["config"].get("value")
-    return {key: _with_plain_numbers(value) for key, value in config.items()}
-
-
-def _with_names(config: Any) -> Any:
-    if isinstance(config, list):
-        return [_with_names(part) for part in config]
-    if not isinstance(config, dict):
-        return config
-    if config.get("class_name") == "function" and isinstance(config.get("config"), str):
-        return config["config"]
-    return {key: _with_names(value) for key, value in config.items()}
+    if config.get("class_name") == class_name and isinstance(config.get("config"), kind):
+        return value(config["config"])
+    return {key: _with_values(part, class_name, value, kind) for key, part in config.items()}
 
 
 def check_folder(path: Path) -> None:
