@@ -1,4 +1,5 @@
-"""The replicas of a model: one, or several by a strategy of TensorFlow's. All that a training does with replicas is in this module.
+"""The replicas of a model: one, or several by a strategy of TensorFlow's. What a training does with replicas is in this module,
+except that `TernarySplit` and batch normalizations combine their statistics of a batch.
 
 Each replica computes the step of its share of a batch, and gradients are summed. With the batch statistics of the whole batch, a
 step is that of one replica with the same batch, up to rounding. Weights and optimizer slots are the same in each replica. Variables

@@ -22,7 +22,7 @@ from el_larq.printable import printable
 from el_larq.training.cluster import Cluster
 
 BEAT, SILENCE = 5.0, 60.0
-"""Seconds between two signs of life, and without one until a worker counts as lost."""
+"""Seconds between two heartbeats, and seconds without a heartbeat after which a worker counts as lost."""
 
 _MESSAGE_BYTES = 1 << 20
 _RETRY = 0.2
