@@ -7,14 +7,15 @@ from typing import Any
 import tf_keras as keras
 
 from el_larq.keras_internals import CONVOLUTION
-from el_larq.layers import LearnedScale
+from el_larq.layers import InteractedBitcount, LearnedScale
 
 _layers = keras.layers
 _TRANSPOSED = (_layers.Conv1DTranspose, _layers.Conv2DTranspose, _layers.Conv3DTranspose)
 _SEPARABLE = (_layers.SeparableConv1D, _layers.SeparableConv2D)
 _LOCAL = (_layers.LocallyConnected1D, _layers.LocallyConnected2D)
 
-# Their weights scale or shift single values, or are looked up: by the counting rule these are not multiply-accumulates.
+# Their weights scale or shift single values, are looked up, or belong to a search: by the counting rule,
+# these are not multiply-accumulates.
 _WITHOUT_MACS = (
     _layers.BatchNormalization,
     _layers.LayerNormalization,
@@ -23,6 +24,7 @@ _WITHOUT_MACS = (
     _layers.PReLU,
     _layers.Embedding,
     LearnedScale,
+    InteractedBitcount,
 )
 
 
