@@ -23,22 +23,24 @@ CHILD = "--child"
 
 
 def make_folder(folder: Path, count: int, size: int) -> None:
-    """``count`` training images and a fifth of that for testing, in four classes, as JPEG files."""
+    """``count`` training images and a fifth of that for testing, of all classes in turn, as JPEG files."""
     from PIL import Image
 
     import el_larq
 
     data = el_larq.load_dataset("photos")
     split = data.train
+    by_class = [np.flatnonzero(split.labels == label) for label in range(data.num_classes)]
     for role, number, first in (("train", count, 0), ("test", count // 5, count)):
         for index in range(first, first + number):
-            place = index * 7919 % len(split)  # their order is by class
-            pixels, label = split.images[place], data.labels[int(split.labels[place])]
-            path = folder / role / label / f"{index}.jpg"
+            label = index % data.num_classes
+            repetition, place = divmod(index // data.num_classes, len(by_class[label]))
+            pixels = split.images[by_class[label][place]]
+            path = folder / role / data.labels[label] / f"{index}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             # Another part of the enlarged image for each repetition, so that no two files are equal.
             enlarged = Image.fromarray(pixels.squeeze()).convert("RGB").resize((size + 64, size + 64), Image.Resampling.BICUBIC)
-            at = 7 * (index // len(split)) % 64
+            at = 7 * repetition % 64
             enlarged.crop((at, at, at + size, at + size)).save(path, quality=90)
 
 
