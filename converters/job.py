@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from el_larq.card import Card
+from el_larq.converters.steps import VIEWS
 from el_larq.data.stated import Stated
-from el_larq.errors import ElLarqError
+from el_larq.errors import ElLarqError, unknown_name
 from el_larq.printable import printable
 from el_larq.tables import html_table
 
@@ -28,6 +29,7 @@ class Options:
         allow: audit rules that may fail, in all layers (RULE) or in one (RULE:LAYER).
         trust: run any code in the model's file, and do not limit its size.
         stated: preprocessing of the images and class names; written to the card.
+        views: what makes a view of a float tensor: "bitcast", in place, or "reshape", for runtimes without BITCAST.
         by_layer: if verification fails, report how many signs differ at each binary convolution.
     """
 
@@ -38,7 +40,12 @@ class Options:
     allow: tuple[str, ...] = ()
     by_layer: bool = False
     trust: bool = False
+    views: str = VIEWS[0]
     stated: Stated = field(default_factory=Stated)
+
+    def __post_init__(self) -> None:
+        if self.views not in VIEWS:
+            raise unknown_name("kind of view", self.views, VIEWS)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Unpack
 import tf_keras as keras
 
 from el_larq.card import Card
+from el_larq.converters.arrange import arrange
 from el_larq.converters.audit import audit
 from el_larq.converters.fold.step import fold
 from el_larq.converters.job import Entry, Job, Options
@@ -26,6 +27,7 @@ _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
     "load": load,
     "fold": fold,
     "lower": lower,
+    "arrange": arrange,
     "audit": audit,
     "verify": verify,
     "write": write,

@@ -9,13 +9,13 @@ from el_larq.errors import ElLarqError
 from el_larq.tflite.reader import IDENTIFIER
 
 
-def _unpack(content: bytes) -> Any:  # the schema's classes are untyped
+def unpack(content: bytes) -> Any:  # the schema's classes are untyped
     from larq_compute_engine.mlir.python import tflite_schema
 
     return tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAsModel(content, 0))
 
 
-def _pack(model: Any) -> bytes:
+def pack(model: Any) -> bytes:
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     # The builder doubles its memory when it is full, and copies what it has.
     builder = flatbuffers.Builder(size + size // 16 + 2**16)
@@ -25,11 +25,11 @@ def _pack(model: Any) -> bytes:
 
 def with_outputs(content: bytes, tensors: list[int]) -> bytes:
     """The flatbuffer with additional outputs, given by tensor index, after its own."""
-    model = _unpack(content)
+    model = unpack(content)
     graph = model.subgraphs[0]
     graph.outputs = np.concatenate([np.asarray(graph.outputs, np.int32), np.asarray(tensors, np.int32)])
     model.signatureDefs = None  # they list the outputs too, and are not needed here
-    return _pack(model)
+    return pack(model)
 
 
 def with_named_outputs(content: bytes, names: dict[str, str], inputs: dict[str, str]) -> bytes:
@@ -43,7 +43,7 @@ def with_named_outputs(content: bytes, names: dict[str, str], inputs: dict[str, 
     Raises:
         ElLarqError: the signature does not list exactly these outputs and inputs.
     """
-    model = _unpack(content)
+    model = unpack(content)
     graph = model.subgraphs[0]
     found = {entry.name.decode(): entry for signature in model.signatureDefs or [] for entry in signature.outputs}
     if set(found) != set(names):
@@ -61,7 +61,7 @@ def with_named_outputs(content: bytes, names: dict[str, str], inputs: dict[str, 
             named.add(entry.tensorIndex)
     model.signatureDefs[0].outputs = entries
     graph.outputs = np.array([entry.tensorIndex for entry in entries], np.int32)
-    return _pack(model)
+    return pack(model)
 
 
 def _name_inputs(model: Any, names: dict[str, str]) -> None:
@@ -82,7 +82,7 @@ def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
     """The flatbuffer with a named metadata buffer, which replaces any existing one of that name."""
     from larq_compute_engine.mlir.python import tflite_schema
 
-    model = _unpack(content)
+    model = unpack(content)
     buffer: Any = tflite_schema.BufferT()
     buffer.data = np.frombuffer(value, np.uint8)
     model.buffers.append(buffer)
@@ -90,4 +90,4 @@ def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
     entry.name = name
     entry.buffer = len(model.buffers) - 1
     model.metadata = [m for m in model.metadata or [] if m.name not in (name, name.encode())] + [entry]
-    return _pack(model)
+    return pack(model)

@@ -145,7 +145,7 @@ def float_on_signs(subject: Subject) -> Found:
     for operator in subject.graph.operators:
         source = source_of(operator)
         producer = subject.graph.producers.get(source.index) if operator.name in REAL_KERNELS and source else None
-        while producer is not None and producer.name in ("PADV2", "PAD", "RESHAPE"):
+        while producer is not None and producer.name in ("PADV2", "PAD", "RESHAPE", "BITCAST"):
             before = producer.inputs[0]
             producer = subject.graph.producers.get(before.index) if before else None
         if producer is not None and producer.name == "LceDequantize":
@@ -211,7 +211,15 @@ def norm_left(subject: Subject) -> Found:
 def _by_channel(tensors: tuple[Tensor | None, ...]) -> bool:
     """Whether one of the tensors is a constant with one value per channel; a scale by position is not a normalization."""
     constants = [tensor for tensor in tensors if tensor is not None and tensor.constant and tensor.elements > 1]
-    return any(tensor.shape[-1] == tensor.elements for tensor in constants)
+    return any(tensor.shape[-1] == tensor.elements or _repeats_a_row(tensor) for tensor in constants)
+
+
+def _repeats_a_row(tensor: Tensor) -> bool:
+    """Whether a constant (1, 1, W, C) is one of C values, as the step `arrange` stores it."""
+    if len(tensor.shape) != 4 or tensor.shape[:2] != (1, 1):
+        return False
+    row = tensor.array()[0, 0]
+    return bool(np.all(row == row[:1]))
 
 
 @rule(

@@ -17,7 +17,7 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
-from el_larq.converters.steps import STEPS, check_skip
+from el_larq.converters.steps import STEPS, VIEWS, check_skip
 
 
 def _complete_rules(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
@@ -29,13 +29,20 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
 @click.argument("model", type=MODEL)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
-@click.option("--skip", multiple=True, help="Step to skip: fold, audit or verify; can be repeated.")
+@click.option("--skip", multiple=True, help="Step to skip: fold, arrange, audit or verify; can be repeated.")
 @click.option(
     "--allow",
     multiple=True,
     metavar="RULE[:LAYER]",
     shell_complete=_complete_rules,
     help="Allow an audit rule to fail, in all layers or in one; docs/audit.md lists the rules.",
+)
+@click.option(
+    "--views",
+    type=click.Choice(VIEWS),
+    default=VIEWS[0],
+    show_default=True,
+    help="What makes a view of a float tensor: bitcast is in place; reshape copies, but also runs where BITCAST is unknown.",
 )
 @click.option("--image-size", type=int, help="Input size in pixels, for a model without a fixed input size.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
@@ -54,6 +61,7 @@ def command(
     image_size: int | None,
     verify_on: str | None,
     verify_images: int,
+    views: str,
     by_layer: bool,
     table: bool,
     trust: bool,
@@ -85,7 +93,7 @@ def command(
     from el_larq.converters.pipeline import convert
     from el_larq.converters.rules.rule import Finding, summarized
 
-    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust)
+    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust, views)
     job = convert(
         model,
         out,

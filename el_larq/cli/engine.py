@@ -70,7 +70,7 @@ def fetch(
 def check(
     target: str, model: Path | None, binary: Path | None, repeat: int, folder: str | None, ssh_config: Path | None, as_json: bool
 ) -> None:
-    """Test whether the benchmark binary on TARGET silently runs LCE's slow reference kernel."""
+    """Test whether the benchmark binary on TARGET silently runs LCE's slow reference kernel, and whether it contains BITCAST."""
     import tempfile
 
     from el_larq.devices import engine_check
@@ -88,5 +88,6 @@ def check(
         print_json(verdict.to_dict())
     else:
         show(verdict.sentence)
+        show(verdict.about_views)
     if verdict.kernel == "reference":
         sys.exit(1)

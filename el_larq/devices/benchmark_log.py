@@ -268,6 +268,8 @@ def explain_errors(errors: tuple[str, ...]) -> str:
             f"the benchmark binary does not support the operator {match[1]}; "
             "Lce operators need LCE's benchmark binary (el-larq engine fetch), other custom operators cannot be run"
         )
+    if "builtin opcode 'BITCAST'" in text or "builtin_code out of range: 159" in text:
+        return "the benchmark binary lacks the operator BITCAST; convert the model again with --views reshape"
     if "Select TensorFlow op" in text:
         return "the model contains TensorFlow (flex) operators, which the benchmark binary cannot run; convert it without them"
     if "not a valid Flatbuffer" in text:

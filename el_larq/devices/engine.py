@@ -96,6 +96,22 @@ def read_elf(path: Path) -> Elf | None:
     return Elf(bits, _MACHINES.get(machine, f"machine {machine}"), _loader(head, bits, order))
 
 
+def registers_bitcast(path: Path) -> bool:
+    """Whether a benchmark binary contains TensorFlow Lite's kernel BITCAST, which views in place need (`convert --views`).
+
+    A binary is linked statically, and only registered kernels are linked. Its symbols name the kernel's registration; without
+    symbols, the messages of the kernel's checks still contain the path of its source.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the benchmark binary {path}: {error.strerror or error}") from error
+    return any(sign in content for sign in _BITCAST)
+
+
+_BITCAST = (b"Register_BITCAST", b"lite/kernels/bitcast.cc")
+
+
 def _loader(head: bytes, bits: int, order: str) -> str:
     """PT_INTERP of the program headers."""
     try:

@@ -7,11 +7,12 @@ an optimized binary becomes slower and a reference build does not.
 
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession
+from el_larq.devices.engine import registers_bitcast
 from el_larq.devices.probe import is_x86
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
@@ -28,6 +29,8 @@ class Verdict:
 
     kernel: "optimized", "reference", or "none" if LCE has no optimized kernel for the processor. Times are medians over the
     repeats, in milliseconds. of: what they measure, the binary convolutions if the binary can profile, otherwise the model.
+    bitcast: whether the binary contains the operator BITCAST, which `convert` uses for views unless told otherwise; None if not
+    examined.
     """
 
     kernel: str
@@ -36,6 +39,16 @@ class Verdict:
     reference_ms: float
     ratio: float
     of: str
+    bitcast: bool | None = None
+
+    @property
+    def about_views(self) -> str:
+        """What the binary does with views in place, in one sentence; "" if that was not examined."""
+        if self.bitcast is None:
+            return ""
+        if self.bitcast:
+            return "the binary contains BITCAST, which views in place need"
+        return "the binary does not contain BITCAST; for it, convert with --views reshape"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,8 +84,10 @@ def check(
                 records[kind].append(record)
                 notify(f"{kind} kernel, {number + 1} of {repeat}: {record.latency_ms:.3f} ms")
         machine = session.device.machine
+        bitcast = registers_bitcast(Path(session.engine["path"]))
     default, reference = (_times(records[kind]) for kind in ("default", "reference"))
-    return judge(default, reference, machine, "binary convolutions" if records["default"][0].layers else "the model")
+    of = "binary convolutions" if records["default"][0].layers else "the model"
+    return replace(judge(default, reference, machine, of), bitcast=bitcast)
 
 
 def _times(records: list[Record]) -> list[float]:

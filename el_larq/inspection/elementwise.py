@@ -67,7 +67,7 @@ _MOVES = {
 # Operators with MACs, or that only change the shape.
 _NOTHING = {
     *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL"),
-    *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE"),
+    *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE", "BITCAST"),
 }
 
 

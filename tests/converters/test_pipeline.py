@@ -42,7 +42,7 @@ def test_a_model_in_memory_is_converted_with_the_card_it_is_given() -> None:
 
 def test_a_saved_model_folder_is_converted(small: Any, tmp_path: Path) -> None:
     job = el_larq.convert(small.saved_model, tmp_path / "model.tflite", options=Options(verify_images=16, verify_on="digits"))
-    assert job.report[4].details["data"] == "digits"
+    assert job.report[5].details["data"] == "digits"
     assert (tmp_path / "model.tflite").read_bytes() == job.tflite
 
 
@@ -63,7 +63,7 @@ def test_a_model_of_open_size_is_converted_at_the_size_given() -> None:
     model = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)), name="open")
     job = el_larq.convert(model, options=Options(image_size=8, verify_images=4))
     assert parse(job.tflite or b"").inputs[0].shape == (1, 8, 8, 1)
-    assert job.report[3].details["binary"] == 1
+    assert job.report[4].details["binary"] == 1
     with pytest.raises(ElLarqError, match="--image-size"):
         el_larq.convert(model)
 
@@ -78,7 +78,7 @@ def test_checks_can_be_skipped(skip: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("step", ["load", "lower", "write"])
 def test_what_makes_the_file_cannot_be_skipped(step: str) -> None:
-    with pytest.raises(UsageError, match=f"{step!r} cannot be skipped; these can: fold, audit, verify"):
+    with pytest.raises(UsageError, match=f"{step!r} cannot be skipped; these can: fold, arrange, audit, verify"):
         check_skip((step,))
 
 
