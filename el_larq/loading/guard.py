@@ -85,6 +85,15 @@ def check_root(config: Any, source: str, *, traced: bool = False) -> None:
         raise not_a_model(name, source)
 
 
+def contains_lambda(config: Any, source: str) -> bool:
+    """Whether a configuration names a Lambda layer, whose code Keras would run.
+
+    Raises:
+        ElLarqError: it is nested too deep.
+    """
+    return any(node.get("class_name") == "Lambda" for node in objects(config, source))
+
+
 def not_a_model(name: str, source: str) -> ElLarqError:
     """The error for a file whose outermost object, of class ``name``, is not a model."""
     return ElLarqError(

@@ -1,6 +1,7 @@
 """Loads a Keras model from .h5, .keras or a SavedModel folder, with Larq's and this project's layers registered.
 
-Files of Keras 3 and SavedModels without Keras layers become models with one layer, their graph (`keras3`, `saved_function`).
+Files of Keras 3, and SavedModels without Keras layers or with a Lambda among them, become models with one layer, their graph
+(`keras3`, `saved_function`).
 
 A file may be untrusted. Before Keras reads it, its configuration (`guard`), its graphs (`saved_graphs`) and its container
 (`containers`) are checked; while Keras builds the model, the size of each variable is checked before memory is allocated.
@@ -26,7 +27,7 @@ from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
 from el_larq.keras_internals import all_layers, returned_tensors
 from el_larq.loading import containers
-from el_larq.loading.guard import MAX_NAME, check_config, check_root
+from el_larq.loading.guard import MAX_NAME, check_config, check_root, contains_lambda
 from el_larq.loading.keras3 import load_keras3
 from el_larq.loading.older_archive import load_older_archive
 from el_larq.loading.saved_function import graph_layer, load_saved_function
@@ -102,7 +103,7 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
 
 
 def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
-    """Reject a file by its contents, before Keras reads it. None for a SavedModel without Keras layers."""
+    """Reject a file by its contents, before Keras reads it. None for a SavedModel whose graph is loaded instead of Keras layers."""
     if path.is_dir():
         containers.check_folder(path)
         if not trust:
@@ -110,6 +111,8 @@ def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
         if not (path / "keras_metadata.pb").exists():
             return None
         root, configs = containers.metadata_configs(read_bytes(path / "keras_metadata.pb"), path)
+        if not trust and contains_lambda(configs, str(path)):
+            return None  # the graph contains what the code computes, in permitted operators only; the code is not run
         if not trust:
             check_config(configs, str(path), traced=True)
             check_root(root, str(path), traced=True)

@@ -25,11 +25,15 @@ CROP = 0.875
 
 @dataclass(frozen=True)
 class ApplicationWeights:
-    """A weights file and the network that it belongs to. size: of the images that it was trained on."""
+    """A weights file and the network that it belongs to.
+
+    size: of the images that it was trained on. published: the file has the name under which Keras publishes this network's weights.
+    """
 
     application: Application
     path: Path
     size: int = IMAGE_SIZE
+    published: bool = False
 
     @classmethod
     def parse(cls, source: str | os.PathLike[str]) -> Self | None:
@@ -41,7 +45,7 @@ class ApplicationWeights:
         text = os.fspath(source)
         if not text.startswith(PREFIX):
             found = recognize(os.path.basename(text))
-            return cls(found[0], Path(text), found[1]) if found is not None else None
+            return cls(found[0], Path(text), found[1], published=True) if found is not None else None
         name, equals, path = text.partition("=")
         application = get_application(name)
         if not equals or not path:
@@ -50,7 +54,8 @@ class ApplicationWeights:
                 "(nothing is downloaded)"
             )
         found = recognize(os.path.basename(path))
-        return cls(application, Path(path), found[1] if found is not None else IMAGE_SIZE)
+        size = found[1] if found is not None else IMAGE_SIZE
+        return cls(application, Path(path), size, published=found is not None and found[0] == application)
 
     def check(self) -> None:
         """Raise ElLarqError if there is no such file."""
@@ -126,6 +131,7 @@ def _make_card(weights: ApplicationWeights, sha256: str, classes: int | None) ->
     return {
         "network": f"{PREFIX}{weights.application.name}",
         "preprocessing": how.to_dict(),
-        **(labels if classes == len(identifiers[0]) else {}),
+        # Any other file of 1,000 classes may have been trained on other ones.
+        **(labels if weights.published and classes == len(identifiers[0]) else {}),
         "provenance": {"weights": weights.path.name, "sha256": sha256, "definition": f"Keras Applications, el-larq {VERSION}"},
     }

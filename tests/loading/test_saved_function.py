@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from el_larq.converters.pipeline import convert
 from el_larq.converters.steps import STEPS
@@ -79,6 +80,38 @@ def test_a_graph_that_reads_files_is_refused(tmp_path: Path, one_line: OneLine) 
     with pytest.raises(ElLarqError) as caught:
         load_model(tmp_path)
     assert "ReadFile" in one_line(caught.value)
+
+
+def test_a_lambda_is_loaded_as_the_graph_that_it_made(tmp_path: Path, one_line: OneLine) -> None:
+    canary, folder = tmp_path / "canary", tmp_path / "saved"
+    image = keras.Input((4, 4, 3))
+    x = keras.layers.Lambda(lambda x, path: (Path(path).touch(), 2 * x + 1)[1], arguments={"path": str(canary)})(image)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    keras.Model(image, keras.layers.Dense(3, name="logits")(x)).save(folder)
+    canary.unlink()
+    job = convert(folder)
+    assert not canary.exists()
+    assert job.report[4].details["max_difference"] < 1e-5
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
+    model = load_model(folder)
+    assert not canary.exists()
+    np.testing.assert_allclose(model(images), load_model(folder, trust=True)(images), rtol=1e-6)
+    assert canary.exists()
+    with pytest.raises(ElLarqError) as caught:
+        inspect(folder)
+    assert "contains a graph, not the layers of tf-keras" in one_line(caught.value)
+
+
+def test_a_lambda_whose_graph_reads_files_is_refused(tmp_path: Path, one_line: OneLine) -> None:
+    image = keras.Input((3,))
+    keras.Model(image, keras.layers.Lambda(_length_of_a_file)(image)).save(tmp_path)
+    with pytest.raises(ElLarqError) as caught:
+        load_model(tmp_path)
+    assert "ReadFile" in one_line(caught.value)
+
+
+def _length_of_a_file(x: Any) -> Any:
+    return x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)
 
 
 def test_inspect_asks_for_the_tflite(tmp_path: Path, one_line: OneLine) -> None:

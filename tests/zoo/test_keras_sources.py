@@ -102,6 +102,16 @@ def test_a_file_without_the_classifier_has_no_labels(weights: Path) -> None:
     assert "labels" not in card.read(find_model(notop))
 
 
+def test_a_file_with_a_name_of_its_own_has_no_labels(weights: Path) -> None:
+    """Its 1,000 classes may be other ones than ImageNet's."""
+    own = weights.rename(weights.with_name("mine.h5"))
+    facts = card.read(find_model(f"keras:MobileNetV2={own}"))
+    assert not {"labels", "label_ids", "labels_source", "dataset"} & set(facts)
+    assert facts["preprocessing"]["mean"] == 127.5
+    named_as_another = own.rename(own.with_name("vgg16_weights_tf_dim_ordering_tf_kernels.h5"))
+    assert "labels" not in card.read(find_model(f"keras:MobileNetV2={named_as_another}"))
+
+
 def test_a_network_is_trained_further_on_ones_own_pictures(network: Any, weights: Path, pictures: Path, tmp_path: Path) -> None:
     recipe = Recipe("head", "", epochs=1, batch_size=2, learning_rate=1e-2, freeze="backbone")
     notices: list[str] = []
