@@ -53,7 +53,7 @@ def test_the_only_signature_may_have_any_name(tmp_path: Path) -> None:
 def test_it_is_converted_and_verified(tmp_path: Path) -> None:
     job = convert(_save(tmp_path, [None, 3]))
     assert [entry.step for entry in job.report] == list(STEPS)
-    assert job.report[4].details["max_difference"] < 1e-5
+    assert job.report[-2].details["max_difference"] < 1e-5
 
 
 def test_signatures_that_cannot_be_used_are_named(tmp_path: Path, one_line: OneLine) -> None:
@@ -91,7 +91,7 @@ def test_a_lambda_is_loaded_as_the_graph_that_it_made(tmp_path: Path, one_line: 
     canary.unlink()
     job = convert(folder)
     assert not canary.exists()
-    assert job.report[4].details["max_difference"] < 1e-5
+    assert job.report[-2].details["max_difference"] < 1e-5
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
     model = load_model(folder)
     assert not canary.exists()
