@@ -27,11 +27,19 @@ if TYPE_CHECKING:
     "--plot", "picture", type=click.Path(path_type=Path), help="Plot bits, MACs and memory by layer to this .svg, .png or .pdf."
 )
 @click.option("--audit", is_flag=True, help="Check a .tflite for what LCE runs slowly or not at all; exit status 1 on errors.")
+@click.option("--cost", "core", metavar="CORE", help="Predict instructions on a core: cortex-a53, cortex-a72 or cortex-a76.")
 @click.option("--total", is_flag=True, help="Show totals only.")
 @model_options
 @common_options
 def command(
-    model: Path, picture: Path | None, audit: bool, total: bool, modules: tuple[str, ...], trust: bool, as_json: bool
+    model: Path,
+    picture: Path | None,
+    audit: bool,
+    core: str | None,
+    total: bool,
+    modules: tuple[str, ...],
+    trust: bool,
+    as_json: bool,
 ) -> None:
     """Show the size, operations and memory of MODEL (.h5, .keras, SavedModel, any .tflite, or zoo:NAME).
 
@@ -40,9 +48,12 @@ def command(
     from el_larq.inspection.inspect import inspect
     from el_larq.inspection.layer_plot import FORMATS
     from el_larq.outputs import check_output
+    from el_larq.tflite.instructions import check_core
     from el_larq.zoo.named_models import check_model
 
     check_model(model)
+    if core is not None:
+        check_core(core)
     if audit:
         _audit(model, as_json)
         return
@@ -51,7 +62,7 @@ def command(
     if model.suffix != ".tflite":
         start_tensorflow()
         import_layers(modules)
-    inspection = inspect(model, trust=trust)
+    inspection = inspect(model, trust=trust, core=core)
     if picture is not None:
         from el_larq.inspection.layer_plot import plot
 
@@ -63,6 +74,7 @@ def command(
     if not total:
         _print_layers(inspection)
         _print_other_operations(inspection)
+        _print_cost(inspection)
     for heading, text in inspection.totals():
         show(f"{heading:11}{text}")
 
@@ -98,10 +110,11 @@ def _print_layers(inspection: "Inspection") -> None:
         macs = (f"{layer.macs:,}" if layer.mac_bits == bits and layer.macs else "" for bits in (1, 8, 32))
         shape = "x".join(map(str, layer.output_shape[1:])) or "1"
         sizes = (f"{size / 1000:,.1f}" if size else "" for size in (layer.memory, layer.activation, layer.live))
-        rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes))
+        cost = "?" if layer.instructions is None else f"{layer.instructions:,}" if layer.instructions else ""
+        rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes, cost if inspection.cost else ""))
     weights = [f"{bits}-bit weights" for bits in (1, 8, 32)]
     macs = [f"{bits}-bit MACs" for bits in (1, 8, 32)]
-    headings = ["layer", "kind", "output", *weights, *macs, "weights kB", "output kB", "live kB"]
+    headings = ["layer", "kind", "output", *weights, *macs, "weights kB", "output kB", "live kB", "instructions"]
     # Empty columns are left out.
     shown = [i for i in range(len(headings)) if i < 3 or any(row[i] for row in rows)]
     print_table(inspection.model, [headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
@@ -116,3 +129,21 @@ def _print_other_operations(inspection: "Inspection") -> None:
         rows.append((one.operator, one.count, f"{one.values:,}", *(figures if one.counted else ("?", *figures[1:]))))
     if rows:
         print_table("Operations other than MACs, for one input", ("operator", "count", "values", *kinds), rows)
+
+
+def _print_cost(inspection: "Inspection") -> None:
+    """Print predicted instructions by operator."""
+    cost = inspection.cost
+    if cost is None:
+        return
+    rows = [
+        (
+            one.operator,
+            one.count,
+            "not counted" if one.uncounted == one.count else f"{one.instructions:,}",
+            f"{100 * one.instructions / max(1, cost.instructions):.1f}",
+        )
+        for one in cost.operators
+    ]
+    title = f"Predicted instructions of one inference on {cost.core}; instructions are not time"
+    print_table(title, ("operator", "count", "instructions", "%"), rows)

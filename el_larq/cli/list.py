@@ -116,9 +116,12 @@ _SHOWN = {
 @click.command(name="list")
 @click.argument("kind")
 @click.option("--published", is_flag=True, help="For networks: show published accuracies and costs next to our counts.")
+@click.option(
+    "--cost", "core", metavar="CORE", help="For networks: show predicted instructions on cortex-a53, cortex-a72 or cortex-a76."
+)
 @click.option("--yaml", "recipe", metavar="NAME", help="For recipes: print this one as a YAML file to start from.")
 @common_options
-def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> None:
+def command(kind: str, published: bool, core: str | None, recipe: str | None, as_json: bool) -> None:
     """List KIND: networks, zoo (as el-larq zoo list), methods, links, recipes, datasets or targets."""
     from el_larq.errors import UsageError, unknown_name
 
@@ -128,6 +131,11 @@ def command(kind: str, published: bool, recipe: str | None, as_json: bool) -> No
         if kind != "networks":
             raise UsageError("--published applies to networks; list methods always shows published figures")
         _print_published(as_json)
+        return
+    if core is not None:
+        if kind != "networks":
+            raise UsageError("--cost applies to networks; el-larq inspect MODEL --cost CORE predicts it for a model")
+        _print_cost(core, as_json)
         return
     if recipe is not None:
         if kind != "recipes" or as_json:
@@ -180,6 +188,28 @@ def _print_published(as_json: bool) -> None:
         rows,
     )
     _print_notes(sources)
+
+
+def _print_cost(core: str, as_json: bool) -> None:
+    from el_larq.counting.network_costs import COUNTED, INSTRUCTIONS
+    from el_larq.tflite.instructions import check_core
+
+    check_core(core)
+    found = [
+        {"network": name, "instructions": by_core[core], "bops": COUNTED[name][0], "flops": COUNTED[name][1]}
+        for name, by_core in sorted(INSTRUCTIONS.items(), key=lambda item: item[1][core])
+    ]
+    if as_json:
+        print_json({"core": core, "method": "el", "predicted": True, "networks": found})
+        return
+    print_table(
+        f"Predicted instructions of one inference at 224x224 with method el on {core}, in millions; instructions are not time",
+        ("network", "instructions", "BOPs", "FLOPs"),
+        [
+            (row["network"], f"{row['instructions'] / 1e6:.0f}", _format_figure(row["bops"]), _format_figure(row["flops"]))
+            for row in found
+        ],
+    )
 
 
 def _describe_source(method: dict[str, Any]) -> str:

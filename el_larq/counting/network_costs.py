@@ -2,7 +2,7 @@
 
 The counts are those of `el_larq.counting.counts` for each network with its defaults (width 1, 1000 classes, three input channels,
 real-valued downsample convolutions) and binary convolutions. They are stored because counting builds the network, which takes
-seconds; a test repeats the count.
+seconds; a test repeats the count, and the prediction of instructions.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,30 @@ COUNTED: dict[str, tuple[int, int]] = {
     "googlenet": (1_103_972_352, 478_699_520),
 }
 """BOPs and FLOPs of each network."""
+
+INSTRUCTIONS: dict[str, dict[str, int]] = {
+    name: dict(zip(("cortex-a53", "cortex-a72", "cortex-a76"), figures, strict=True))
+    for name, figures in {
+        "resnet18": (138_415_147, 134_872_619, 134_872_619),
+        "resnet26": (344_151_733, 278_366_901, 278_366_901),
+        "resnet34": (196_473_709, 192_931_181, 192_931_181),
+        "resnet50": (417_461_607, 351_676_775, 351_676_775),
+        "quicknet_small": (51_773_576, 49_518_424, 49_518_424),
+        "quicknet": (81_818_432, 77_706_880, 77_706_880),
+        "quicknet_large": (140_725_314, 136_613_762, 136_613_762),
+        "mobilenet": (58_796_462, 58_796_462, 58_796_462),
+        "reactnet_a": (169_319_487, 169_319_487, 169_319_487),
+        "reactnet_b": (188_685_945, 182_867_865, 182_867_865),
+        "reactnet_c": (223_168_411, 199_896_091, 199_896_091),
+        "reactnet_resnet18": (137_653_667, 134_111_139, 134_111_139),
+        "densenet28": (245_657_622, 230_608_406, 230_608_406),
+        "densenet37": (274_665_820, 260_025_692, 260_025_692),
+        "densenet121": (252_556_575, 238_386_463, 238_386_463),
+        "googlenet": (307_435_176, 243_704_488, 243_704_488),
+    }.items()
+}
+"""Predicted instructions of one inference of each network with method el, by core, as `inspect --cost` predicts them for the Keras
+model. They are estimates; docs/cost.md has their error."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ from el_larq.keras_internals import is_functional
 from el_larq.loading.load import check_has_layers, load_model
 from el_larq.model_outputs import of_keras
 from el_larq.tflite.arena import plan_arena
+from el_larq.tflite.instructions import predict_cost
+from el_larq.tflite.reader import Operator
 
-_NOTE = "memory, peak and size are predictions for the .tflite, without links; inspect the .tflite for exact figures"
+_NOTE = "memory, peak, size and instructions are predictions for the .tflite, without links; inspect the .tflite for exact figures"
 
 
-def inspect_keras(path: Path, trust: bool = False) -> Inspection:
+def inspect_keras(path: Path, trust: bool = False, core: str | None = None) -> Inspection:
     """Inspect a model file: every call of a layer, in graph order.
 
     Raises:
@@ -28,11 +30,16 @@ def inspect_keras(path: Path, trust: bool = False) -> Inspection:
     """
     model = load_model(path, trust=trust)
     size = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-    return inspect_model(model, str(path), size, card.read(path), path.suffix.lstrip(".") or "SavedModel")
+    return inspect_model(model, str(path), size, card.read(path), path.suffix.lstrip(".") or "SavedModel", core)
 
 
 def inspect_model(
-    model: keras.Model, source: str, size: int = 0, model_card: card.Card | None = None, form: str = ""
+    model: keras.Model,
+    source: str,
+    size: int = 0,
+    model_card: card.Card | None = None,
+    form: str = "",
+    core: str | None = None,
 ) -> Inspection:
     """As `inspect_keras`, for a model in memory."""
     check_has_layers(model, source)
@@ -87,6 +94,7 @@ def inspect_model(
                 binary_bytes + real_bytes,
                 4 * prod(shape[1:]),
                 max((memory.live[index] for index in lce_graph.operators_of.get(id(layer), ())), default=0),
+                None if core is None else predict_cost(_operators(lce_graph, layer), core).instructions if first else 0,
             )
         )
     return Inspection(
@@ -106,7 +114,14 @@ def inspect_model(
         {},
         tuple(uncounted),
         (_NOTE,),
+        cost=None if core is None else predict_cost(lce_graph.all_operators, core),
     )
+
+
+def _operators(graph: PredictedGraph, layer: Any) -> list[Operator]:
+    """All operators of a layer, of all its calls."""
+    own = [graph.graph.operators[index] for index in graph.operators_of.get(id(layer), ())]
+    return [*own, *graph.in_place.get(id(layer), ())]
 
 
 def _describe(tensor: Any) -> dict[str, Any]:

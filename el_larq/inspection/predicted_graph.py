@@ -1,7 +1,8 @@
 """Approximates the graph of a Keras model as seen by TFLite's memory planner, without converting the model.
 
 Normalizations and activations take no memory of their own (they are fused or run in place), binary convolutions read packed signs,
-a link is one addition. For exact figures, inspect the .tflite.
+a link is one addition. Operators that take instructions but no memory are kept apart from the graph. For exact figures, inspect
+the .tflite.
 """
 
 from math import prod
@@ -9,7 +10,8 @@ from typing import Any
 
 import tf_keras as keras
 
-from el_larq.inspection.predicted_weights import becomes_binary
+from el_larq.inspection.predicted_operators import describe_layer, link_operators, operators_before, passing_operators
+from el_larq.inspection.predicted_weights import Neighbours, becomes_binary
 from el_larq.keras_internals import layer_calls
 from el_larq.tflite.operators import BINARY, words
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
@@ -18,9 +20,15 @@ _PRESENT = b"\0"  # placeholder for the data of a constant, which the planner do
 
 
 class PredictedGraph:
-    """The graph of a functional model; ``operators_of`` maps the id of each layer to the indices of its operators."""
+    """The graph of a functional model.
+
+    operators_of: the indices of each layer's operators, by the id of the layer.
+    in_place: operators of each layer without memory of their own, by the id of the layer; they are not in the graph.
+    """
 
     def __init__(self, model: keras.Model):
+        self._neighbours = Neighbours(model)
+        self.in_place: dict[int, list[Operator]] = {}
         self._tensors: list[Tensor] = []
         self._operators: list[Operator] = []
         self._packed: dict[int, Tensor] = {}
@@ -28,6 +36,11 @@ class PredictedGraph:
         inputs = [self._tensor(_static(tensor.shape)) for tensor in model.inputs or []]
         outputs = self._walk(model, inputs)
         self.graph = TfliteGraph(tuple(self._tensors), tuple(self._operators), tuple(inputs), tuple(outputs), {}, 0)
+
+    @property
+    def all_operators(self) -> list[Operator]:
+        """The graph's operators, and those without memory of their own."""
+        return [*self.graph.operators, *(operator for found in self.in_place.values() for operator in found)]
 
     def _walk(self, model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
         """Add a model's layers, with nested models expanded in place; returns its outputs."""
@@ -46,6 +59,9 @@ class PredictedGraph:
 
     def _call(self, layer: Any, sources: list[Tensor], shapes: list[tuple[int, ...]]) -> list[Tensor]:
         if len(sources) == len(shapes) == 1 and _passes(layer, sources[0].elements, shapes[0]):
+            for name in passing_operators(layer, self._neighbours):
+                constant = self._tensor(shapes[0][-1:], data=_PRESENT)
+                self._apart(layer, name, (sources[0], constant), sources)
             return sources  # fused, or in place: the same memory
         first = len(self._operators)
         outputs = [self._tensor(shape) for shape in shapes]
@@ -56,11 +72,27 @@ class PredictedGraph:
         ):
             self._convolution(layer, sources[0], outputs[0])
         elif len(sources) > 1 and len(outputs) == 1 and any(source.shape == outputs[0].shape for source in sources):
+            self._link(layer, sources, outputs[0])
             self._operator("ADD", tuple(reversed(sources)), outputs)
         else:
-            self._operator(type(layer).__name__, tuple(sources), outputs)
+            for name in operators_before(layer):
+                self._apart(layer, name, (sources[0],), sources[:1])
+            name, shape, options = describe_layer(layer, sources[0].shape if sources else ())
+            kernel = () if shape is None else (self._tensor(shape, data=_PRESENT),)
+            self._operator(name, (*sources, *kernel), outputs, options)
         self.operators_of.setdefault(id(layer), []).extend(range(first, len(self._operators)))
         return outputs
+
+    def _link(self, layer: Any, sources: list[Tensor], output: Tensor) -> None:
+        now = sources[0]
+        for name, shape, result in link_operators(layer, now.shape, output.shape):
+            written = self._tensor(result)
+            kernel = () if shape is None else (self._tensor(shape, data=_PRESENT),)
+            self._apart(layer, name, (now, *kernel), [written])
+            now = written
+
+    def _apart(self, layer: Any, name: str, inputs: tuple[Tensor, ...], outputs: list[Tensor]) -> None:
+        self.in_place.setdefault(id(layer), []).append(Operator(-1, name, inputs, tuple(outputs), {}))
 
     def _convolution(self, layer: Any, source: Tensor, output: Tensor) -> None:
         kh, kw, channels, filters = layer.kernel.shape

@@ -10,6 +10,7 @@ from typing import Any
 
 from el_larq.inspection.elementwise import Work
 from el_larq.tables import html_table
+from el_larq.tflite.instructions import PredictedCost
 
 CLASSES = (1, 8, 32)
 """The bit widths that are distinguished; other widths count as the next larger one, those over 32 as 32."""
@@ -31,6 +32,7 @@ class Layer:
     memory: bytes of its weights as stored.
     activation: bytes of its outputs, for one input.
     live: bytes of all activations and buffers alive while it runs.
+    instructions: predicted for one inference, if a core is given; None for an operator without a prediction.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Layer:
     memory: int
     activation: int
     live: int
+    instructions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Inspection:
     uncounted: operators or layers with weights whose MACs this project does not count.
     notes: remarks needed to interpret these figures.
     other_operations: for a .tflite, the work of its operators in addition to multiply-accumulates.
+    cost: predicted instructions on the core that was given, see `el_larq.tflite.instructions`.
     """
 
     model: str
@@ -78,6 +82,7 @@ class Inspection:
     uncounted: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
     other_operations: tuple[Work, ...] = ()
+    cost: PredictedCost | None = None
 
     def __repr__(self) -> str:
         return f"Inspection({self.model!r}: {self.size:,} bytes, {len(self.layers):,} layers, {self.ops:,.0f} OPs)"
@@ -98,6 +103,7 @@ class Inspection:
             ("MACs", _by_bits(self.macs)),
             ("OPs", f"{self.ops:,.0f} = {self.flops:,} FLOPs + {self.bops:,} BOPs / 64"),
             *([("other ops", _other_work(self))] if self.other_operations else []),
+            *([("instr.", _predicted(self.cost))] if self.cost is not None else []),
             (
                 "peak RAM",
                 f"{self.arena:,} bytes of activations and buffers (largest buffer {self.scratch_peak:,}; "
@@ -116,6 +122,7 @@ class Inspection:
             ),
             *(("note", f"MACs of {name} are not counted") for name in self.uncounted),
             *(("note", note) for note in self.notes),
+            *(("note", f"instructions of {name} are not counted") for name in (self.cost.uncounted if self.cost else ())),
         ]
 
     @property
@@ -145,6 +152,8 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         content = asdict(self)
         content["beside"] = content.pop("other_operations")  # the name in JSON since the first version
+        if self.cost is not None:
+            content["cost"] |= {"instructions": self.cost.instructions, "uncounted": self.cost.uncounted}
         return content | {
             "weights": self.weights,
             "macs": self.macs,
@@ -160,6 +169,10 @@ def _other_work(inspection: Inspection) -> str:
     kinds = ("multiplications", "additions", "comparisons", "functions")
     totals = ((kind, sum(getattr(one, kind) for one in inspection.other_operations)) for kind in kinds)
     return ", ".join(f"{total:,} {kind}" for kind, total in totals if total) or "none"
+
+
+def _predicted(cost: PredictedCost) -> str:
+    return f"{cost.instructions:,} on {cost.core}, an estimate (docs/cost.md); instructions are not time"
 
 
 def _departure(inspection: Inspection) -> str:

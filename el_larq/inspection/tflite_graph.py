@@ -8,6 +8,7 @@ from el_larq.inspection.elementwise import work
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.model_outputs import of_graph
 from el_larq.tflite.arena import plan_arena
+from el_larq.tflite.instructions import predict_cost, predict_operator
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
@@ -17,16 +18,17 @@ from el_larq.tflite.types import BITS, tensor_bytes
 _INDEX_TYPES = ("int32", "int64", "bool", "string")
 
 
-def inspect_graph(graph: TfliteGraph, source: str) -> Inspection:
-    """Inspect a graph: every operator, in order of execution.
+def inspect_graph(graph: TfliteGraph, source: str, core: str | None = None) -> Inspection:
+    """Inspect a graph: every operator, in order of execution; ``core``: also predict its instructions on this core.
 
     Raises:
         ElLarqError: shapes do not match, as in a damaged file, or the graph is too large to plan its memory.
     """
     try:
         memory = plan_arena(graph)
-        layers = tuple(_layer(operator, graph, memory.live[operator.index]) for operator in graph.operators)
+        layers = tuple(_layer(operator, graph, memory.live[operator.index], core) for operator in graph.operators)
         other_operations = work(graph)
+        cost = None if core is None else predict_cost(graph.operators, core)
     except ElLarqError as error:
         raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -52,6 +54,7 @@ def inspect_graph(graph: TfliteGraph, source: str) -> Inspection:
         tuple(uncounted),
         tuple(notes),
         other_operations,
+        cost,
     )
 
 
@@ -59,7 +62,7 @@ def describe(tensor: Tensor) -> dict[str, object]:
     return {"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)}
 
 
-def _layer(operator: Operator, graph: TfliteGraph, live: int) -> Layer:
+def _layer(operator: Operator, graph: TfliteGraph, live: int, core: str | None) -> Layer:
     macs = count_macs(operator)
     return Layer(
         layer_name(operator),
@@ -71,6 +74,7 @@ def _layer(operator: Operator, graph: TfliteGraph, live: int) -> Layer:
         sum(len(tensor.data) for tensor in operator.inputs if tensor is not None),
         sum(tensor_bytes(tensor) for tensor in operator.outputs),
         live,
+        None if core is None else predict_operator(operator, core),
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
+from el_larq.counting.network_costs import INSTRUCTIONS
 from el_larq.methods.method_registry import METHODS
 from el_larq.models.network_registry import NETWORKS
 from el_larq.models.zoo.zoo_registry import ZOO
@@ -39,6 +40,17 @@ def test_published_figures_are_listed_next_to_our_counts(el_larq_here: Command) 
     data = json.loads(el_larq_here("list", "networks", "--published", "--json").stdout)
     assert len(data["top1"]) == len(TABLE)
     assert len(data["costs"]) == 3 * len(NETWORKS)
+
+
+def test_predicted_instructions_are_listed_and_say_what_they_are(el_larq_here: Command) -> None:
+    result = el_larq_here("list", "networks", "--cost", "cortex-a53", "--json")
+    data = json.loads(result.stdout)
+    assert data["predicted"] is True
+    assert {row["network"] for row in data["networks"]} == set(INSTRUCTIONS)
+    assert all(row["instructions"] == INSTRUCTIONS[row["network"]]["cortex-a53"] for row in data["networks"])
+    assert "instructions are not time" in " ".join(el_larq_here("list", "networks", "--cost", "cortex-a72").stdout.split())
+    assert "--cost applies to networks" in el_larq_here("list", "methods", "--cost", "cortex-a72").stderr
+    assert "unknown core 'm4'" in el_larq_here("list", "networks", "--cost", "m4").stderr
 
 
 def test_published_applies_to_networks_only(el_larq_here: Command) -> None:

@@ -173,6 +173,21 @@ def test_the_command(el_larq_command: Callable[..., CompletedProcess[str]], tmp_
     assert el_larq_command("inspect", model, "--plot", "t.txt").returncode == 2
 
 
+def test_predicted_instructions_of_a_file(el_larq_here: Callable[..., CompletedProcess[str]]) -> None:
+    model = DATA / "int8.tflite"
+    text = " ".join(el_larq_here("inspect", model, "--cost", "cortex-a76").stdout.split())
+    assert "Predicted instructions of one inference on cortex-a76; instructions are not time" in text
+    assert "instructions of SOFTMAX are not counted" in text
+    content = json.loads(el_larq_here("inspect", model, "--cost", "cortex-a76", "--json").stdout)
+    assert content["cost"]["core"] == "cortex-a76"
+    assert content["cost"]["uncounted"] == ["MAX_POOL_2D", "MEAN", "SOFTMAX"]
+    assert content["cost"]["instructions"] == sum(layer["instructions"] or 0 for layer in content["layers"])
+    assert "instructions" not in el_larq_here("inspect", model).stdout
+    refused = el_larq_here("inspect", model, "--cost", "cortex-m4")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "unknown core 'cortex-m4'" in refused.stderr
+
+
 def test_sizes_of_a_model_without_fixed_batch_or_size(tmp_path: Path) -> None:
     inspection = inspect_graph(parse((DATA / "float.tflite").read_bytes()), "float")
     assert all(np.prod(layer.output_shape) > 0 for layer in inspection.layers)
