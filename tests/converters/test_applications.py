@@ -60,7 +60,10 @@ def _trained(keras: Any, name: str) -> Any:
 def test_a_network_of_keras_applications(name: str, module: str, suffix: str, tmp_path: Path) -> None:
     model = _trained(tf_keras if module == "tf_keras" else pytest.importorskip("keras", minversion="3"), name)
     source, target = tmp_path / f"model{suffix}", tmp_path / "model.tflite"
-    model.save(source)
+    if module == "keras" and not suffix:
+        model.export(source, verbose=False)
+    else:
+        model.save(source)
 
     job = el_larq.convert(source, target, options=Options(verify_images=8))
     steps = {entry.step: entry for entry in job.report}

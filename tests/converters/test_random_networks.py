@@ -1,7 +1,7 @@
 """Random networks of Larq's and Keras' layers convert right, or are refused for what is true of them.
 
 A network is a function of its number, so a failure can be repeated: `python tests/converters/test_random_networks.py NUMBER`.
-The slow suite takes 180 of them, by date. All of them: `python tests/converters/test_random_networks.py 0-599`.
+The slow suite takes 300 of them, by date. All of them: `python tests/converters/test_random_networks.py 0-599`.
 """
 
 import el_larq  # isort: skip  (first: it selects Keras 2)
@@ -49,7 +49,9 @@ FIRST_LATER = 450
 IMAGES = 4
 NUMBERS = 600
 # Of these, on one day: how many, in how many parts, which run at the same time, and how many seconds of processor time a part has.
-SAMPLE, PARTS, SECONDS = 180, 6, 90
+SAMPLE, PARTS, SECONDS = 300, 6, 150
+CLEARED = 6
+"""The number of networks after which Keras' state is cleared: Keras 3 then collects garbage, a sixth of a network's time."""
 
 _SHOWN = ("filters", "units", "kernel_size", "pool_size", "strides", "padding", "pad_values", "dilation_rate", "groups", "axis")
 
@@ -211,9 +213,10 @@ def shared_process() -> Iterator[None]:
             WorkerProcess.close(process)
 
 
-def _clear() -> None:
-    keras.backend.clear_session()
-    keras3.backend.clear_session()
+def _clear(networks: int) -> None:
+    if networks % CLEARED == 0:
+        keras.backend.clear_session()
+        keras3.backend.clear_session()
 
 
 @pytest.mark.slow
@@ -222,11 +225,11 @@ def test_random_networks(part: int, tmp_path: Path) -> None:
     kinds, end = Counter(), time.process_time() + SECONDS
     numbers = Random(os.environ["EL_LARQ_SAMPLE"]).sample(range(NUMBERS), SAMPLE)[part::PARTS]
     with shared_process():
-        for number in numbers:
+        for count, number in enumerate(numbers, 1):
             if time.process_time() > end:
                 break
             kinds[check(number, tmp_path)] += 1
-            _clear()
+            _clear(count)
     print(f"{kinds.total()} of {len(numbers)}:", {kind or "right": count for kind, count in kinds.items()})
 
 
@@ -234,7 +237,7 @@ def main(numbers: list[int]) -> None:
     warnings.simplefilter("error")  # as in tests
     kinds, faults = Counter(), 0
     with shared_process():
-        for number in numbers:
+        for count, number in enumerate(numbers, 1):
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     kinds[check(number, Path(folder))] += 1
@@ -243,7 +246,7 @@ def main(numbers: list[int]) -> None:
                     print(error, flush=True)
                 except Exception as error:
                     print(f"network {number} cannot be built: {type(error).__name__}: {str(error)[:600]}", flush=True)
-            _clear()
+            _clear(count)
             if number % 50 == 49:
                 print(f"... {number}", flush=True)
     print(f"{len(numbers)} networks: {kinds['']} right, {faults} wrong; refused: { {k: n for k, n in kinds.items() if k} }")
