@@ -1,17 +1,23 @@
 """Rewrites links as the operations that run fastest.
 
+**Several links into one sum** are added where they are narrow: (y + tile(a)) + (z + tile(b)) = (y + z) + tile(a + tile(b)).
+
 **Expand** becomes a broadcasting addition: for k copies of C channels, the views (N, H * W, k, C) and (N, H * W, 1, C) are added,
 so that no copy is made.
 
 **Squeeze** becomes a depthwise convolution, which includes the gain at no cost: the k groups are adjacent in memory, so a kernel of
-(1, k) on the view (N, H * W, k, C) sums them. Average pooling by s before it is merged into the kernel: on the view
-(N * H / s, s, W / s * s * k, C) a kernel of (s, s * k) with gain / s**2 pools and sums in one step, if s divides H and W.
+(1, k) with stride k on the view (N, 1, H * W * k, C) sums them, in one row: XNNPACK calls its kernel once per row. Average
+pooling by s before it is merged into the kernel: on the view (N * H / s, s, W / s * s * k, C) a kernel of (s, s * k) with
+gain / s**2 pools and sums in one step, if s divides H and W.
 """
+
+from itertools import pairwise
 
 import numpy as np
 
 from el_larq.converters.fold.ir import AFFINE, EXPAND, SQUEEZE, FoldGraph, Node, Readers, constant, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
+from el_larq.converters.fold.windows import view, whole_windows
 
 _SUMS = ("Add", "AddV2")
 
@@ -48,30 +54,63 @@ def squeezes(graph: FoldGraph, notes: Notes) -> None:
         if height is None or width is None or gain.value is None:
             notes.refused.append(f"{node.name}: the size of its input is not static")
             continue
-        stride = _pooled_by(x, node, graph)
+        stride = whole_windows(x) if x.op == "AvgPool" and Readers(graph).only_one(x) else 0
+        stride = stride or 1
         source = x.inputs[0] if stride > 1 else x
         groups, channels = x.channels // node.channels, node.channels
         by_group = gain.value.reshape(groups, channels) / stride**2
         kernel = np.tile(by_group, (stride, 1))[None].repeat(stride, axis=0)[..., None]
-        view = (stride, width * stride * groups, channels) if stride > 1 else (height * width, groups, channels)
-        step = stride * groups if stride > 1 else 1
+        row = (stride, width * stride * groups, channels) if stride > 1 else (1, height * width * groups, channels)
+        step = stride * groups
         attributes = {"strides": [1, step, step, 1], "padding": b"VALID"}
-        summed = (None, 1, width, channels) if stride > 1 else (None, height * width, 1, channels)
-        inputs = [_view(source, view), constant(kernel)]
+        summed = (None, 1, row[1] // step, channels)
+        inputs = [view(source, row), constant(kernel)]
         convolution = Node("DepthwiseConv2dNative", inputs, attributes, None, summed, node.name)
-        graph.replace(node, _view(convolution, (height, width, channels)))
+        graph.replace(node, view(convolution, (height, width, channels)))
         notes.applied.append(node.name)
 
 
-def _pooled_by(x: Node, squeeze: Node, graph: FoldGraph) -> int:
-    """s, if x is average pooling by s with whole windows and only this squeeze reads it; else 1."""
-    if x.op != "AvgPool" or not Readers(graph).only_one(x):
-        return 1
-    window, strides = list(x.attributes["ksize"]), list(x.attributes["strides"])
-    stride = strides[1]
-    height, width = x.inputs[0].shape[1:3]
-    whole = height is not None and width is not None and height % stride == 0 and width % stride == 0
-    return stride if window == strides == [1, stride, stride, 1] and whole else 1
+def together(graph: FoldGraph, notes: Notes) -> None:
+    """Add expanded tensors that meet in one sum before they are expanded, narrowest first."""
+    if sum(node.op == EXPAND for node in graph.nodes()) < 2:
+        return
+    for node in graph.nodes():
+        if node.op not in _SUMS:
+            continue
+        readers = Readers(graph)
+        if readers.only_one(node) and readers.of(node)[0].op in _SUMS:
+            continue  # the sum that adds this one is treated as a whole
+        summands = _summands(node, readers)
+        narrow = sorted((s.inputs[0] for s in summands if s.op == EXPAND), key=lambda x: x.channels)
+        if len(narrow) < 2 or any(b.channels % a.channels for a, b in pairwise(narrow)):
+            continue
+        total = narrow[0]
+        for x in narrow[1:]:
+            total = _sum(node, [x, _expanded(total, x)])
+        wide = [s for s in summands if s.op != EXPAND]
+        while len(wide) > 1:
+            wide = [_sum(node, wide[:2]), *wide[2:]]
+        copies = _expanded(total, node)
+        graph.replace(node, _sum(node, [*wide, copies]) if wide else copies)
+        notes.applied.append(f"{node.name}: {len(narrow)} links")
+
+
+def _summands(node: Node, readers: Readers) -> list[Node]:
+    """What a sum adds, through sums of the same shape that only it reads."""
+    found: list[Node] = []
+    for source in node.inputs:
+        inner = source.op in _SUMS and source.shape == node.shape and readers.only_one(source)
+        found += _summands(source, readers) if inner else [source]
+    return found
+
+
+def _sum(like: Node, summands: list[Node]) -> Node:
+    return Node(like.op, summands, like.attributes, None, summands[0].shape, like.name)
+
+
+def _expanded(x: Node, like: Node) -> Node:
+    """The tensor repeated to the channels of another one."""
+    return x if x.channels == like.channels else Node(EXPAND, [x], {}, None, (*x.shape[:-1], like.channels), x.name)
 
 
 def expands(graph: FoldGraph, notes: Notes) -> None:
@@ -89,21 +128,16 @@ def expands(graph: FoldGraph, notes: Notes) -> None:
             notes.refused.append(f"{node.name}: the size of its input is not static")
             continue
         groups, channels = node.channels // narrow.channels, narrow.channels
-        wide = _view(other, (height * width, groups, channels))
-        copied = _view(narrow, (height * width, 1, channels))
+        wide = view(other, (height * width, groups, channels))
+        copied = view(narrow, (height * width, 1, channels))
         if copy is not expand:
             gain = constant(scale_of(copy).reshape(groups, channels))
             copied = Node("Mul", [copied, gain], {}, None, wide.shape, copy.name)
         total = Node(node.op, [wide, copied], node.attributes, None, wide.shape, node.name)
-        graph.replace(node, _view(total, (height, width, node.channels)))
+        graph.replace(node, view(total, (height, width, node.channels)))
         notes.applied.append(node.name)
 
 
 def _gained(node: Node) -> bool:
     """Whether the node is a per-channel gain on an expanded tensor: applied to the wide tensor, but also without a copy."""
     return node.op == AFFINE and node.inputs[0].op == EXPAND and not np.any(shift_of(node))
-
-
-def _view(x: Node, shape: tuple[int, ...]) -> Node:
-    target = constant(np.array([-1, *shape], np.int32))
-    return Node("Reshape", [x, target], {}, None, (None, *shape), x.name)

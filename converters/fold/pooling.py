@@ -1,18 +1,30 @@
-"""Rewrites global average pooling as average pooling over the whole feature map: TFLite runs AVERAGE_POOL_2D much faster than MEAN.
+"""Rewrites average pooling as the operations that run fastest.
 
-mean over H and W of (N, H, W, C)  =  average pooling with a window of (H, W)
+`pooling`: global average pooling becomes average pooling over the whole map: TFLite runs AVERAGE_POOL_2D much faster than MEAN.
+
+    mean over H and W of (N, H, W, C)  =  average pooling with a window of (H, W)
+
+`pooled_sums`: a sum that only global pooling reads is added after pooling, as a single pixel. Links are then added while narrow.
+
+    pool(x + y) = pool(x) + pool(y),    pool(tile(x)) = tile(pool(x)),    pool(a * x + b) = a * pool(x) + b
+
+`averages`: pooling of 2x2 pixels without overlap becomes a depthwise convolution of 1/4, for which XNNPACK has a kernel of four
+products; its average pooling is made for nine.
 
 A graph with fake quantization is left alone: there LCE rounds AVERAGE_POOL_2D to the steps of its input, and the model does not.
 """
 
 import numpy as np
 
-from el_larq.converters.fold.ir import FoldGraph, Node, constant
+from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, FoldGraph, Node, Readers, affine, constant, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
+from el_larq.converters.fold.windows import quantizes, view, whole_windows
+
+_SUMS = ("Add", "AddV2")
 
 
 def pooling(graph: FoldGraph, notes: Notes) -> None:
-    if any(node.op.startswith("FakeQuant") for node in graph.nodes()):
+    if quantizes(graph):
         return
     for node in graph.nodes():
         if node.op != "Mean" or node.inputs[1].value is None:
@@ -28,8 +40,45 @@ def pooling(graph: FoldGraph, notes: Notes) -> None:
         window = [1, height, width, 1]
         attributes = {"ksize": window, "strides": window, "padding": b"VALID"}
         pooled = Node("AvgPool", [x], attributes, None, (x.shape[0], 1, 1, x.channels), node.name)
-        if not node.attributes.get("keep_dims"):
-            target = constant(np.array([-1, x.channels], np.int32))
-            pooled = Node("Reshape", [pooled, target], {}, None, (x.shape[0], x.channels), node.name)
-        graph.replace(node, pooled)
+        graph.replace(node, pooled if node.attributes.get("keep_dims") else view(pooled, (x.channels,)))
+        notes.applied.append(node.name)
+
+
+def pooled_sums(graph: FoldGraph, notes: Notes) -> None:
+    if quantizes(graph):
+        return
+    for node in graph.nodes():
+        if (
+            node.op != "AvgPool"
+            or list(node.attributes["ksize"][1:3]) != list(node.inputs[0].shape[1:3])
+            or node.shape[1:3] != (1, 1)
+        ):
+            continue
+        moved = _pooled(node.inputs[0], node, Readers(graph))
+        if moved.op != "AvgPool":
+            graph.replace(node, moved)
+            notes.applied.append(node.name)
+
+
+def _pooled(x: Node, pool: Node, readers: Readers) -> Node:
+    """Global pooling of a node, where possible of what it is the sum or the copies of."""
+    shape = (pool.shape[0], 1, 1, x.channels)
+    if x.op in _SUMS and readers.only_one(x) and all(source.shape == x.shape for source in x.inputs):
+        return Node(x.op, [_pooled(source, pool, readers) for source in x.inputs], x.attributes, None, shape, x.name)
+    if x.op == AFFINE and readers.only_one(x) and not readers.absorbs(x):
+        return affine(_pooled(x.inputs[0], pool, readers), scale_of(x), shift_of(x), x.name)
+    if x.op == EXPAND:
+        return Node(EXPAND, [_pooled(x.inputs[0], pool, readers)], {}, None, shape, x.name)
+    return Node("AvgPool", [x], pool.attributes, None, shape, pool.name)
+
+
+def averages(graph: FoldGraph, notes: Notes) -> None:
+    if quantizes(graph):
+        return
+    for node in graph.nodes():
+        if node.op != "AvgPool" or whole_windows(node) != 2 or node.inputs[0].op == BINARIZE:
+            continue
+        kernel = constant(np.full((2, 2, node.channels, 1), 0.25))
+        attributes = {"strides": [1, 2, 2, 1], "padding": b"VALID"}
+        graph.replace(node, Node("DepthwiseConv2dNative", [node.inputs[0], kernel], attributes, None, node.shape, node.name))
         notes.applied.append(node.name)

@@ -7,6 +7,7 @@ The operations between tensors constrain s:
     s_out = s_in         ReLU, PReLU, pooling, padding with zeros, reshaping; every summand of a sum
     s_out = g * s_in     multiplication by a positive constant g, which is then removed
     s_out = tile(s_in)   expand
+    s_out = (s_1, s_2)   concatenation of the channels of several inputs
     s = 1                the graph's input and outputs, and all other operations
 
 These are equations between logarithms along the edges of the graph. Those of a tree can always be satisfied; every edge that closes
@@ -17,10 +18,11 @@ Negative and zero factors are not moved, since they would change signs.
 """
 
 import math
-from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
+from el_larq.converters.fold.forest import ROUNDING, Edge, Forest, periodic
 from el_larq.converters.fold.ir import (
     AFFINE,
     BINARIZE,
@@ -33,6 +35,7 @@ from el_larq.converters.fold.ir import (
     Readers,
     affine,
     constant,
+    is_channel_axis,
     scale_of,
     shift_of,
 )
@@ -40,9 +43,6 @@ from el_larq.converters.fold.notes import Notes
 
 _HOMOGENEOUS = ("Relu", PRELU, "AvgPool", "MaxPool", "Mean", "Pad", "Reshape", "Squeeze")
 _SUMS = ("Add", "AddV2", "AddN")
-
-# Relative tolerance for products of double-precision scales that should be 1.
-_ROUNDING = 1e-12
 
 
 def scales(graph: FoldGraph, notes: Notes) -> None:
@@ -62,65 +62,6 @@ def multiplications(graph: FoldGraph) -> list[Node]:
     return [n for n in graph.nodes() if n.op == AFFINE and not readers.absorbs(n) and np.any(scale_of(n) != 1)]
 
 
-@dataclass
-class _Edge:
-    """s_v = factor * s_u, or factor * tile(s_u) if v is wider; s_v = 1 if u is None. cost: elements of the multiplication."""
-
-    cost: int
-    u: Node | None
-    v: Node
-    factor: np.ndarray
-
-
-class _Component:
-    """Tensors whose scales are fixed relative to each other. Unless anchored, all may be multiplied by a vector of this period."""
-
-    def __init__(self, node: Node):
-        self.members = [node]
-        self.period = node.channels
-        self.anchored = False
-
-
-class _Forest:
-    def __init__(self, nodes: list[Node]):
-        self.offset = {id(node): np.ones(node.channels) for node in nodes}
-        self._component = {id(node): _Component(node) for node in nodes}
-
-    def connect(self, edge: _Edge) -> bool:
-        """Satisfy an edge by multiplying one side; False if that is impossible."""
-        v = edge.v
-        if edge.u is None:
-            return self._multiply(self._component[id(v)], 1 / self.offset[id(v)], anchor=True)
-        u = edge.u
-        wanted = edge.factor * np.tile(self.offset[id(u)], v.channels // u.channels)
-        ratio = wanted / self.offset[id(v)]
-        a, b = self._component[id(u)], self._component[id(v)]
-        if a is b:
-            return bool(np.allclose(ratio, 1, rtol=_ROUNDING))
-        if not self._multiply(b, ratio) and not (_periodic(ratio, u.channels) and self._multiply(a, 1 / ratio[: u.channels])):
-            return False
-        a.members += b.members
-        a.period = math.gcd(a.period, b.period)
-        a.anchored |= b.anchored
-        for node in b.members:
-            self._component[id(node)] = a
-        return True
-
-    def _multiply(self, component: _Component, ratio: np.ndarray, anchor: bool = False) -> bool:
-        if not np.allclose(ratio, 1, rtol=_ROUNDING):
-            if component.anchored or not _periodic(ratio, component.period):
-                return False
-            part = ratio[: component.period]
-            for node in component.members:
-                self.offset[id(node)] = self.offset[id(node)] * np.tile(part, node.channels // component.period)
-        component.anchored |= anchor
-        return True
-
-
-def _periodic(vector: np.ndarray, period: int) -> bool:
-    return len(vector) % period == 0 and np.allclose(vector, np.tile(vector[:period], len(vector) // period), rtol=_ROUNDING)
-
-
 def _carries(node: Node) -> bool:
     return not node.constant and len(node.shape) >= 2 and isinstance(node.shape[-1], int)
 
@@ -133,11 +74,11 @@ def _assign(graph: FoldGraph, readers: Readers) -> dict[int, np.ndarray]:
     """The scale s of each tensor, by node id."""
     nodes = [node for node in graph.nodes() if _carries(node)]
     edges = [
-        _Edge(_elements(node), None, node, np.ones(node.channels)) for node in [*graph.inputs, *graph.outputs] if _carries(node)
+        Edge(_elements(node), None, node, np.ones(node.channels)) for node in [*graph.inputs, *graph.outputs] if _carries(node)
     ]
     for node in graph.nodes():
         edges += _edges(node, readers)
-    forest = _Forest(nodes)
+    forest = Forest(nodes, edges)
     for edge in sorted(edges, key=lambda edge: -edge.cost):
         forest.connect(edge)
     return forest.offset
@@ -154,29 +95,43 @@ def keeps_scale(node: Node) -> bool:
     return all(int(axis) % len(x.shape) != len(x.shape) - 1 for axis in axes)
 
 
+def _joins_channels(node: Node) -> bool:
+    """Whether the node concatenates channels."""
+    return (
+        node.op == "ConcatV2"
+        and _carries(node)
+        and all(_carries(part) for part in node.inputs[:-1])
+        and is_channel_axis(node.inputs[-1], len(node.shape))
+    )
+
+
 def _value(node: Node) -> np.ndarray:
     return np.array([-1]) if node.value is None else node.value
 
 
-def _edges(node: Node, readers: Readers) -> list[_Edge]:
+def _edges(node: Node, readers: Readers) -> list[Edge]:
     if node.constant or not node.inputs:
         return []
     carried = [source for source in node.inputs if _carries(source)]
     if node.op in CONVOLUTIONS or node.op in (SQUEEZE, BINARIZE):
-        return [] if node.op != BINARIZE else [_Edge(_elements(node), None, node, np.ones(node.channels))]
+        return [] if node.op != BINARIZE else [Edge(_elements(node), None, node, np.ones(node.channels))]
     if node.op == AFFINE:
         scale = scale_of(node)
         if readers.absorbs(node) or np.any(scale <= 0):
             return []
-        return [_Edge(_elements(node), node.inputs[0], node, scale)]
+        return [Edge(_elements(node), node.inputs[0], node, scale)]
     if _carries(node) and node.op in _SUMS and all(source.shape == node.shape for source in carried):
-        return [_Edge(_elements(node), source, node, np.ones(node.channels)) for source in carried]
+        return [Edge(_elements(node), source, node, np.ones(node.channels)) for source in carried]
+    if _joins_channels(node):
+        *parts, _ = node.inputs
+        starts = accumulate((part.channels for part in parts[:-1]), initial=0)
+        return [Edge(_elements(p), p, node, np.ones(p.channels), start) for p, start in zip(parts, starts, strict=True)]
     if node.op == EXPAND:
-        return [_Edge(_elements(node.inputs[0]), node.inputs[0], node, np.ones(node.channels))]
+        return [Edge(_elements(node.inputs[0]), node.inputs[0], node, np.ones(node.channels))]
     if keeps_scale(node):
         cost = min(_elements(node), _elements(node.inputs[0]))
-        return [_Edge(cost, node.inputs[0], node, np.ones(node.channels))]
-    return [_Edge(_elements(t), None, t, np.ones(t.channels)) for t in (*carried, node) if _carries(t)]
+        return [Edge(cost, node.inputs[0], node, np.ones(node.channels))]
+    return [Edge(_elements(t), None, t, np.ones(t.channels)) for t in (*carried, node) if _carries(t)]
 
 
 class _Rebuild:
@@ -205,7 +160,7 @@ class _Rebuild:
         if node.op == AFFINE:
             x = node.inputs[0]
             scale = scale_of(node) * self._of(x) / s
-            left = np.where(np.abs(scale - 1) < _ROUNDING, 1.0, scale)
+            left = np.where(np.abs(scale - 1) < ROUNDING, 1.0, scale)
             return affine(self.new[id(x)], left, shift_of(node) / s, node.name)
         if node.op == BINARIZE:
             return self._with(node, [self.new[id(node.inputs[0])]])
@@ -218,10 +173,14 @@ class _Rebuild:
             return _times(self._with(node, [self.new[id(node.inputs[0])], self._kernel(node)]), 1 / s)
         if node.op == EXPAND:
             x = node.inputs[0]
-            if _periodic(np.broadcast_to(s, (node.channels,)), x.channels):
+            if periodic(np.broadcast_to(s, (node.channels,)), x.channels):
                 return self._with(node, [self._read(x, np.broadcast_to(s, (node.channels,))[: x.channels])])
             tiled = np.tile(np.broadcast_to(self._of(x), (x.channels,)), node.channels // x.channels)
             return _times(self._with(node, [self.new[id(x)]]), tiled / s)
+        if _joins_channels(node):
+            *parts, axis = node.inputs
+            wanted = np.split(np.broadcast_to(s, (node.channels,)), np.cumsum([part.channels for part in parts[:-1]]))
+            return self._with(node, [*(self._read(part, w) for part, w in zip(parts, wanted, strict=True)), axis])
         if node.op in _SUMS and all(source.shape == node.shape for source in node.inputs):
             return self._with(node, [self._read(source, s) for source in node.inputs])
         if keeps_scale(node):
@@ -252,4 +211,4 @@ class _Rebuild:
 
 
 def _times(node: Node, factor: np.ndarray) -> Node:
-    return node if np.allclose(factor, 1, rtol=_ROUNDING) else affine(node, factor, 0.0, node.name)
+    return node if np.allclose(factor, 1, rtol=ROUNDING) else affine(node, factor, 0.0, node.name)

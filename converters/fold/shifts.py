@@ -8,6 +8,7 @@ For a tensor p = p' + d with shift d, and z the output of a convolution without 
     pool(p' + d)            = pool(p') + d                     average pooling, which does not count padding
     (p' + d) @ W            = p' @ W + d @ W                   a dense layer's bias
     concat(x, y) + d        = concat(x + d_x, y + d_y)         if both can absorb their part
+    concat(x + d, y + e)    = concat(x, y) + (d, e)            else, where the next addition or a bias absorbs it
 
 If a shifted tensor has several readers (ReActNet's activations feed a sign and a shortcut), the shift is moved on separately for
 each. Of ReActNet's three additions per unit, only the one before the sign remains.
@@ -25,7 +26,8 @@ _SUMS = ("Add", "AddV2")
 def shifts(graph: FoldGraph, notes: Notes) -> None:
     # Each pass applies one rule at one node. The number of passes is limited to the number of nodes.
     for _ in range(len(graph.nodes())):
-        if not any(rule(graph, node, notes) for node in graph.nodes() for rule in _RULES):
+        nodes, readers = graph.nodes(), Readers(graph)
+        if not any(rule(graph, node, readers, notes) for node in nodes for rule in _RULES):
             return
 
 
@@ -33,11 +35,11 @@ def is_shift(node: Node) -> bool:
     return node.op == AFFINE and bool(np.all(scale_of(node) == 1)) and bool(np.any(shift_of(node)))
 
 
-def _merge(graph: FoldGraph, node: Node, notes: Notes) -> bool:
+def _merge(graph: FoldGraph, node: Node, readers: Readers, notes: Notes) -> bool:
     """Merge an AFFINE of an AFFINE; other readers keep the inner one. No merge if there are any and a convolution absorbs it."""
     if node.op != AFFINE or node.inputs[0].op != AFFINE:
         return False
-    inner, readers = node.inputs[0], Readers(graph)
+    inner = node.inputs[0]
     if readers.absorbs(inner) and not readers.only_one(inner):
         return False
     scale, shift = scale_of(node), shift_of(node)
@@ -47,11 +49,10 @@ def _merge(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     return True
 
 
-def _into_summand(graph: FoldGraph, node: Node, notes: Notes) -> bool:
+def _into_summand(graph: FoldGraph, node: Node, readers: Readers, notes: Notes) -> bool:
     """Merge a shift after a sum, or of one summand, into the bias of a summand that is a convolution."""
     if node.op not in _SUMS:
         return False
-    readers = Readers(graph)
     bias = next((s for s in node.inputs if readers.absorbs(s) and readers.only_one(s)), None)
     if bias is None or node.inputs[0] is node.inputs[1]:
         return False
@@ -70,7 +71,7 @@ def _into_summand(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     return False
 
 
-def _through_pool(graph: FoldGraph, node: Node, notes: Notes) -> bool:
+def _through_pool(graph: FoldGraph, node: Node, _readers: Readers, notes: Notes) -> bool:
     if node.op not in ("AvgPool", "Mean") or not is_shift(node.inputs[0]) or not keeps_scale(node):
         return False
     shifted = node.inputs[0]
@@ -80,7 +81,7 @@ def _through_pool(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     return True
 
 
-def _into_dense(graph: FoldGraph, node: Node, notes: Notes) -> bool:
+def _into_dense(graph: FoldGraph, node: Node, _readers: Readers, notes: Notes) -> bool:
     kernel = node.inputs[1].value if node.op == "MatMul" else None
     if kernel is None or not is_shift(node.inputs[0]) or node.attributes.get("transpose_a"):
         return False
@@ -92,10 +93,10 @@ def _into_dense(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     return True
 
 
-def _through_concat(graph: FoldGraph, node: Node, notes: Notes) -> bool:
+def _through_concat(graph: FoldGraph, node: Node, readers: Readers, notes: Notes) -> bool:
     if not is_shift(node) or node.inputs[0].op != "ConcatV2":
         return False
-    concat, readers = node.inputs[0], Readers(graph)
+    concat = node.inputs[0]
     *parts, axis = concat.inputs
     if (
         not is_channel_axis(axis, len(concat.shape))
@@ -110,6 +111,19 @@ def _through_concat(graph: FoldGraph, node: Node, notes: Notes) -> bool:
     return True
 
 
+def _behind_concat(graph: FoldGraph, node: Node, readers: Readers, notes: Notes) -> bool:
+    if node.op != "ConcatV2" or not is_channel_axis(node.inputs[-1], len(node.shape)):
+        return False
+    *parts, axis = node.inputs
+    # One that a convolution absorbs costs nothing where it is.
+    if not all(is_shift(part) and readers.only_one(part) and not readers.absorbs(part) for part in parts):
+        return False
+    joined = Node(node.op, [*(part.inputs[0] for part in parts), axis], node.attributes, None, node.shape, node.name)
+    graph.replace(node, affine(joined, 1.0, np.concatenate([shift_of(part) for part in parts]), parts[-1].name))
+    notes.applied.append(f"{', '.join(part.name for part in parts)}: behind {node.name}")
+    return True
+
+
 def _can_take(node: Node, readers: Readers) -> bool:
     if not readers.only_one(node):
         return False
@@ -120,4 +134,4 @@ def _add_to(bias: Node, shift: np.ndarray) -> None:
     bias.inputs = affine(bias.inputs[0], scale_of(bias), shift_of(bias) + shift).inputs
 
 
-_RULES = (_merge, _into_summand, _through_pool, _into_dense, _through_concat)
+_RULES = (_merge, _into_summand, _through_pool, _into_dense, _through_concat, _behind_concat)

@@ -4,17 +4,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from el_larq.converters.fold.dense import dense
+from el_larq.converters.fold.depthwise_links import depthwise_links
 from el_larq.converters.fold.left import Left, left_over
-from el_larq.converters.fold.links import expands, gains, squeezes
+from el_larq.converters.fold.links import expands, gains, squeezes, together
 from el_larq.converters.fold.normal_form import merge_affines
 from el_larq.converters.fold.norms import norms
 from el_larq.converters.fold.notes import Notes, Rewrite
 from el_larq.converters.fold.placement import placement
-from el_larq.converters.fold.pooling import pooling
+from el_larq.converters.fold.pooling import averages, pooled_sums, pooling
 from el_larq.converters.fold.proof import TOLERANCE, compare, imported
 from el_larq.converters.fold.scales import scales
 from el_larq.converters.fold.shifts import shifts
 from el_larq.converters.fold.slices import slices
+from el_larq.converters.fold.stem import stem
 from el_larq.converters.fold.threshold import threshold
 from el_larq.converters.freezing import LARGE
 from el_larq.converters.frozen import FrozenModel, captured
@@ -27,12 +29,17 @@ REWRITES: dict[str, Rewrite] = {
     "placement": placement,
     "norms": norms,
     "gains": gains,
+    "depthwise_links": depthwise_links,
     "threshold": threshold,
-    "shifts": shifts,
     "scales": scales,
+    "shifts": shifts,
+    "together": together,
+    "pooling": pooling,
+    "pooled_sums": pooled_sums,
     "squeezes": squeezes,
     "expands": expands,
-    "pooling": pooling,
+    "averages": averages,
+    "stem": stem,
     "dense": dense,
 }
 
