@@ -18,7 +18,7 @@ NEEDED = (
     "el_larq/zoo/imagenet_classes.txt",
     "el_larq/models/network_registry.py",
     "el_larq/converters/pipeline.py",
-    *(f"el_larq/devices/scripts/{path.name}" for path in sorted((ROOT / "el_larq" / "devices" / "scripts").glob("*.sh"))),
+    *(f"el_larq/devices/scripts/{path.name}" for path in sorted((ROOT / "el_larq" / "devices" / "scripts").glob("*.*"))),
 )
 
 

@@ -4,13 +4,17 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 from el_larq.cli.interruption import interruptible
 from el_larq.devices.targets import TARGETS
+
+if TYPE_CHECKING:
+    from el_larq.devices.instruction_counts import InstructionCount
 
 
 def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -21,6 +25,19 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
     if min(counts) < 1:
         raise click.BadParameter(f"{value!r} is not a list of thread counts such as 1,2,4")
     return counts
+
+
+def _instructions(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    digits, factor = (value[:-1], 10**6) if value[-1:] in ("M", "m") else (value, 1)
+    try:
+        limit = float(digits) * factor
+    except ValueError:
+        limit = 0.0
+    if not 1 <= limit < 1e18:
+        raise click.BadParameter(f"{value!r} is not a number of instructions such as 120000000 or 120M")
+    return int(limit)
 
 
 @click.command()
@@ -43,18 +60,37 @@ def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option("--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file. [default: ~/.ssh/config]")
 @click.option("--against", help="Also measure a baseline network: int8-mobilenetv2.")
 @click.option("--trust", is_flag=True, help="Run models on this machine without limits on memory and time.")
+@click.option(
+    "--max-instructions",
+    callback=_instructions,
+    metavar="N",
+    help="With target emulated: exit status 1 if an inference takes more, such as 120M.",
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder.")
 @common_options
-def command(models: tuple[Path, ...], target: str, against: str | None, out: Path, as_json: bool, **options: Any) -> None:
+def command(
+    models: tuple[Path, ...],
+    target: str,
+    against: str | None,
+    max_instructions: int | None,
+    out: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Measure the latency of MODELS (.tflite), interleaved. The first model is the baseline.
 
-    Each run is saved as a JSON file, with its raw log next to it.
+    Each run is saved as a JSON file, with its raw log next to it. Target emulated counts instructions instead, and saves nothing.
     """
     from el_larq.devices.targets import check_target
+    from el_larq.errors import UsageError
     from el_larq.outputs import check_folder
 
     check_folder(out)
     kind = check_target(target)
+    if kind == "emulated":
+        _check_for_counting(options)
+    elif max_instructions is not None:
+        raise UsageError("--max-instructions needs --target emulated; other targets measure time")
     binary = options["binary"]
     if kind == "local" and binary is None and (found := shutil.which("lce_benchmark_model")):
         binary = options["binary"] = Path(found)
@@ -66,7 +102,9 @@ def command(models: tuple[Path, ...], target: str, against: str | None, out: Pat
 
             baseline, note = build_baseline(against, like=models[0], folder=out)
             models, notes = (*models, baseline), {str(baseline): (note,)}
-        if kind == "local" and binary is None:
+        if kind == "emulated":
+            _count_instructions(models, target, as_json, notes, max_instructions, **options)
+        elif kind == "local" and binary is None:
             _measure_in_process(models, out, as_json, notes, **options)
         else:
             _measure_on_device(models, target, out, as_json, notes, **options)
@@ -176,6 +214,68 @@ def _measure_on_device(
     for note in all_notes:
         say(f"note: {note}")
     say(f"results in {out}")
+
+
+def _check_for_counting(options: dict[str, Any]) -> None:
+    from el_larq.errors import UsageError
+
+    if options["threads"] != (1,):
+        raise UsageError("--target emulated counts the instructions of one thread; omit --threads")
+    if options["profile"]:
+        raise UsageError("--target emulated counts by function instead of --profile; el-larq inspect --cost predicts by layer")
+
+
+def _count_instructions(
+    models: tuple[Path, ...],
+    target: str,
+    as_json: bool,
+    notes: dict[str, tuple[str, ...]],
+    limit: int | None,
+    *,
+    runs: int,
+    binary: Path | None,
+    timeout: float,
+    folder: str | None,
+    **_options: Any,
+) -> None:
+    from el_larq.devices.emulated_core import parse_core
+    from el_larq.devices.instruction_counts import NOT_TIME, CountPlan, count_instructions
+
+    # Counts repeat, so they need few inferences; the default of --runs is for latencies.
+    given = click.get_current_context().get_parameter_source("runs")
+    runs = 2 if given == ParameterSource.DEFAULT else runs
+    core = parse_core(target)
+    counts = count_instructions(CountPlan(models, core, runs, binary, timeout, folder), say)
+    exceeded = [count for count in counts if limit is not None and count.instructions > limit]
+    if as_json:
+        content = {"target": target, "caveat": NOT_TIME, "limit": limit, "counts": [count.to_dict() for count in counts]}
+        print_json(content | {"exceeded": [count.model for count in exceeded]})
+    else:
+        rows = [
+            (count.model, f"{count.instructions:,}", f"{count.instructions / max(1, counts[0].instructions):.3f}")
+            for count in counts
+        ]
+        print_table(f"Instructions of one inference on an emulated {core}, one thread", ("model", "instructions", "ratio"), rows)
+        for count in counts:
+            _print_symbols(count)
+        for path in sorted({str(model) for model in models} & set(notes)):
+            say(f"note: {path}: {'; '.join(notes[path])}")
+        say(f"note: {NOT_TIME}; counted with {counts[0].emulator} and {counts[0].engine}")
+    for count in exceeded:
+        say(f"{count.model}: {count.instructions:,} instructions exceed --max-instructions {limit:,}")
+    if exceeded:
+        raise click.exceptions.Exit(1)
+
+
+def _print_symbols(count: "InstructionCount") -> None:
+    """Print the functions that take most instructions, unless the binary has no symbols."""
+    from el_larq.devices.instruction_counts import NO_SYMBOL
+
+    if {name for name, _ in count.symbols} <= {NO_SYMBOL}:
+        return
+    total = max(1, count.instructions)
+    rows = [(name[:70], f"{number:,}", f"{100 * number / total:.1f}") for name, number in count.symbols[:15]]
+    print_table(f"{count.model}: by function ({NO_SYMBOL}: without a symbol)", ("function", "instructions", "%"), rows)
 
 
 def _print_profile(entry: Any) -> None:

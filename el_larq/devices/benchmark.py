@@ -136,10 +136,9 @@ class BenchmarkSession:
         self._read_flags()
 
     def _read_flags(self) -> None:
-        """Find out which flags the binary knows: they differ between versions, and the tool ignores unknown flags."""
+        """Find out which flags the binary knows."""
         done = self.workspace.run([f"{self.workspace.path}/engine", "--help"], timeout=self.plan.timeout)
-        words = [line.split("=")[0].strip() for line in (done.stdout + done.stderr).splitlines()]
-        self.flags = {word.removeprefix("--") for word in words if word.startswith("--")}
+        self.flags = benchmark_log.read_flags(done.stdout + done.stderr)
         if not self.flags:
             self._complete_or_raise(benchmark_log.parse(done.stdout, done.stderr), done, self.plan.binary or Path("engine"))
         lce = "use_reference_bconv" in self.flags

@@ -183,6 +183,12 @@ def parse(stdout: str, stderr: str = "") -> BenchmarkLog:
     )
 
 
+def read_flags(text: str) -> set[str]:
+    """The names of the flags in the tool's --help, which differ between versions: the tool ignores unknown flags."""
+    words = [line.split("=")[0].strip() for line in text.splitlines()]
+    return {word.removeprefix("--") for word in words if word.startswith("--")}
+
+
 def _complete_lines(text: str) -> list[str]:
     """Lines with a line end: the last line of a truncated log may contain half a number."""
     lines = text.split("\n")
