@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from el_larq.card import Card
-from el_larq.converters.steps import VIEWS
+from el_larq.converters.steps import VIEWS, WEIGHTS, check_stored
 from el_larq.data.stated import Stated
 from el_larq.errors import ElLarqError, unknown_name
 from el_larq.printable import printable
@@ -30,6 +30,8 @@ class Options:
         trust: run any code in the model's file, and do not limit its size.
         stated: preprocessing of the images and class names; written to the card.
         views: what makes a view of a float tensor: "bitcast", in place, or "reshape", for runtimes without BITCAST.
+        int8: what is quantized to 8 bits: "weights", the kernels of real-valued layers in the file; None for nothing.
+        weights: the type in which these kernels are stored: "float32" or "float16".
         by_layer: if verification fails, report how many signs differ at each binary convolution.
     """
 
@@ -41,11 +43,19 @@ class Options:
     by_layer: bool = False
     trust: bool = False
     views: str = VIEWS[0]
+    int8: str | None = None
+    weights: str = WEIGHTS[0]
     stated: Stated = field(default_factory=Stated)
 
     def __post_init__(self) -> None:
         if self.views not in VIEWS:
             raise unknown_name("kind of view", self.views, VIEWS)
+        check_stored(self.int8, self.weights)
+
+    @property
+    def stored_as(self) -> str | None:
+        """The type in which kernels of real-valued layers are stored, None for float32."""
+        return "int8" if self.int8 == "weights" else None if self.weights == WEIGHTS[0] else self.weights
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class Job:
     model: the graph that the next step works on; rewriting steps replace it.
     card: what the model says of itself: labels, preprocessing, data set, provenance.
     tflite: the flatbuffer, once lowered.
+    unstored: the same with all kernels as float32, if they are stored as another type.
     report: one entry per step that has run.
     summary, details: those of the step that has just run.
     """
@@ -87,6 +98,7 @@ class Job:
     model: "FrozenModel | None" = None
     card: Card = field(default_factory=dict)
     tflite: bytes | None = None
+    unstored: bytes | None = None
     report: tuple[Entry, ...] = ()
     summary: str = ""
     details: dict[str, Any] = field(default_factory=dict)

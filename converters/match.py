@@ -71,9 +71,10 @@ def real_layers(convolutions: "Iterable[Convolution]", graph: TfliteGraph) -> di
     open_ = list(convolutions)
     names = {}
     for operator in graph.operators:
-        if operator.name not in _KINDS or operator.inputs[1] is None or not operator.inputs[1].constant:
+        tensor = operator.inputs[1] if operator.name in _KINDS else None
+        if tensor is None or not (tensor.constant or tensor.stored is not None):
             continue
-        kernel = operator.inputs[1].array().astype(np.float64)
+        kernel = (tensor.stored or tensor).array().astype(np.float64)
         filters = kernel.reshape(-1, kernel.shape[-1]).T if operator.name in _CHANNELS_LAST else kernel.reshape(len(kernel), -1)
         for convolution in open_:
             if convolution.kind == _KINDS[operator.name] and _parallel(filters, convolution):

@@ -17,6 +17,7 @@ from el_larq.converters.load_step import load
 from el_larq.converters.lower import lower
 from el_larq.converters.memory import return_memory
 from el_larq.converters.steps import STEPS, check_skip
+from el_larq.converters.store import store
 from el_larq.converters.verify import verify
 from el_larq.converters.write import write
 from el_larq.data.stated import Statements, stated
@@ -28,6 +29,7 @@ _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
     "fold": fold,
     "lower": lower,
     "arrange": arrange,
+    "store": store,
     "audit": audit,
     "verify": verify,
     "write": write,
@@ -74,7 +76,7 @@ def convert(
         replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=find_model(source))
     )
     for name in STEPS:
-        if name in skip:
+        if name in skip or (name == "store" and job.options.stored_as is None):
             continue
         start = time.monotonic()
         job = _FUNCTIONS[name](job)

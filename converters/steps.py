@@ -7,11 +7,21 @@ STEPS = {
     "fold": "exact rewrites: the cheapest graph that computes the same",
     "lower": "LCE's converter makes a flatbuffer",
     "arrange": "identical results, fewer copies and calls: views in place, constants by rows",
+    "store": "kernels of real-valued layers as int8 or float16, if that is asked for",
     "audit": "each convolution meant to be binary is an LceBconv2d",
     "verify": "flatbuffer and model agree on real images, signs included",
     "write": "the file, with labels, preprocessing and provenance in it",
 }
+ON_REQUEST = ("store",)
+"""Steps that run only if an option asks for them."""
+
 _OPTIONAL = ("fold", "arrange", "audit", "verify")
+
+INT8 = ("weights",)
+"""What is quantized to 8 bits, on request (`converters/store.py`)."""
+
+WEIGHTS = ("float32", "float16")
+"""The types in which real-valued kernels are stored. The first is the default."""
 
 VIEWS = ("bitcast", "reshape")
 """What makes a view of a float tensor (`converters/bitcasts.py`). The first is the default."""
@@ -23,3 +33,13 @@ def check_skip(skip: tuple[str, ...]) -> None:
             raise unknown_name("step", name, STEPS)
         if name not in _OPTIONAL:
             raise UsageError(f"step {name!r} cannot be skipped; these can: {', '.join(_OPTIONAL)}")
+
+
+def check_stored(int8: str | None, weights: str) -> None:
+    """Check what is quantized to 8 bits, and the type in which kernels are stored."""
+    if int8 is not None and int8 not in INT8:
+        raise unknown_name("kind of int8", int8, INT8)
+    if weights not in WEIGHTS:
+        raise unknown_name("type of weights", weights, WEIGHTS)
+    if int8 is not None and weights != WEIGHTS[0]:
+        raise UsageError(f"kernels are stored either as int8 or as {weights}; give one of --int8 and --weights")

@@ -22,6 +22,8 @@ an untrained network, 4 allows the .tflite to differ about as often, provided th
 
 Where fake quantization makes LCE's converter compute with int8, rounding is by steps: the limit of 2 and the ties of 4 are
 QUANTIZED_TOLERANCE, and signs of int8 tensors may flip within `segments.STEPS`.
+
+If kernels are stored as another type, this is done before they were; `stored_comparison.py` says what storing them changes.
 """
 
 import math
@@ -38,6 +40,7 @@ from el_larq.converters.job import Job
 from el_larq.converters.match import match
 from el_larq.converters.random_inputs import random_inputs
 from el_larq.converters.segments import LayerSigns, SegmentComparison, Segments
+from el_larq.converters.stored_comparison import compare_stored
 from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
@@ -103,10 +106,14 @@ class Verification:
 
 def verify(job: Job) -> Job:
     images, data, note = verification_images(job)
-    result = verify_model(job.need_original(), job.need_tflite(), images, data)
+    result = verify_model(job.need_original(), job.unstored or job.need_tflite(), images, data)
     if result.failures:
         raise ElLarqError(f"verify: the .tflite differs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
-    return job.done(result.summary + note, asdict(result))
+    if job.unstored is None:
+        return job.done(result.summary + note, asdict(result))
+    stored = compare_stored(job.need_tflite(), job.unstored, images)
+    summary = f"{result.summary}; with kernels as {job.options.stored_as}, {stored.summary}{note}"
+    return job.done(summary, asdict(result) | {"stored": asdict(stored)})
 
 
 def _by_layer(job: Job, result: Verification) -> str:

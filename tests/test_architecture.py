@@ -37,6 +37,7 @@ BASE = (
 MAY_IMPORT = {
     "base": ("tflite",),
     "tflite": (),
+    "compression": (),
     "quantizers": (),
     "layers": ("quantizers",),
     "links": ("layers", "quantizers"),
@@ -50,7 +51,20 @@ MAY_IMPORT = {
 }
 """Packages from the bottom up and what each may import in addition to itself and the base."""
 
-_BELOW = ("zoo", "downloads", "models", "loading", "counting", "methods", "links", "data", "layers", "quantizers", "tflite")
+_BELOW = (
+    "zoo",
+    "downloads",
+    "models",
+    "loading",
+    "counting",
+    "methods",
+    "links",
+    "data",
+    "layers",
+    "quantizers",
+    "tflite",
+    "compression",
+)
 _MIDDLE = ("devices", "training", "converters", "evaluation", "inspection", "doctor")
 for _name in _MIDDLE:
     MAY_IMPORT[_name] = _BELOW  # and not each other

@@ -198,7 +198,9 @@ def size(subject: Subject) -> Found:
     binary = sum(kernel.size / 8 for kernel in kernels)
     channels = sum(kernel.shape[-1] for kernel in kernels)
     real = 4 * (subject.weights - sum(kernel.size for kernel in kernels))
-    predicted = binary + 8 * channels + real
+    restored = [tensor for tensor in subject.graph.tensors if tensor.stored is not None]
+    saved = sum(4 * tensor.elements - len(tensor.stored.data) for tensor in restored if tensor.stored is not None)
+    predicted = binary + 8 * channels + real - saved
     actual = sum(len(tensor.data) for tensor in subject.graph.tensors)
     if actual > _SIZE_FACTOR * predicted + _SIZE_SLACK:
         reason = f"constants take {actual:,} bytes, {actual / predicted:.1f} times the {predicted:,.0f} that the weights need"

@@ -17,7 +17,7 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
-from el_larq.converters.steps import STEPS, VIEWS, check_skip
+from el_larq.converters.steps import INT8, STEPS, VIEWS, WEIGHTS, check_skip, check_stored
 
 
 def _complete_rules(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
@@ -44,6 +44,16 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
     show_default=True,
     help="What makes a view of a float tensor: bitcast is in place; reshape copies, but also runs where BITCAST is unknown.",
 )
+@click.option(
+    "--int8", type=click.Choice(INT8), help="Store kernels of real-valued layers as int8; they are restored once, as float32."
+)
+@click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    default=WEIGHTS[0],
+    show_default=True,
+    help="The type in which kernels of real-valued layers are stored.",
+)
 @click.option("--image-size", type=int, help="Input size in pixels, for a model without a fixed input size.")
 @click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
@@ -62,6 +72,8 @@ def command(
     verify_on: str | None,
     verify_images: int,
     views: str,
+    int8: str | None,
+    weights: str,
     by_layer: bool,
     table: bool,
     trust: bool,
@@ -80,6 +92,7 @@ def command(
     from el_larq.zoo.named_models import check_model
 
     check_skip(skip)
+    check_stored(int8, weights)
     parse_allowed(allow)
     stated(**statements)
     if verify_on is not None:
@@ -93,7 +106,7 @@ def command(
     from el_larq.converters.pipeline import convert
     from el_larq.converters.rules.rule import Finding, summarized
 
-    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust, views)
+    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust, views, int8, weights)
     job = convert(
         model,
         out,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from el_larq.tflite.operators import BINARY
+from el_larq.tflite.operators import BINARY, restores_constant
 from el_larq.tflite.reader import Operator, TfliteGraph
 
 
@@ -75,7 +75,7 @@ def work(graph: TfliteGraph) -> tuple[Work, ...]:
     """The work of a graph by operator, most operations first."""
     found: dict[str, Work] = {}
     for operator in graph.operators:
-        if operator.name in _NOTHING or not operator.outputs:
+        if operator.name in _NOTHING or not operator.outputs or restores_constant(operator):
             continue
         new, known = _of(operator), found.get(operator.name)
         if known is not None:

@@ -10,7 +10,7 @@ from el_larq.model_outputs import of_graph
 from el_larq.tflite.arena import plan_arena
 from el_larq.tflite.instructions import predict_cost, predict_operator
 from el_larq.tflite.macs import count_macs, mac_bits
-from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape
+from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape, restores_constant
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 from el_larq.tflite.types import BITS, tensor_bytes
 
@@ -26,7 +26,8 @@ def inspect_graph(graph: TfliteGraph, source: str, core: str | None = None) -> I
     """
     try:
         memory = plan_arena(graph)
-        layers = tuple(_layer(operator, graph, memory.live[operator.index], core) for operator in graph.operators)
+        run = [operator for operator in graph.operators if not restores_constant(operator)]
+        layers = tuple(_layer(operator, memory.live[operator.index], core) for operator in run)
         other_operations = work(graph)
         cost = None if core is None else predict_cost(graph.operators, core)
     except ElLarqError as error:
@@ -34,10 +35,12 @@ def inspect_graph(graph: TfliteGraph, source: str, core: str | None = None) -> I
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ElLarqError(f"{source}: its operators are inconsistent; the file is damaged, convert the model again") from error
     content = graph.metadata.get(card.NAME)
-    uncounted = sorted({o.name for o in graph.operators if _has_weights(o) and o.name not in KERNELS})
+    uncounted = sorted({o.name for o in run if _has_weights(o) and o.name not in KERNELS})
     notes = []
     if any(-1 in tensor.shape or 0 in tensor.shape for tensor in (*graph.inputs, *graph.outputs)):
         notes.append("an input or output has no fixed size: figures that depend on it are counted as 0")
+    if restored := sum(tensor_bytes(tensor) for tensor in graph.tensors if tensor.stored is not None):
+        notes.append(f"{restored:,} bytes of RAM in addition: weights stored as int8 or float16 are restored once, as float32")
     return Inspection(
         source,
         "tflite",
@@ -62,7 +65,7 @@ def describe(tensor: Tensor) -> dict[str, object]:
     return {"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)}
 
 
-def _layer(operator: Operator, graph: TfliteGraph, live: int, core: str | None) -> Layer:
+def _layer(operator: Operator, live: int, core: str | None) -> Layer:
     macs = count_macs(operator)
     return Layer(
         layer_name(operator),
@@ -71,7 +74,7 @@ def _layer(operator: Operator, graph: TfliteGraph, live: int, core: str | None) 
         _weights(operator),
         macs,
         bit_class(mac_bits(operator)) if macs else 0,
-        sum(len(tensor.data) for tensor in operator.inputs if tensor is not None),
+        sum(len((tensor.stored or tensor).data) for tensor in operator.inputs if tensor is not None),
         sum(tensor_bytes(tensor) for tensor in operator.outputs),
         live,
         None if core is None else predict_operator(operator, core),
@@ -92,20 +95,23 @@ def layer_name(operator: Operator) -> str:
 
 
 def _has_weights(operator: Operator) -> bool:
-    return any(t is not None and t.constant and len(t.shape) > 1 and t.type not in _INDEX_TYPES for t in operator.inputs)
+    return any(
+        t is not None and (t.constant or t.stored is not None) and len(t.shape) > 1 and t.type not in _INDEX_TYPES
+        for t in operator.inputs
+    )
 
 
 def _weights(operator: Operator) -> dict[int, int]:
     counts: dict[int, int] = {}
     for position, tensor in enumerate(operator.inputs):
-        if tensor is None or not tensor.constant:
+        if tensor is None or not (tensor.constant or tensor.stored is not None):
             continue
         if operator.name == BINARY and position == 1:
             bits, count = 1, prod(kernel_shape(operator))
         elif tensor.type in _INDEX_TYPES and not (operator.name in KERNELS and position > 0):
             continue  # shapes, axes, multiples
         else:
-            bits, count = bit_class(BITS.get(tensor.type, 32)), tensor.elements
+            bits, count = bit_class(BITS.get((tensor.stored or tensor).type, 32)), tensor.elements
         counts[bits] = counts.get(bits, 0) + count
     return counts
 

@@ -1,7 +1,8 @@
 """The memory that TFLite's interpreter plans for one inference: tensors are placed in one block, the arena, largest first.
 
 This is the plan of the default interpreter without delegates, on one thread, with LCE's default kernel. Constants stay in the
-file's buffer and are not part of it. XNNPACK and the indirect kernel use separate buffers instead.
+file's buffer and are not part of it; neither are constants that a DEQUANTIZE restores, which are kept for all inferences. XNNPACK
+and the indirect kernel use separate buffers instead.
 
 Source: TensorFlow 2.16, arena_planner.cc, simple_memory_arena.cc, kernels conv.cc and add_n.cc; LCE 0.16, bconv2d.cc.
 """
@@ -94,6 +95,8 @@ def _lifetimes(graph: TfliteGraph) -> list[_Block]:
         blocks[tensor.index] = _Block(tensor_bytes(tensor), 0, end)
     for operator in graph.operators:
         for tensor in operator.outputs:
+            if tensor.stored is not None:
+                continue
             block = owner.get(tensor.index, tensor.index)
             blocks.setdefault(block, _Block(tensor_bytes(tensor), operator.index, operator.index))
         for tensor in (*operator.inputs, *operator.outputs):
@@ -128,7 +131,7 @@ def _shared(graph: TfliteGraph, uses: dict[int, int], kept: set[int]) -> dict[in
 
 def _can_share(source: Tensor, output: Tensor, kept: set[int]) -> bool:
     same = tensor_bytes(source) == tensor_bytes(output)
-    return same and not source.constant and source.index not in kept and output.index not in kept
+    return same and not source.constant and source.stored is None and source.index not in kept and output.index not in kept
 
 
 def _place(blocks: list[_Block], end: int) -> int:

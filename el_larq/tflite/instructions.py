@@ -14,7 +14,7 @@ from math import ceil, prod
 from el_larq.errors import unknown_name
 from el_larq.tflite import instruction_constants as constants
 from el_larq.tflite.instruction_constants import CORES
-from el_larq.tflite.operators import BINARY, WORD, input_channels, kernel_of, words
+from el_larq.tflite.operators import BINARY, WORD, input_channels, kernel_of, restores_constant, words
 from el_larq.tflite.reader import Operator, Tensor
 
 Counted = float | None
@@ -67,7 +67,8 @@ def predict_cost(operators: Iterable[Operator], core: str) -> PredictedCost:
     check_core(core)
     found: dict[str, list[int | None]] = {}
     for operator in operators:
-        found.setdefault(operator.name, []).append(predict_operator(operator, core))
+        if not restores_constant(operator):
+            found.setdefault(operator.name, []).append(predict_operator(operator, core))
     summed = [
         OperatorCost(name, len(costs), sum(cost or 0 for cost in costs), sum(cost is None for cost in costs))
         for name, costs in found.items()

@@ -83,8 +83,14 @@ def output_shape(operator: Operator) -> tuple[int, ...]:
 
 
 def kernel_bits(operator: Operator) -> int:
-    """Bits per kernel value; 32 if that is unknown."""
-    return 1 if operator.name == BINARY else BITS.get(kernel_of(operator).type, 32)
+    """Bits per kernel value as stored; 32 if that is unknown."""
+    kernel = kernel_of(operator)
+    return 1 if operator.name == BINARY else BITS.get((kernel.stored or kernel).type, 32)
+
+
+def restores_constant(operator: Operator) -> bool:
+    """Whether an operator is the DEQUANTIZE of a constant, which TFLite runs once, not for each inference."""
+    return operator.name == "DEQUANTIZE" and any(tensor.stored is not None for tensor in operator.outputs)
 
 
 def input_bits(operator: Operator) -> int:

@@ -6,7 +6,7 @@ output names, metadata. The field numbers in the methods of `_Reader` are the po
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -82,6 +82,8 @@ class Tensor:
 
     dynamic: a size is known only at run time; ``shape`` has the file's value there, usually 1 or -1.
     step: the difference between neighbouring values of a quantized tensor with one scale; 0.0 for other tensors.
+    stored: the constant, int8 or float16, that a DEQUANTIZE makes this tensor of; None for other tensors. TFLite computes such a
+        tensor once, and does not place it in the arena.
     """
 
     index: int
@@ -91,6 +93,7 @@ class Tensor:
     data: bytes | memoryview = field(repr=False)
     dynamic: bool = False
     step: float = 0.0
+    stored: "Tensor | None" = None
 
     @property
     def constant(self) -> bool:
@@ -174,6 +177,7 @@ class _Reader:
         tensors = tuple(self._tensor(i, table, buffers) for i, table in enumerate(self._tables(subgraphs[0], 0)))
         if self._vector(subgraphs[0], 3, 4)[1] > MAX_OPERATORS:
             raise ElLarqError(f"more than {MAX_OPERATORS:,} operators; no network that LCE is made for has so many")
+        tensors = self._with_stored(tensors, subgraphs[0], codes)
         operators = tuple(self._operator(i, table, codes, tensors) for i, table in enumerate(self._tables(subgraphs[0], 3)))
         metadata = {self._string(m, 0): bytes(buffers[self._number(m, 1, "<I")]) for m in self._tables(self.root, 6)}
         outputs = tuple(tensors[i] for i in self._integers(subgraphs[0], 2))
@@ -218,6 +222,16 @@ class _Reader:
             any(size < 0 for size in (*shape, *self._integers(table, 7))),
             self._step(table),
         )
+
+    def _with_stored(self, tensors: tuple[Tensor, ...], subgraph: Table, codes: list[str]) -> tuple[Tensor, ...]:
+        """The tensors, those that a DEQUANTIZE makes of a constant with that constant."""
+        found = list(tensors)
+        for table in self._tables(subgraph, 3):
+            if codes[self._number(table, 0, "<I")] == "DEQUANTIZE":
+                sources, outputs = self._integers(table, 1), self._integers(table, 2)
+                if sources and outputs and min(*sources, *outputs) >= 0 and tensors[sources[0]].constant:
+                    found[outputs[0]] = replace(tensors[outputs[0]], stored=tensors[sources[0]])
+        return tuple(found)
 
     def _step(self, tensor: Table) -> float:
         """The only scale among the tensor's QuantizationParameters."""

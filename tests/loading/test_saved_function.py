@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.converters.pipeline import convert
-from el_larq.converters.steps import STEPS
+from el_larq.converters.steps import ON_REQUEST, STEPS
 from el_larq.errors import ElLarqError
 from el_larq.inspection.inspect import inspect
 from el_larq.loading.load import load_model
@@ -52,7 +52,7 @@ def test_the_only_signature_may_have_any_name(tmp_path: Path) -> None:
 
 def test_it_is_converted_and_verified(tmp_path: Path) -> None:
     job = convert(_save(tmp_path, [None, 3]))
-    assert [entry.step for entry in job.report] == list(STEPS)
+    assert [entry.step for entry in job.report] == [step for step in STEPS if step not in ON_REQUEST]
     assert job.report[-2].details["max_difference"] < 1e-5
 
 

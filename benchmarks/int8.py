@@ -1,0 +1,97 @@
+"""Kernels stored as float32, float16 and int8: the file's size, and the instructions of an inference; networks with random weights.
+
+    python benchmarks/int8.py                                the networks of docs/int8.md
+    python benchmarks/int8.py --networks quicknet --sizes    sizes only
+
+Instructions are counted by valgrind, so other programs do not disturb them. They are the difference between processes of 2 and of
+6 inferences, divided by 4, which leaves out what is done once; of x86 code, with LCE's indirect kernel and one thread. A network is
+converted again only if its files are missing from build/int8.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from recorded_runs import ROOT
+
+NETWORKS: dict[str, tuple[str, dict[str, str]]] = {
+    "resnet26-small": ("resnet26", {"downsample": "binary", "stem": "small"}),
+    "quicknet": ("quicknet", {}),
+}
+KINDS: dict[str, dict[str, str]] = {"float32": {}, "float16": {"weights": "float16"}, "int8": {"int8": "weights"}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--sizes", action="store_true", help="do not count instructions")
+    parser.add_argument("--scratch", type=Path, default=ROOT / "build/int8", help="folder for the .tflite files")
+    parser.add_argument("--run", nargs=3, metavar=("FILE", "XNNPACK", "TIMES"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        _run(Path(options.run[0]), options.run[1] == "True", int(options.run[2]))
+        return
+    print("| network | kernels | bytes | instructions, XNNPACK | without |\n| --- | --- | --- | --- | --- |")
+    for name in options.networks:
+        files = {kind: options.scratch / f"{name}-{kind}.tflite" for kind in KINDS}
+        if not all(file.exists() for file in files.values()):
+            _convert(name, files)
+        first: dict[bool, int] = {}
+        for kind, file in files.items():
+            cells = []
+            for xnnpack in () if options.sizes else (True, False):
+                count = (_count(file, xnnpack, 6) - _count(file, xnnpack, 2)) // 4
+                cells.append(f"{count / 1e6:,.1f} M ({count / first.setdefault(xnnpack, count):.4f})")
+            print(f"| {' | '.join((name, kind, f'{file.stat().st_size:,}', *cells))} |", flush=True)
+
+
+def _convert(name: str, files: dict[str, Path]) -> None:
+    import el_larq  # isort: skip  (first: it selects Keras 2)
+    import tf_keras as keras
+
+    from el_larq.converters.job import Options
+
+    network, arguments = NETWORKS[name]
+    keras.utils.set_random_seed(0)
+    model = el_larq.build(network, "el", input_shape=(224, 224, 3), num_classes=1000, **arguments)
+    for kind, file in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        chosen: dict[str, Any] = dict(KINDS[kind])
+        el_larq.convert(model, file, options=Options(verify_images=2, **chosen))
+
+
+def _count(file: Path, xnnpack: bool, times: int) -> int:
+    """Instructions of a process that makes some inferences."""
+    command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", sys.executable, __file__]
+    command += ["--run", str(file), str(xnnpack), str(times)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True)
+    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
+    assert found is not None, done.stderr
+    return int(found[1].replace(",", ""))
+
+
+def _run(file: Path, xnnpack: bool, times: int) -> None:
+    """Inferences with LCE's interpreter, imported without TensorFlow, which would take valgrind minutes."""
+    import numpy as np
+
+    (package,) = (Path(entry) / "larq_compute_engine" for entry in sys.path if (Path(entry) / "larq_compute_engine").is_dir())
+    name, path = "interpreter_wrapper_lite", package / "tflite/python/interpreter_wrapper_lite.so"
+    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    interpreter = module.LiteInterpreter(file.read_bytes(), 1, False, True, xnnpack)
+    image = np.random.default_rng(0).standard_normal(interpreter.input_shapes[0], np.float32)
+    for _ in range(times):
+        interpreter.predict([image])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Kernels of real-valued operators stored as int8 or float16, each read through a DEQUANTIZE, and back.
+
+Only the file shrinks: TensorFlow Lite runs the DEQUANTIZE of a constant once, and XNNPACK unpacks it when the file is loaded, so
+operators compute with float32 as before.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from el_larq.compression.noise import sqnr
+from el_larq.compression.symmetric import channel_scales, dequantize, quantize
+from el_larq.converters.rewrite import pack, unpack
+from el_larq.errors import ElLarqError, UsageError
+
+MIN_BYTES = 1024
+"""Smaller kernels stay float32: a further operator and tensor take a few hundred bytes of the file."""
+
+_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
+"""The axis of a kernel's output channels, by operator."""
+
+_VERSIONS = {"float16": 3, "int8": 5}
+"""The versions of DEQUANTIZE that take float16, and int8 with one scale per channel."""
+
+
+@dataclass(frozen=True)
+class StoredKernel:
+    """A kernel that is stored as another type.
+
+    operator: the number of an operator that reads it, in the file made. bytes: as float32. sqnr: signal-to-quantization-noise ratio
+    of its values in dB; infinite if they are stored exactly.
+    """
+
+    operator: int
+    bytes: int
+    sqnr: float
+
+
+def with_stored_kernels(content: bytes, kind: str) -> tuple[bytes, tuple[StoredKernel, ...]]:
+    """The flatbuffer with the kernels of real-valued convolutions and dense layers stored as another type, and these kernels.
+
+    kind: "int8" or "float16".
+
+    Raises:
+        UsageError: there is nothing to store: no such kernel, or they are int8 already.
+        ElLarqError: a value is too large for float16.
+    """
+    from larq_compute_engine.mlir.python import tflite_schema as schema
+
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    found = _kernels(model, schema)
+    code = _code(model, _VERSIONS[kind], schema)
+    operators, kernels = [], []
+    for index, (reader, axis) in found.items():
+        tensor = graph.tensors[index]
+        values = _values(model, tensor)
+        stored, data, restored = _int8(values, axis, schema) if kind == "int8" else _float16(values, schema)
+        stored.name, stored.shape, stored.hasRank = tensor.name, tensor.shape, True
+        graph.tensors.append(stored)
+        _fill(model, stored, data, schema)
+        tensor.buffer = 0
+        operators.append(_dequantize(code, len(graph.tensors) - 1, index, schema))
+        kernels.append(StoredKernel(len(found) + reader, values.nbytes, sqnr(values, restored)))
+    graph.operators = [*operators, *graph.operators]
+    _drop_unused(model)
+    return pack(model), tuple(sorted(kernels, key=lambda kernel: kernel.sqnr))
+
+
+def with_restored_kernels(content: bytes) -> bytes:
+    """The flatbuffer with each DEQUANTIZE of a constant replaced by the float32 constant that it computes."""
+    from larq_compute_engine.mlir.python import tflite_schema as schema
+
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    left = []
+    for operator in graph.operators:
+        source = (
+            graph.tensors[int(operator.inputs[0])] if codes[operator.opcodeIndex] == schema.BuiltinOperator.DEQUANTIZE else None
+        )
+        if source is None or model.buffers[source.buffer].data is None:
+            left.append(operator)
+            continue
+        values = _values(model, source)
+        if source.type == schema.TensorType.INT8:
+            values = dequantize(values, np.asarray(source.quantization.scale), source.quantization.quantizedDimension)
+        _fill(model, graph.tensors[int(operator.outputs[0])], values.astype("<f4"), schema)
+    graph.operators = left
+    return pack(model)
+
+
+def _kernels(model: Any, schema: Any) -> dict[int, tuple[int, int]]:
+    """The kernels that can be stored, by the number of their tensor: an operator that reads it, and the axis of output channels."""
+    graph = model.subgraphs[0]
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    codes = [names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "") for code in model.operatorCodes]
+    found, quantized = {}, 0
+    for number, operator in enumerate(graph.operators):
+        name = codes[operator.opcodeIndex]
+        if name not in _AXES or len(operator.inputs) < 2:
+            continue
+        tensor = graph.tensors[int(operator.inputs[1])]
+        data = model.buffers[tensor.buffer].data
+        quantized += tensor.type == schema.TensorType.INT8
+        if tensor.type == schema.TensorType.FLOAT32 and data is not None and len(data) >= MIN_BYTES:
+            found[int(operator.inputs[1])] = number, _AXES[name]
+    if not found and quantized:
+        raise UsageError(
+            "store: the model is quantized already: its real-valued layers have int8 kernels; omit --int8 and --weights"
+        )
+    if not found:
+        raise UsageError(
+            f"store: the model has no kernel of a real-valued layer of {MIN_BYTES:,} bytes or more, so the file would not shrink; "
+            "omit --int8 and --weights"
+        )
+    return found
+
+
+def _values(model: Any, tensor: Any) -> np.ndarray:
+    kinds = {0: "<f4", 1: "<f2", 9: "i1"}  # float32, float16, int8
+    data = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+    return np.frombuffer(data, kinds[tensor.type]).reshape(tensor.shape)
+
+
+def _int8(values: np.ndarray, axis: int, schema: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A new tensor, its values as stored, and as restored."""
+    scales = channel_scales(values, axis)
+    integers = quantize(values, scales, axis)
+    tensor = schema.TensorT()
+    tensor.type, tensor.quantization = schema.TensorType.INT8, schema.QuantizationParametersT()
+    tensor.quantization.scale = scales
+    tensor.quantization.zeroPoint = np.zeros(len(scales), np.int64)
+    tensor.quantization.quantizedDimension = axis
+    return tensor, integers, dequantize(integers, scales, axis)
+
+
+def _float16(values: np.ndarray, schema: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    largest = float(np.abs(values).max())
+    if not largest <= np.finfo(np.float16).max:
+        raise ElLarqError(f"store: a kernel contains {largest:g}, which float16 cannot represent; use --int8 weights")
+    tensor, halves = schema.TensorT(), values.astype("<f2")
+    tensor.type = schema.TensorType.FLOAT16
+    return tensor, halves, halves.astype(np.float32)
+
+
+def _fill(model: Any, tensor: Any, values: np.ndarray, schema: Any) -> None:
+    """Give a tensor a buffer of its own with these values."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.buffer = len(model.buffers) - 1
+
+
+def _code(model: Any, version: int, schema: Any) -> int:
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def _dequantize(code: int, source: int, output: int, schema: Any) -> Any:
+    operator = schema.OperatorT()
+    operator.opcodeIndex = code
+    operator.inputs, operator.outputs = np.array([source], np.int32), np.array([output], np.int32)
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
+    return operator
+
+
+def _drop_unused(model: Any) -> None:
+    """Empty the buffers that nothing refers to. Their numbers stay."""
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata or []}
+    for number, buffer in enumerate(model.buffers):
+        if number not in used:
+            buffer.data = None

@@ -1,0 +1,39 @@
+"""Symmetric int8 quantization of kernels, with one scale per output channel: the form in which TFLite stores them.
+
+    q = round(w / scale),    scale = max |w| / 127 over the channel,    w' = scale * q
+
+The range is narrow, -127 to 127, so that q and -q both exist; the zero point is 0. Ties are rounded to even.
+Source: TensorFlow Lite 8-bit quantization specification.
+"""
+
+import numpy as np
+
+LARGEST = 127
+
+
+def channel_scales(values: np.ndarray, axis: int) -> np.ndarray:
+    """The scale of each channel, float32 (C,); 1 for a channel of zeros.
+
+    values: a kernel, float32. axis: that of its output channels.
+    """
+    others = tuple(number for number in range(values.ndim) if number != axis % values.ndim)
+    largest = np.abs(values).max(axis=others, initial=0.0)
+    scales = (largest / LARGEST).astype(np.float32)
+    return np.where(scales > 0, scales, np.float32(1))
+
+
+def quantize(values: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:
+    """The integers, int8 in the shape of the values; values beyond the range saturate."""
+    return np.clip(np.round(values / _along(scales, values.ndim, axis)), -LARGEST, LARGEST).astype(np.int8)
+
+
+def dequantize(integers: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:
+    """The values that the integers stand for, float32, rounded as TFLite's DEQUANTIZE does."""
+    return integers.astype(np.float32) * _along(scales, integers.ndim, axis)
+
+
+def _along(scales: np.ndarray, dimensions: int, axis: int) -> np.ndarray:
+    """Scales in a shape that broadcasts along an axis."""
+    shape = [1] * dimensions
+    shape[axis] = len(scales)
+    return scales.astype(np.float32).reshape(shape)
