@@ -20,11 +20,11 @@ from typing import Any
 
 from recorded_runs import ROOT
 
-NETWORKS: dict[str, tuple[str, dict[str, str]]] = {
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet26-small": ("resnet26", {"downsample": "binary", "stem": "small"}),
     "quicknet": ("quicknet", {}),
 }
-KINDS: dict[str, dict[str, str]] = {"float32": {}, "float16": {"weights": "float16"}, "int8": {"int8": "weights"}}
+KINDS: dict[str, dict[str, Any]] = {"float32": {}, "float16": {"weights": "float16"}, "int8": {"int8": "weights"}}
 
 
 def main() -> None:
@@ -62,8 +62,7 @@ def _convert(name: str, files: dict[str, Path]) -> None:
     model = el_larq.build(network, "el", input_shape=(224, 224, 3), num_classes=1000, **arguments)
     for kind, file in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        chosen: dict[str, Any] = dict(KINDS[kind])
-        el_larq.convert(model, file, options=Options(verify_images=2, **chosen))
+        el_larq.convert(model, file, options=Options(verify_images=2, **KINDS[kind]))
 
 
 def _count(file: Path, xnnpack: bool, times: int) -> int:
