@@ -82,7 +82,8 @@ def together(graph: FoldGraph, notes: Notes) -> None:
             continue  # the sum that adds this one is treated as a whole
         summands = _summands(node, readers)
         narrow = sorted((s.inputs[0] for s in summands if s.op == EXPAND), key=lambda x: x.channels)
-        if len(narrow) < 2 or any(b.channels % a.channels for a, b in pairwise(narrow)):
+        same_size = all(s.shape == node.shape for s in summands)  # else a sum repeats its smaller operand
+        if len(narrow) < 2 or not same_size or any(b.channels % a.channels for a, b in pairwise(narrow)):
             continue
         total = narrow[0]
         for x in narrow[1:]:
@@ -124,8 +125,8 @@ def expands(graph: FoldGraph, notes: Notes) -> None:
         expand = copy if copy.op == EXPAND else copy.inputs[0]
         narrow = expand.inputs[0]
         height, width = node.shape[1:3] if len(node.shape) == 4 else (None, None)
-        if height is None or width is None or other.shape != node.shape:
-            notes.refused.append(f"{node.name}: the size of its input is not static")
+        if height is None or width is None or not other.shape == copy.shape == node.shape:
+            notes.refused.append(f"{node.name}: the size of its input is not static, or its summands differ in size")
             continue
         groups, channels = node.channels // narrow.channels, narrow.channels
         wide = view(other, (height * width, groups, channels))

@@ -81,15 +81,16 @@ def test_a_stem_reads_pairs_of_pixels(size: tuple[int, int], kernel: int, paddin
     assert convolution.attributes["strides"] == [1, 2, 1, 1]
 
 
-def test_the_file_of_a_stem_has_the_convolution_of_pairs_and_no_padding() -> None:
-    model = _stem((16, 16), 7, "same")
+@pytest.mark.parametrize("padding", ["same", 3])
+def test_the_file_of_a_stem_has_the_convolution_of_pairs_and_the_padding(padding: Any) -> None:
+    model = _stem((16, 16), 7, padding)
     content = lower_model(fold_model(FrozenModel(model)).model)
     graph = parse(content)
     convolution = next(o for o in graph.operators if o.name == "CONV_2D")
     assert convolution.options["strides"] == (2, 1)
     assert convolution.inputs[1] is not None
     assert convolution.inputs[1].shape == (4, 7, 4, 6)
-    assert not {"PAD", "PADV2"} & {o.name for o in graph.operators}
+    assert ("PADV2" in {o.name for o in graph.operators}) == (padding == 3)
     x = np.random.default_rng(0).standard_normal((2, 16, 16, 3)).astype(np.float32)
     np.testing.assert_allclose(Interpreter(content).run(x)[0], model(x), rtol=1e-4, atol=1e-5)
 
@@ -222,6 +223,18 @@ def test_links_of_other_widths_and_sums_that_are_read_elsewhere_stay() -> None:
     a, b = (keras.layers.Conv2D(n, 1)(x) for n in (16, 24))
     y, z = (keras.layers.Add()([tf.tile(n, [1, 1, 1, 48 // n.shape[-1]]), keras.layers.Conv2D(48, 1)(n)]) for n in (a, b))
     model = randomize(keras.Model(image, keras.layers.Flatten()(keras.layers.Add()([y, z])), name="net"), 5)
+    _, notes = _folded(model)
+    assert notes["together"].applied == []
+
+
+def test_copies_of_a_single_pixel_in_a_sum_stay() -> None:
+    """As in squeeze and excitation: the sum repeats them along the map too."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, padding="same")(image)
+    pixel = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    wide = keras.layers.Conv2D(32, 1)(x)
+    y = tf.tile(pixel, [1, 1, 1, 4]) + (wide + tf.tile(x, [1, 1, 1, 4]))
+    model = randomize(keras.Model(image, keras.layers.Flatten()(keras.layers.ReLU()(y)), name="net"), 6)
     _, notes = _folded(model)
     assert notes["together"].applied == []
 
