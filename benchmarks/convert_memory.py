@@ -22,6 +22,7 @@ Measured on 2 shared cores, with other load, so that times vary; "before" is the
 
 import argparse
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -60,14 +61,17 @@ keras.Model(image, L.Dense(10)(x)).save(path, include_optimizer=False)
 """
 
 
-def peak_and_time(command: list[str], limit: float) -> tuple[float, float]:
+def peak_and_time(command: list[str], limit: float, output: Path | None = None) -> tuple[float, float]:
     """The highest resident memory of a command and its descendants in bytes, and its duration in seconds.
+
+    Its standard output is written to ``output``.
 
     Raises:
         SystemExit: the command failed, or was ended because it exceeded the limit in bytes.
     """
     start, peak = time.perf_counter(), 0.0
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with (output or Path(os.devnull)).open("wb") as stdout:
+        process = psutil.Popen(command, stdout=stdout, stderr=subprocess.PIPE)
     while process.poll() is None:
         peak = max(peak, resident(process))
         if peak > limit:
