@@ -5,6 +5,7 @@ back and overwrite a line) or reverse the reading direction. They are shown as P
 """
 
 import re
+import sys
 from collections.abc import Sequence
 
 # Control characters; invisible characters and those that set the writing direction, except for the joiners, which some languages
@@ -18,6 +19,11 @@ _UNFIT = re.compile(
 def printable(text: object) -> str:
     """``text`` on one line, without characters that control a terminal."""
     return _UNFIT.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def say(line: object) -> None:
+    """Print a message on stderr, on one line, so that stdout contains only the result."""
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def plot_label(text: object) -> str:

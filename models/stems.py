@@ -71,6 +71,15 @@ def apply_stem(
     return STEMS[name](x, filters, momentum, activation)
 
 
+def reduced_size(model: keras.Model) -> tuple[int, int] | None:
+    """Height and width of the feature map after the model's stem; None for a network that has none by that name."""
+    layers = [layer for layer in model.layers if layer.name.startswith("stem_")]
+    if not layers:
+        return None
+    _, height, width, _ = layers[-1].output_shape
+    return height, width
+
+
 def convolve(
     x: tf.Tensor, filters: int, kernel_size: int, strides: int, name: str, momentum: float, activation: str | None
 ) -> tf.Tensor:

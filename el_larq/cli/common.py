@@ -17,6 +17,7 @@ import click
 from el_larq.model_files import model_file
 from el_larq.native_output import captured_stderr
 from el_larq.printable import printable
+from el_larq.printable import say as say  # for commands, beside `show`
 from el_larq.zoo.named_models import is_model_name
 
 
@@ -143,11 +144,6 @@ def print_json(content: Any) -> None:
 def show(line: object = "") -> None:
     """Print a line of the result on stdout. Text from files in it cannot break the line or control the terminal."""
     print(printable(line))
-
-
-def say(line: object) -> None:
-    """Print a message on stderr, like `show`, so that stdout contains only the result."""
-    print(printable(line), file=sys.stderr, flush=True)
 
 
 def redraw(line: object, *, last: bool) -> None:

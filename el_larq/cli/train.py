@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, say, show, start_tensorflow, strict_option
+from el_larq.cli.common import common_options, import_layers, model_options, print_json, show, start_tensorflow, strict_option
 from el_larq.cli.interruption import interruptible
+from el_larq.cli.log_file import messages
 from el_larq.cli.option_groups import (
     collect_settings,
     data_options,
@@ -22,8 +23,11 @@ from el_larq.cli.option_groups import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from el_larq.training.cluster import Cluster
     from el_larq.training.multi_worker import WorkerJob
+    from el_larq.training.run_options import Notify
     from el_larq.training.training_plan import Settings, TrainingPlan
 
 
@@ -45,6 +49,10 @@ if TYPE_CHECKING:
 @run_options
 @distribution_options
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no notes; only the result and errors.")
+@click.option(
+    "--log", type=click.Path(path_type=Path), metavar="FILE", help="Append progress and notes to FILE, with the time of each."
+)
 @model_options
 @common_options
 def command(
@@ -58,6 +66,8 @@ def command(
     workers: str | None,
     worker_index: int | None,
     worker_timeout: float,
+    quiet: bool,
+    log: Path | None,
     **given: Any,
 ) -> None:
     """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
@@ -77,8 +87,11 @@ def command(
     el-larq train --config runs/resnet26-el-photos-s0/config.json --seed 1
     """
     # Until the first step, SIGTERM and SIGHUP have the same effect as Ctrl-C.
-    click.get_current_context().with_resource(interruptible())
-    how = _How(checkpoint_every, modules, trust, as_json, workers, worker_index, worker_timeout)
+    context = click.get_current_context()
+    context.with_resource(interruptible())
+    notify = context.with_resource(messages(log, quiet))
+    bar = not quiet and log is None  # a log has the lines that take the place of a bar
+    how = _How(checkpoint_every, modules, trust, as_json, workers, worker_index, worker_timeout, notify, bar)
     if resume is not None:
         _resume(resume, given["learning_rate"], how)
         return
@@ -86,11 +99,11 @@ def command(
     from el_larq.training.training_plan import make_plan
 
     if config is not None:
-        plan = _make_repeated_plan(config, network, modules, trust)
+        plan = _make_repeated_plan(config, network, how)
     elif network is not None:
         plan = make_plan(network, **collect_settings(given))
     else:
-        raise click.UsageError("Missing argument 'NETWORK'.", click.get_current_context())
+        raise click.UsageError("Missing argument 'NETWORK'.", context)
     _start(plan, how)
 
 
@@ -105,6 +118,15 @@ class _How:
     workers: str | None
     worker_index: int | None
     worker_timeout: float
+    notify: "Notify"
+    bar: bool
+
+    @property
+    def console(self) -> "Console | None":
+        """Where to draw a progress bar; None is the standard error."""
+        from rich.console import Console
+
+        return None if self.bar else Console(quiet=True)
 
     def cluster(self, strategy: str) -> "Cluster | None":
         """The workers of a multi-worker training; None for another strategy."""
@@ -121,7 +143,7 @@ def _start(plan: "TrainingPlan", how: _How) -> None:
     if (cluster := how.cluster(plan.strategy)) is not None:
         from el_larq.training.multi_worker import new_job
 
-        job = new_job(plan, cluster, trust=how.trust, modules=how.modules, checkpoint_seconds=how.checkpoint_every)
+        job = new_job(plan, cluster, trust=how.trust, modules=how.modules, checkpoint_seconds=how.checkpoint_every, bar=how.bar)
         _run_worker(cluster, job, how)
         return
     start_tensorflow()
@@ -129,21 +151,21 @@ def _start(plan: "TrainingPlan", how: _How) -> None:
     from el_larq.training.run_options import RunOptions
     from el_larq.training.train import start
 
-    options = RunOptions(trust=how.trust, notify=say, checkpoint_seconds=how.checkpoint_every)
+    options = RunOptions(trust=how.trust, console=how.console, notify=how.notify, checkpoint_seconds=how.checkpoint_every)
     _print_result(start(plan, options).folder, how.as_json)
 
 
 def _run_worker(cluster: "Cluster", job: "WorkerJob", how: _How) -> None:
     from el_larq.training.multi_worker import run_worker
 
-    run_worker(cluster, job, say, how.worker_timeout)
+    run_worker(cluster, job, how.notify, how.worker_timeout)
     if cluster.index == 0:
         _print_result(job.folder, how.as_json)
     else:
-        say(f"{cluster.name} is done; worker 0 has written {job.folder}")
+        how.notify(f"{cluster.name} is done; worker 0 has written {job.folder}")
 
 
-def _make_repeated_plan(path: Path, network: str | None, modules: tuple[str, ...], trust: bool) -> "TrainingPlan":
+def _make_repeated_plan(path: Path, network: str | None, how: _How) -> "TrainingPlan":
     """The plan that repeats a run, with the options that were given on the command line."""
     from el_larq.models.network_registry import NETWORKS
     from el_larq.training.config import OWN, read_config
@@ -161,13 +183,13 @@ def _make_repeated_plan(path: Path, network: str | None, modules: tuple[str, ...
     again: Any = network or config.network
     if network is None and config.network not in NETWORKS:
         start_tensorflow()
-        import_layers(modules)
+        import_layers(how.modules)
         from el_larq.training.network import network_again
 
-        again = network_again(folder, config, None, trust)
+        again = network_again(folder, config, None, how.trust)
     plan = make_plan(again, **chosen)
     for line in remarks(config, folder):
-        say(line)
+        how.notify(line)
     return plan
 
 
@@ -181,7 +203,7 @@ def _resume(folder: Path, learning_rate: float | None, how: _How) -> None:
     if is_finished(folder):
         read_result(folder)  # raises an error if it is damaged: then the states must be kept
         tidy(folder)
-        say(f"{folder} is finished; there is nothing to resume")
+        how.notify(f"{folder} is finished; there is nothing to resume")
         _print_result(folder, how.as_json)
         return
     check_resumable(folder, config, learning_rate)
@@ -195,6 +217,7 @@ def _resume(folder: Path, learning_rate: float | None, how: _How) -> None:
             trust=how.trust,
             modules=how.modules,
             checkpoint_seconds=how.checkpoint_every,
+            bar=how.bar,
         )
         _run_worker(cluster, job, how)
         return
@@ -202,7 +225,14 @@ def _resume(folder: Path, learning_rate: float | None, how: _How) -> None:
     import_layers(how.modules)
     from el_larq.training.train import resume
 
-    resume(folder, learning_rate=learning_rate, trust=how.trust, notify=say, checkpoint_seconds=how.checkpoint_every)
+    resume(
+        folder,
+        learning_rate=learning_rate,
+        trust=how.trust,
+        console=how.console,
+        notify=how.notify,
+        checkpoint_seconds=how.checkpoint_every,
+    )
     _print_result(folder, how.as_json)
 
 

@@ -22,7 +22,7 @@ from el_larq.training.initialize import initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
-from el_larq.training.progress import LiveProgress
+from el_larq.training.progress import TrainingProgress
 from el_larq.training.run_folder import RunFolder, record_resume
 from el_larq.training.run_options import RunOptions
 from el_larq.training.selection import EpochRecord, best_epoch
@@ -58,7 +58,9 @@ class Execution:
             optimizer = make_optimizer(recipe, self.model, steps_per_epoch * recipe.epochs)
             loss, accuracy = make_loss(recipe, self.data.num_classes), make_accuracy(self.data.num_classes)
             self.model.compile(optimizer, loss, metrics=[accuracy])
-        progress = LiveProgress(recipe.epochs, steps_per_epoch, self.options.console or Console(stderr=True))
+        console = self.options.console or Console(stderr=True)
+        lines = None if console.is_terminal else self.options.notify
+        progress = TrainingProgress(recipe.epochs, steps_per_epoch, console, self.options.notify, lines)
         search = self.plan.search if config.method != OWN else None
         with stoppable() as stop, contextlib.closing(progress), self.distribution.prepare(self.model):
             data = self.data.stopped_by(stop) if isinstance(self.data, Features) else self.data
@@ -79,6 +81,7 @@ class Execution:
                 make_signs(self.model)  # after initialization, and without effect on a restored state
             tested = loop.train()
             restore_trainable(self.trainable)
+            progress.doing("saving the model")
             seconds = self._write_results(loop, tested)
         return Trained(self.run.folder, bare(self.model), tested.figures["accuracy"], seconds)
 

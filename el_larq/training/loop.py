@@ -24,7 +24,7 @@ from el_larq.training.failure import Failures
 from el_larq.training.kept_weights import KeptWeights
 from el_larq.training.mixing import recipe_batches
 from el_larq.training.optimizer import learning_rate
-from el_larq.training.progress import LiveProgress
+from el_larq.training.progress import TrainingProgress
 from el_larq.training.recipe import Recipe
 from el_larq.training.run_folder import RunFolder
 from el_larq.training.run_options import RunOptions
@@ -54,7 +54,7 @@ class Loop:
         *,
         search: str | None,
         stop: Stop,
-        progress: LiveProgress,
+        progress: TrainingProgress,
         options: RunOptions,
         distribution: Distribution,
     ):
@@ -106,6 +106,7 @@ class Loop:
         try:
             self._train(log)
             self.weights.restore()
+            self.progress.doing("testing")
             return self.evaluator.evaluate(self.data.test_batches(EVALUATION_BATCH), confusions=True)
         except StopRequestedError:  # while features were computed, between two steps
             return None
@@ -183,8 +184,7 @@ class Loop:
             self.weights.save_epoch(accuracy, state.records)
             log.add(state.records, record)
         state.records.append(record)
-        if accuracy is not None:
-            self.progress.validated(accuracy)
+        self.progress.epoch(state.step, record)
 
     def _interrupt(self) -> NoReturn:
         self.save()

@@ -36,6 +36,7 @@ class WorkerJob:
     """What every worker executes: a plan, or, without one, the continuation of the run in ``folder``.
 
     folder: the run folder. learning_rate: a new one for a run whose loss was not finite. modules: the user's, with layers.
+    bar: whether worker 0 may draw a progress bar.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class WorkerJob:
     trust: bool
     modules: tuple[str, ...]
     checkpoint_seconds: float
+    bar: bool = True
 
     def agreement(self) -> dict[str, Any]:
         """What must be equal in all workers; paths may differ."""
@@ -155,7 +157,7 @@ def _work(cluster: Cluster, job: WorkerJob, scratch: Path) -> str:
     first = cluster.index == 0
     options = RunOptions(
         trust=job.trust,
-        console=None if first else Console(quiet=True),
+        console=None if first and job.bar else Console(quiet=True),
         notify=notify if first else ignore,
         checkpoint_seconds=job.checkpoint_seconds,
     )

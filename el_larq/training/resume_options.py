@@ -61,6 +61,8 @@ _FREE = (
     "resume",
     "as_json",
     "verbose",
+    "quiet",
+    "log",
     "learning_rate",
     "checkpoint_every",
     "modules",

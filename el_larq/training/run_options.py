@@ -20,7 +20,8 @@ class RunOptions:
 
     trust: load the models of ``init_from`` and of a teacher including any code in them (docs/safety.md).
     console: where to draw a progress bar, if it is a terminal; None is the standard error.
-    notify: called with one line when the training starts, and with anything else a user should know.
+    notify: called with a line when the training starts, with anything else a user should know and, if there is no bar, with a
+        line at the end of each epoch and once a minute.
     checkpoint_seconds, checkpoint_steps: a state to resume from is saved about this often, in addition to those at the ends of
         epochs. If saving is slow, checkpoint_seconds is extended so that saving takes at most a twentieth of the time.
     """

@@ -12,6 +12,7 @@ from el_larq.errors import UsageError
 from el_larq.keras_internals import is_compiled
 from el_larq.loading.user_network import UserNetwork
 from el_larq.missing_operators import describe_missing
+from el_larq.models.stems import IMAGENET_FROM, reduced_size
 from el_larq.printable import counted
 from el_larq.training.bop import check_binary
 from el_larq.training.compiled import prepare_compiled, summary
@@ -123,6 +124,7 @@ def _remarks(
         f"{counted(plan.recipe.epochs, 'epoch')}, seed {plan.seed}, "
         f"{'deterministic' if config.deterministic else 'not deterministic'} -> {run.folder}"
     )
+    yield _describe_sizes(plan, model, data)
     if replicas is not None:
         yield replicas
     if config.compiled is not None:
@@ -140,6 +142,21 @@ def _remarks(
         yield NOT_DETERMINISTIC
     if not data.exact_resume:
         yield f"{data.name} cannot be read from an arbitrary position: a resumed run ends with similar, not identical, weights"
+
+
+def _describe_sizes(plan: TrainingPlan, model: keras.Model, data: Dataset) -> str:
+    """What decides how long a step takes, and how many there are."""
+    height, width, channels = data.preprocessing.input_shape
+    line = f"images {height}x{width}x{channels}"
+    reduced = reduced_size(model) if not plan.is_own else None
+    if reduced is not None:
+        line += f", {reduced[0]}x{reduced[1]} after the stem"
+        if min(height, width) < IMAGENET_FROM and plan.network_options.get("stem") is None:
+            line += f" (the default below {IMAGENET_FROM} pixels keeps their size; --stem)"
+    if plan.width != 1:
+        line += f", width {plan.width:g}"
+    steps = data.steps_per_epoch(plan.recipe.batch_size)
+    return f"{line}, {model.count_params():,} parameters, {steps:,} steps per epoch of {plan.recipe.batch_size} images each"
 
 
 def _change_learning_rate(run: RunFolder, learning_rate: float) -> None:

@@ -8,11 +8,12 @@ import tf_keras as keras
 from rich.console import Console
 
 from el_larq.data.dataset import Dataset
+from el_larq.printable import say
 from el_larq.training.cluster import check_divisible, scaled
 from el_larq.training.config import read_config
 from el_larq.training.distribution import open_distribution
 from el_larq.training.resuming import Replacements, resume_with
-from el_larq.training.run_options import CHECKPOINT_SECONDS, Notify, RunOptions, ignore
+from el_larq.training.run_options import CHECKPOINT_SECONDS, Notify, RunOptions
 from el_larq.training.single import continue_single, start_single
 from el_larq.training.staged import continue_stages, start_stages
 from el_larq.training.trained import Trained
@@ -24,7 +25,7 @@ def train(
     *,
     trust: bool = False,
     console: Console | None = None,
-    notify: Notify = ignore,
+    notify: Notify = say,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
     **settings: Unpack[Settings],
@@ -44,7 +45,8 @@ def train(
             of TensorFlow's for the whole process, until the next training.
         trust: load the models of ``init_from`` and of a teacher including any code in them (docs/safety.md).
         console: where to draw a progress bar, if it is a terminal.
-        notify: called with one line when the training starts, and with anything else a user should know.
+        notify: called with a line when the training starts, with anything else a user should know and, if there is no bar, with a
+            line at the end of each epoch and once a minute. By default, the lines are printed on the standard error.
         checkpoint_seconds, checkpoint_steps: a state to resume from is saved about this often, in addition to those at the ends
             of epochs. If saving is slow, checkpoint_seconds is extended so that saving takes at most a twentieth of the time.
 
@@ -81,7 +83,7 @@ def resume(
     learning_rate: float | None = None,
     trust: bool = False,
     console: Console | None = None,
-    notify: Notify = ignore,
+    notify: Notify = say,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
 ) -> Trained:
