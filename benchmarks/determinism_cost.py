@@ -55,12 +55,12 @@ def _clocks() -> tuple[float, float]:
 def train(network: str, width: float, mode: str) -> None:
     """Train in this process, with el-larq's loop or with `Model.fit`, controlled by the parent process."""
     from el_larq.training import execution
-    from el_larq.training.progress import LiveProgress
+    from el_larq.training.progress import TrainingProgress
     from el_larq.training.train import train as run_training
 
     turns = _Turns()
 
-    class Progress(LiveProgress):
+    class Progress(TrainingProgress):
         def step(self, step: int, logs: Any) -> None:
             super().step(step, logs)
             turns.step()
@@ -69,7 +69,7 @@ def train(network: str, width: float, mode: str) -> None:
     if mode == "fit":
         _fit(network, settings, turns)
         return
-    execution.LiveProgress = Progress
+    execution.TrainingProgress = Progress
     with tempfile.TemporaryDirectory() as folder:
         run_training(network, out=Path(folder) / "run", deterministic=mode, checkpoint_seconds=1e9, **settings)
 

@@ -5,7 +5,7 @@
 Each is built for images of 224x224 pixels and 1,000 classes with random weights (their own initializers, and random means in batch
 normalization, so that signs are mixed), saved as .h5 and converted by the command line in a process of its own, whose peak memory
 is measured as in `convert_memory.py`. The random weights say nothing about accuracy. A line per network: binary convolutions and
-dense layers, audit findings by severity, the largest difference that verification found, relative to the largest output and without
+dense layers, audit findings by rule, the largest difference that verification found, relative to the largest output and without
 images in which a sign flipped within rounding, the sizes of both files, memory, seconds.
 """
 
@@ -54,12 +54,12 @@ def main() -> None:
             try:
                 peak, seconds = peak_and_time([*command, "--verify-images", str(arguments.images)], 1e9 * arguments.limit, report)
             except SystemExit as refused:
-                print(f"{name}: {refused}", flush=True)
+                print(f"{name}: {str(refused).splitlines()[-1]}", flush=True)
                 continue
             steps = {step["step"]: step["details"] for step in json.loads(report.read_text("utf-8"))["steps"]}
             audit, verify = steps["audit"], steps["verify"]
-            findings = Counter(finding["severity"] for finding in audit["findings"])
-            found = ", ".join(f"{count} {severity}" for severity, count in sorted(findings.items())) or "none"
+            findings = Counter(f"{finding['rule']} ({finding['severity']})" for finding in audit["findings"])
+            found = ", ".join(f"{count} {rule}" for rule, count in sorted(findings.items())) or "none"
             difference = f"{verify['max_difference']:.1e}"
             sizes = f"{model.stat().st_size / 1e6:.1f} to {converted.stat().st_size / 1e6:.1f} MB"
             print(

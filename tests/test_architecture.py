@@ -286,6 +286,7 @@ def test_no_python_file_is_too_long() -> None:
 PRINTERS = {
     "el_larq.cli.common",
     "el_larq.cli.main",
+    "el_larq.printable",
     "el_larq.converters.rules.rule_pages",
     "el_larq.methods.method_pages",
     "el_larq.devices.supervisor",

@@ -109,6 +109,7 @@ def test_a_wrong_name_offers_the_nearest(el_larq_here: Command, tmp_path: Path, 
         (["train", "resnet18", "--learning-rate", "-1"], "learning rate must be positive"),
         (["train"], "Missing argument 'NETWORK'"),
         (["train", "resnet18", "--colour", "red"], "No such option"),
+        (["train", "resnet18", "--log", "missing/train.log"], "--log: "),
         (["convert", "m.h5"], "--out"),
         (["predict", "m.h5"], "IMAGES"),
         (["benchmark", "m.tflite", "--threads", "0"], "thread counts"),
@@ -245,7 +246,21 @@ def test_models_are_measured_for_people_and_for_programs(
 
 def test_the_whole_chain(el_larq_here: Command, data_folder: Path, tmp_path: Path) -> None:
     network = f"{data_folder / 'run_schema1' / 'network.py'}:build"
-    train = ("train", network, "--dataset", "digits", "--epochs", 1, "--batch-size", 256, "-o", "run", "--json")
+    train = (
+        "train",
+        network,
+        "--dataset",
+        "digits",
+        "--epochs",
+        1,
+        "--batch-size",
+        256,
+        "-o",
+        "run",
+        "--json",
+        "--log",
+        "train.log",
+    )
     trained = el_larq_here(*train, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     run = json.loads(trained.stdout)
@@ -261,6 +276,9 @@ def test_the_whole_chain(el_larq_here: Command, data_folder: Path, tmp_path: Pat
     assert {label for label, _ in json.loads(predicted.stdout)[0]["top"]} < {str(digit) for digit in range(10)}
     measured = el_larq_here("benchmark", "model.tflite", "--runs", "3", "--json", cwd=tmp_path)
     assert json.loads(measured.stdout)["measurements"][0]["model"] == "model.tflite"
-    again = el_larq_here(*train, cwd=tmp_path)
-    assert "already contains files" in again.stderr.splitlines()[-1]
-    assert again.returncode == 1
+    logged = [line.split(" ", 2)[2] for line in (tmp_path / "train.log").read_text().splitlines()]
+    assert trained.stderr.splitlines() == logged
+    assert logged[-1].startswith("epoch 1/1: loss ")
+    again = el_larq_here(*train, "--quiet", cwd=tmp_path)
+    assert "already contains files" in _error(again, 1)
+    assert "already contains files" in (tmp_path / "train.log").read_text().splitlines()[-1]

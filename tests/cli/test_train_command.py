@@ -187,8 +187,9 @@ def test_ctrl_c_saves_and_prints_the_command_that_continues(data_folder: Path, t
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert out == ""
-    started, stopped, last = filter(None, err.splitlines())  # click adds an empty line
+    started, sizes, *_epochs, stopped, last = filter(None, err.splitlines())  # click adds an empty line
     assert started.startswith("training ")
+    assert sizes.startswith("images 16x16x1, ")
     assert stopped.startswith("stopped at step ")
     assert stopped.endswith(f" of 400; to continue: el-larq train --resume {folder}")
     assert last == "el-larq: interrupted"

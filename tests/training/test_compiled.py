@@ -68,7 +68,7 @@ def test_bop_keeps_its_kernels_binary_and_is_resumed_exactly(
     network = compiled(f"{BOP}, {SPARSE}")
     notices: list[str] = []
     whole = start(tmp_path / "whole", network=network, notify=notices.append)
-    assert notices[1] == (
+    assert notices[2] == (
         f"{network} is compiled: optimizer CaseOptimizer (Bop, Adam), loss SparseCategoricalCrossentropy; "
         "the recipe's learning rate, backbone rate, schedule, weight decay and label smoothing do not apply"
     )
@@ -95,7 +95,7 @@ def test_bop_keeps_its_kernels_binary_and_is_resumed_exactly(
 def test_what_compile_leaves_open_is_the_recipes(start: Any, compiled: Compile, tmp_path: Path, arguments: str, loss: str) -> None:
     notices: list[str] = []
     trained = start(tmp_path / "run", network=compiled(arguments), epochs=1, notify=notices.append)
-    assert f"is compiled: optimizer SGD, loss {loss}" in notices[1]
+    assert f"is compiled: optimizer SGD, loss {loss}" in notices[2]
     assert type(trained.model.optimizer).__name__ == "SGD"
 
 

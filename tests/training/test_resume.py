@@ -53,7 +53,7 @@ def test_killed_after_many_a_step_it_ends_with_the_same_weights(
             resume(folder, dataset=kill_at(digits, step), **every)
     notices: list[str] = []
     trained = resume(folder, dataset=digits, notify=notices.append)
-    assert notices == [f"continuing {folder} at step 10 of 12"]
+    assert _without_epochs(notices) == [f"continuing {folder} at step 10 of 12"]
     assert_same(trained, undisturbed)
     for name in ("best", "last"):
         assert _arrays(folder / "checkpoints" / f"{name}.weights.h5") == _arrays(
@@ -76,9 +76,13 @@ def test_momentum_a_schedule_of_steps_and_clipping_resume_exactly(
         start(folder, recipe=recipe, dataset=kill_at(digits, 6), checkpoint_steps=1)
     notices: list[str] = []
     assert_same(resume(folder, dataset=digits, notify=notices.append), expected)
-    assert notices == [f"continuing {folder} at step 5 of 12"]
+    assert _without_epochs(notices) == [f"continuing {folder} at step 5 of 12"]
     rates = [json.loads(line)["learning_rate"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rates == pytest.approx([1e-2, 1e-4, 1e-4])
+
+
+def _without_epochs(notices: list[str]) -> list[str]:
+    return [notice for notice in notices if not notice.startswith("epoch ")]
 
 
 def _arrays(path: Path) -> dict[str, bytes]:
@@ -232,7 +236,7 @@ def test_a_loss_of_nan_keeps_a_state_to_continue_from(start: Any, digits: InMemo
     assert str(caught.value) == f"{folder} would fail again: {message}"
     notices: list[str] = []
     trained = resume(folder, dataset=digits, learning_rate=1e-3, notify=notices.append)
-    assert notices == [f"continuing {folder} at step 6 of 12"]
+    assert _without_epochs(notices) == [f"continuing {folder} at step 6 of 12"]
     config = read_config(folder)
     assert config.recipe["learning_rate"] == 1e-3
     assert config.changes == [{"step": 6, "learning_rate": 1e-3}]
@@ -290,7 +294,7 @@ def test_a_damaged_state_is_named_and_the_one_before_it_taken(
     path.write_bytes(content)
     notices: list[str] = []
     assert_same(resume(stopped, dataset=digits, notify=notices.append), undisturbed)
-    assert notices == [
+    assert _without_epochs(notices) == [
         f"{path} is damaged: its checksum is wrong; using the previous state, or starting from the beginning",
         f"continuing {stopped} at step 5 of 12",
     ]
@@ -301,7 +305,7 @@ def test_with_every_state_damaged_it_starts_again(stopped: Path, digits: InMemor
         path.write_bytes(path.read_bytes()[:100])
     notices: list[str] = []
     assert_same(resume(stopped, dataset=digits, notify=notices.append), undisturbed)
-    assert notices[-1] == f"continuing {stopped} at step 0 of 12"
+    assert _without_epochs(notices)[-1] == f"continuing {stopped} at step 0 of 12"
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(stopped: Path, digits: InMemory) -> None:
@@ -334,7 +338,7 @@ def test_a_stream_says_that_a_resume_is_not_exact(
     monkeypatch.setattr(InMemory, "exact_resume", False)
     notices: list[str] = []
     start(tmp_path / "run", notify=notices.append)
-    assert notices[1].startswith("digits cannot be read from an arbitrary position: a resumed run ends with similar")
+    assert notices[2].startswith("digits cannot be read from an arbitrary position: a resumed run ends with similar")
 
 
 # --- Full disk ------------------------------------------------------------------------------------------------------------
