@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 from el_larq.cli.interruption import interruptible
 from el_larq.devices.targets import TARGETS
+from el_larq.printable import counted
 
 if TYPE_CHECKING:
     from el_larq.devices.instruction_counts import InstructionCount
@@ -133,18 +134,20 @@ def _measure_in_process(
     from el_larq.devices.local_shell import LocalTarget
     from el_larq.devices.probe import probe
 
+    device = probe(LocalTarget(), ".", time.time())
+    device.check_threads(threads)
     results = measure_in_subprocess(models, threads=threads, runs=runs, warmup=warmup, trust=trust)
-    device = probe(LocalTarget(), ".", time.time()).to_dict()
     finished = datetime.now(UTC).isoformat(timespec="milliseconds")
     records, paths = [], []
     for order, result in enumerate(results):
         remarks = (*notes.get(result.model, ()), caveat())
         size = Path(result.model).stat().st_size
-        records.append(record.from_measurement(result, size, device, finished, remarks, order))
+        records.append(record.from_measurement(result, size, device.to_dict(), finished, remarks, order))
         paths.append(str(record.write(out, records[-1])))
     if as_json:
         print_json({"caveat": caveat(), "measurements": [result.to_dict() for result in results], "results": paths})
         return
+    compared = compare_latencies(records)
     rows = [
         (
             row.model,
@@ -155,12 +158,15 @@ def _measure_in_process(
             f"{row.ratio:.2f}",
             row.difference,
         )
-        for row, result in zip(compare_latencies(records), results, strict=True)
+        for row, result in zip(compared, results, strict=True)
     ]
     headings = ("model", "threads", "median ms", "IQR ms", "min ms", "ratio", "difference")
     print_table(f"Latency on local, {runs} runs after {warmup} warm-up runs", headings, rows)
     for path in sorted({str(model) for model in models} & set(notes)):
         say(f"note: {path}: {'; '.join(notes[path])}")
+    for row in compared:
+        if row.disturbance:
+            say(f"note: {row.model}, {counted(row.threads, 'thread')}: {row.disturbance}")
     say(f"note: {caveat()}")
 
 

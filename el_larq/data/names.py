@@ -87,6 +87,8 @@ def parse(name: str, embedded: tuple[str, ...], standard: tuple[str, ...], mnist
         if found is None:
             raise UsageError(f"{base}: write {TFDS}NAME, {TFDS}NAME/CONFIG or {TFDS}NAME:VERSION, as in {TFDS}beans:0.1.0")
         return Name("tfds", found["set"], found["config"], found["version"], folder, augment)
+    if Path(base).is_dir():
+        raise UsageError(f"unknown data set {name!r}; did you mean the folder, {FOLDERS['dir']}{name}?")
     raise unknown_name(
         "data set", name, (*embedded, *standard, *mnist, *(f"{prefix}PATH" for prefix in FOLDERS.values()), f"{TFDS}NAME")
     )

@@ -114,6 +114,7 @@ class BenchmarkSession:
 
     def _prepare(self) -> None:
         self.device = probe(self.target, self.workspace.path, time.time())
+        self.device.check_threads(self.plan.threads)
         binary = engine.choose_binary(self.device, android=self.target.android, binary=self.plan.binary)
         content = read_bytes(binary)
         needed = (len(content) + sum(len(model.content) for model in self.models)) / 2**20

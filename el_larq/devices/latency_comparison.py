@@ -2,10 +2,13 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from el_larq.devices.record import Record
+
+_DISTURBED = 3
+"""How many times the minimum the latency may be before it is noted. On an idle machine, the two differ by a few percent."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,16 @@ class ModelLatency:
     marks: tuple[str, ...]
 
     @property
+    def disturbance(self) -> str:
+        """A note if the latency is far above the minimum, which has other causes than the model; else empty."""
+        if self.min_ms is None or self.latency_ms <= _DISTURBED * self.min_ms:
+            return ""
+        return (
+            f"the latency is {self.latency_ms / self.min_ms:.0f} times the minimum: other programs used the processor, or it was "
+            "throttled; stop them, let it cool, and measure again"
+        )
+
+    @property
     def difference(self) -> str:
         """The difference from the baseline in words; empty if it exceeds the noise."""
         return {None: "baseline", True: "within noise", False: ""}[self.within_noise]
@@ -52,22 +65,21 @@ def compare_latencies(records: Sequence[Record]) -> list[ModelLatency]:
         latency, noise = statistics.median(latencies), _noise(group)
         baseline = baselines.setdefault(threads, (latency, noise))
         first = not any(row.threads == threads for row in rows)
-        rows.append(
-            ModelLatency(
-                model=path,
-                sha256=group[0].model["sha256"],
-                threads=threads,
-                repeats=len(group),
-                latency_ms=latency,
-                noise_ms=noise,
-                stddev_ms=_median(group, "stddev_ms"),
-                min_ms=min((r.latency_metrics["min_ms"] for r in group if "min_ms" in r.latency_metrics), default=None),
-                peak_mem_mb=_memory(group),
-                ratio=latency / baseline[0],
-                within_noise=None if first else abs(latency - baseline[0]) <= noise + baseline[1],
-                marks=tuple(dict.fromkeys(mark for record in group for mark in record.marks)),
-            )
+        row = ModelLatency(
+            model=path,
+            sha256=group[0].model["sha256"],
+            threads=threads,
+            repeats=len(group),
+            latency_ms=latency,
+            noise_ms=noise,
+            stddev_ms=_median(group, "stddev_ms"),
+            min_ms=min((r.latency_metrics["min_ms"] for r in group if "min_ms" in r.latency_metrics), default=None),
+            peak_mem_mb=_memory(group),
+            ratio=latency / baseline[0],
+            within_noise=None if first else abs(latency - baseline[0]) <= noise + baseline[1],
+            marks=tuple(dict.fromkeys(mark for record in group for mark in record.marks)),
         )
+        rows.append(replace(row, marks=(*row.marks, row.disturbance)) if row.disturbance else row)
     return rows
 
 

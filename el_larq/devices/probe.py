@@ -1,10 +1,13 @@
 """Properties and state of a device: architecture, cores, governor, temperature, memory, disk, Android version."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from el_larq.devices import shell
 from el_larq.devices.target import Target
+from el_larq.errors import UsageError
+from el_larq.printable import counted
 
 _PROBE, _TEMPERATURES = shell.load("probe", "temperatures"), shell.load("temperatures")
 # Parts of the names of thermal zones that are not of the processor.
@@ -49,6 +52,11 @@ class Device:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def check_threads(self, threads: Sequence[int]) -> None:
+        """Raise UsageError if more threads are asked for than there are cores: they would wait for each other, and seem to hang."""
+        if self.cpus and max(threads) > self.cpus:
+            raise UsageError(f"--threads {max(threads)}: {self.machine} has {counted(self.cpus, 'core')}; give at most {self.cpus}")
 
     @property
     def notes(self) -> list[str]:

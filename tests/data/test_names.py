@@ -47,6 +47,14 @@ def test_names_that_are_not(name: str, message: str) -> None:
         parse_name(name)
 
 
+def test_a_folder_without_its_prefix_is_offered_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pics").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("pics", "pics,augment=none"):
+        with pytest.raises(UsageError, match=f"unknown data set '{name}'; did you mean the folder, dir:{name}"):
+            parse_name(name)
+
+
 def test_options_become_part_of_the_name() -> None:
     assert with_options("cifar10", "/data", "crop") == "cifar10@/data,augment=crop"
     assert with_options("cifar10,augment=crop", "/data") == "cifar10@/data,augment=crop"

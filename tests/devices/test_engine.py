@@ -251,6 +251,24 @@ def test_differences_within_noise_are_called_so() -> None:
     assert noisy[0].noise_ms == 1.0
 
 
+def test_a_latency_far_above_the_minimum_is_marked() -> None:
+    record = _record("a", 30.2, 0)
+    disturbed, quiet = (
+        dataclasses.replace(record, latency_metrics=record.latency_metrics | {"min_ms": least}) for least in (10.0, 11.0)
+    )
+    assert compare_latencies([quiet])[0].marks == ()
+    (mark,) = compare_latencies([disturbed])[0].marks
+    assert mark.startswith("the latency is 3 times the minimum: other programs used the processor")
+
+
+def test_more_threads_than_cores_are_refused() -> None:
+    device = Device("armv7l", cpus=4)
+    device.check_threads((1, 4))
+    with pytest.raises(UsageError, match=r"--threads 64: armv7l has 4 cores; give at most 4"):
+        device.check_threads((1, 64))
+    Device("unknown").check_threads((64,))
+
+
 def test_results_are_only_ever_added(tmp_path: Path) -> None:
     record = _record("a b/$(x).tflite", 1.5, 0)
     paths = [write(tmp_path / "results", record, {"stdout": f"log {i}\n"}) for i in range(3)]
