@@ -29,6 +29,10 @@ class Died(ElLarqError):  # noqa: N818  (named after the state)
     """The process has ended, or was killed because it did not answer; the message says how."""
 
 
+class Unexpected(ElLarqError):  # noqa: N818  (named after the cause)
+    """The function raised an error of another type than ElLarqError."""
+
+
 class WorkerProcess:
     """A process that is started at once and ended by `close`, or at the end of a ``with`` block.
 
@@ -78,7 +82,7 @@ class WorkerProcess:
             first: the same for the first message, if it may take longer.
 
         Raises:
-            ElLarqError: the function raised an error; those of other types arrive as an ElLarqError with a summary.
+            ElLarqError: the function raised an error; those of other types arrive as an `Unexpected` with a summary.
             Died: the process died during the call, or was killed because it exceeded the time limit.
         """
         patience = first or seconds
@@ -167,6 +171,11 @@ def notify(*content: Any) -> None:
         _channel.send(("notice", content))
 
 
+def is_worker() -> bool:
+    """Whether this is such a process, which its parent ends if it takes too long to end itself."""
+    return _channel is not None
+
+
 def _serve(channel: Connection) -> None:
     """The process's main loop: execute calls until the parent closes the connection, or a call is interrupted by SIGTERM."""
     global _channel
@@ -197,4 +206,4 @@ def _answer(channel: Connection, function: Callable[..., Any], arguments: tuple[
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:
-        channel.send(("error", ElLarqError(f"unexpected {summarize(error)}")))
+        channel.send(("error", Unexpected(f"unexpected {summarize(error)}")))

@@ -188,7 +188,7 @@ def _make_repeated_plan(path: Path, network: str | None, how: _How) -> "Training
 
         again = network_again(folder, config, None, how.trust)
     plan = make_plan(again, **chosen)
-    for line in remarks(config, folder):
+    for line in remarks(config, folder, plan.scale_batch):
         how.notify(line)
     return plan
 

@@ -135,6 +135,11 @@ class Dataset(ABC):
     def augments(self) -> bool:
         """Whether a training image differs from epoch to epoch."""
 
+    @property
+    def augmentation_text(self) -> str:
+        """A text that changes when the augmentation changes; it is compared between the workers of a training."""
+        return str(self.augments)
+
     @abstractmethod
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         """Turn a tf.data.Dataset of (index, key) into batches of augmented uint8 images and labels."""

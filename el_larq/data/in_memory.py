@@ -54,6 +54,10 @@ class InMemory(Dataset):
     def augments(self) -> bool:
         return self.mirror or self.shift > 0
 
+    @property
+    def augmentation_text(self) -> str:
+        return f"shift {self.shift}, mirror {self.mirror}, black {self.black}"
+
     def class_counts(self) -> dict[str, list[int]]:
         return counts(self)
 

@@ -28,6 +28,10 @@ class Stored(Dataset):
         return self.augmentation != Augmentation()
 
     @property
+    def augmentation_text(self) -> str:
+        return str(self.augmentation)
+
+    @property
     def fingerprint(self) -> str:
         return self.contents + self.validation_contents
 

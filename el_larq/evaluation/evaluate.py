@@ -23,7 +23,7 @@ from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.workers import Workers
-from el_larq.files import read_bytes, write_json
+from el_larq.files import hash_path, read_bytes, write_json
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 from el_larq.printable import printable
@@ -309,7 +309,7 @@ def _open_keras(path: Path, trust: bool) -> _Opened:
         raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
     shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
     return _Opened(
-        _hash(path),
+        hash_path(path),
         shape,
         card.read(path),
         of_keras(model),
@@ -347,12 +347,3 @@ def _largest(model: Any) -> int:
     from el_larq.keras_internals import returned_tensors
 
     return max((prod(int(size or 1) for size in tuple(tensor.shape)[1:]) for _, tensor in returned_tensors(model)), default=1)
-
-
-def _hash(path: Path) -> str:
-    """The SHA-256 of a file, or of a folder's files with their names."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(str(file.relative_to(path)).encode() + b"\0")
-        digest.update(read_bytes(file))
-    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """The machines of a training and what can be distributed over them. Does not import TensorFlow."""
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ def find_cluster(workers: str | None, index: int | None, environment: Mapping[st
 def _checked(addresses: list[str], index: int, source: str, index_source: str) -> Cluster:
     for address in addresses:
         host, _, port = address.rpartition(":")
+        if ":" in host and not (host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1])):
+            raise UsageError(
+                f"{source}: {address!r} is not an address host:port; write an IPv6 address in brackets, as in [::1]:5000"
+            )
         if not host or not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535):
             raise UsageError(f"{source}: {address!r} is not an address host:port with a port from 1 to 65535")
         if addresses.count(address) > 1:
@@ -83,6 +88,13 @@ def _checked(addresses: list[str], index: int, source: str, index_source: str) -
     if not 0 <= index < len(addresses):
         raise UsageError(f"{index_source} {index} is out of range: {source} names workers 0 to {len(addresses) - 1}")
     return Cluster(tuple(addresses), index)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def check_distributable(strategy: str, recipe: Recipe, search: str | None) -> None:
@@ -118,3 +130,10 @@ def scaled(recipe: Recipe, factor: int) -> Recipe:
     if recipe.stages:
         return recipe.with_stages(tuple(scaled(stage, factor) for stage in recipe.stages))
     return recipe.with_changes(batch_size=recipe.batch_size * factor, learning_rate=recipe.learning_rate * factor)
+
+
+def unscaled(recipe: Recipe, factor: int) -> Recipe:
+    """The recipe that `scaled` made this one of."""
+    if recipe.stages:
+        return recipe.with_stages(tuple(unscaled(stage, factor) for stage in recipe.stages))
+    return recipe.with_changes(batch_size=recipe.batch_size // factor, learning_rate=recipe.learning_rate / factor)

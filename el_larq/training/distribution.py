@@ -21,7 +21,7 @@ import tf_keras as keras
 from el_larq.data.dataset import BatchShare
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.keras_internals import synchronized_normalization
-from el_larq.training.cluster import MULTI_WORKER, WATCHED
+from el_larq.training.cluster import MULTI_WORKER, WATCHED, Cluster
 from el_larq.training.recipe import Recipe
 from el_larq.training.stopping import Stop
 
@@ -29,13 +29,14 @@ from el_larq.training.stopping import Stop
 class Distribution:
     """Where the replicas are. Without a strategy there is one, and every method leaves things as they are.
 
-    replicas: the number of replicas in all workers together. share: what this process reads of each batch.
+    cluster: the workers, if there are several. replicas: the number of replicas in all workers together. share: what this process
+    reads of each batch.
     """
 
-    def __init__(self, name: str = "none", strategy: tf.distribute.Strategy | None = None, share: BatchShare | None = None):
-        self.name, self._strategy = name, strategy
+    def __init__(self, name: str = "none", strategy: tf.distribute.Strategy | None = None, cluster: Cluster | None = None):
+        self.name, self._strategy, self.cluster = name, strategy, cluster
         self.replicas: int = 1 if strategy is None else strategy.num_replicas_in_sync
-        self.share = share or BatchShare()
+        self.share = BatchShare() if cluster is None else BatchShare(cluster.index, len(cluster.workers))
         self._local = self.replicas // self.share.count
         self._sum: Any = tf.function(self._sum_flags)
 
@@ -138,6 +139,15 @@ class Distribution:
         """Whether a flag is set in any of the workers, which all have to ask."""
         return flag if self.share.count == 1 else bool(self._sum(tf.constant(float(flag))) > 0)
 
+    def gathered(self, values: np.ndarray) -> np.ndarray:
+        """The values of all workers, which all have to ask: a row for each, float32. All have the same number of values."""
+        rows = np.zeros((self.share.count, len(values)), np.float32)
+        rows[self.share.index] = values
+        if self.share.count == 1:
+            return rows
+        total: Any = tf.function(self._sum_flags)(tf.constant(rows))
+        return total.numpy() / self._local
+
     def _sum_flags(self, flag: tf.Tensor) -> Any:
         return self.sum(self.run(tf.identity, flag))
 
@@ -216,7 +226,7 @@ def _open(name: str) -> Distribution:
             raise UsageError("multi-worker training needs a process that watches the workers; start it with el-larq train")
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         resolver: Any = strategy.cluster_resolver
-        return Distribution(name, strategy, BatchShare(resolver.task_id, len(resolver.cluster_spec().as_dict()["worker"])))
+        return Distribution(name, strategy, Cluster(tuple(resolver.cluster_spec().as_dict()["worker"]), resolver.task_id))
     if name == "tpu":
         return Distribution(name, _tpu_strategy())
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

@@ -29,6 +29,7 @@ from el_larq.training.selection import EpochRecord, best_epoch
 from el_larq.training.stopping import stoppable
 from el_larq.training.trained import Trained
 from el_larq.training.training_plan import TrainingPlan, find_stored
+from el_larq.training.worker_check import check_same_start, count_in_all
 
 NOT_DETERMINISTIC = (
     "note: without deterministic operations, a resumed run and one with the same seed end with similar, not identical, weights"
@@ -99,6 +100,7 @@ class Execution:
                 raise damaged(run.folder / CONFIG)
             whole = self.plan.recipe.start is not None
             initialize(self.model, find_stored(source, run.folder), self.options.trust, whole, self.data.labels)
+        check_same_start(self.model, (), self.distribution)
         notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
         differences = record_resume(run, loop.state.step)
         if not run.config.deterministic:
@@ -117,8 +119,8 @@ class Execution:
                 draw_confusion(run.folder / CONFUSION, tested.confusion, data.labels)
         seconds = loop.state.elapsed
         result = {"accuracy": accuracy, **_validated(run.config, records), "seconds": round(seconds, 1)}
-        if data.skipped:
-            result["skipped_images"] = len(data.skipped)
+        if skipped := count_in_all(data.skipped, self.distribution):
+            result["skipped_images"] = skipped
         if allow := allowances(self.model):
             result["allow"] = allow
         with loop.failures.writing():

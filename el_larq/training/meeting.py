@@ -5,26 +5,27 @@ listens at its address until all others have connected, and then leaves the addr
 happens to a worker, its process tells worker 0, which tells all others. A machine that vanishes is noticed by its silence.
 
 A message is a JSON object on one line: {"worker", "agreement"} from a new worker, {"go"} as the answer when all are there, {} as a
-sign of life, {"lost": reason} for an end that ends all, {"done"} for a normal end. Does not import TensorFlow.
+sign of life, {"lost": reason} for an end that ends all, {"done"} for a normal end. Whatever else connects to the port gets a few
+seconds and does not delay the workers. Does not import TensorFlow.
 """
 
 import contextlib
-import errno
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any
 
 from el_larq.errors import ElLarqError
 from el_larq.printable import printable
 from el_larq.training.cluster import Cluster
+from el_larq.training.peers import Introductions, Peer, open_listener
 
 BEAT, SILENCE = 5.0, 60.0
 """Seconds between two heartbeats, and seconds without a heartbeat after which a worker counts as lost."""
 
-_MESSAGE_BYTES = 1 << 20
 _RETRY = 0.2
 
 WorkerSettings = Mapping[str, Any]
@@ -34,16 +35,21 @@ WorkerSettings = Mapping[str, Any]
 class Meeting:
     """All workers of a cluster, connected; a context manager. Made by `meet`."""
 
-    def __init__(self, cluster: Cluster, peers: dict[int, "_Peer"]):
+    def __init__(self, cluster: Cluster, peers: dict[int, Peer]):
         self._cluster, self._peers = cluster, peers
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._on_loss: Callable[[], None] = lambda: None
+        self._reported = False
         self.lost: str | None = None
 
     def __enter__(self) -> "Meeting":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """The end of this worker: a normal one, or, if an error or an interruption ends it, one that ends the training of all."""
+        if kind is not None and self.lost is None and not self._reported:
+            how = "was interrupted" if issubclass(kind, KeyboardInterrupt) else "has ended"
+            self._tell({"lost": f"{self._cluster.name} {how}"})
         self._ended.set()
         self._tell({"done": True})
         for peer in self._peers.values():
@@ -58,6 +64,7 @@ class Meeting:
 
     def report(self, reason: str) -> None:
         """Tell the others that this worker ends the training."""
+        self._reported = True
         self._tell({"lost": f"{self._cluster.name}: {reason}"})
 
     def wait_for_loss(self, seconds: float) -> str | None:
@@ -77,7 +84,7 @@ class Meeting:
         while not self._ended.wait(BEAT):
             self._tell({})
 
-    def _listen(self, index: int, peer: "_Peer") -> None:
+    def _listen(self, index: int, peer: Peer) -> None:
         while True:
             try:
                 message = peer.receive(SILENCE)
@@ -109,33 +116,34 @@ def meet(cluster: Cluster, agreement: WorkerSettings, seconds: float) -> Meeting
     end = time.monotonic() + seconds
     if cluster.index == 0:
         return Meeting(cluster, _gather(cluster, agreement, end, seconds))
-    _open_listener(cluster).close()  # TensorFlow's message about a port that is in use would not say so
+    open_listener(cluster).close()  # TensorFlow's message about a port that is in use would not say so
     return Meeting(cluster, {0: _join(cluster, agreement, end, seconds)})
 
 
-def _gather(cluster: Cluster, agreement: WorkerSettings, end: float, seconds: float) -> dict[int, "_Peer"]:
-    peers: dict[int, _Peer] = {}
-    with _open_listener(cluster) as listener:
-        while len(peers) < len(cluster.workers) - 1:
-            try:
-                listener.settimeout(max(end - time.monotonic(), 0.001))
-                peer = _Peer(listener.accept()[0])
-            except TimeoutError:
-                missing = [cluster.name_of(index) for index in range(1, len(cluster.workers)) if index not in peers]
-                message = f"{' and '.join(missing)} did not come within {seconds:g} seconds; start {_them(missing)} there"
-                _refuse(peers.values(), message)
-                raise ElLarqError(message) from None
-            try:
-                found = peer.receive(5)
-                index, theirs = found["worker"], found["agreement"]
-                problem = _problem(cluster, index, theirs, agreement, peers)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                peer.close()  # something else that connected to the port
-                continue
-            if problem is not None:
-                _refuse((*peers.values(), peer), problem)
-                raise ElLarqError(problem)
-            peers[index] = peer
+def _gather(cluster: Cluster, agreement: WorkerSettings, end: float, seconds: float) -> dict[int, Peer]:
+    peers: dict[int, Peer] = {}
+    with open_listener(cluster) as listener, Introductions(listener) as introductions:
+        try:
+            while len(peers) < len(cluster.workers) - 1:
+                if (found := introductions.next(end)) is None:
+                    missing = [cluster.name_of(index) for index in range(1, len(cluster.workers)) if index not in peers]
+                    raise ElLarqError(
+                        f"{' and '.join(missing)} did not come within {seconds:g} seconds; start {_them(missing)} there"
+                    )
+                peer, message = found
+                try:
+                    index = message["worker"]
+                    problem = _problem(cluster, index, message["agreement"], agreement, peers)
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    peer.close()  # something else that connected to the port
+                    continue
+                if problem is not None:
+                    _refuse([peer], problem)
+                    raise ElLarqError(problem)
+                peers[index] = peer
+        except BaseException as error:
+            _refuse(peers.values(), str(error) if isinstance(error, ElLarqError) else f"{cluster.name} was interrupted")
+            raise
     for peer in peers.values():
         with contextlib.suppress(OSError):  # a worker that has left meanwhile is noticed by the watch
             peer.send({"go": True})
@@ -152,18 +160,18 @@ def _problem(cluster: Cluster, index: Any, theirs: Any, agreement: WorkerSetting
         if ours.get(name) != theirs.get(name):
             return (
                 f"{cluster.name_of(index)} has another {name.replace('_', ' ')} than {cluster.name}; "
-                "start all workers with the same command, apart from --worker-index"
+                "start all workers with the same command and the same files, apart from --worker-index"
             )
     return None
 
 
-def _join(cluster: Cluster, agreement: WorkerSettings, end: float, seconds: float) -> "_Peer":
+def _join(cluster: Cluster, agreement: WorkerSettings, end: float, seconds: float) -> Peer:
     host, _, port = cluster.workers[0].rpartition(":")
     first = cluster.name_of(0)
     while (left := end - time.monotonic()) > 0:
         with contextlib.ExitStack() as stack:
             try:
-                peer = _Peer(socket.create_connection((host.strip("[]"), int(port)), timeout=min(left, 5)))
+                peer = Peer(socket.create_connection((host.strip("[]"), int(port)), timeout=min(left, 5)))
                 stack.callback(peer.close)
                 peer.send({"worker": cluster.index, "agreement": dict(agreement)})
                 answer = peer.receive(left + BEAT)
@@ -188,50 +196,3 @@ def _refuse(peers: Any, message: str) -> None:
         with contextlib.suppress(OSError):
             peer.send({"lost": message})
         peer.close()
-
-
-def _open_listener(cluster: Cluster) -> socket.socket:
-    """A socket that listens at this worker's port, at its address if that is one of this machine's, and else at all of them."""
-    host, _, text = cluster.workers[cluster.index].rpartition(":")
-    try:
-        try:
-            return socket.create_server((host.strip("[]"), int(text)))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise
-            return socket.create_server(("", int(text)))
-    except OSError as error:
-        raise ElLarqError(
-            f"{cluster.name}: cannot listen at port {text}: {error.strerror or error}; choose another port"
-        ) from error
-
-
-class _Peer:
-    """A connection that carries messages. Raises OSError if it is lost, and its subclass TimeoutError if nothing comes in time."""
-
-    def __init__(self, connection: socket.socket):
-        self._connection, self._received = connection, b""
-        self._sending = threading.Lock()
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def send(self, message: dict[str, Any]) -> None:
-        with self._sending:
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
-
-    def receive(self, seconds: float) -> dict[str, Any]:
-        self._connection.settimeout(seconds)
-        while b"\n" not in self._received:
-            part = self._connection.recv(1 << 16)
-            if not part or len(self._received) > _MESSAGE_BYTES:
-                raise ConnectionError("closed")
-            self._received += part
-        line, _, self._received = self._received.partition(b"\n")
-        try:
-            message = json.loads(line)
-        except (RecursionError, ValueError) as error:
-            raise ConnectionError("not JSON") from error
-        if not isinstance(message, dict):
-            raise ConnectionError("not a message")
-        return message

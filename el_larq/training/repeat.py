@@ -7,6 +7,7 @@ from typing import Any
 
 from el_larq.data.validation import SPLIT, TEST
 from el_larq.errors import ElLarqError
+from el_larq.training.cluster import unscaled
 from el_larq.training.config import CONFIG, OWN_MODEL, TrainConfig, damaged
 from el_larq.training.training_plan import Settings, find_stored, settings_of
 
@@ -44,8 +45,9 @@ def repeated_settings(config: TrainConfig, folder: Path, changes: Settings) -> S
             recipe = replace(recipe, start=settings.pop("init_from"))
     if config.teacher is not None:
         recipe = replace(recipe, teacher=str(find_stored(config.teacher, folder)))
-    settings["recipe"] = recipe
     given: dict[str, Any] = dict(changes)
+    factor = scaled_by(config)
+    settings["recipe"] = unscaled(recipe, factor) if given.get("scale_batch") and factor != 1 else recipe
     if given.get("method", config.method) != config.method:
         settings = {name: value for name, value in settings.items() if name not in _OF_METHOD}
     for name in _MERGED:
@@ -55,8 +57,16 @@ def repeated_settings(config: TrainConfig, folder: Path, changes: Settings) -> S
     return result
 
 
-def remarks(config: TrainConfig, folder: Path) -> Iterator[str]:
-    """How the new run will differ from the run, a line each."""
+def scaled_by(config: TrainConfig) -> int:
+    """What batch size and learning rate of the run's recipe were multiplied with."""
+    factor = (config.distribution or {}).get("scaled_by", 1)
+    return factor if isinstance(factor, int) and factor > 1 else 1
+
+
+def remarks(config: TrainConfig, folder: Path, scale_batch: bool = False) -> Iterator[str]:
+    """How the new run will differ from the run, or what it has in common with it unexpectedly, a line each."""
+    if (factor := scaled_by(config)) != 1 and not scale_batch:
+        yield f"note: {folder} has {factor} times the batch size and learning rate of its recipe, and so has the new run"
     for change in config.changes:
         rate, step = change.get("learning_rate"), change.get("step")
         yield f"note: {folder} had the learning rate {rate} only from step {step} on; the new run has its last one from the start"

@@ -37,6 +37,7 @@ from el_larq.training.run_folder import RunFolder
 from el_larq.training.run_options import RunOptions
 from el_larq.training.trained import Trained
 from el_larq.training.training_plan import TrainingPlan, plan_again
+from el_larq.training.worker_check import check_same_data, check_same_start
 from el_larq.zoo.named_models import is_model_name
 
 
@@ -52,6 +53,7 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
         data = adopt_preprocessing(data, plan.init_from)
     rule = choose(data, plan.validation)
     data = apply(data, rule)
+    check_same_data(data, distribution)
     with distribution.scope():
         model = build_model(plan, own, data)
         compiled = None
@@ -64,6 +66,7 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
         whole = plan.recipe.start is not None
         started = initialize(model, plan.init_from, options.trust, whole, data.labels) if plan.init_from is not None else None
         fresh = [name.rpartition("/")[2] for name, _ in started.fresh] if started is not None else []
+        check_same_start(model, fresh, distribution)
         trainable = freeze_layers(model, plan.recipe, fresh)
         if plan.recipe.class_weights != "none":
             class_weights(data)  # whether there are any, before a folder is made
@@ -88,6 +91,7 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
     distribution.check_same(config.distribution, folder)
     own = load_function(plan)
     data = apply(load_data_again(plan, options.notify, config, folder), config.validation)
+    check_same_data(data, distribution)
     with distribution.scope():
         model = build_model(plan, own, data)
         if config.compiled is not None:

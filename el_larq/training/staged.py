@@ -22,6 +22,7 @@ from el_larq.training.single import continue_single, start_single
 from el_larq.training.stage_results import describe, finish_stages
 from el_larq.training.trained import Trained
 from el_larq.training.training_plan import TrainingPlan, plan_again, stage_plans
+from el_larq.training.worker_check import check_same_data
 
 
 def start_stages(plan: TrainingPlan, options: RunOptions) -> Trained:
@@ -33,6 +34,7 @@ def start_stages(plan: TrainingPlan, options: RunOptions) -> Trained:
         raise UsageError(f"{plan.network_name} is compiled with its own optimizer, so it cannot be trained in stages")
     data = load_data(plan, options.notify)
     distribution = open_distribution(plan.strategy)
+    check_same_data(data, distribution)
     facts = distribution.facts(distribution.replicas if plan.scale_batch else 1)
     config = make_config(plan, own, data, choose(data, plan.validation), deterministic, facts)
     with create_run(plan, config, own, data, sources(plan, own)) as run:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from el_larq.worker_process import is_worker
+
 
 class Stop:
     """Whether a stop was requested."""
@@ -31,6 +33,9 @@ class Interrupted(KeyboardInterrupt):
 def stoppable() -> Iterator[Stop]:
     """Turn the first signal into a stop request; a second one interrupts at once, which leaves the last state on disk.
 
+    In a `WorkerProcess`, further signals change nothing: one that is sent to all processes of a command also makes the parent
+    ask for a stop, and the parent ends a process that does not stop in time.
+
     Signals that are ignored stay ignored (nohup, background jobs). Outside the main thread, where Python does not allow signal
     handlers, nothing changes.
     """
@@ -40,7 +45,7 @@ def stoppable() -> Iterator[Stop]:
         return
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        if stop.asked:
+        if stop.asked and not is_worker():
             raise KeyboardInterrupt
         stop.asked = True
 

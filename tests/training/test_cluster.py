@@ -1,14 +1,18 @@
 """Which workers there are, and what can be distributed over them."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from el_larq.errors import UsageError
-from el_larq.training.cluster import Cluster, check_divisible, find_cluster, scaled
+from el_larq.training.cluster import Cluster, check_divisible, find_cluster, scaled, unscaled
+from el_larq.training.config import TrainConfig, read_config
 from el_larq.training.recipe import Recipe
 from el_larq.training.recipes import RECIPES
+from el_larq.training.repeat import remarks, repeated_settings
 from el_larq.training.training_plan import make_plan
 
 RECIPE = Recipe("tiny", "", epochs=1, batch_size=32, learning_rate=0.01)
@@ -22,6 +26,7 @@ def test_workers_are_given_by_options_or_by_tf_config() -> None:
     expected = Cluster(("a:1", "b:2"), 1)
     assert find_cluster("a:1, b:2", 1, {}) == expected
     assert find_cluster(None, None, tf_config(["a:1", "b:2"], 1)) == expected
+    assert find_cluster("[::1]:1,[2001:db8::7]:2", 1, {}) == Cluster(("[::1]:1", "[2001:db8::7]:2"), 1)
     assert find_cluster(None, None, {"TF_CONFIG": expected.tf_config}) == expected
     # TensorFlow's older form, in which the first worker has a role of its own
     assert find_cluster(None, None, tf_config(["b:2"], 0, chief=["a:1"])) == expected
@@ -43,6 +48,8 @@ def test_workers_are_given_by_options_or_by_tf_config() -> None:
         ("a:1,b", 0, {}, "'b' is not an address host:port"),
         ("a:1,b:70000", 0, {}, "with a port from 1 to 65535"),
         ("a:1,:2", 0, {}, "is not an address"),
+        ("[::1]:1,::2:2", 0, {}, "'::2:2' is not an address host:port; write an IPv6 address in brackets, as in [::1]:5000"),
+        ("[a:b]:1,c:2", 0, {}, "write an IPv6 address in brackets"),
         (None, None, {"TF_CONFIG": "{"}, "TF_CONFIG is invalid"),
         (None, None, {"TF_CONFIG": "[]"}, "TF_CONFIG is invalid"),
         (None, None, tf_config(["a:1", "b:2"], "x"), "TF_CONFIG is invalid"),
@@ -73,6 +80,25 @@ def test_batch_and_learning_rate_are_scaled_in_all_stages() -> None:
     for stage, larger in zip(before.stages, after.stages, strict=True):
         assert larger == replace(stage, batch_size=2 * stage.batch_size, learning_rate=2 * stage.learning_rate)
     assert after.batch_size == 2 * before.batch_size
+    assert unscaled(after, 2) == before
+
+
+def test_a_repeated_run_is_not_scaled_twice(data_folder: Path, tmp_path: Path) -> None:
+    config = read_config(data_folder / "run_schema2")
+    facts = {"strategy": "mirrored", "workers": 1, "replicas": 3, "scaled_by": 3}
+    recipe = asdict(scaled(Recipe(**config.recipe), 3))
+    run = replace(config, recipe=recipe, distribution=facts)
+
+    def repeated(of: TrainConfig, changes: Any) -> Any:
+        return repeated_settings(of, tmp_path, changes).get("recipe")
+
+    assert repeated(run, {}) == Recipe(**recipe)
+    assert list(remarks(run, tmp_path)) == [
+        f"note: {tmp_path} has 3 times the batch size and learning rate of its recipe, and so has the new run"
+    ]
+    assert repeated(run, {"scale_batch": True}) == Recipe(**config.recipe)
+    assert list(remarks(run, tmp_path, scale_batch=True)) == []
+    assert repeated(config, {"scale_batch": True}) == Recipe(**config.recipe)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,25 @@ try:
     run("compiled", network=compiled, strategy="mirrored", recipe={"average": 0.0})
 except UsageError as error:
     answer["compiled"] = str(error)
+
+# The threshold of tbn is a statistic of the batch: two replicas, whose halves of it differ, have that of one.
+from el_larq.layers import TernarySplit
+from el_larq.training.distribution import open_distribution
+
+images = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32) * np.arange(1, 9, dtype=np.float32)[:, None]
+alone = TernarySplit(0.5)
+expected = alone(images, training=True)
+both = open_distribution("mirrored")
+with both.scope():
+    layer = TernarySplit(0.5)
+    layer.build((None, 5))
+outputs = tf.function(lambda part: both.run(lambda x: layer(x, training=True), part))(*both.split(images))
+answer["thresholds"] = []
+for output, whole in zip(outputs, expected):
+    for number, part in enumerate(output.values):
+        answer["thresholds"].append(float(np.abs(part.numpy() - whole.numpy()[number::2]).max()))
+answer["halves"] = [float(np.abs(images[number::2]).mean()) for number in (0, 1)]
+answer["moving"] = [float(alone.moving_magnitude.numpy()), float(layer.moving_magnitude.numpy())]
 print(json.dumps(answer))
 """
 
@@ -117,6 +136,10 @@ def test_two_replicas_train_like_one(tiny_network: str, tmp_path: Path) -> None:
         "learning rate 0.02, the recipe's times 2, like the batch size"
     ) in found["whole"]["lines"]
     assert found["whole"]["config"]["recipe"]["batch_size"] == 32
+
+    assert abs(found["halves"][0] - found["halves"][1]) > 0.1
+    assert max(found["thresholds"]) < 1e-6
+    assert found["moving"][1] == pytest.approx(found["moving"][0], rel=1e-6)
 
     assert "batch size 31 is not divisible by the 2 replicas" in found["odd"]
     assert "start it with el-larq train" in found["alone"]

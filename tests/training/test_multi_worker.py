@@ -3,17 +3,24 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from loopback import cluster_of
 
 from el_larq import load_model
+from el_larq.training import multi_worker
+from el_larq.training.cluster import Cluster
 from el_larq.training.train import train
+from el_larq.training.training_plan import make_plan
+from el_larq.worker_process import Died
 
 NETWORK = """
 import os, signal
@@ -64,13 +71,14 @@ class Workers:
         (folder / "network.py").write_text(NETWORK)
         (folder / "two.yaml").write_text(RECIPE)
 
-    def run(self, *arguments: str, dying: bool = False) -> list[subprocess.CompletedProcess[str]]:
+    def run(self, *arguments: str, dying: bool = False, second: Sequence[str] = ()) -> list[subprocess.CompletedProcess[str]]:
+        """``second``: further arguments of worker 1."""
         addresses = cluster_of(2)[0].workers
         program = str(Path(sys.executable).parent / "el-larq")
         processes = []
         for index in (0, 1):
             command = [program, "train", *arguments, "--workers", ",".join(addresses), "--worker-index", str(index)]
-            command += ["--checkpoint-every", "0"]
+            command += ["--checkpoint-every", "0", *(second if index else ())]
             environment = dict(os.environ) | ({"DIE": "1"} if dying and index == 1 else {})
             processes.append(
                 subprocess.Popen(
@@ -127,6 +135,100 @@ def test_two_processes_train_like_one_and_continue_after_one_was_killed(tmp_path
             np.testing.assert_array_equal(a, b)
     environment = json.loads((tmp_path / "killed" / STAGES[0] / "environment.json").read_text())
     assert [entry["step"] <= 5 for entry in environment["resumed"]] == [True]
+
+
+@pytest.mark.slow
+def test_a_worker_with_other_data_is_named_before_the_first_step(tmp_path: Path) -> None:
+    for name, labels in (("idx", [0, 1] * 30), ("other", [1, 0] * 30)):
+        write_idx(tmp_path / name, labels)
+    here = ["--dataset", f"idx:{tmp_path / 'idx'}", "--batch-size", "20", "--validation", "0", "-o", "run"]
+    there = ["--dataset", f"idx:{tmp_path / 'other'}"]
+    found = Workers(tmp_path).run("network.py:build", *here, "--strategy", "multi-worker", second=there)
+    assert [result.returncode for result in found] == [1, 1]
+    for result in found:
+        line = result.stderr.splitlines()[-1]
+        assert "has another data set than worker 0 (127.0.0.1:" in line
+        assert "; give all workers the same files" in line
+    assert not (tmp_path / "run").exists()
+
+
+def write_idx(folder: Path, labels: list[int]) -> None:
+    folder.mkdir()
+    images = np.zeros((len(labels), 16, 16), np.uint8)
+    for part in ("train", "t10k"):
+        for name, array in (("images-idx3", images), ("labels-idx1", np.array(labels, np.uint8))):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (folder / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+
+
+class _Worker:
+    """A process that trains, as `wait_for_end` sees it: what happens at each wait for a message."""
+
+    def __init__(self, *events: Any):
+        self.process, self._events = self, list(events)
+        self.terminated = 0
+
+    def terminate(self) -> None:
+        self.terminated += 1
+
+    def receive(self, _seconds: float | None, _notice: Any) -> str:
+        event = self._events.pop(0)
+        if isinstance(event, BaseException):
+            raise event
+        if event in (signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(event)
+            return self.receive(None, None)
+        return event
+
+
+def wait_for(*events: Any) -> str:
+    worker: Any = _Worker(*events)
+    try:
+        return multi_worker.wait_for_end(worker, lambda *_: None)
+    finally:
+        assert worker.terminated == sum(isinstance(event, KeyboardInterrupt) for event in events[:1])
+
+
+def test_one_interruption_waits_for_the_state_whatever_else_is_signalled() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert wait_for("finished") == "finished"
+    assert wait_for(KeyboardInterrupt(), signal.SIGTERM, signal.SIGHUP, "interrupted") == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
+    for second in (KeyboardInterrupt(), Died("died by SIGTERM")):  # Ctrl-C again; or TensorFlow was still being imported
+        with pytest.raises(KeyboardInterrupt):
+            wait_for(KeyboardInterrupt(), second)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (tf.errors.UnavailableError(None, None, "failed to connect to all addresses"), True),
+        (tf.errors.InternalError(None, None, "Collective ops is aborted by: Socket closed"), True),
+        (tf.errors.FailedPreconditionError(None, None, "Device x current incarnation doesn't match"), True),
+        (tf.errors.InternalError(None, None, "Blas GEMM launch failed"), False),
+        (tf.errors.FailedPreconditionError(None, None, "Could not find variable dense/kernel"), False),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"), False),
+    ],
+)
+def test_only_errors_of_connections_count_as_lost_connections(error: Exception, lost: bool) -> None:
+    assert multi_worker.is_lost_connection(error) == lost
+
+
+def test_workers_agree_on_the_contents_of_files_and_not_on_their_paths(tmp_path: Path) -> None:
+    def agreement(folder: str, network: str = NETWORK, model: str = "weights", **settings: Any) -> dict[str, Any]:
+        here = tmp_path / folder
+        here.mkdir()
+        (here / "network.py").write_text(network)
+        (here / "model.h5").write_text(model)
+        plan = make_plan(f"{here}/network.py:build", init_from=here / "model.h5", out="run", dataset="digits", **settings)
+        job = multi_worker.new_job(plan, Cluster(("a:1", "b:2"), 0), trust=False, modules=(), checkpoint_seconds=60.0)
+        return job.agreement() | {"network": ""}
+
+    first = agreement("first")
+    assert agreement("second") == first
+    for folder, change, name in (("third", {"network": "# other"}, "network_file"), ("fourth", {"model": "other"}, "init_from")):
+        other = agreement(folder, **change)
+        assert {key for key in first if first[key] != other[key]} == {name}
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
