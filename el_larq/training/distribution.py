@@ -39,6 +39,7 @@ class Distribution:
         self.share = BatchShare() if cluster is None else BatchShare(cluster.index, len(cluster.workers))
         self._local = self.replicas // self.share.count
         self._sum: Any = tf.function(self._sum_flags)
+        self._sums: dict[int, Any] = {}
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Context in which the model, its optimizer and metrics are made, and everything else happens to them."""
@@ -140,13 +141,18 @@ class Distribution:
         return flag if self.share.count == 1 else bool(self._sum(tf.constant(float(flag))) > 0)
 
     def gathered(self, values: np.ndarray) -> np.ndarray:
-        """The values of all workers, which all have to ask: a row for each, float32. All have the same number of values."""
+        """The values of all workers, which all have to ask: a row for each, float32. All have the same number of values.
+
+        There is at least one value: TensorFlow crashes when it sums empty tensors of several workers.
+        """
+        assert len(values), "an empty sum of several workers"
         rows = np.zeros((self.share.count, len(values)), np.float32)
         rows[self.share.index] = values
         if self.share.count == 1:
             return rows
-        total: Any = tf.function(self._sum_flags)(tf.constant(rows))
-        return total.numpy() / self._local
+        if len(values) not in self._sums:  # one for each size, and none is freed while workers exchange values
+            self._sums[len(values)] = tf.function(self._sum_flags)
+        return self._sums[len(values)](tf.constant(rows)).numpy() / self._local
 
     def _sum_flags(self, flag: tf.Tensor) -> Any:
         return self.sum(self.run(tf.identity, flag))

@@ -62,6 +62,8 @@ def count_in_all(names: Iterable[str], distribution: Distribution) -> int:
     """The number of different names in all workers together; all of them have to ask."""
     names = list(names)
     longest = int(distribution.gathered(np.array([len(names)])).max())
+    if longest == 0:
+        return 0
     own = np.zeros((longest, 1 + _BYTES))
     for row, name in zip(own, names, strict=False):
         row[:] = 1, *_hashed(name.encode("utf-8", "surrogateescape"))
