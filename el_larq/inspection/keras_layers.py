@@ -17,7 +17,6 @@ from el_larq.loading.load import check_has_layers, load_model
 from el_larq.model_outputs import of_keras
 from el_larq.tflite.arena import plan_arena
 from el_larq.tflite.instructions import predict_cost
-from el_larq.tflite.reader import Operator
 
 _NOTE = "memory, peak, size and instructions are predictions for the .tflite, without links; inspect the .tflite for exact figures"
 
@@ -94,7 +93,7 @@ def inspect_model(
                 binary_bytes + real_bytes,
                 4 * prod(shape[1:]),
                 max((memory.live[index] for index in lce_graph.operators_of.get(id(layer), ())), default=0),
-                None if core is None else predict_cost(_operators(lce_graph, layer), core).instructions if first else 0,
+                None if core is None else predict_cost(lce_graph.operators_for(layer), core).instructions if first else 0,
             )
         )
     return Inspection(
@@ -116,12 +115,6 @@ def inspect_model(
         (_NOTE,),
         cost=None if core is None else predict_cost(lce_graph.all_operators, core),
     )
-
-
-def _operators(graph: PredictedGraph, layer: Any) -> list[Operator]:
-    """All operators of a layer, of all its calls."""
-    own = [graph.graph.operators[index] for index in graph.operators_of.get(id(layer), ())]
-    return [*own, *graph.in_place.get(id(layer), ())]
 
 
 def _describe(tensor: Any) -> dict[str, Any]:

@@ -10,13 +10,18 @@ from typing import Any
 
 import tf_keras as keras
 
-from el_larq.inspection.predicted_operators import describe_layer, link_operators, operators_before, passing_operators
+from el_larq.inspection.predicted_operators import (
+    PRESENT,
+    as_folded,
+    describe_layer,
+    link_operators,
+    operators_before,
+    passing_operators,
+)
 from el_larq.inspection.predicted_weights import Neighbours, becomes_binary
 from el_larq.keras_internals import layer_calls
 from el_larq.tflite.operators import BINARY, words
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
-
-_PRESENT = b"\0"  # placeholder for the data of a constant, which the planner does not read
 
 
 class PredictedGraph:
@@ -39,8 +44,14 @@ class PredictedGraph:
 
     @property
     def all_operators(self) -> list[Operator]:
-        """The graph's operators, and those without memory of their own."""
-        return [*self.graph.operators, *(operator for found in self.in_place.values() for operator in found)]
+        """The graph's operators, and those without memory of their own, as they run after `fold`."""
+        found = [*self.graph.operators, *(operator for found in self.in_place.values() for operator in found)]
+        return [as_folded(operator) for operator in found]
+
+    def operators_for(self, layer: Any) -> list[Operator]:
+        """Those of `all_operators` that one layer became, in all its calls."""
+        own = [self.graph.operators[index] for index in self.operators_of.get(id(layer), ())]
+        return [as_folded(operator) for operator in (*own, *self.in_place.get(id(layer), ()))]
 
     def _walk(self, model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
         """Add a model's layers, with nested models expanded in place; returns its outputs."""
@@ -60,7 +71,7 @@ class PredictedGraph:
     def _call(self, layer: Any, sources: list[Tensor], shapes: list[tuple[int, ...]]) -> list[Tensor]:
         if len(sources) == len(shapes) == 1 and _passes(layer, sources[0].elements, shapes[0]):
             for name in passing_operators(layer, self._neighbours):
-                constant = self._tensor(shapes[0][-1:], data=_PRESENT)
+                constant = self._tensor(shapes[0][-1:], data=PRESENT)
                 self._apart(layer, name, (sources[0], constant), sources)
             return sources  # fused, or in place: the same memory
         first = len(self._operators)
@@ -78,7 +89,7 @@ class PredictedGraph:
             for name in operators_before(layer):
                 self._apart(layer, name, (sources[0],), sources[:1])
             name, shape, options = describe_layer(layer, sources[0].shape if sources else ())
-            kernel = () if shape is None else (self._tensor(shape, data=_PRESENT),)
+            kernel = () if shape is None else (self._tensor(shape, data=PRESENT),)
             self._operator(name, (*sources, *kernel), outputs, options)
         self.operators_of.setdefault(id(layer), []).extend(range(first, len(self._operators)))
         return outputs
@@ -87,7 +98,7 @@ class PredictedGraph:
         now = sources[0]
         for name, shape, result in link_operators(layer, now.shape, output.shape):
             written = self._tensor(result)
-            kernel = () if shape is None else (self._tensor(shape, data=_PRESENT),)
+            kernel = () if shape is None else (self._tensor(shape, data=PRESENT),)
             self._apart(layer, name, (now, *kernel), [written])
             now = written
 
@@ -100,7 +111,7 @@ class PredictedGraph:
         if becomes_binary(layer, source.shape):
             self._binary(source, output, layer.kernel.shape, strides)
         else:
-            kernel = self._tensor((filters, kh, kw, channels), data=_PRESENT)
+            kernel = self._tensor((filters, kh, kw, channels), data=PRESENT)
             self._operator("CONV_2D", (source, kernel), [output], {"strides": strides})
 
     def _binary(self, source: Tensor, output: Tensor, shape: Any, strides: tuple[int, int]) -> None:
@@ -110,7 +121,7 @@ class PredictedGraph:
             packed = self._tensor((*source.shape[:-1], words(source.shape[-1])), "int32")
             self._operator("LceQuantize", (source,), [packed])
             self._packed[source.index] = packed
-        kernel = self._tensor((filters, kh, kw, words(channels)), "int32", _PRESENT)
+        kernel = self._tensor((filters, kh, kw, words(channels)), "int32", PRESENT)
         options = {"channels_in": source.shape[-1], "stride_height": strides[0], "stride_width": strides[1]}
         self._operator(BINARY, (self._packed[source.index], kernel), [output], options)
 

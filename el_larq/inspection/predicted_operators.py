@@ -4,6 +4,7 @@ Convolutions that may be binary are handled by `predicted_graph.py`. A layer tha
 which no instructions are known.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import tf_keras as keras
@@ -13,8 +14,13 @@ from el_larq.inspection.predicted_weights import Neighbours
 from el_larq.layers.channel_shift import ChannelShift
 from el_larq.layers.elastic_link import ElasticLink
 from el_larq.layers.rprelu import RPReLU
+from el_larq.layers.split_channels import SplitChannels
+from el_larq.tflite.reader import Operator, Tensor
 
 L: Any = keras.layers
+
+PRESENT = b"\0"
+"""Placeholder for the data of a constant, which neither the planner nor the prediction of instructions reads."""
 
 Kernel = tuple[int, ...] | None
 
@@ -31,7 +37,7 @@ def describe_layer(layer: Any, input_shape: tuple[int, ...]) -> tuple[str, Kerne
         return "DEPTHWISE_CONV_2D", (1, height, width, channels * multiplier), {"strides": tuple(layer.strides)}
     if isinstance(layer, L.Dense):
         return "FULLY_CONNECTED", tuple(reversed(layer.kernel.shape)), {}
-    names = {L.Concatenate: "CONCATENATION", L.ZeroPadding2D: "PAD", L.GlobalMaxPooling2D: "REDUCE_MAX"}
+    names = {SplitChannels: "SPLIT", L.Concatenate: "CONCATENATION", L.ZeroPadding2D: "PAD", L.GlobalMaxPooling2D: "REDUCE_MAX"}
     return next((name for kind, name in names.items() if isinstance(layer, kind)), type(layer).__name__), None, {}
 
 
@@ -80,3 +86,26 @@ def link_operators(layer: Any, source: tuple[int, ...], output: tuple[int, ...])
         groups = -(-source[-1] // channels)
         found.append(("DEPTHWISE_CONV_2D", (1, 1, groups, channels), output))
     return found
+
+
+def as_folded(operator: Operator) -> Operator:
+    """The operator that `fold` makes of one: other operators of the same shapes take fewer instructions, and as much memory.
+
+    Pooling of 2x2 pixels becomes a depthwise convolution, and a convolution with stride 2 over an image reads pairs of pixels.
+    """
+    source, output = operator.inputs[0] if operator.inputs else None, operator.outputs[0] if operator.outputs else None
+    if source is None or output is None or len(source.shape) != 4 or len(output.shape) != 4:
+        return operator
+    height, width, channels = source.shape[1:]
+    halves = (2 * output.shape[1], 2 * output.shape[2]) == (height, width)
+    if operator.name == "AVERAGE_POOL_2D" and halves and operator.options.get("window", (2, 2)) == (2, 2):
+        kernel = Tensor(-1, "", "float32", (1, 2, 2, channels), PRESENT)
+        return replace(operator, name="DEPTHWISE_CONV_2D", inputs=(source, kernel))
+    kernel = operator.inputs[1] if operator.name == "CONV_2D" else None
+    if kernel is None or channels > 3 or width % 2 or kernel.shape[2] < 5 or operator.options["strides"][1] != 2:
+        return operator
+    pairs = replace(source, shape=(1, height, width // 2, 2 * channels))
+    # One column of zeros completes an odd number of columns. An even number may need two, which is not predicted.
+    columns = (kernel.shape[2] + 1) // 2
+    paired = replace(kernel, shape=(kernel.shape[0], kernel.shape[1], columns, 2 * channels))
+    return replace(operator, inputs=(pairs, paired), options={"strides": (operator.options["strides"][0], 1)})
