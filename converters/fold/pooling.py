@@ -9,10 +9,13 @@
     pool(x + y) = pool(x) + pool(y),    pool(tile(x)) = tile(pool(x)),    pool(a * x + b) = a * pool(x) + b
 
 `averages`: pooling of 2x2 pixels without overlap becomes a depthwise convolution of 1/4, for which XNNPACK has a kernel of four
-products; its average pooling is made for nine.
+products; its average pooling is made for nine. Kernel and bias add 20 bytes per channel to the file. So maps of fewer than
+MIN_PIXELS pixels stay, and the largest maps are rewritten first, until the constants have grown by MAX_GROWTH.
 
 A graph with fake quantization is left alone: there LCE rounds AVERAGE_POOL_2D to the steps of its input, and the model does not.
 """
+
+import math
 
 import numpy as np
 
@@ -21,6 +24,11 @@ from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.windows import quantizes, view, whole_windows
 
 _SUMS = ("Add", "AddV2")
+
+MIN_PIXELS = 16
+"""Of a pooled map."""
+MAX_GROWTH, ALWAYS = 0.01, 512
+"""As a share of the bytes of all constants, to which bytes are added that no file is too small for."""
 
 
 def pooling(graph: FoldGraph, notes: Notes) -> None:
@@ -75,10 +83,25 @@ def _pooled(x: Node, pool: Node, readers: Readers) -> Node:
 def averages(graph: FoldGraph, notes: Notes) -> None:
     if quantizes(graph):
         return
-    for node in graph.nodes():
-        if node.op != "AvgPool" or whole_windows(node) != 2 or node.inputs[0].op == BINARIZE:
+    found = [n for n in graph.nodes() if n.op == "AvgPool" and whole_windows(n) == 2 and n.inputs[0].op != BINARIZE]
+    left = ALWAYS + MAX_GROWTH * _bytes(graph)
+    for node in sorted(found, key=_pixels, reverse=True):
+        cost = 20 * node.channels
+        if _pixels(node) < MIN_PIXELS or cost > left:
             continue
+        left -= cost
         kernel = constant(np.full((2, 2, node.channels, 1), 0.25))
         attributes = {"strides": [1, 2, 2, 1], "padding": b"VALID"}
         graph.replace(node, Node("DepthwiseConv2dNative", [node.inputs[0], kernel], attributes, None, node.shape, node.name))
         notes.applied.append(node.name)
+
+
+def _pixels(node: Node) -> int:
+    return math.prod(size or 1 for size in node.shape[1:3])
+
+
+def _bytes(graph: FoldGraph) -> float:
+    """Of all constants; kernels of binary convolutions are stored as bits."""
+    nodes = graph.nodes()
+    binary = {id(node.inputs[1]) for node in nodes if node.integers}
+    return sum(node.value.size * (1 / 8 if id(node) in binary else 4) for node in nodes if node.value is not None)

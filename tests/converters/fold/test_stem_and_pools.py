@@ -175,10 +175,19 @@ def test_pooling_of_whole_windows_is_a_depthwise_convolution(padding: str) -> No
     assert (operators["AVERAGE_POOL_2D"], operators["DEPTHWISE_CONV_2D"]) == (0, 1)
 
 
+def test_pooling_of_many_channels_stays_where_the_file_would_grow_by_more_than_a_hundredth() -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.ReLU()(keras.layers.Conv2D(64, 1)(image))
+    model = keras.Model(image, keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(x)), name="net")
+    _, notes = _folded(randomize(model, 3))
+    assert notes["averages"].applied == []
+
+
 @pytest.mark.parametrize(
     ("layer", "size"),
     [
         (keras.layers.AveragePooling2D(2, 2, "same"), 9),
+        (keras.layers.AveragePooling2D(2), 6),  # the pooled map is small
         (keras.layers.AveragePooling2D(3, 2), 9),
         (keras.layers.AveragePooling2D(3, 3), 9),
         (keras.layers.MaxPooling2D(2, 2), 8),
