@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from el_larq.compression.symmetric import LARGEST
+from el_larq.compression.symmetric import LARGEST, SMALLEST
 from el_larq.converters.decisions import Decisions, agreements
 from el_larq.converters.rewrite import with_outputs
 from el_larq.converters.stored_kernels import with_restored_kernels
@@ -80,7 +80,8 @@ def _largest_error(operator: Operator, stored: Tensor, values: np.ndarray) -> np
         return np.maximum(np.abs(values) * 2.0**-11, 2.0**-25)
     axis = 3 if operator.name == "DEPTHWISE_CONV_2D" else 0
     others = tuple(number for number in range(values.ndim) if number != axis)
-    return (0.5 + 1e-4) / LARGEST * np.abs(values).max(axis=others, keepdims=True)
+    largest = np.abs(values.astype(np.float64)).max(axis=others, keepdims=True)
+    return (0.5 + 1e-4) * np.maximum(largest / LARGEST, SMALLEST)
 
 
 def _effect(stored: bytes, unstored: bytes, images: Sequence[np.ndarray]) -> StoredComparison:

@@ -126,6 +126,8 @@ def _values(model: Any, tensor: Any) -> np.ndarray:
 
 def _int8(values: np.ndarray, axis: int, schema: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """A new tensor, its values as stored, and as restored."""
+    if not np.isfinite(values).all():
+        raise ElLarqError("store: a kernel contains NaN or Inf, which int8 cannot represent; train the model again")
     scales = channel_scales(values, axis)
     integers = quantize(values, scales, axis)
     tensor = schema.TensorT()
@@ -138,7 +140,9 @@ def _int8(values: np.ndarray, axis: int, schema: Any) -> tuple[Any, np.ndarray, 
 
 def _float16(values: np.ndarray, schema: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     largest = float(np.abs(values).max())
-    if not largest <= np.finfo(np.float16).max:
+    if not np.isfinite(largest):
+        raise ElLarqError("store: a kernel contains NaN or Inf; train the model again")
+    if largest > np.finfo(np.float16).max:
         raise ElLarqError(f"store: a kernel contains {largest:g}, which float16 cannot represent; use --int8 weights")
     tensor, halves = schema.TensorT(), values.astype("<f2")
     tensor.type = schema.TensorType.FLOAT16

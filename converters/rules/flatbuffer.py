@@ -145,7 +145,9 @@ def float_on_signs(subject: Subject) -> Found:
     for operator in subject.graph.operators:
         source = source_of(operator)
         producer = subject.graph.producers.get(source.index) if operator.name in REAL_KERNELS and source else None
-        while producer is not None and producer.name in ("PADV2", "PAD", "RESHAPE", "BITCAST"):
+        passed = set[int]()  # a file made by hand may contain a cycle
+        while producer is not None and producer.name in ("PADV2", "PAD", "RESHAPE", "BITCAST") and id(producer) not in passed:
+            passed.add(id(producer))
             before = producer.inputs[0]
             producer = subject.graph.producers.get(before.index) if before else None
         if producer is not None and producer.name == "LceDequantize":

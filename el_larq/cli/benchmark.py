@@ -227,6 +227,10 @@ def _check_for_counting(options: dict[str, Any]) -> None:
 
     if options["threads"] != (1,):
         raise UsageError("--target emulated counts the instructions of one thread; omit --threads")
+    context = click.get_current_context()
+    for name in ("warmup", "ssh_config", "trust"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with --target emulated; omit it")
     if options["profile"]:
         raise UsageError("--target emulated counts by function instead of --profile; el-larq inspect --cost predicts by layer")
 

@@ -10,16 +10,19 @@ import numpy as np
 
 LARGEST = 127
 
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""Smaller scales would be denormal: inexact, and 0 on processors that flush them."""
+
 
 def channel_scales(values: np.ndarray, axis: int) -> np.ndarray:
-    """The scale of each channel, float32 (C,); 1 for a channel of zeros.
+    """The scale of each channel, float32 (C,); 1 for a channel of zeros, and at least the smallest normal number.
 
     values: a kernel, float32. axis: that of its output channels.
     """
     others = tuple(number for number in range(values.ndim) if number != axis % values.ndim)
     largest = np.abs(values).max(axis=others, initial=0.0)
-    scales = (largest / LARGEST).astype(np.float32)
-    return np.where(scales > 0, scales, np.float32(1))
+    scales = np.maximum(largest / LARGEST, SMALLEST).astype(np.float32)
+    return np.where(largest > 0, scales, np.float32(1))
 
 
 def quantize(values: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:

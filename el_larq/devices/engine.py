@@ -96,19 +96,23 @@ def read_elf(path: Path) -> Elf | None:
     return Elf(bits, _MACHINES.get(machine, f"machine {machine}"), _loader(head, bits, order))
 
 
-def registers_bitcast(path: Path) -> bool:
+def registers_bitcast(path: Path) -> bool | None:
     """Whether a benchmark binary contains TensorFlow Lite's kernel BITCAST, which views in place need (`convert --views`).
 
-    A binary is linked statically, and only registered kernels are linked. Its symbols name the kernel's registration; without
-    symbols, the messages of the kernel's checks still contain the path of its source.
+    LCE's binary is linked statically, and only registered kernels are linked. Its symbols name the kernel's registration; without
+    symbols, the messages of the kernel's checks still contain the path of its source. None if not even RESHAPE is found: a script,
+    or a program whose kernels are in a shared library.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the benchmark binary {path}: {error.strerror or error}") from error
+    if not any(sign in content for sign in _RESHAPE):
+        return None
     return any(sign in content for sign in _BITCAST)
 
 
+_RESHAPE = (b"Register_RESHAPE", b"lite/kernels/reshape.cc")
 _BITCAST = (b"Register_BITCAST", b"lite/kernels/bitcast.cc")
 
 

@@ -21,6 +21,9 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
 from el_larq.tflite.reader import parse
 
+TOTAL = ""
+"""The key of the sum over all functions, whose names are not empty."""
+
 NOT_TIME = "instructions are not time: memory traffic and the width of the core are not in them"
 NO_SYMBOL = "?"
 """The name of all code without a symbol: libraries, and the whole of a binary whose symbols were removed."""
@@ -99,7 +102,7 @@ def count_instructions(plan: CountPlan, notify: Callable[[str], None] = lambda l
                     str(path),
                     hashlib.sha256(content).hexdigest(),
                     plan.core,
-                    round((second["total"] - first["total"]) / plan.runs),
+                    round((second[TOTAL] - first[TOTAL]) / plan.runs),
                     plan.runs,
                     binary.name,
                     f"QEMU {emulator.version(program)}",
@@ -118,7 +121,7 @@ def _choose_binary(given: Path | None) -> Path:
 
 
 def _per_inference(first: dict[str, int], second: dict[str, int], runs: int) -> tuple[tuple[str, int], ...]:
-    each = {name: round((count - first.get(name, 0)) / runs) for name, count in second.items() if name != "total"}
+    each = {name: round((count - first.get(name, 0)) / runs) for name, count in second.items() if name != TOTAL}
     return tuple(sorted(((name, count) for name, count in each.items() if count > 0), key=lambda item: -item[1]))
 
 
@@ -146,7 +149,7 @@ class _Run:
             )
 
     def count(self, inferences: int) -> dict[str, int]:
-        """Instructions by symbol, and in "total", of a run with this number of inferences after one for warm-up."""
+        """Instructions by symbol, and, under `TOTAL`, of a run with this number of inferences after one for warm-up."""
         # Seconds must not decide on the number of inferences.
         wanted = {
             "num_runs": inferences,
@@ -189,7 +192,8 @@ class _Run:
         found: dict[str, int] = {}
         for line in read_bytes(path, _COUNTS_BYTES).decode(errors="replace").splitlines():
             first, _, rest = line.partition(" ")
-            name, number = ("total", rest) if first == "total" else (rest, first)
+            # A function may be called "total" too, but is written behind its number.
+            name, number = (TOTAL, rest) if first == "total" else (rest, first)
             found[name] = found.get(name, 0) + int(number)
         path.unlink()
         return found

@@ -67,7 +67,7 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
         raise ElLarqError(f"{path}: no such file")
     saved = _check(path, trust)
     if saved is None:
-        return load_saved_function(path, str(path))
+        return _load_graph(path)
     if saved.version[0] > 2:
         return load_keras3(path, saved.config, trust, imported_modules())
     limit = containers.allowance(path)
@@ -100,6 +100,30 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
     if not trust:
         _check_activations(model, path)
     return model
+
+
+def _load_graph(path: Path) -> keras.Model:
+    """The serving graph of a SavedModel, without Keras layers or with a Lambda among them."""
+    metadata = path / "keras_metadata.pb"
+    if not metadata.exists():
+        return load_saved_function(path, str(path))
+    root, _ = containers.metadata_configs(read_bytes(metadata), path)
+    try:
+        return load_saved_function(path, str(path), names=_names(root))
+    except ElLarqError as error:
+        raise ElLarqError(
+            f"{error}; it has a Lambda layer, so only its graph can be loaded, unless you trust it (--trust)"
+        ) from error
+
+
+def _names(root: Any) -> tuple[list[str], list[str]] | None:
+    """Names of inputs and outputs in the order of the Keras model, from its description; None if that does not have them."""
+    try:
+        return [str(name) for name, *_ in root["config"]["input_layers"]], [
+            str(name) for name, *_ in root["config"]["output_layers"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _check(path: Path, trust: bool) -> containers.SavedConfig | None:

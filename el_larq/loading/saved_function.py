@@ -64,7 +64,8 @@ def load_saved_function(
     Arguments:
         folder: the SavedModel, already checked.
         source: what errors call it.
-        names: of inputs and outputs, in order, if that is known; TensorFlow sorts both by name.
+        names: of inputs and outputs, in order, if that is known; TensorFlow sorts both by name. Others than the signature's are
+            ignored.
         title: the model's name; None takes the folder's.
         scaling: see `GraphLayer`.
 
@@ -78,7 +79,8 @@ def load_saved_function(
         raise ElLarqError(f"{source}: cannot be loaded: {summarize(error)}") from error
     function = _signature(loaded, source)
     specs = function.structured_input_signature[1]
-    input_names, output_names = names or (sorted(specs), sorted(function.structured_outputs))
+    by_name = sorted(specs), sorted(function.structured_outputs)
+    input_names, output_names = names if names and tuple(map(sorted, names)) == by_name else by_name
     for name in input_names:
         _check_input(specs[name], name, source)
     inputs = [keras.Input(tuple(specs[name].shape[1:]), dtype=specs[name].dtype, name=name) for name in input_names]

@@ -232,12 +232,18 @@ def _verification(material: Material) -> Section:
     for model in material.models.values():
         found = model.verified
         if found:
-            rows.append((_name(model.path), *(_cell(found.get(name)) for name, _ in _VERIFIED)))
+            stored = found.get("stored")
+            of_float = f"{_name(model.path)}, before its kernels were stored" if isinstance(stored, dict) else _name(model.path)
+            rows.append((of_float, *(_cell(found.get(name)) for name, _ in _VERIFIED)))
+            if isinstance(stored, dict):
+                # Compared with the file before, by all outputs: images with flipped signs are not left out.
+                rows.append((_name(model.path), *(_cell(stored.get(name)) for name, _ in _VERIFIED)))
     if rows:
         section.parts.append(
             Part(
                 text="Largest difference of outputs, relative to the largest output, for images whose signs all agree, and the "
-                "share of images whose class agrees. A flipped sign within rounding of zero is counted separately.",
+                "share of images whose class agrees. A flipped sign within rounding of zero is counted separately. A file with "
+                "stored kernels (int8 or float16) is compared with the one before that, on all images.",
                 table="Verification against the trained model",
                 headings=[("model", False), *((label, True) for _, label in _VERIFIED)],
                 rows=rows,

@@ -83,3 +83,12 @@ def test_sqnr_of_uniform_values_is_six_decibels_a_bit() -> None:
     scales = channel_scales(values, 0)
     # Uniform values on 254 steps: 20 log10(254).
     assert sqnr(values, dequantize(quantize(values, scales, 0), scales, 0)) == pytest.approx(20 * np.log10(254), abs=0.1)
+
+
+def test_a_denormal_channel_has_a_normal_scale() -> None:
+    """As of a filter that weight decay has made vanish: its error is still at most half a step."""
+    values = np.array([[1.0, -0.5], [1e-44, -1e-44], [2e-37, 0.0]], np.float32)
+    scales = channel_scales(values, 0)
+    assert scales.min() >= np.finfo(np.float32).tiny
+    error = np.abs(dequantize(quantize(values, scales, 0), scales, 0).astype(np.float64) - values).max(axis=1)
+    assert (error <= 0.501 * scales).all()

@@ -168,6 +168,23 @@ def test_float_on_signs(clean: TfliteGraph) -> None:
     assert "float-on-signs" in _found(_graph(depthwise, models.norm("n")))
 
 
+def test_a_view_of_itself_does_not_hang_the_rules() -> None:
+    """As in a file made by hand; a converter writes none."""
+    image = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Reshape((4, 16, 4))(image))
+
+    def turn(model: Any) -> None:
+        operators = model.subgraphs[0].operators
+        views = [operator for operator in operators if len(operator.outputs) == 1 and operator.outputs[0] in operators[-1].inputs]
+        views[0].inputs = np.array([views[0].outputs[0], *views[0].inputs[1:]], np.int32)
+
+    content = lower_model(FrozenModel(keras.Model(image, x)))
+    assert parse(content).operators[0].name == "RESHAPE"
+    graph = parse(models.edit(content, turn))
+    assert graph.operators[0].inputs[0] is graph.operators[0].outputs[0]
+    assert "float-on-signs" not in {finding.rule for finding in check_graph(graph)}
+
+
 def test_groups() -> None:
     assert "groups" not in _found(_graph(models.binary(64, "c"), models.norm("n"), channels=64))
     assert "groups" in _found(_graph(models.binary(64, "c", groups=2), models.norm("n"), channels=64))

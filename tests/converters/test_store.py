@@ -35,6 +35,20 @@ def _model() -> keras.Model:
     return keras.Model(image, L.Dense(10, name="logits")(L.GlobalAveragePooling2D(name="pool")(x)), name="tested")
 
 
+def test_kernels_with_nan_are_refused_and_vanishing_ones_stored() -> None:
+    model = _model()
+    kernel = models.layer(model, "stem").get_weights()[0]
+    kernel[..., 0] = 1e-44
+    models.layer(model, "stem").set_weights([kernel])
+    assert "verify" in [entry.step for entry in convert(model, options=Options(verify_images=4, int8="weights")).report]
+    kernel[0, 0, 0, 0] = np.nan
+    models.layer(model, "stem").set_weights([kernel])
+    content = lower_model(FrozenModel(model))
+    for kind in ("int8", "float16"):
+        with pytest.raises(ElLarqError, match="contains NaN or Inf"):
+            with_stored_kernels(content, kind)
+
+
 @pytest.fixture(scope="module")
 def stored() -> Job:
     return convert(_model(), options=Options(verify_images=20, int8="weights"))

@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     ):
         count(program)
     monkeypatch.undo()
-    for arguments in (("--threads", "2"), ("--profile",)):
+    for arguments in (("--threads", "2"), ("--profile",), ("--warmup", "3"), ("--trust",)):
         refused = el_larq_here("benchmark", MODEL, "--target", "emulated", "--binary", program, *arguments)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 

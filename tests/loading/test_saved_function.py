@@ -102,6 +102,25 @@ def test_a_lambda_is_loaded_as_the_graph_that_it_made(tmp_path: Path, one_line: 
     assert "contains a graph, not the layers of tf-keras" in one_line(caught.value)
 
 
+def test_a_graph_with_a_lambda_keeps_the_order_of_inputs_and_outputs(tmp_path: Path) -> None:
+    rgb, depth = keras.Input((4,), name="rgb"), keras.Input((2,), name="depth")
+    x = keras.layers.Concatenate()([rgb, keras.layers.Lambda(lambda x: 2 * x)(depth)])
+    outputs = [keras.layers.Dense(3, name="main")(x), keras.layers.Dense(2, name="aux")(x)]
+    keras.Model([rgb, depth], outputs).save(tmp_path)
+    model: Any = load_model(tmp_path)
+    assert [tensor.shape[-1] for tensor in model.inputs] == [4, 2]
+    assert list(model.output_names) == ["main", "aux"]
+
+
+def test_a_lambda_without_a_signature_is_named(tmp_path: Path, one_line: OneLine) -> None:
+    image = keras.Input((3,))
+    keras.Model(image, keras.layers.Lambda(lambda x: 2 * x)(image)).save(tmp_path, signatures={})
+    with pytest.raises(ElLarqError) as caught:
+        load_model(tmp_path)
+    assert "has no serving signature" in one_line(caught.value)
+    assert "has a Lambda layer, so only its graph can be loaded, unless you trust it (--trust)" in str(caught.value)
+
+
 def test_a_lambda_whose_graph_reads_files_is_refused(tmp_path: Path, one_line: OneLine) -> None:
     image = keras.Input((3,))
     keras.Model(image, keras.layers.Lambda(_length_of_a_file)(image)).save(tmp_path)

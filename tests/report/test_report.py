@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shutil
@@ -65,6 +66,18 @@ def material(tmp_path: Path, data_folder: Path) -> list[Path]:
         record.write(results, entry, {"stdout": "log\n"})
     paths.append(results)
     return paths
+
+
+def test_a_file_with_stored_kernels_has_its_own_verification(data_folder: Path) -> None:
+    found = collect([data_folder / "t1.tflite"])
+    ((key, model),) = found.models.items()
+    verified = {"images": 8, "max_difference": 1e-6, "flipped_images": 0, "top1_agreement": 1.0}
+    stored = {"images": 8, "max_difference": 0.25, "signs_flipped": 0.01, "top1_agreement": 0.875}
+    found.models[key] = dataclasses.replace(model, card={"verified": verified | {"stored": stored}})
+    page = render(found)
+    assert "before its kernels were stored" in page
+    assert "<td>0.25</td>" in re.sub(r"<td[^>]*>", "<td>", page)
+    assert "<td>0.875</td>" in re.sub(r"<td[^>]*>", "<td>", page)
 
 
 class Checker(HTMLParser):

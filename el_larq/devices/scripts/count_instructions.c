@@ -25,7 +25,7 @@ const char *qemu_plugin_insn_symbol(const struct qemu_plugin_insn *);
 
 EXPORT int qemu_plugin_version = INTERFACE;
 
-enum { BUCKETS = 4096, LENGTH = 200 };
+enum { BUCKETS = 4096, LENGTH = 1024 };
 
 struct symbol {
     struct symbol *next;
