@@ -105,7 +105,7 @@ def test_a_conversion_shows_its_steps(small: Any) -> None:
 
 def test_a_conversion_of_an_object_names_the_model(small: Any) -> None:
     job = el_larq.convert(small.model, skip=("fold", "verify"))
-    assert repr(job) == "Job(small -> memory: load, lower, audit, write)"
+    assert repr(job) == "Job(small -> memory: load, lower, arrange, audit, write)"
 
 
 def test_an_evaluation_shows_its_scores(small: Any, tmp_path: Path) -> None:

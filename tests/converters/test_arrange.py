@@ -56,7 +56,7 @@ def test_views_of_links_are_in_place_and_change_no_bit() -> None:
     after, details = arrange_model(before)
     graph = parse(after)
     counts = Counter(o.name for o in graph.operators)
-    assert details["bitcasts"] == len(_views(graph, "int32")) > 2
+    assert details["bitcasts"] == len(_views(graph, "int32")) >= 2
     assert counts["BITCAST"] == 2 * details["bitcasts"]
     assert all(size < MIN_BYTES for size in _views(graph, "float32"))
     _same(before, after, 24)

@@ -17,8 +17,10 @@ SHELLS = [path for name in ("dash", "bash", "busybox", "mksh") if (path := shuti
 
 
 def test_every_script_is_installed() -> None:
-    (pattern,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["el_larq.devices"]
-    assert sorted((ROOT / "el_larq/devices").glob(pattern)) == SCRIPTS != []
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["el_larq.devices"]
+    installed = {path for pattern in patterns for path in (ROOT / "el_larq/devices").glob(pattern)}
+    assert installed == {path for path in (ROOT / "el_larq/devices/scripts").iterdir() if path.is_file()}
+    assert sorted(path for path in installed if path.suffix == ".sh") == SCRIPTS != []
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
