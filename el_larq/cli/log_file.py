@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.errors import ElLarqError, UsageError
 from el_larq.printable import printable, say
 from el_larq.training.run_options import Notify, ignore
 
@@ -26,7 +26,7 @@ def messages(log: Path | None, quiet: bool) -> Iterator[Notify]:
     try:
         file = log.open("a", encoding="utf-8", buffering=1)
     except OSError as error:
-        raise UsageError(f"--log: {summarize(error)}") from error
+        raise UsageError(f"--log: cannot write {log}: {error.strerror or error}; name another file") from error
 
     def both(line: object) -> None:
         show(str(line))
