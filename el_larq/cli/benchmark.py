@@ -1,5 +1,6 @@
 """`el-larq benchmark`."""
 
+import os
 import shutil
 import time
 from datetime import UTC, datetime
@@ -132,11 +133,11 @@ def _measure_in_process(
     from el_larq.devices.latency_comparison import compare_latencies
     from el_larq.devices.local import caveat, measure_in_subprocess
     from el_larq.devices.local_shell import LocalTarget
-    from el_larq.devices.probe import probe
+    from el_larq.devices.probe import check_threads, probe
 
-    device = probe(LocalTarget(), ".", time.time())
-    device.check_threads(threads)
+    check_threads(threads, os.cpu_count() or 0, "this machine")
     results = measure_in_subprocess(models, threads=threads, runs=runs, warmup=warmup, trust=trust)
+    device = probe(LocalTarget(), ".", time.time())
     finished = datetime.now(UTC).isoformat(timespec="milliseconds")
     records, paths = [], []
     for order, result in enumerate(results):

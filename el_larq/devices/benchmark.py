@@ -11,7 +11,7 @@ from typing import Any
 from el_larq.devices import benchmark_log, engine, measured_layers, profile_log
 from el_larq.devices.benchmark_log import BenchmarkLog
 from el_larq.devices.failures import explain
-from el_larq.devices.probe import Device, probe, read_temperature
+from el_larq.devices.probe import Device, check_threads, probe, read_temperature
 from el_larq.devices.process import MAX_OUTPUT, Completed
 from el_larq.devices.record import Record
 from el_larq.devices.target import Target
@@ -114,7 +114,7 @@ class BenchmarkSession:
 
     def _prepare(self) -> None:
         self.device = probe(self.target, self.workspace.path, time.time())
-        self.device.check_threads(self.plan.threads)
+        check_threads(self.plan.threads, self.device.cpus or 0, self.device.machine)
         binary = engine.choose_binary(self.device, android=self.target.android, binary=self.plan.binary)
         content = read_bytes(binary)
         needed = (len(content) + sum(len(model.content) for model in self.models)) / 2**20

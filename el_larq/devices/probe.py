@@ -53,11 +53,6 @@ class Device:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def check_threads(self, threads: Sequence[int]) -> None:
-        """Raise UsageError if more threads are asked for than there are cores: they would wait for each other, and seem to hang."""
-        if self.cpus and max(threads) > self.cpus:
-            raise UsageError(f"--threads {max(threads)}: {self.machine} has {counted(self.cpus, 'core')}; give at most {self.cpus}")
-
     @property
     def notes(self) -> list[str]:
         """Notes that a reader of measurements from this device needs."""
@@ -76,6 +71,15 @@ class Device:
         if is_x86(self.machine):
             notes.append("x86: LCE has no optimized binary kernel for it, so its latencies say nothing about a BNN on ARM")
         return notes
+
+
+def check_threads(threads: Sequence[int], cores: int, machine: str) -> None:
+    """Raise UsageError if more threads are asked for than there are cores: they would wait for each other, and seem to hang.
+
+    cores: 0 if unknown.
+    """
+    if cores and max(threads) > cores:
+        raise UsageError(f"--threads {max(threads)}: {machine} has {counted(cores, 'core')}; give at most {cores}")
 
 
 def probe(target: Target, folder: str, now: float) -> Device:

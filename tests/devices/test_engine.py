@@ -1,7 +1,9 @@
 import dataclasses
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stand_in
@@ -11,7 +13,7 @@ from el_larq.devices.benchmark import BenchmarkPlan, BenchmarkSession, parse_cor
 from el_larq.devices.engine_check import build_model, check, judge
 from el_larq.devices.latency_comparison import compare_latencies
 from el_larq.devices.local_shell import LocalTarget
-from el_larq.devices.probe import Device, parse
+from el_larq.devices.probe import Device, check_threads, parse
 from el_larq.devices.record import Record, read, write
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.tflite.reader import parse as parse_tflite
@@ -261,12 +263,14 @@ def test_a_latency_far_above_the_minimum_is_marked() -> None:
     assert mark.startswith("the latency is 3 times the minimum: other programs used the processor")
 
 
-def test_more_threads_than_cores_are_refused() -> None:
-    device = Device("armv7l", cpus=4)
-    device.check_threads((1, 4))
+def test_more_threads_than_cores_are_refused(data_folder: Path, tmp_path: Path, el_larq_here: Callable[..., Any]) -> None:
+    check_threads((1, 4), 4, "armv7l")
     with pytest.raises(UsageError, match=r"--threads 64: armv7l has 4 cores; give at most 4"):
-        device.check_threads((1, 64))
-    Device("unknown").check_threads((64,))
+        check_threads((1, 64), 4, "armv7l")
+    check_threads((64,), 0, "unknown")
+    refused = el_larq_here("benchmark", data_folder / "t1.tflite", "--threads", "4096", "-o", tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--threads 4096: this machine has" in refused.stderr
 
 
 def test_results_are_only_ever_added(tmp_path: Path) -> None:
