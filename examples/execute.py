@@ -32,7 +32,12 @@ def execute(epochs: int | None = None) -> Any:
         cells[0].source = cells[0].source.replace(EPOCHS, f"EPOCHS = {epochs}")
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(
-            notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}, record_timing=False
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+            record_timing=False,
+            coalesce_streams=True,  # lines printed at different times are one output
         ).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
