@@ -49,11 +49,11 @@ def _changes(
 
 def missed(
     frozen: FrozenModel, content: bytes, images: np.ndarray, bits: int, chosen: Callable[[], bool] = lambda: True
-) -> tuple[dict[str, float], int]:
+) -> tuple[dict[str, int], int]:
     """The changes that verify lets pass though an output departs by more than the tolerance, and how many departed.
 
-    Each with the worst flip that verify excused, as |value| / RMS; 0 where no sign flipped. A file that the interpreter does not
-    run needs no verification. ``chosen`` says of one change after the other whether it is tested.
+    Each with the number of images with flips that verify excused; a value that is exactly 0 may flip too. A file that the
+    interpreter does not run needs no verification. ``chosen`` says of one change after the other whether it is tested.
     """
     outputs = Interpreter(content).run(images)
     passed, departed = {}, 0
@@ -69,7 +69,7 @@ def missed(
         except ElLarqError:
             continue
         if not result.failures:
-            passed[what] = result.worst_flip
+            passed[what] = result.flipped_images
     return passed, departed
 
 

@@ -38,6 +38,6 @@ def test_changes_of_the_constants_of_a_deep_network_are_refused(network: str, me
     images = models.images(8, 32, 3)
     passed, departed = missed(job.need_original(), job.need_tflite(), images, bits=1, chosen=lambda: of_the_day.random() < SHARE)
     # Five percent of a small constant may move values by less than the tolerance of a flip, which verify takes for rounding.
-    assert [what for what, worst_flip in passed.items() if worst_flip == 0] == []
+    assert [what for what, flipped_images in passed.items() if flipped_images == 0] == []
     assert len(passed) <= departed // 10, passed
     assert departed > 20
