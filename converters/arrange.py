@@ -21,7 +21,7 @@ def arrange_model(content: bytes, views: str = "bitcast") -> tuple[bytes, dict[s
     views: what makes a view of a float tensor, one of `steps.VIEWS`.
     """
     model = unpack(content)
-    rows, _ = with_row_constants(model, len(content))
+    rows = with_row_constants(model, len(content))
     bitcasts = with_bitcasts(model) if views == "bitcast" else 0
     edited = pack(model) if rows or bitcasts else content
     return edited, {"bitcasts": bitcasts, "rows": rows, "bytes": len(edited) - len(content)}

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from el_larq.converters.rewrite import add_operator_code, operator_codes, unary_operator
+
 MIN_BYTES = 8192
 """Smaller tensors keep their RESHAPE: three calls of operators cost about as many instructions as copying this much."""
 
@@ -30,12 +32,11 @@ def with_bitcasts(model: Any) -> int:
     from larq_compute_engine.mlir.python import tflite_schema as schema
 
     graph = model.subgraphs[0]
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    reshapes = {index for index, code in enumerate(codes) if code == schema.BuiltinOperator.RESHAPE}
+    reshapes = {index for index, code in enumerate(operator_codes(model)) if code == schema.BuiltinOperator.RESHAPE}
     chosen = {id(o) for o in graph.operators if o.opcodeIndex in reshapes and _is_view(graph, o)}
     if not chosen:
         return 0
-    bitcast = _code(model, schema)
+    bitcast = add_operator_code(model, schema.BuiltinOperator.BITCAST, version=1)
     operators = []
     for operator in graph.operators:
         if id(operator) not in chosen:
@@ -45,7 +46,8 @@ def with_bitcasts(model: Any) -> int:
         before, after = (_integers(graph, tensor, schema) for tensor in (source, output))
         operator.inputs = np.array([before, *operator.inputs[1:]], np.int32)
         operator.outputs = np.array([after], np.int32)
-        operators += [_bitcast(bitcast, source, before, schema), operator, _bitcast(bitcast, after, output, schema)]
+        there, back = (unary_operator(bitcast, *ends, "BitcastOptions") for ends in ((source, before), (after, output)))
+        operators += [there, operator, back]
     graph.operators = operators
     return len(chosen)
 
@@ -59,16 +61,6 @@ def _is_view(graph: Any, operator: Any) -> bool:
     return 4 * int(np.prod(output.shape)) >= MIN_BYTES
 
 
-def _code(model: Any, schema: Any) -> int:
-    """The number of a new entry BITCAST in the file's list of operators."""
-    code = schema.OperatorCodeT()
-    code.builtinCode = schema.BuiltinOperator.BITCAST
-    code.deprecatedBuiltinCode = 127  # the schema's value for every newer operator
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
-
-
 def _integers(graph: Any, index: int, schema: Any) -> int:
     """The number of a new int32 tensor of another tensor's shape."""
     like, tensor = graph.tensors[index], schema.TensorT()
@@ -77,11 +69,3 @@ def _integers(graph: Any, index: int, schema: Any) -> int:
     tensor.name = f"view{len(graph.tensors)}"
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
-
-
-def _bitcast(code: int, source: int, output: int, schema: Any) -> Any:
-    operator = schema.OperatorT()
-    operator.opcodeIndex = code
-    operator.inputs, operator.outputs = np.array([source], np.int32), np.array([output], np.int32)
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.BitcastOptions, schema.BitcastOptionsT()
-    return operator

@@ -23,6 +23,51 @@ def pack(model: Any) -> bytes:
     return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
+def operator_codes(model: Any) -> list[int]:
+    """The built-in operator of each entry of the file's list of operators."""
+    return [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+
+
+def add_operator_code(model: Any, builtin: int, version: int) -> int:
+    """The number of a new entry of the file's list of operators."""
+    from larq_compute_engine.mlir.python import tflite_schema as schema
+
+    code: Any = schema.OperatorCodeT()
+    code.builtinCode, code.version = builtin, version
+    code.deprecatedBuiltinCode = min(builtin, 127)  # a byte, for old readers; the schema's value for every newer operator
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def unary_operator(code: int, source: int, output: int, options: str) -> Any:
+    """An operator with one input and one output, given by tensor index; ``options``: the name of its options, which stay empty."""
+    from larq_compute_engine.mlir.python import tflite_schema as schema
+
+    operator: Any = schema.OperatorT()
+    operator.opcodeIndex = code
+    operator.inputs, operator.outputs = np.array([source], np.int32), np.array([output], np.int32)
+    operator.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+    operator.builtinOptions = getattr(schema, f"{options}T")()
+    return operator
+
+
+def add_buffer(model: Any, content: bytes) -> int:
+    """The number of a new buffer."""
+    from larq_compute_engine.mlir.python import tflite_schema as schema
+
+    buffer: Any = schema.BufferT()
+    buffer.data = np.frombuffer(content, np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
+def constant_values(model: Any, tensor: Any) -> np.ndarray:
+    """The values of a constant tensor of float32, float16 or int8, in its shape."""
+    kinds = {0: "<f4", 1: "<f2", 9: "i1"}
+    data = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+    return np.frombuffer(data, kinds[tensor.type]).reshape(tensor.shape)
+
+
 def with_outputs(content: bytes, tensors: list[int]) -> bytes:
     """The flatbuffer with additional outputs, given by tensor index, after its own."""
     model = unpack(content)
@@ -83,11 +128,8 @@ def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
     from larq_compute_engine.mlir.python import tflite_schema
 
     model = unpack(content)
-    buffer: Any = tflite_schema.BufferT()
-    buffer.data = np.frombuffer(value, np.uint8)
-    model.buffers.append(buffer)
     entry: Any = tflite_schema.MetadataT()
     entry.name = name
-    entry.buffer = len(model.buffers) - 1
+    entry.buffer = add_buffer(model, value)
     model.metadata = [m for m in model.metadata or [] if m.name not in (name, name.encode())] + [entry]
     return pack(model)

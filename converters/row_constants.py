@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from el_larq.converters.rewrite import add_buffer, constant_values, operator_codes
+
 MAX_CHANNELS = 256
 MAX_GROWTH = 0.02
 
@@ -38,16 +40,15 @@ class _Site:
         return self.height * (self.width - 1) / self.bytes
 
 
-def with_row_constants(model: Any, size: int) -> tuple[int, int]:
-    """Replace constants of additions by rows, those that save most per byte first; their number, and the bytes added.
+def with_row_constants(model: Any, size: int) -> int:
+    """Replace constants of additions by rows, those that save most per byte first; their number.
 
     model: the flatbuffer as LCE's object API represents it. size: of the file in bytes.
     """
     from larq_compute_engine.mlir.python import tflite_schema as schema
 
     graph = model.subgraphs[0]
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    additions = {index for index, code in enumerate(codes) if code == schema.BuiltinOperator.ADD}
+    additions = {index for index, code in enumerate(operator_codes(model)) if code == schema.BuiltinOperator.ADD}
     sites = [site for o in graph.operators if o.opcodeIndex in additions and (site := _site(model, graph, o)) is not None]
     left, used, count = int(MAX_GROWTH * size), 0, 0
     for site in sorted(sites, key=lambda site: -site.calls_per_byte):
@@ -58,7 +59,7 @@ def with_row_constants(model: Any, size: int) -> tuple[int, int]:
         site.operator.inputs = np.array(inputs, np.int32)
         used += site.bytes
         count += 1
-    return count, used
+    return count
 
 
 def _site(model: Any, graph: Any, operator: Any) -> _Site | None:
@@ -74,8 +75,8 @@ def _site(model: Any, graph: Any, operator: Any) -> _Site | None:
         data = model.buffers[graph.tensors[int(operator.inputs[position])].buffer].data
         one_per_channel = shapes[position] in ((channels,), (1, 1, 1, channels))
         if shapes[1 - position] == output and one_per_channel and data is not None and len(data) == 4 * channels:
-            values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), "<f4").reshape(1, 1, 1, channels)
-            return _Site(operator, position, height, width, values)
+            values = constant_values(model, graph.tensors[int(operator.inputs[position])])
+            return _Site(operator, position, height, width, values.reshape(1, 1, 1, channels))
     return None
 
 
@@ -87,10 +88,8 @@ def _shape(tensor: Any) -> tuple[int, ...]:
 def _constant(model: Any, values: np.ndarray, like: int, schema: Any) -> int:
     """The number of a new tensor with these values."""
     graph = model.subgraphs[0]
-    buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
-    model.buffers.append(buffer)
+    tensor = schema.TensorT()
     tensor.shape, tensor.hasRank, tensor.type = np.array(values.shape, np.int32), True, schema.TensorType.FLOAT32
-    tensor.buffer, tensor.name = len(model.buffers) - 1, graph.tensors[like].name
+    tensor.buffer, tensor.name = add_buffer(model, values.astype("<f4").tobytes()), graph.tensors[like].name
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1

@@ -12,8 +12,7 @@ from el_larq.tflite.reader import parse
 
 def store(job: Job) -> Job:
     kind, before = job.options.stored_as, job.need_tflite()
-    if kind is None:
-        return job.done("kernels of real-valued layers stay float32")
+    assert kind is not None, "the step runs on request"
     content, kernels = with_stored_kernels(before, kind)
     summary = f"{counted(len(kernels), 'kernel')} as {kind} (SQNR {kernels[0].sqnr:.1f} dB or more), "
     summary += f"{len(before):,} to {len(content):,} bytes"

@@ -11,7 +11,15 @@ import numpy as np
 
 from el_larq.compression.noise import sqnr
 from el_larq.compression.symmetric import channel_scales, dequantize, quantize
-from el_larq.converters.rewrite import pack, unpack
+from el_larq.converters.rewrite import (
+    add_buffer,
+    add_operator_code,
+    constant_values,
+    operator_codes,
+    pack,
+    unary_operator,
+    unpack,
+)
 from el_larq.errors import ElLarqError, UsageError
 
 MIN_BYTES = 1024
@@ -51,17 +59,17 @@ def with_stored_kernels(content: bytes, kind: str) -> tuple[bytes, tuple[StoredK
     model = unpack(content)
     graph = model.subgraphs[0]
     found = _kernels(model, schema)
-    code = _code(model, _VERSIONS[kind], schema)
+    code = add_operator_code(model, schema.BuiltinOperator.DEQUANTIZE, _VERSIONS[kind])
     operators, kernels = [], []
     for index, (reader, axis) in found.items():
         tensor = graph.tensors[index]
-        values = _values(model, tensor)
+        values = constant_values(model, tensor)
         stored, data, restored = _int8(values, axis, schema) if kind == "int8" else _float16(values, schema)
         stored.name, stored.shape, stored.hasRank = tensor.name, tensor.shape, True
         graph.tensors.append(stored)
-        _fill(model, stored, data, schema)
+        stored.buffer = add_buffer(model, data.tobytes())
         tensor.buffer = 0
-        operators.append(_dequantize(code, len(graph.tensors) - 1, index, schema))
+        operators.append(unary_operator(code, len(graph.tensors) - 1, index, "DequantizeOptions"))
         kernels.append(StoredKernel(len(found) + reader, values.nbytes, sqnr(values, restored)))
     graph.operators = [*operators, *graph.operators]
     _drop_unused(model)
@@ -74,7 +82,7 @@ def with_restored_kernels(content: bytes) -> bytes:
 
     model = unpack(content)
     graph = model.subgraphs[0]
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    codes = operator_codes(model)
     left = []
     for operator in graph.operators:
         source = (
@@ -83,10 +91,10 @@ def with_restored_kernels(content: bytes) -> bytes:
         if source is None or model.buffers[source.buffer].data is None:
             left.append(operator)
             continue
-        values = _values(model, source)
+        values = constant_values(model, source)
         if source.type == schema.TensorType.INT8:
             values = dequantize(values, np.asarray(source.quantization.scale), source.quantization.quantizedDimension)
-        _fill(model, graph.tensors[int(operator.outputs[0])], values.astype("<f4"), schema)
+        graph.tensors[int(operator.outputs[0])].buffer = add_buffer(model, values.astype("<f4").tobytes())
     graph.operators = left
     return pack(model)
 
@@ -95,7 +103,7 @@ def _kernels(model: Any, schema: Any) -> dict[int, tuple[int, int]]:
     """The kernels that can be stored, by the number of their tensor: an operator that reads it, and the axis of output channels."""
     graph = model.subgraphs[0]
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    codes = [names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "") for code in model.operatorCodes]
+    codes = [names.get(code, "") for code in operator_codes(model)]
     found, quantized = {}, 0
     for number, operator in enumerate(graph.operators):
         name = codes[operator.opcodeIndex]
@@ -116,12 +124,6 @@ def _kernels(model: Any, schema: Any) -> dict[int, tuple[int, int]]:
             "omit --int8 and --weights"
         )
     return found
-
-
-def _values(model: Any, tensor: Any) -> np.ndarray:
-    kinds = {0: "<f4", 1: "<f2", 9: "i1"}  # float32, float16, int8
-    data = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
-    return np.frombuffer(data, kinds[tensor.type]).reshape(tensor.shape)
 
 
 def _int8(values: np.ndarray, axis: int, schema: Any) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -147,30 +149,6 @@ def _float16(values: np.ndarray, schema: Any) -> tuple[Any, np.ndarray, np.ndarr
     tensor, halves = schema.TensorT(), values.astype("<f2")
     tensor.type = schema.TensorType.FLOAT16
     return tensor, halves, halves.astype(np.float32)
-
-
-def _fill(model: Any, tensor: Any, values: np.ndarray, schema: Any) -> None:
-    """Give a tensor a buffer of its own with these values."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor.buffer = len(model.buffers) - 1
-
-
-def _code(model: Any, version: int, schema: Any) -> int:
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = version
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
-
-
-def _dequantize(code: int, source: int, output: int, schema: Any) -> Any:
-    operator = schema.OperatorT()
-    operator.opcodeIndex = code
-    operator.inputs, operator.outputs = np.array([source], np.int32), np.array([output], np.int32)
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
-    return operator
 
 
 def _drop_unused(model: Any) -> None:

@@ -10,11 +10,10 @@ must be among them, and in the map as a whole. Padding with zeros adds nothing t
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, FoldGraph, Node, Readers, affine, constant, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, SUMS, FoldGraph, Node, Readers, affine, constant, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.windows import quantizes, whole_windows, zero_padding
 
-_SUMS = ("Add", "AddV2")
 _DEPTHWISE = "DepthwiseConv2dNative"
 
 
@@ -22,7 +21,7 @@ def depthwise_links(graph: FoldGraph, notes: Notes) -> None:
     if quantizes(graph):
         return
     for node in graph.nodes():
-        if node.op not in _SUMS or len(node.inputs) != 2:
+        if node.op not in SUMS or len(node.inputs) != 2:
             continue
         readers = Readers(graph)
         for branch, link in (node.inputs, node.inputs[::-1]):

@@ -262,6 +262,7 @@ def shift_of(node: Node) -> np.ndarray:
     return value
 
 
+SUMS = ("Add", "AddV2")
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 FUSED = ("Relu", "Relu6")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from el_larq.converters.fold.ir import BINARIZE, FoldGraph, Node, Readers, scale_of, shift_of
+from el_larq.converters.fold.ir import BINARIZE, SUMS, FoldGraph, Node, Readers, scale_of, shift_of
 from el_larq.converters.fold.scales import multiplications
 
-_SUMS = ("Add", "AddV2", "AddN")
+_SUMS = (*SUMS, "AddN")
 
 
 @dataclass(frozen=True)

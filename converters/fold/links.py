@@ -15,11 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, EXPAND, SQUEEZE, FoldGraph, Node, Readers, constant, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, EXPAND, SQUEEZE, SUMS, FoldGraph, Node, Readers, constant, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.windows import view, whole_windows
-
-_SUMS = ("Add", "AddV2")
 
 
 def gains(graph: FoldGraph, notes: Notes) -> None:
@@ -75,10 +73,10 @@ def together(graph: FoldGraph, notes: Notes) -> None:
     if sum(node.op == EXPAND for node in graph.nodes()) < 2:
         return
     for node in graph.nodes():
-        if node.op not in _SUMS:
+        if node.op not in SUMS:
             continue
         readers = Readers(graph)
-        if readers.only_one(node) and readers.of(node)[0].op in _SUMS:
+        if readers.only_one(node) and readers.of(node)[0].op in SUMS:
             continue  # the sum that adds this one is treated as a whole
         summands = _summands(node, readers)
         narrow = sorted((s.inputs[0] for s in summands if s.op == EXPAND), key=lambda x: x.channels)
@@ -100,7 +98,7 @@ def _summands(node: Node, readers: Readers) -> list[Node]:
     """What a sum adds, through sums of the same shape that only it reads."""
     found: list[Node] = []
     for source in node.inputs:
-        inner = source.op in _SUMS and source.shape == node.shape and readers.only_one(source)
+        inner = source.op in SUMS and source.shape == node.shape and readers.only_one(source)
         found += _summands(source, readers) if inner else [source]
     return found
 
@@ -116,7 +114,7 @@ def _expanded(x: Node, like: Node) -> Node:
 
 def expands(graph: FoldGraph, notes: Notes) -> None:
     for node in graph.nodes():
-        if node.op not in _SUMS or node.inputs[0] is node.inputs[1]:
+        if node.op not in SUMS or node.inputs[0] is node.inputs[1]:
             continue
         copy = next((s for s in node.inputs if s.op == EXPAND or _gained(s)), None)
         if copy is None:

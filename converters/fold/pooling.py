@@ -19,11 +19,21 @@ import math
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, FoldGraph, Node, Readers, affine, constant, scale_of, shift_of
+from el_larq.converters.fold.ir import (
+    AFFINE,
+    BINARIZE,
+    EXPAND,
+    SUMS,
+    FoldGraph,
+    Node,
+    Readers,
+    affine,
+    constant,
+    scale_of,
+    shift_of,
+)
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.windows import quantizes, view, whole_windows
-
-_SUMS = ("Add", "AddV2")
 
 MIN_PIXELS = 16
 """Of a pooled map."""
@@ -71,7 +81,7 @@ def pooled_sums(graph: FoldGraph, notes: Notes) -> None:
 def _pooled(x: Node, pool: Node, readers: Readers) -> Node:
     """Global pooling of a node, where possible of what it is the sum or the copies of."""
     shape = (pool.shape[0], 1, 1, x.channels)
-    if x.op in _SUMS and readers.only_one(x) and all(source.shape == x.shape for source in x.inputs):
+    if x.op in SUMS and readers.only_one(x) and all(source.shape == x.shape for source in x.inputs):
         return Node(x.op, [_pooled(source, pool, readers) for source in x.inputs], x.attributes, None, shape, x.name)
     if x.op == AFFINE and readers.only_one(x) and not readers.absorbs(x):
         return affine(_pooled(x.inputs[0], pool, readers), scale_of(x), shift_of(x), x.name)

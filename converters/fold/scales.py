@@ -30,6 +30,7 @@ from el_larq.converters.fold.ir import (
     EXPAND,
     PRELU,
     SQUEEZE,
+    SUMS,
     FoldGraph,
     Node,
     Readers,
@@ -42,7 +43,7 @@ from el_larq.converters.fold.ir import (
 from el_larq.converters.fold.notes import Notes
 
 _HOMOGENEOUS = ("Relu", PRELU, "AvgPool", "MaxPool", "Mean", "Pad", "Reshape", "Squeeze")
-_SUMS = ("Add", "AddV2", "AddN")
+_SUMS = (*SUMS, "AddN")
 
 
 def scales(graph: FoldGraph, notes: Notes) -> None:

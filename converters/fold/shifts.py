@@ -16,11 +16,9 @@ each. Of ReActNet's three additions per unit, only the one before the sign remai
 
 import numpy as np
 
-from el_larq.converters.fold.ir import AFFINE, FoldGraph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
+from el_larq.converters.fold.ir import AFFINE, SUMS, FoldGraph, Node, Readers, affine, is_channel_axis, scale_of, shift_of
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.scales import keeps_scale
-
-_SUMS = ("Add", "AddV2")
 
 
 def shifts(graph: FoldGraph, notes: Notes) -> None:
@@ -51,7 +49,7 @@ def _merge(graph: FoldGraph, node: Node, readers: Readers, notes: Notes) -> bool
 
 def _into_summand(graph: FoldGraph, node: Node, readers: Readers, notes: Notes) -> bool:
     """Merge a shift after a sum, or of one summand, into the bias of a summand that is a convolution."""
-    if node.op not in _SUMS:
+    if node.op not in SUMS:
         return False
     bias = next((s for s in node.inputs if readers.absorbs(s) and readers.only_one(s)), None)
     if bias is None or node.inputs[0] is node.inputs[1]:
@@ -127,7 +125,7 @@ def _behind_concat(graph: FoldGraph, node: Node, readers: Readers, notes: Notes)
 def _can_take(node: Node, readers: Readers) -> bool:
     if not readers.only_one(node):
         return False
-    return readers.absorbs(node) or (node.op in _SUMS and any(readers.absorbs(s) and readers.only_one(s) for s in node.inputs))
+    return readers.absorbs(node) or (node.op in SUMS and any(readers.absorbs(s) and readers.only_one(s) for s in node.inputs))
 
 
 def _add_to(bias: Node, shift: np.ndarray) -> None:

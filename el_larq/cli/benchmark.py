@@ -137,13 +137,13 @@ def _measure_in_process(
 
     check_threads(threads, os.cpu_count() or 0, "this machine")
     results = measure_in_subprocess(models, threads=threads, runs=runs, warmup=warmup, trust=trust)
-    device = probe(LocalTarget(), ".", time.time())
+    device = probe(LocalTarget(), ".", time.time()).to_dict()
     finished = datetime.now(UTC).isoformat(timespec="milliseconds")
     records, paths = [], []
     for order, result in enumerate(results):
         remarks = (*notes.get(result.model, ()), caveat())
         size = Path(result.model).stat().st_size
-        records.append(record.from_measurement(result, size, device.to_dict(), finished, remarks, order))
+        records.append(record.from_measurement(result, size, device, finished, remarks, order))
         paths.append(str(record.write(out, records[-1])))
     if as_json:
         print_json({"caveat": caveat(), "measurements": [result.to_dict() for result in results], "results": paths})

@@ -23,11 +23,9 @@ from el_larq.cli.option_groups import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from el_larq.training.cluster import Cluster
     from el_larq.training.multi_worker import WorkerJob
-    from el_larq.training.run_options import Notify
+    from el_larq.training.run_options import Notify, RunOptions
     from el_larq.training.training_plan import Settings, TrainingPlan
 
 
@@ -122,11 +120,24 @@ class _How:
     bar: bool
 
     @property
-    def console(self) -> "Console | None":
-        """Where to draw a progress bar; None is the standard error."""
+    def run_options(self) -> "RunOptions":
+        """The same for a training in this process."""
         from rich.console import Console
 
-        return None if self.bar else Console(quiet=True)
+        from el_larq.training.run_options import RunOptions
+
+        console = None if self.bar else Console(quiet=True)
+        return RunOptions(trust=self.trust, console=console, notify=self.notify, checkpoint_seconds=self.checkpoint_every)
+
+    @property
+    def job_options(self) -> dict[str, Any]:
+        """The same for the job of a worker."""
+        return {
+            "trust": self.trust,
+            "modules": self.modules,
+            "checkpoint_seconds": self.checkpoint_every,
+            "bar": self.bar,
+        }
 
     def cluster(self, strategy: str) -> "Cluster | None":
         """The workers of a multi-worker training; None for another strategy."""
@@ -143,16 +154,14 @@ def _start(plan: "TrainingPlan", how: _How) -> None:
     if (cluster := how.cluster(plan.strategy)) is not None:
         from el_larq.training.multi_worker import new_job
 
-        job = new_job(plan, cluster, trust=how.trust, modules=how.modules, checkpoint_seconds=how.checkpoint_every, bar=how.bar)
+        job = new_job(plan, cluster, **how.job_options)
         _run_worker(cluster, job, how)
         return
     start_tensorflow()
     import_layers(how.modules)
-    from el_larq.training.run_options import RunOptions
     from el_larq.training.train import start
 
-    options = RunOptions(trust=how.trust, console=how.console, notify=how.notify, checkpoint_seconds=how.checkpoint_every)
-    _print_result(start(plan, options).folder, how.as_json)
+    _print_result(start(plan, how.run_options).folder, how.as_json)
 
 
 def _run_worker(cluster: "Cluster", job: "WorkerJob", how: _How) -> None:
@@ -210,29 +219,15 @@ def _resume(folder: Path, learning_rate: float | None, how: _How) -> None:
     if (cluster := how.cluster((config.distribution or {}).get("strategy", "none"))) is not None:
         from el_larq.training.multi_worker import job_of_run
 
-        job = job_of_run(
-            folder,
-            cluster,
-            learning_rate=learning_rate,
-            trust=how.trust,
-            modules=how.modules,
-            checkpoint_seconds=how.checkpoint_every,
-            bar=how.bar,
-        )
+        job = job_of_run(folder, cluster, learning_rate=learning_rate, **how.job_options)
         _run_worker(cluster, job, how)
         return
     start_tensorflow()
     import_layers(how.modules)
-    from el_larq.training.train import resume
+    from el_larq.training.resuming import Replacements
+    from el_larq.training.train import resume_run
 
-    resume(
-        folder,
-        learning_rate=learning_rate,
-        trust=how.trust,
-        console=how.console,
-        notify=how.notify,
-        checkpoint_seconds=how.checkpoint_every,
-    )
+    resume_run(folder, how.run_options, Replacements(learning_rate=learning_rate))
     _print_result(folder, how.as_json)
 
 

@@ -119,9 +119,8 @@ def _load_graph(path: Path) -> keras.Model:
 def _names(root: Any) -> tuple[list[str], list[str]] | None:
     """Names of inputs and outputs in the order of the Keras model, from its description; None if that does not have them."""
     try:
-        return [str(name) for name, *_ in root["config"]["input_layers"]], [
-            str(name) for name, *_ in root["config"]["output_layers"]
-        ]
+        inputs, outputs = ([str(name) for name, *_ in root["config"][field]] for field in ("input_layers", "output_layers"))
+        return inputs, outputs
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -75,7 +75,7 @@ def find_cluster(workers: str | None, index: int | None, environment: Mapping[st
 def _checked(addresses: list[str], index: int, source: str, index_source: str) -> Cluster:
     for address in addresses:
         host, _, port = address.rpartition(":")
-        if ":" in host and not (host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1])):
+        if ":" in host and not (host.startswith("[") and host.endswith("]") and ip_version(host[1:-1]) == 6):
             raise UsageError(
                 f"{source}: {address!r} is not an address host:port; write an IPv6 address in brackets, as in [::1]:5000"
             )
@@ -90,11 +90,12 @@ def _checked(addresses: list[str], index: int, source: str, index_source: str) -
     return Cluster(tuple(addresses), index)
 
 
-def _is_ipv6(host: str) -> bool:
+def ip_version(host: str) -> int | None:
+    """4 or 6 for an IP address, None for a name."""
     try:
-        return ipaddress.ip_address(host).version == 6
+        return ipaddress.ip_address(host).version
     except ValueError:
-        return False
+        return None
 
 
 def check_distributable(strategy: str, recipe: Recipe, search: str | None) -> None:

@@ -5,7 +5,6 @@ Does not import TensorFlow.
 
 import contextlib
 import errno
-import ipaddress
 import json
 import selectors
 import socket
@@ -14,7 +13,7 @@ import time
 from typing import Any
 
 from el_larq.errors import ElLarqError
-from el_larq.training.cluster import Cluster
+from el_larq.training.cluster import Cluster, ip_version
 
 _MESSAGE_BYTES = 1 << 20
 
@@ -142,7 +141,7 @@ def open_listener(cluster: Cluster) -> socket.socket:
     attempts: list[tuple[tuple[str, int], dict[str, Any]]] = [(everywhere, {})]
     if socket.has_dualstack_ipv6():
         attempts.insert(0, (everywhere, {"family": socket.AF_INET6, "dualstack_ipv6": True}))
-    if _is_number(host) or host == "localhost":
+    if ip_version(host) is not None or host == "localhost":
         attempts.insert(0, ((host, port), {"family": socket.AF_INET6 if ":" in host else socket.AF_INET}))
     for number, (address, options) in enumerate(attempts, 1):
         try:
@@ -153,11 +152,3 @@ def open_listener(cluster: Cluster) -> socket.socket:
                     f"{cluster.name}: cannot listen at port {text}: {error.strerror or error}; choose another port"
                 ) from error
     raise AssertionError  # the last attempt returns or raises
-
-
-def _is_number(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

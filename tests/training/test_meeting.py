@@ -86,11 +86,16 @@ def test_signs_of_life_keep_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
         assert meetings[0].wait_for_loss(0.2) is None
 
 
-def test_a_worker_that_is_done_is_not_lost() -> None:
+def two_met() -> tuple[list[Cluster], Meeting, Meeting]:
     workers = cluster_of(2)
     first, second = meet_all(workers)
     assert isinstance(first, Meeting)
     assert isinstance(second, Meeting)
+    return workers, first, second
+
+
+def test_a_worker_that_is_done_is_not_lost() -> None:
+    _, first, second = two_met()
     with first:
         first.watch(lambda: None)
         with second:
@@ -100,10 +105,7 @@ def test_a_worker_that_is_done_is_not_lost() -> None:
 
 @pytest.mark.parametrize(("error", "how"), [(KeyboardInterrupt(), "was interrupted"), (ValueError(), "has ended")])
 def test_a_worker_that_ends_otherwise_is_not_done(error: BaseException, how: str) -> None:
-    workers = cluster_of(2)
-    first, second = meet_all(workers)
-    assert isinstance(first, Meeting)
-    assert isinstance(second, Meeting)
+    workers, first, second = two_met()
     with first:
         first.watch(lambda: None)
         with pytest.raises(type(error)), second:
@@ -112,10 +114,7 @@ def test_a_worker_that_ends_otherwise_is_not_done(error: BaseException, how: str
 
 
 def test_what_was_reported_is_the_reason_of_an_end() -> None:
-    workers = cluster_of(2)
-    first, second = meet_all(workers)
-    assert isinstance(first, Meeting)
-    assert isinstance(second, Meeting)
+    workers, first, second = two_met()
     with first:
         first.watch(lambda: None)
         with pytest.raises(ElLarqError), second:
