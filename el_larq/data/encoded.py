@@ -13,9 +13,12 @@ from PIL import Image
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
 
-CACHE_BYTES = 1 << 30
+CACHE_BYTES = 1 << 29
 """Maximum size of the decoded images kept in memory, per data set. When it is reached, further images are decoded each time:
 with random access, replacing cached images would gain nothing."""
+
+KEPT_BYTES = 1 << 24
+"""A decoded image larger than this is never kept: few of its size would fit. That is 4 million pixels in colour."""
 
 CHECK_BYTES = 1 << 28
 """Up to this total size of image files, all are decoded at the start, which also fills the cache. In larger data sets, an image
@@ -60,7 +63,7 @@ class Unreadable:
 
 @dataclass
 class Cache:
-    """Decoded images up to ``limit`` bytes. Pillow stores a colour pixel in 4 bytes."""
+    """Decoded images up to ``limit`` bytes, none of them above `KEPT_BYTES`. Pillow stores a colour pixel in 4 bytes."""
 
     limit: int = CACHE_BYTES
     used: int = 0
@@ -69,6 +72,8 @@ class Cache:
 
     def keep(self, name: str, image: Image.Image) -> None:
         size = image.width * image.height * (1 if image.mode == "L" else 4) + 200
+        if size > KEPT_BYTES:
+            return
         with self.lock:
             if name not in self.images and self.used + size <= self.limit:
                 self.images[name] = image

@@ -242,10 +242,11 @@ def _preprocessing(train: Listing, image_size: int | None, unreadable: Unreadabl
 
 
 def _measured(how: Preprocessing, train: Encoded) -> Preprocessing:
-    images = [image for index in infer_preprocessing.sample_indices(len(train)) if (image := train.try_image(index)) is not None]
-    if not images:
+    sample = map(train.try_image, infer_preprocessing.sample_indices(len(train)))
+    measured = infer_preprocessing.with_statistics(how, (image for image in sample if image is not None))
+    if measured is None:
         raise ElLarqError(f"{train.name(0)}: neither this nor any other image can be read")
-    return infer_preprocessing.with_statistics(how, images)
+    return measured
 
 
 def _require_images(path: Path, split: str, labels: tuple[str, ...], images: Encoded) -> None:

@@ -1,10 +1,11 @@
 """Preprocessing inferred from a sample of a user's images: input size, greyscale or colour, mean and standard deviation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from el_larq.data.channel_statistics import ChannelStatistics
 from el_larq.data.preprocessing import Preprocessing
 
 SAMPLE = 256
@@ -31,10 +32,18 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 
 
-def with_statistics(how: Preprocessing, images: Sequence[Image.Image]) -> Preprocessing:
-    """The preprocessing with the mean and the standard deviation (at least 1) of each channel over these images."""
-    pixels = np.stack([how.pixels(image) for image in images]).reshape(-1, how.channels).astype(np.float64)
-    mean = tuple(round(float(value), 3) for value in pixels.mean(axis=0))
-    std = tuple(max(round(float(value), 3), 1.0) for value in pixels.std(axis=0))
+def with_statistics(how: Preprocessing, images: Iterable[Image.Image]) -> Preprocessing | None:
+    """The preprocessing with the mean and the standard deviation (at least 1) of each channel over these images; None without any.
+
+    One image at a time is resized to the input, so an iterator that decodes them needs the memory of one.
+    """
+    statistics, found = ChannelStatistics(how.channels), False
+    for image in images:
+        statistics.add(how.pixels(image))
+        found = True
+    if not found:
+        return None
+    mean = tuple(round(float(value), 3) for value in statistics.mean)
+    std = tuple(max(round(float(value), 3), 1.0) for value in statistics.std)
     one = how.channels == 1
     return Preprocessing(how.height, how.width, how.channels, mean[0] if one else mean, std[0] if one else std, how.crop)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from el_larq.data import infer_preprocessing
 from el_larq.data.dataset import Dataset
@@ -240,11 +241,18 @@ def _preprocessing(
         str(name),
         unreadable,
     )
-    images = [image for index in range(len(sample)) if (image := opened.try_image(index)) is not None]
-    if not images:
+
+    def images() -> Iterator[Image.Image]:
+        return (image for index in range(len(sample)) if (image := opened.try_image(index)) is not None)
+
+    sizes = [] if image_size else [image.size for image in images()]
+    how = None
+    if image_size or sizes:
+        side = image_size or infer_preprocessing.choose_size(sizes)
+        how = infer_preprocessing.with_statistics(Preprocessing(side, side, channels), images())
+    if how is None:
         raise ElLarqError(f"{name}: none of its first {len(sample)} images can be read; prepare it again")
-    side = image_size or infer_preprocessing.choose_size([image.size for image in images])
-    return infer_preprocessing.with_statistics(Preprocessing(side, side, channels), images)
+    return how
 
 
 def _augmentation(name: Name, shape: tuple[int | None, ...], how: Preprocessing) -> Any:

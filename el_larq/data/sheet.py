@@ -6,14 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from el_larq.data.channel_statistics import ChannelStatistics
 from el_larq.data.dataset import Dataset
 
 _CAPTION = 14
 _GAP = 4
 _LEAST_SIDE = 64
+_LARGEST_SIDE = 256
 _PAPER = 255
+_BATCH, _BATCH_BYTES = 32, 1 << 25
 STATISTICS = 1024
 """The number of training images that mean and standard deviation are computed from, at most."""
+
+STATISTICS_PIXELS = 1 << 28
+"""The number of pixels that they are computed from, about: of large inputs, fewer images are read."""
 
 
 @dataclass(frozen=True)
@@ -28,35 +34,49 @@ class Sheet:
 
 def draw(data: Dataset, count: int, seed: int) -> Sheet:
     """Draw the first ``count`` images of a training with this seed, in its order, augmented and not scaled."""
+    height, width, channels = data.preprocessing.input_shape
     size = data.train_size
-    seen = min(max(count, STATISTICS), size)
-    batch = 32 if size > 2 * STATISTICS else 1  # so that no image of a small data set is dropped
-    pixels, labels = [], []
+    seen = min(max(count, min(STATISTICS, STATISTICS_PIXELS // (height * width))), size)
+    batch = 1  # so that no image of a small data set is dropped
+    if size > 2 * STATISTICS:
+        batch = max(1, min(_BATCH, _BATCH_BYTES // (height * width * channels)))
+    statistics, measured = ChannelStatistics(channels), 0
+    tiles: list[Image.Image] = []
+    names: list[str] = []
     with data.reading():
-        for x, y in data.augmented_batches(batch, seed).take(math.ceil(seen / batch)):
-            pixels.append(x.numpy())
-            labels.append(y.numpy())
-    images, classes = np.concatenate(pixels), np.concatenate(labels)
-    flat = images.reshape(-1, images.shape[-1]).astype(np.float64)
-    names = [data.labels[label] for label in classes[:count]]
-    figures = (tuple(round(float(value), 3) for value in values) for values in (flat.mean(axis=0), flat.std(axis=0)))
-    return Sheet(_tiles(images[:count], names), *figures, images=len(images))
+        for images, labels in data.augmented_batches(batch, seed).take(math.ceil(seen / batch)):
+            for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+                statistics.add(image)
+                measured += 1
+                if len(tiles) < count:
+                    tiles.append(_tile(image))
+                    names.append(data.labels[label])
+    figures = (tuple(round(float(value), 3) for value in values) for values in (statistics.mean, statistics.std))
+    return Sheet(_arrange(tiles, names), *figures, images=measured)
 
 
-def _tiles(images: np.ndarray, names: list[str]) -> Image.Image:
-    """uint8 images (n, H, W, C) with their class names below, in a grid with about as many columns as rows."""
-    _, height, width, channels = images.shape
-    factor = max(1, math.ceil(_LEAST_SIDE / min(height, width)))  # an integer, so that each pixel stays a square
-    height, width = height * factor, width * factor
-    columns = max(1, math.ceil(math.sqrt(len(images))))
-    rows = math.ceil(len(images) / columns)
+def _tile(image: np.ndarray) -> Image.Image:
+    """A uint8 image (H, W, C) as a picture that is neither too small to recognize nor larger than a sheet needs."""
+    height, width, channels = image.shape
+    tile = Image.fromarray(image[..., 0] if channels == 1 else image).convert("RGB")
+    factor = math.ceil(_LEAST_SIDE / min(height, width))  # an integer, so that each pixel stays a square
+    if factor > 1:
+        tile = tile.resize((width * factor, height * factor), Image.Resampling.NEAREST)
+    tile.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+    return tile
+
+
+def _arrange(tiles: list[Image.Image], names: list[str]) -> Image.Image:
+    """Tiles of one size with their class names below, in a grid with about as many columns as rows."""
+    width, height = tiles[0].size
+    columns = max(1, math.ceil(math.sqrt(len(tiles))))
+    rows = math.ceil(len(tiles) / columns)
     cell_width, cell_height = width + _GAP, height + _CAPTION + _GAP
     sheet = Image.new("RGB", (columns * cell_width + _GAP, rows * cell_height + _GAP), (_PAPER,) * 3)
     pen = ImageDraw.Draw(sheet)
-    for number, (image, name) in enumerate(zip(images, names, strict=True)):
+    for number, (tile, name) in enumerate(zip(tiles, names, strict=True)):
         left, top = _GAP + number % columns * cell_width, _GAP + number // columns * cell_height
-        tile = Image.fromarray(image[..., 0] if channels == 1 else image).convert("RGB")
-        sheet.paste(tile.resize((width, height), Image.Resampling.NEAREST), (left, top))
+        sheet.paste(tile, (left, top))
         name = " ".join(name.split())  # Pillow measures only single lines
         while name and pen.textlength(name) > width:
             name = name[:-1]

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -15,11 +18,11 @@ from el_larq.data.sheet import draw
 from el_larq.errors import ElLarqError
 
 
-def write_set(folder: Path) -> Path:
+def write_set(folder: Path, count: int = 5) -> Path:
     """A class of red and one of blue images, 20x20."""
     for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 100))):
         (folder / name).mkdir(parents=True)
-        for number in range(5):
+        for number in range(count):
             Image.new("RGB", (20, 20), colour).save(folder / name / f"{number}.png")
     return folder
 
@@ -70,6 +73,22 @@ def test_tiles_are_the_first_images_of_a_training(tmp_path: Path) -> None:
         tile = np.asarray(sheet.picture.crop((left, top, left + 64, top + 64)))
         np.testing.assert_array_equal(tile[::4, ::4, :1], x.numpy()[number])
     assert sheet.images == 1024
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.wait4")
+def test_large_inputs_are_read_one_at_a_time(tmp_path: Path) -> None:
+    """24 inputs of 2048x2048 in float64 are 2.4 GB, and as bytes 0.3 GB; TensorFlow alone takes about 0.6 GB."""
+    write_set(tmp_path / "set", 15)
+    program = Path(sys.executable).parent / "el-larq"
+    words = ["data", "show", f"dir:{tmp_path / 'set'}", "-o", str(tmp_path / "sheet.png"), "--image-size", "2048"]
+    process = subprocess.Popen([str(program), *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    assert peak < 1.2e9
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (5 * (256 + 4) + 4, 5 * (256 + 14 + 4) + 4)
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,14 @@ def test_what_lies_in_the_cache_changes_nothing(make: Callable[..., Path], monke
     assert len(data.train.cache.images) <= 1
 
 
+def test_a_large_picture_is_decoded_when_it_is_needed(
+    make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(encoded, "KEPT_BYTES", 30 * 40 * 4 + 200)
+    write_class(make(height=30, width=40) / "d", 5, 50, height=30, width=41)
+    assert len(load(tmp_path / "set").train.cache.images) == 15
+
+
 def test_each_image_once_an_epoch_and_never_twice_the_same(make: Callable[..., Path]) -> None:
     stream = batches(load(make()), 12, 3, seed=0)
     assert [sorted(y) for _, y in stream] == [[0] * 4 + [1] * 4 + [2] * 4] * 3
