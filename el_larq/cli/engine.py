@@ -11,41 +11,35 @@ from el_larq.cli.interruption import interruptible
 
 @click.group()
 def command() -> None:
-    """Download and test the benchmark binary of Larq Compute Engine. Both take --json and -v, --verbose."""
+    """Download, install and test the benchmark binary of Larq Compute Engine. All take --json and -v, --verbose."""
 
 
 @command.command()
 @click.argument("kinds", nargs=-1)
 @click.option("--tag", help="LCE release, such as v0.16.0. [default: the release of the converter]")
 @click.option("--sha256", help="Expected SHA-256 of the file. [default: pinned at the first download]")
-@click.option("--from-file", type=click.Path(path_type=Path), metavar="FILE", help="Copy FILE, downloaded elsewhere, instead.")
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Time limit of one download, in seconds.")
 @common_options
-def fetch(
-    kinds: tuple[str, ...], tag: str | None, sha256: str | None, from_file: Path | None, timeout: float, as_json: bool
-) -> None:
+def fetch(kinds: tuple[str, ...], tag: str | None, sha256: str | None, timeout: float, as_json: bool) -> None:
     """Download LCE's released benchmark binaries: aarch64, aarch32, android_arm64. Without KINDS, download all."""
     from el_larq.devices import engine
     from el_larq.downloads import download
-    from el_larq.downloads.asset import pinned_sha256, take
+    from el_larq.downloads.asset import pinned_sha256
     from el_larq.errors import UsageError, unknown_name
 
     for kind in kinds:
         if kind not in engine.ASSETS:
             raise unknown_name("benchmark binary", kind, engine.ASSETS)
     wanted = kinds or tuple(engine.ASSETS)
-    if (sha256 is not None or from_file is not None) and len(wanted) != 1:
-        raise UsageError("--sha256 and --from-file apply to one file; name its kind")
+    if sha256 is not None and len(wanted) != 1:
+        raise UsageError("--sha256 applies to one file; name its kind")
     tag = engine.check_tag(tag or engine.TAG)
     fetched = []
     for kind in wanted:
         path, asset = engine.cached_path(kind, tag), engine.release_asset(kind, tag)
         known = pinned_sha256(path)
-        if from_file is not None:
-            found = take(asset, from_file, path, sha256=sha256)
-        else:
-            with interruptible():
-                found = download.fetch(asset, path, sha256=sha256, notify=download_progress(kind), seconds=timeout)
+        with interruptible():
+            found = download.fetch(asset, path, sha256=sha256, notify=download_progress(kind), seconds=timeout)
         how = "as given with --sha256" if sha256 else "as pinned" if known else "pinned now, on first use"
         fetched.append({"kind": kind, "tag": tag, "path": str(path), "sha256": found, "checked": how})
         if not as_json:
@@ -53,6 +47,29 @@ def fetch(
             show(f"  sha256 {found} ({how})")
     if as_json:
         print_json(fetched)
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--kind", help="aarch64, aarch32 or android_arm64. [default: by the file's header]")
+@click.option("--tag", help="LCE release that the file is from. [default: the release of the converter]")
+@click.option("--sha256", help="Expected SHA-256 of the file. [default: that of an earlier download, if any]")
+@common_options
+def install(file: Path, kind: str | None, tag: str | None, sha256: str | None, as_json: bool) -> None:
+    """Install a benchmark binary from FILE, downloaded on another machine.
+
+    Checks that it is LCE's benchmark tool, for which devices it is, and its SHA-256.
+    """
+    from dataclasses import asdict
+
+    from el_larq.devices import engine, engine_install
+
+    installed = engine_install.install(file, kind=kind, tag=tag or engine.TAG, sha256=sha256)
+    if as_json:
+        print_json({**asdict(installed), "path": str(installed.path)})
+        return
+    show(f"{installed.path}: {installed.kind}, {engine.ASSETS[installed.kind]}, LCE {installed.tag}")
+    show(f"  sha256 {installed.sha256} ({installed.checked})")
 
 
 @command.command()

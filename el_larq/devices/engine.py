@@ -194,6 +194,7 @@ def release_asset(kind: str, tag: str = TAG) -> Asset:
         max_bytes=MAX_BYTES,
         missing="this release does not contain the file; choose another with --tag",
         executable=True,
+        offline="el-larq engine install FILE takes a copy of the file",
     )
 
 

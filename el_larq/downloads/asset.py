@@ -23,6 +23,7 @@ class Asset:
     published_by: who publishes the SHA-256, for messages.
     missing: what to do if the server does not have it.
     executable: whether it is a program.
+    offline: how to use a copy of the file on a machine without a network, for messages.
     """
 
     address: str
@@ -32,6 +33,7 @@ class Asset:
     sha256: str | None = None
     published_by: str = ""
     executable: bool = False
+    offline: str = "give a copy of the file with --from-file"
 
 
 @dataclass(frozen=True)

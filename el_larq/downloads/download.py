@@ -145,7 +145,7 @@ def _download(source: _Source, partial: _Partial, notify: ReportBytes) -> None:
                 partial.remove()
                 raise
             if not isinstance(error, urllib.error.HTTPError):
-                why = printable(_describe(error))
+                why = printable(_describe(error, source.asset))
                 raise ElLarqError(f"{source.name}: the download failed ({why}){_finish_partial(partial)}") from error
             if error.code != 416 or not have:
                 hint = f"; {source.asset.missing}" if error.code == 404 else ""
@@ -223,12 +223,12 @@ def _copy(response: Any, file: IO[bytes], done: int, total: int | None, notify: 
     return done
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: Exception, asset: Asset) -> str:
     """Why a download failed, and the remedy if the host cannot be reached at all."""
     if isinstance(error, http.client.IncompleteRead):
         return "the connection ended too early"
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
         # Among them: no such name, no route, connection refused, and the proxy's errors.
         reason = error.reason.strerror or str(error.reason) or type(error.reason).__name__
-        return f"the host cannot be reached: {reason}; without a network, give a copy of the file with --from-file"
+        return f"the host cannot be reached: {reason}; without a network, {asset.offline}"
     return summarize(error)
