@@ -16,6 +16,7 @@ from typing import Any
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, summarize
 from el_larq.files import atomic_path, parse_json
+from el_larq.model_files import described_by
 from el_larq.native_output import without_warnings
 
 SCHEMA = 1
@@ -66,15 +67,20 @@ def save_with(card: Card, model: Any, path: Path) -> None:
 
 
 def read(path: Path) -> Card:
-    """Read the card of an .h5 or .keras file; an empty one if there is none.
+    """Read the card of an .h5 or .keras file; an empty one if there is none. Weights of a run have that of the run's model.
 
     Raises:
         ElLarqError: the card, or the file that contains it, is damaged.
     """
     if path.is_dir():
         return {}
+    import h5py
+
     try:
         content = _stored(path)
+        of_run = content is None and h5py.is_hdf5(path) and described_by(path) != path
+        if of_run:
+            content = _stored(described_by(path))
     except Exception as error:  # h5py and zipfile raise many kinds of errors for damaged files
         raise ElLarqError(
             f"{path}: its el-larq card cannot be read ({summarize(error)}); convert or train the model again"
@@ -83,7 +89,10 @@ def read(path: Path) -> Card:
         return {}
     if not isinstance(content, (str, bytes)) or len(content) > MAX_BYTES:
         raise ElLarqError(f"{path}: its el-larq card is damaged; convert or train the model again")
-    return parse(content, str(path))
+    found = parse(content, str(path))
+    if of_run:
+        found.pop("accuracy", None)  # that of other weights
+    return found
 
 
 def _stored(path: Path) -> Any:

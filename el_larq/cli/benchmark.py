@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
 from el_larq.cli.interruption import interruptible
 from el_larq.devices.targets import TARGETS
+from el_larq.model_files import tflite_file
 from el_larq.printable import counted
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure the latency of MODELS (.tflite), interleaved. The first model is the baseline.
+    """Measure the latency of MODELS (.tflite, or run folders with model.tflite), interleaved. The first model is the baseline.
 
     Each run is saved as a JSON file, with its raw log next to it. Target emulated counts instructions instead, and saves nothing.
     """
@@ -88,6 +89,7 @@ def command(
     from el_larq.outputs import check_folder
 
     check_folder(out)
+    models = tuple(map(tflite_file, models))
     kind = check_target(target)
     if kind == "emulated":
         _check_for_counting(options)

@@ -10,6 +10,7 @@ from el_larq import own_folders
 from el_larq.data.dataset_registry import parse_name
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
+from el_larq.model_files import run_of_model
 
 _CONFIG = "config.json"
 """The config file of a run folder, see `el_larq.training.config`."""
@@ -40,10 +41,11 @@ def foreign_folder(dataset: str, model: Path) -> str | None:
 def _is_of_own_run(dataset: str, model: Path) -> bool:
     try:
         model = model.resolve()
-        config = model.parent / _CONFIG
+        folder = run_of_model(model) or model.parent
+        config = folder / _CONFIG
         content = parse_json(own_folders.read(config))
         says = isinstance(content, dict) and content.get("dataset") == dataset
-        return says and all(map(_is_own, (model, model.parent, config)))
+        return says and all(map(_is_own, (model, model.parent, folder, config)))
     except (ElLarqError, OSError, ValueError):
         return False
 

@@ -24,6 +24,7 @@ from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.workers import Workers
 from el_larq.files import hash_path, read_bytes, write_json
+from el_larq.model_files import run_of_model
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 from el_larq.printable import printable
@@ -176,7 +177,9 @@ def evaluate(
     index = np.arange(data.test_size)
     if images is not None and images < len(index):
         index = np.linspace(0, len(index) - 1, images).astype(int)
-    slug = f"{path.resolve().parent.name}-{path.name}-{data.slug}" + (f"-output{opened.outputs.index(scored)}" if several else "")
+    slug = f"{(run_of_model(path.resolve()) or path.resolve().parent).name}-{path.name}-{data.slug}" + (
+        f"-output{opened.outputs.index(scored)}" if several else ""
+    )
     folder = Path(out) if out is not None else Path("evaluations") / slug
     check_folder(folder, inputs=(path, *folders(data.name)))
     try:

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import h5py
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
 from el_larq.keras_internals import saved_metadata
+from el_larq.model_files import described_by
 
 _h5: Any = h5py  # its low-level modules are untyped
 
@@ -63,10 +64,12 @@ class SavedConfig:
     """The configuration of the model in a file.
 
     config: the parsed JSON. version: major and minor version of the Keras that wrote it. Major version 2 is tf-keras.
+    weights_only: the file contains weights beside the configuration, or without it, not a model that Keras loads.
     """
 
     config: Any
     version: tuple[int, int]
+    weights_only: bool = False
 
 
 def is_archive(path: Path) -> bool:
@@ -81,10 +84,21 @@ def h5_config(path: Path, *, trust: bool = False) -> SavedConfig:
     with _damage(path), h5py.File(path, "r") as file:
         if not trust:
             check_hdf5(file, str(path), allowance(path))
-        if "model_config" not in file.attrs:
-            raise ElLarqError(f"{path}: contains weights only; save the whole model with model.save(), not save_weights()")
-        config: Any = file.attrs["model_config"]
-        return SavedConfig(_parse(config, str(path)), _version(file.attrs.get("keras_version")))
+        describing = described_by(path)
+        if describing == path:
+            return _h5_config(file, path)
+    with _damage(describing), h5py.File(describing, "r") as file:
+        return replace(_h5_config(file, describing), weights_only=True)
+
+
+def _h5_config(file: h5py.File, path: Path) -> SavedConfig:
+    if "model_config" not in file.attrs:
+        raise ElLarqError(
+            f"{path}: contains weights only, and is not in a run folder that has a model; "
+            "give the whole model, saved with model.save(), not save_weights()"
+        )
+    config: Any = file.attrs["model_config"]
+    return SavedConfig(_parse(config, str(path)), _version(file.attrs.get("keras_version")), "model_weights" not in file)
 
 
 def keras_config(path: Path, *, trust: bool = False) -> SavedConfig:
@@ -112,7 +126,7 @@ def named_functions(path: Path, saved: SavedConfig) -> Iterator[Path | h5py.File
     names.
     """
     in_hdf5 = path.is_file() and h5py.is_hdf5(path)
-    config = _with_values(saved.config, "function", lambda name: name, str) if in_hdf5 else saved.config
+    config = with_function_names(saved.config) if in_hdf5 else saved.config
     if config == saved.config:
         yield path
         return
@@ -121,6 +135,11 @@ def named_functions(path: Path, saved: SavedConfig) -> Iterator[Path | h5py.File
     with copy:
         copy.attrs["model_config"] = json.dumps(config)
         yield copy
+
+
+def with_function_names(config: Any) -> Any:
+    """The configuration in an .h5 file with the names of functions in place of objects of class "function"."""
+    return _with_values(config, "function", lambda name: name, str)
 
 
 def _in_newer_form(config: Any, version: tuple[int, int]) -> Any:

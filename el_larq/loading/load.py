@@ -34,6 +34,7 @@ from el_larq.loading.saved_function import graph_layer, load_saved_function
 from el_larq.loading.saved_graphs import check_graphs
 from el_larq.loading.user_modules import imported_modules
 from el_larq.loading.weights_file import load_weights as load_weights
+from el_larq.loading.weights_file import load_weights_only
 from el_larq.loading.weights_file import stored_shapes as stored_shapes
 from el_larq.native_output import without_warnings
 
@@ -76,7 +77,9 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
         with without_warnings(), _limited_variables(None if trust else limit, path, refused):
             archive = containers.is_archive(path)
             safety = {"safe_mode": not trust} if archive else {}
-            if archive and saved.version < containers.TF_KERAS:
+            if saved.weights_only:
+                model = load_weights_only(path, saved.config)
+            elif archive and saved.version < containers.TF_KERAS:
                 model = load_older_archive(path, saved, trust)
             else:
                 with containers.named_functions(path, saved) as readable:

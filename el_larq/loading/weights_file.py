@@ -1,4 +1,7 @@
-"""Loads weights from an .h5 file of Keras 2 into a model that has the same layers in the same order."""
+"""Loads weights from an .h5 file of Keras 2 into a model that has the same layers in the same order.
+
+A file of weights only stands for a model where its run, or the file itself, contains the configuration (`containers.h5_config`).
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +13,8 @@ import h5py
 import numpy as np
 import tf_keras as keras
 
-from el_larq.errors import ElLarqError
-from el_larq.loading.containers import allowance, check_hdf5
+from el_larq.errors import ElLarqError, summarize
+from el_larq.loading.containers import allowance, check_hdf5, with_function_names
 
 _ATTRIBUTES = 1000
 """Keras splits a list of names over numbered attributes if it is too long for one."""
@@ -32,6 +35,27 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
         values = [np.asarray(dataset[()], np.float32) for _name, datasets in stored for dataset in datasets]
     for weight, value in zip((weight for _name, weights in targets for weight in weights), values, strict=True):
         weight.assign(value)
+
+
+def load_weights_only(path: Path, config: Any) -> keras.Model:
+    """The model of a checked configuration with the weights of a checked .h5 file, which Keras wrote with ``save_weights``.
+
+    Raises:
+        ElLarqError: the weights are not those of this model, or Keras does not recognize their form by the file's name.
+    """
+    model: Any = keras.models.model_from_config(with_function_names(config))
+    with h5py.File(path, "r") as file:
+        is_legacy = any(name.startswith("layer_names") for name in file.attrs)
+    if is_legacy:
+        load_weights(model, path)
+    elif not path.name.endswith(".weights.h5"):
+        raise ElLarqError(f"{path}: Keras recognizes weights of this kind by their name only; rename it to {path.stem}.weights.h5")
+    else:
+        try:
+            model.load_weights(path)
+        except (ValueError, KeyError) as error:
+            raise ElLarqError(f"{path}: these are not the weights of the model of its run: {summarize(error)}") from error
+    return model
 
 
 def stored_shapes(path: str | Path) -> list[list[tuple[int, ...]]]:

@@ -6,22 +6,24 @@ from typing import Any
 
 import tf_keras as keras
 
+from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError, summarize
 from el_larq.files import atomic_path
-from el_larq.training.models import load_kept_weights
+from el_larq.training.models import describe_weights, load_kept_weights, make_card
 from el_larq.training.recipe import Recipe
+from el_larq.training.run_folder import RunFolder
 from el_larq.training.selection import EpochRecord, best_epoch
 from el_larq.training.state_files import check_space
 
-# Bytes in addition to the weights: names and shapes.
-_HEADER = 1 << 18
+# Bytes in addition to the weights: names and shapes, the model's configuration and its card.
+_HEADER = 1 << 20
 
 
 class KeptWeights:
     """checkpoints/last.weights.h5 and best.weights.h5 of a run, of which its recipe keeps one as the final model."""
 
-    def __init__(self, folder: Path, model: keras.Model, recipe: Recipe):
-        self._folder, self._model, self._recipe = folder, model, recipe
+    def __init__(self, run: RunFolder, model: keras.Model, recipe: Recipe, data: Dataset):
+        self._run, self._model, self._recipe, self._data = run, model, recipe, data
 
     def save_epoch(self, accuracy: float | None, records: Sequence[EpochRecord]) -> None:
         """Save the model as the last, and as the best if its validation accuracy exceeds that of all earlier epochs."""
@@ -31,6 +33,8 @@ class KeptWeights:
             check_space(path.parent, 4 * self._model.count_params() + _HEADER)
             with atomic_path(path) as temporary:
                 self._model.save_weights(temporary)
+                model_card = make_card(self._run.config, self._data, None, {"epoch": len(records) + 1, **self._average()})
+                describe_weights(temporary, self._model, model_card)
 
     def restore(self) -> None:
         """Give the model the weights that the recipe keeps; after a training they differ from the model's unless they are the last.
@@ -50,8 +54,10 @@ class KeptWeights:
 
     def describe(self, records: Sequence[EpochRecord]) -> dict[str, Any]:
         """Which weights the final model has, for its card; empty for those of the last step."""
-        average = {"average": self._recipe.average} if self._recipe.average else {}
-        return {"epoch": best_epoch(records)["epoch"], **average} if self._recipe.keep == "best" else average
+        return {"epoch": best_epoch(records)["epoch"], **self._average()} if self._recipe.keep == "best" else self._average()
+
+    def _average(self) -> dict[str, Any]:
+        return {"average": self._recipe.average} if self._recipe.average else {}
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.weights.h5"
+        return self._run.checkpoints / f"{name}.weights.h5"

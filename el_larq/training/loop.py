@@ -66,7 +66,7 @@ class Loop:
         self.state = TrainingState(model, data, recipe, distribution)
         self.schedule = SaveSchedule(options.checkpoint_seconds, options.checkpoint_steps)
         self.failures = Failures(run, self.states, recipe.learning_rate)
-        self.weights = KeptWeights(run.checkpoints, model, recipe)
+        self.weights = KeptWeights(run, model, recipe, data)
         self.evaluator = Evaluator(model, data.num_classes, self.stop, distribution)
 
     def save(self) -> None:

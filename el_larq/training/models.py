@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import tf_keras as keras
 
 from el_larq import card
@@ -13,10 +14,11 @@ from el_larq.training.features import OnFeatures
 from el_larq.training.run_folder import environment
 
 
-def make_card(config: TrainConfig, data: Dataset, accuracy: float, kept: dict[str, Any]) -> card.Card:
+def make_card(config: TrainConfig, data: Dataset, accuracy: float | None, kept: dict[str, Any]) -> card.Card:
     """The card of a run's model.
 
     Arguments:
+        accuracy: on the test split, 0 to 1; None if it was not measured.
         kept: "epoch", if it is not the last, and the decay of the moving "average" of its weights, if it has one.
     """
     return {
@@ -26,7 +28,7 @@ def make_card(config: TrainConfig, data: Dataset, accuracy: float, kept: dict[st
         "labels": list(data.labels),
         "preprocessing": data.preprocessing.to_dict(),
         "dataset": {"name": data.name, "version": data.version},
-        "accuracy": {"split": "test", "top1": round(accuracy, 5)},
+        **({} if accuracy is None else {"accuracy": {"split": "test", "top1": round(accuracy, 5)}}),
         "trained_with": {"seed": config.seed, **kept, "packages": environment()["packages"]},
     }
 
@@ -34,6 +36,14 @@ def make_card(config: TrainConfig, data: Dataset, accuracy: float, kept: dict[st
 def bare(model: keras.Model) -> keras.Model:
     """The network of a model that was made to be trained: with the same layers and weights, without its training step."""
     return _without_training(model) if isinstance(model, (Distilled, OnFeatures)) else model
+
+
+def describe_weights(path: Path, model: keras.Model, model_card: card.Card) -> None:
+    """Add the model's configuration and card to a file of `Model.save_weights`, so that it stands for the model (`load_model`)."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = _without_training(model).to_json()
+        file.attrs["keras_version"] = keras.__version__
+    card.attach(path, model_card)
 
 
 def load_kept_weights(path: Path, model: keras.Model) -> None:
