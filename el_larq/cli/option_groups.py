@@ -82,6 +82,7 @@ def run_options(function: Command) -> Command:
             type=click.Path(path_type=Path),
             help="Model (.h5, .keras, SavedModel, zoo:NAME, keras:NAME=PATH) or run to start from.",
         ),
+        click.option("--partial", is_flag=True, help="With --init-from: start even if fewer than half of the layers fit."),
         click.option(
             "--freeze",
             metavar="LAYERS",

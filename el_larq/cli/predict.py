@@ -18,6 +18,7 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
+from el_larq.printable import counted
 
 
 @click.command()
@@ -38,28 +39,48 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Classify IMAGES with MODEL (.h5, .keras, SavedModel, .tflite or zoo:NAME)."""
+    """Classify IMAGES with MODEL (.h5, .keras, SavedModel, .tflite, zoo:NAME or a run folder).
+
+    Of a folder, all images are taken. An image that cannot be read is named, and the exit status is then 1.
+    """
     from el_larq.data.preprocessing import open_image
     from el_larq.data.stated import stated
+    from el_larq.errors import ElLarqError
+    from el_larq.evaluation.predict import find_images
     from el_larq.zoo.named_models import check_model
 
     stated(**statements)
     check_model(model)
-    for image in images:
-        open_image(image)
-
+    readable, unreadable = [], {}
+    for image in find_images(images):
+        try:
+            open_image(image)
+            readable.append(image)
+        except ElLarqError as error:
+            unreadable[str(image)] = str(error)
+    if len(unreadable) == 1 and not readable:
+        raise ElLarqError(*unreadable.values())
+    failure = f"{len(unreadable)} of {counted(len(unreadable) + len(readable), 'image')} cannot be read"
+    for error in unreadable.values():
+        if not as_json:
+            say(f"not classified: {error}")
+    if not readable:
+        raise ElLarqError(failure)
     if model.suffix != ".tflite":  # a .tflite runs in a separate process
         start_tensorflow()
         import_layers(modules)
     from el_larq.evaluation.predict import predict
 
     predictions = predict(
-        model, list(images), output=output, top=top, trust=trust, note=lambda line: say(f"warning: {line}"), **statements
+        model, readable, output=output, top=top, trust=trust, note=lambda line: say(f"warning: {line}"), **statements
     )
     if as_json:
-        print_json([asdict(prediction) for prediction in predictions])
-        return
-    for prediction in predictions:
-        show(prediction.image)
-        for label, probability in prediction.top:
-            show(f"  {probability:6.1%}  {label}")
+        failed = [{"image": image, "error": error} for image, error in unreadable.items()]
+        print_json([*(asdict(prediction) for prediction in predictions), *failed])
+    else:
+        for prediction in predictions:
+            show(prediction.image)
+            for label, probability in prediction.top:
+                show(f"  {probability:6.1%}  {label}")
+    if unreadable:
+        raise ElLarqError(f"{failure}; the others are classified")

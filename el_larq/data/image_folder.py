@@ -164,7 +164,7 @@ def _check_same_classes(path: Path, *splits: tuple[str, dict[str, Files]]) -> No
 def _classes(path: Path) -> dict[str, Files]:
     """The image files of each class folder, with their sizes; classes and files are sorted by name."""
     folders = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
-    found = {name: _images(str(path / name)) for name in folders}
+    found = {name: image_files(str(path / name)) for name in folders}
     if not any(found.values()):
         raise UsageError(f"{path}: no images in folders, one per class (known: {', '.join(SUFFIXES)})")
     empty = [name for name, files in found.items() if not files]
@@ -175,13 +175,14 @@ def _classes(path: Path) -> dict[str, Files]:
     return found
 
 
-def _images(folder: str) -> Files:
+def image_files(folder: str) -> Files:
+    """The images in a folder and its subfolders, by their suffixes, sorted; hidden ones are left out."""
     found = []
     for entry in os.scandir(folder):
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            found += _images(entry.path)
+            found += image_files(entry.path)
         elif entry.name.lower().endswith(SUFFIXES):
             try:
                 found.append((entry.path, entry.stat().st_size))

@@ -1,6 +1,7 @@
 """Classification of image files with a Keras model or a .tflite; its card contains the preprocessing and the class names."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from el_larq import card
+from el_larq.data.image_folder import SUFFIXES, image_files
 from el_larq.data.stated import OPTIONS, Statements, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import probabilities
@@ -41,7 +43,7 @@ class Prediction:
 
 def predict(
     model: str | Path,
-    images: list[str | Path],
+    images: Sequence[str | Path],
     *,
     output: Asked = None,
     top: int = 5,
@@ -53,7 +55,8 @@ def predict(
 
     Arguments:
         model: a .h5, .keras or .tflite file, a SavedModel or run folder, of a classifier with one input (N, H, W, C).
-        images: paths of image files. They are cropped, resized and scaled as the model's card or the statements say.
+        images: paths of image files, and of folders of which all images are taken. They are cropped, resized and scaled as the
+            model's card or the statements say.
         output: name or number (from 0) of the output that classifies, for a model with several.
         top: maximum number of classes in each prediction.
         trust: run any code in a Keras file, and a .tflite without limits of memory and time.
@@ -65,6 +68,7 @@ def predict(
             several outputs and none is chosen.
         ElLarqError: a file is not an image, the model cannot be run or is not a classifier, or its outputs are NaN or Inf.
     """
+    files = find_images(images)
     model = find_model(model)
     given = stated(**statements)
     with ExitStack() as stack:
@@ -72,11 +76,29 @@ def predict(
         model_card, notes = given.onto(model_card, input_shape, str(model))
         for line in notes:
             note(line)
-        return _predict(run, input_shape, model_card, model, images, top)
+        return _predict(run, input_shape, model_card, model, files, top)
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """The paths with the images in a folder, and in its subfolders, in place of the folder.
+
+    Raises:
+        ElLarqError: a folder contains no images, or cannot be read.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        inside = [Path(file) for file, _ in image_files(str(path))]
+        if not inside:
+            raise ElLarqError(f"{path}: a folder without images; known suffixes: {', '.join(SUFFIXES)}")
+        found += inside
+    return found
 
 
 def _predict(
-    run: PredictImages, input_shape: tuple[int, ...], model_card: card.Card, model: Path, images: list[str | Path], top: int
+    run: PredictImages, input_shape: tuple[int, ...], model_card: card.Card, model: Path, images: list[Path], top: int
 ) -> list[Prediction]:
     preprocessing = card.preprocessing(model_card, str(model))
     if preprocessing is None:

@@ -5,6 +5,7 @@ read and reported but not resumed. Runs of schema 2 validated on the test split 
 unless configured otherwise; when resumed, they continue to do so.
 """
 
+import shlex
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def read_config(folder: Path) -> TrainConfig:
     path = folder / CONFIG
     if not own_folders.is_there(path):
         raise ElLarqError(
-            f"{folder} is not a run folder: it has no {CONFIG}; start a run there with el-larq train NETWORK -o {folder}"
+            f"{folder} is not a run folder: it has no {CONFIG}; start a run there with "
+            f"el-larq train NETWORK -o {shlex.quote(str(folder))}"
         )
     own_folders.check_all(folder)
     content = read_json(path)

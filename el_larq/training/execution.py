@@ -99,7 +99,7 @@ class Execution:
             if not isinstance(source, str):
                 raise damaged(run.folder / CONFIG)
             whole = self.plan.recipe.start is not None
-            initialize(self.model, find_stored(source, run.folder), self.options.trust, whole, self.data.labels)
+            initialize(self.model, find_stored(source, run.folder), self.options.trust, whole, self.data.labels, partial=True)
         check_same_start(self.model, (), self.distribution)
         notify(f"continuing {run.folder} at step {loop.state.step} of {loop.state.total}")
         differences = record_resume(run, loop.state.step)

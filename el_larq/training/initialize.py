@@ -26,15 +26,24 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class Initialized:
-    """taken: names of the layers whose weights were copied. fresh: the other layers with weights, as pairs of name and reason."""
+    """taken: names of the layers whose weights were copied. fresh: the other layers with weights, as pairs of name and reason.
+
+    share: the fraction of the network's weights that were copied, 0 to 1.
+    """
 
     source: str
     taken: tuple[str, ...]
     fresh: tuple[tuple[str, str], ...]
+    share: float
 
     def to_dict(self) -> dict[str, Any]:
         """For the run's config, which adds the source."""
         return {"taken": len(self.taken), "fresh": [name for name, _ in self.fresh]}
+
+    @property
+    def is_minor(self) -> bool:
+        """Whether fewer than half of the layers were copied."""
+        return len(self.taken) < len(self.fresh)
 
     @property
     def summary(self) -> str:
@@ -43,11 +52,19 @@ class Initialized:
             return f"all {total} layers with weights start from {self.source}"
         named = [f"{name} ({reason})" for name, reason in self.fresh[:_NAMED]]
         more = [f"{len(self.fresh) - _NAMED} more"] if len(self.fresh) > _NAMED else []
-        return f"{len(self.taken)} of {total} layers with weights start from {self.source}; fresh: {', '.join(named + more)}"
+        return (
+            f"{len(self.taken)} of {total} layers with weights ({self.share:.0%} of all weights) start from {self.source}; "
+            f"fresh: {', '.join(named + more)}"
+        )
 
 
 def initialize(
-    model: keras.Model, source: str | Path, trust: bool = False, whole: bool = False, labels: Sequence[str] = ()
+    model: keras.Model,
+    source: str | Path,
+    trust: bool = False,
+    whole: bool = False,
+    labels: Sequence[str] = (),
+    partial: bool = False,
 ) -> Initialized:
     """Copy the weights that fit from a model into ``model``.
 
@@ -56,9 +73,11 @@ def initialize(
         trust: as in `load_model`.
         whole: all of them must fit, and none may be left over: nothing that was trained is lost silently.
         labels: the classes of ``model``. If the source's card names others, the head is not copied, unless ``whole`` is set.
+        partial: accept a source of which fewer than half of the network's layers are taken.
 
     Raises:
-        ElLarqError: the file cannot be loaded, none of its layers fits, or not all do and ``whole`` is set.
+        ElLarqError: the file cannot be loaded, none of its layers fits, fewer than half do and ``partial`` is not set, or not all
+            do and ``whole`` is set. The model is then unchanged.
     """
     path = find_model(source)
     start = load_model(path, trust)
@@ -67,8 +86,9 @@ def initialize(
     if whole:
         _check_whole(str(source), _layers(start), _layers(model))
     other_classes = set() if whole else _head_of_other_classes(model, path, labels)
+    layers = _layers(model)
     taken, fresh = [], []
-    for name, layer in _layers(model).items():
+    for name, layer in layers.items():
         own = layer.get_weights()
         theirs = weights.get(name)
         if theirs is None:
@@ -78,14 +98,25 @@ def initialize(
         elif name in other_classes:
             fresh.append((name, "for other classes"))
         else:
-            layer.set_weights(theirs)
             taken.append(name)
     if not taken:
         raise ElLarqError(
             f"{source}: none of its {len(weights)} layers with weights fits the network; "
             "train the network, width and method that it was made with"
         )
-    return Initialized(str(source), tuple(taken), tuple(fresh))
+    parameters = {name: layer.count_params() for name, layer in layers.items()}
+    share = sum(parameters[name] for name in taken) / max(1, sum(parameters.values()))
+    done = Initialized(str(source), tuple(taken), tuple(fresh), share)
+    if done.is_minor and not partial:
+        name, reason = fresh[0]
+        raise ElLarqError(
+            f"{source}: only {len(taken)} of {len(layers)} layers with weights ({share:.0%} of all weights) fit the network; the "
+            f"first that does not is {name} ({reason}); train the network, width and method that it was made with, or accept this "
+            "with --partial"
+        )
+    for name in taken:
+        layers[name].set_weights(weights[name])
+    return done
 
 
 def _head_of_other_classes(model: keras.Model, source: Path, labels: Sequence[str]) -> set[str]:

@@ -56,12 +56,16 @@ def make_config(
         seed=plan.seed,
         strict=plan.strict,
         validation=rule,
-        init_from=started.to_dict() | {"source": stored_path(plan.init_from, plan)} if started else None,
+        init_from=_stored_start(started, plan) if started else None,
         teacher=stored_path(plan.teacher, plan),
         compiled=compiled,
         deterministic=deterministic,
         distribution=distribution,
     )
+
+
+def _stored_start(started: Initialized, plan: TrainingPlan) -> dict[str, Any]:
+    return started.to_dict() | {"source": stored_path(plan.init_from, plan)} | ({"partial": True} if plan.partial else {})
 
 
 def create_run(

@@ -41,6 +41,7 @@ def repeated_settings(config: TrainConfig, folder: Path, changes: Settings) -> S
         if not isinstance(source := config.init_from.get("source"), str):
             raise damaged(folder / CONFIG)
         settings["init_from"] = str(find_stored(source, folder))
+        settings["partial"] = config.init_from.get("partial") is True
         if recipe.start is not None:  # of a stage: there, it is the name of another stage
             recipe = replace(recipe, start=settings.pop("init_from"))
     if config.teacher is not None:

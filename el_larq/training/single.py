@@ -1,5 +1,6 @@
 """A training of one stage: from a plan to a new run, and the continuation of a run."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
@@ -64,7 +65,9 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
             check_binary(model)
         files = sources(plan, own)
         whole = plan.recipe.start is not None
-        started = initialize(model, plan.init_from, options.trust, whole, data.labels) if plan.init_from is not None else None
+        started = None
+        if plan.init_from is not None:
+            started = initialize(model, plan.init_from, options.trust, whole, data.labels, plan.partial)
         fresh = [name.rpartition("/")[2] for name, _ in started.fresh] if started is not None else []
         check_same_start(model, fresh, distribution)
         trainable = freeze_layers(model, plan.recipe, fresh)
@@ -140,7 +143,7 @@ def _remarks(
         if is_model_name(started.source) and not plan.is_own:
             yield (
                 f"note: {plan.network_name} is another definition than that of {started.source}, and computes other features with "
-                f"the same weights; el-larq train {started.source} trains that network itself"
+                f"the same weights; el-larq train {shlex.quote(started.source)} trains that network itself"
             )
     if not config.deterministic:
         yield NOT_DETERMINISTIC

@@ -80,6 +80,7 @@ class Settings(SharedSettings, total=False):
     scale_batch: whether to multiply batch size and learning rate by the number of replicas.
     init_from: a model whose weights initialize the layers that they fit (`el_larq.training.initialize`). In a recipe of stages, it
         applies to those of the run's own network that do not start from another stage.
+    partial: accept an ``init_from`` of which fewer than half of the network's layers are taken.
     teacher: in place of the recipe's: a model file, a run folder, or a network, which is then trained first. A recipe of stages
         gets it in place of its stage named teacher.
     strict: an image that cannot be read ends the training; otherwise it is reported, left out and counted.
@@ -96,6 +97,7 @@ class Settings(SharedSettings, total=False):
     strategy: str
     scale_batch: bool
     init_from: str | Path | None
+    partial: bool
     teacher: str | Path | None
     strict: bool
     out: str | Path | None
@@ -127,6 +129,7 @@ class TrainingPlan:
     strategy: str = "none"
     scale_batch: bool = False
     init_from: Path | None = None
+    partial: bool = False
     teacher: Path | None = None
     strict: bool = False
     validation: float | None = None
@@ -175,6 +178,7 @@ class TrainingPlan:
             "strategy": self.strategy,
             "scale_batch": self.scale_batch,
             "init_from": self.init_from,
+            "partial": self.partial,
             "teacher": self.teacher,
             "strict": self.strict,
             "validation": self.validation,
@@ -208,6 +212,13 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
     plan = resolve(network, **(rest | {"recipe": recipe}))
     if plan.init_from is not None:
         check_model(plan.init_from)
+        if plan.init_from.suffix == ".tflite":
+            raise UsageError(
+                f"{plan.init_from}: a .tflite is converted, and a training cannot start from it; "
+                "give the run folder, .h5 or .keras that it was made from"
+            )
+    elif plan.partial:
+        raise UsageError("--partial applies to the model of --init-from; give one, or omit it")
     # Making the plans of stages checks whether they fit the method and the network.
     for stage in stage_plans(plan, Path()) if recipe.stages else (plan,):
         keeps = stage.recipe.freeze != "none" or stage.recipe.batch_norm == "frozen"
@@ -283,6 +294,7 @@ def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> Train
         strategy=strategy,
         scale_batch=chosen.get("scale_batch", False),
         init_from=init_from,
+        partial=chosen.get("partial", False),
         teacher=None if recipe.stages else teacher,
         strict=chosen.get("strict", False),
         validation=chosen.get("validation"),

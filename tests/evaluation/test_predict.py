@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -119,3 +121,41 @@ def test_files_that_are_missing_are_named(small: Any, tmp_path: Path, digit_png:
         predict(tmp_path / "missing.tflite", [digit_png])
     with pytest.raises(ElLarqError, match=r"missing\.png"):
         predict(small.tflite, [tmp_path / "missing.png"])
+
+
+def test_a_corrupt_image_does_not_hide_the_results_of_the_others(
+    small: Any, digit_png: Path, tmp_path: Path, el_larq_here: Callable[..., CompletedProcess[str]]
+) -> None:
+    inside = tmp_path / "pictures" / "deeper"
+    inside.mkdir(parents=True)
+    for name in ("a.png", "deeper/b.png"):
+        (tmp_path / "pictures" / name).write_bytes(digit_png.read_bytes())
+    (inside / "corrupt.png").write_bytes(digit_png.read_bytes()[:60])
+    (inside / "notes.txt").write_text("not an image, and not named as one")
+    result = el_larq_here("predict", small.tflite, digit_png, tmp_path / "pictures", "--top", 1)
+    assert result.returncode == 1
+    shown = [line for line in result.stdout.splitlines() if not line.startswith("  ")]
+    assert shown == [str(digit_png), str(tmp_path / "pictures" / "a.png"), str(inside / "b.png")]
+    named, failure = result.stderr.splitlines()
+    assert named.startswith(f"not classified: {inside / 'corrupt.png'}: ")
+    assert failure == "el-larq: 1 of 4 images cannot be read; the others are classified"
+
+    listed = el_larq_here("predict", small.tflite, tmp_path / "pictures", "--json")
+    assert listed.returncode == 1
+    assert [sorted(entry) for entry in json.loads(listed.stdout)] == [["image", "top"], ["image", "top"], ["error", "image"]]
+
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"nothing")
+    nothing = el_larq_here("predict", small.tflite, tmp_path / "pictures")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert nothing.stderr.endswith("el-larq: 3 of 3 images cannot be read\n")
+
+
+def test_a_folder_without_images_is_named(small: Any, tmp_path: Path, el_larq_here: Callable[..., CompletedProcess[str]]) -> None:
+    result = el_larq_here("predict", small.tflite, tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"el-larq: {tmp_path}: a folder without images; known suffixes: .jpg")
+
+
+def test_a_folder_stands_for_its_images(small: Any, digit_png: Path) -> None:
+    assert [found.image for found in predict(small.tflite, [digit_png.parent])] == [str(digit_png)]

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import larq
@@ -20,11 +21,11 @@ from el_larq.training.models import save_model
 from el_larq.training.run_options import RunOptions
 
 
-def network(classes: int) -> keras.Model:
+def network(classes: int, filters: int = 4) -> keras.Model:
     """As networks here are: a binary layer contains its quantizers as layers."""
     inputs = keras.Input((16, 16, 1))
     x = keras.layers.Conv2D(4, 3, use_bias=False, name="stem")(inputs)
-    x = larq.layers.QuantConv2D(4, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", use_bias=False, name="conv")(x)
+    x = larq.layers.QuantConv2D(filters, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", use_bias=False, name="conv")(x)
     x = keras.layers.BatchNormalization(name="norm")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x))
@@ -56,7 +57,9 @@ def test_another_number_of_classes_starts_the_classifier_fresh(source: Path) -> 
     start = {layer.name: layer.get_weights() for layer in model.layers}
     done = initialize(model, source / "model.h5")
     assert done.taken == ("stem", "conv", "norm")
-    assert done.summary == (f"3 of 4 layers with weights start from {source / 'model.h5'}; fresh: logits (4x10 there, 4x3 here)")
+    assert done.summary == (
+        f"3 of 4 layers with weights (93% of all weights) start from {source / 'model.h5'}; fresh: logits (4x10 there, 4x3 here)"
+    )
     wanted: Any = keras.models.load_model(source / "model.keras", compile=False)
     for name in done.taken:
         for array, other in zip(model.get_layer(name).get_weights(), wanted.get_layer(name).get_weights(), strict=True):
@@ -73,6 +76,40 @@ def test_a_model_of_which_nothing_fits_is_refused(source: Path, one_line: Callab
     assert "layers with weights fits the network" in one_line(caught.value)
     with pytest.raises(ElLarqError, match="no such file"):
         initialize(other, source / "none.h5")
+
+
+def test_a_model_of_which_fewer_than_half_of_the_layers_fit_needs_partial(source: Path) -> None:
+    model: Any = network(10, filters=5)
+    before = model.get_weights()
+    with pytest.raises(ElLarqError) as caught:
+        initialize(model, source / "model.h5")
+    assert str(caught.value) == (
+        f"{source}/model.h5: only 1 of 4 layers with weights (12% of all weights) fit the network; the first that does not is conv "
+        "(3x3x4x4 there, 3x3x4x5 here); train the network, width and method that it was made with, or accept this with --partial"
+    )
+    for array, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, other)
+    assert initialize(model, source / "model.h5", partial=True).taken == ("stem",)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--init-from", "FOLDER/model.tflite"],
+            "a .tflite is converted, and a training cannot start from it; give the run folder",
+        ),
+        (["--partial"], "--partial applies to the model of --init-from; give one, or omit it"),
+    ],
+)
+def test_what_a_training_cannot_start_from_is_named_before_it_starts(
+    options: list[str], message: str, tmp_path: Path, el_larq_here: Callable[..., CompletedProcess[str]]
+) -> None:
+    (tmp_path / "model.tflite").touch()
+    given = [option.replace("FOLDER", str(tmp_path)) for option in options]
+    result = el_larq_here("train", "resnet18", "--dataset", "digits", *given, cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert message in result.stderr
 
 
 def test_a_model_that_contains_code_is_accepted_only_if_it_is_trusted(source: Path, tmp_path: Path) -> None:
