@@ -2,6 +2,7 @@
 
 from el_larq.converters.bitcasts import REASONS, with_bitcasts
 from el_larq.converters.job import Job
+from el_larq.converters.packed_concatenations import with_packed_concatenations
 from el_larq.converters.rewrite import pack, unpack
 from el_larq.converters.row_constants import with_row_constants
 from el_larq.printable import counted
@@ -11,7 +12,10 @@ def arrange(job: Job) -> Job:
     views = job.options.views
     content, details = arrange_model(job.need_tflite(), views)
     summary = f"{counted(details['bitcasts'], 'view')} in place (BITCAST), " if views == "bitcast" else "views as RESHAPE, "
-    summary += f"{counted(details['rows'], 'constant')} of additions by rows, {details['bytes']:+,} bytes"
+    summary += f"{counted(details['rows'], 'constant')} of additions by rows, "
+    if details["packed"]:
+        summary += f"{counted(details['packed'], 'packed concatenation')}, "
+    summary += f"{details['bytes']:+,} bytes"
     return job.done(summary, {"views": views, "reason": REASONS[views], **details}, tflite=content)
 
 
@@ -21,7 +25,8 @@ def arrange_model(content: bytes, views: str = "bitcast") -> tuple[bytes, dict[s
     views: what makes a view of a float tensor, one of `steps.VIEWS`.
     """
     model = unpack(content)
+    packed = with_packed_concatenations(model)
     rows = with_row_constants(model, len(content))
     bitcasts = with_bitcasts(model) if views == "bitcast" else 0
-    edited = pack(model) if rows or bitcasts else content
-    return edited, {"bitcasts": bitcasts, "rows": rows, "bytes": len(edited) - len(content)}
+    edited = pack(model) if rows or bitcasts or packed else content
+    return edited, {"bitcasts": bitcasts, "rows": rows, "packed": packed, "bytes": len(edited) - len(content)}

@@ -27,6 +27,7 @@ from el_larq.converters.rewrite import with_outputs
 from el_larq.errors import ElLarqError
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.operators import input_channels, unpack_signs, words
+from el_larq.tflite.reader import TfliteGraph
 
 STEPS = 2
 """A sign may flip where the value is at most this many steps of the int8 tensor that the flatbuffer takes it of.
@@ -103,8 +104,8 @@ class Segments:
     def __init__(self, model: FrozenModel, content: bytes, matches: Iterable[Match]):
         self._plain: Interpreter | None = Interpreter(content)
         graph = self._plain.graph
-        lce = [operator for operator in graph.operators if operator.name.startswith("Lce")]
-        packed = [tensor for operator in lce for tensor in operator.outputs if tensor.type == "int32"]
+        steps = _packed_signs(graph)
+        packed = [graph.tensors[index] for index in steps]
         rounded = [operator.outputs[0] for operator in graph.operators if operator.name == "ROUND"]
         self._model = model
         self._signs = find_discretizations(model)
@@ -112,9 +113,7 @@ class Segments:
         self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in wanted])) if self._signs else self._plain
         self._shapes = [tensor.shape for tensor in wanted]
         self._first_rounded = len(packed)
-        sources = [operator.inputs[0] for operator in lce for tensor in operator.outputs if tensor.type == "int32"]
-        self._rounded = [STEPS * source.step if source is not None and source.type == "int8" else 0.0 for source in sources]
-        self._rounded += [0.0] * len(rounded)
+        self._rounded = [*(STEPS * step for step in steps.values()), *(0.0 for _ in rounded)]
         # Several signs may be taken of the same tensor.
         self._reals = {sign.real.name: sign.real for sign in self._signs}
         self._functions: dict[tuple[int, ...], Callable[..., list[np.ndarray]]] = {}
@@ -280,6 +279,21 @@ class Segments:
                 record.worst = max(record.worst, flip.worst)
                 worst[index] = max(worst[index] or flip, flip, key=lambda flip: flip.worst)
         return worst
+
+
+def _packed_signs(graph: TfliteGraph) -> dict[int, float]:
+    """The tensors of packed signs, by index, and the step of the int8 tensor that they are taken of; 0 for other tensors."""
+    steps: dict[int, float] = {}
+    for operator in graph.operators:
+        sources = [tensor for tensor in operator.inputs if tensor is not None]
+        for output in operator.outputs:
+            if output.type != "int32":
+                continue
+            if operator.name.startswith("Lce"):
+                steps[output.index] = sources[0].step if sources[0].type == "int8" else 0.0
+            elif operator.name == "CONCATENATION" and all(source.index in steps for source in sources):
+                steps[output.index] = max(steps[source.index] for source in sources)
+    return steps
 
 
 def _shaped(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:

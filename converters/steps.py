@@ -6,7 +6,7 @@ STEPS = {
     "load": "read the model and make its input static",
     "fold": "exact rewrites: the cheapest graph that computes the same",
     "lower": "LCE's converter makes a flatbuffer",
-    "arrange": "identical results, fewer copies and calls: views in place, constants by rows",
+    "arrange": "identical results, fewer copies and calls: views in place, constants by rows, signs packed once",
     "store": "kernels of real-valued layers as int8 or float16, if that is asked for",
     "audit": "each convolution meant to be binary is an LceBconv2d",
     "verify": "flatbuffer and model agree on real images, signs included",

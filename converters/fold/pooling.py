@@ -1,4 +1,8 @@
-"""Rewrites average pooling as the operations that run fastest.
+"""Rewrites pooling as the operations that run fastest.
+
+`max_pools`: normalizations and activations that do not decrease are computed after maximum pooling, for fewer pixels.
+
+    max_pool(f(x)) = f(max_pool(x))    f: a * x + b with positive a, ReLU, ReLU6
 
 `pooling`: global average pooling becomes average pooling over the whole map: TFLite runs AVERAGE_POOL_2D much faster than MEAN.
 
@@ -23,6 +27,7 @@ from el_larq.converters.fold.ir import (
     AFFINE,
     BINARIZE,
     EXPAND,
+    FUSED,
     SUMS,
     FoldGraph,
     Node,
@@ -39,6 +44,28 @@ MIN_PIXELS = 16
 """Of a pooled map."""
 MAX_GROWTH, ALWAYS = 0.01, 512
 """As a share of the bytes of all constants, to which bytes are added that no file is too small for."""
+
+
+def max_pools(graph: FoldGraph, notes: Notes) -> None:
+    if quantizes(graph):
+        return
+    for node in graph.nodes():
+        if node.op != "MaxPool" or not _pixels(node) < _pixels(node.inputs[0]):
+            continue
+        moved, readers, x = list[Node](), Readers(graph), node.inputs[0]
+        while readers.only_one(x) and (x.op in FUSED or (x.op == AFFINE and np.all(scale_of(x) > 0) and not readers.absorbs(x))):
+            moved.append(x)
+            x = x.inputs[0]
+        # Activations alone cost nothing where they are: a convolution or an addition computes them.
+        while moved and moved[-1].op != AFFINE:
+            x = moved.pop()
+        if not moved:
+            continue
+        result = Node(node.op, [x], node.attributes, None, node.shape, node.name)
+        for step in reversed(moved):
+            result = Node(step.op, [result, *step.inputs[1:]], step.attributes, None, node.shape, step.name)
+        graph.replace(node, result)
+        notes.applied.append(f"{', '.join(step.name for step in reversed(moved))}: after {node.name}")
 
 
 def pooling(graph: FoldGraph, notes: Notes) -> None:

@@ -11,7 +11,7 @@ from el_larq.converters.fold.normal_form import merge_affines
 from el_larq.converters.fold.norms import norms
 from el_larq.converters.fold.notes import Notes, Rewrite
 from el_larq.converters.fold.placement import placement
-from el_larq.converters.fold.pooling import averages, pooled_sums, pooling
+from el_larq.converters.fold.pooling import averages, max_pools, pooled_sums, pooling
 from el_larq.converters.fold.proof import TOLERANCE, compare, imported
 from el_larq.converters.fold.scales import scales
 from el_larq.converters.fold.shifts import shifts
@@ -34,6 +34,7 @@ REWRITES: dict[str, Rewrite] = {
     "scales": scales,
     "shifts": shifts,
     "together": together,
+    "max_pools": max_pools,
     "pooling": pooling,
     "pooled_sums": pooled_sums,
     "squeezes": squeezes,

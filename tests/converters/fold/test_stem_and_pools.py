@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from binary_models import binary, norm
-from random_networks import Gain, randomize
+from binary_models import binary, layer, norm
+from random_networks import Gain, Shift, randomize
 
-from el_larq.converters.fold.ir import EXPAND, FoldGraph, Node
+from el_larq.converters.fold.ir import EXPAND, PRELU, FoldGraph, Node
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.proof import TOLERANCE, compare
@@ -255,3 +255,42 @@ def test_a_sum_that_only_global_pooling_reads_is_added_as_one_pixel() -> None:
     assert all(node.shape[1:3] in ((1, 1), (1, 2), (1, 4)) for node in _of(graph, "AddV2"))
     graph, notes = _folded(_meeting((8, 16), also_read=True))
     assert notes["pooled_sums"].applied == []
+
+
+def _max_pooled(*layers: Any, pool: Any = None, also_read: bool = False) -> keras.Model:
+    """Layers and maximum pooling of a sum, which absorbs nothing."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Add()([keras.layers.Conv2D(8, 3, padding="same")(image), keras.layers.Conv2D(8, 1)(image)])
+    x = keras.layers.PReLU(shared_axes=[1, 2])(x)
+    for each in layers:
+        x = each(x)
+    y = (pool or keras.layers.MaxPooling2D(2))(x)
+    y = keras.layers.Flatten()(keras.layers.Conv2D(4, 1)(keras.layers.ReLU()(y)))
+    y = keras.layers.Concatenate()([y, keras.layers.Flatten()(x)]) if also_read else y
+    return randomize(keras.Model(image, y, name="net"), 7)
+
+
+@pytest.mark.parametrize("pool", [keras.layers.MaxPooling2D(2), keras.layers.MaxPooling2D(3, 2, "same")])
+@pytest.mark.parametrize("activation", [[], [keras.layers.ReLU()], [keras.layers.ReLU(6.0), Shift(name="shift")]])
+def test_normalizations_and_activations_are_computed_after_maximum_pooling(pool: Any, activation: list[Any]) -> None:
+    graph, notes = _folded(_max_pooled(norm("n"), *activation, pool=pool))
+    assert len(notes["max_pools"].applied) == 1
+    (pooled,) = _of(graph, "MaxPool")
+    assert pooled.inputs[0].op == PRELU
+
+
+def test_they_stay_before_maximum_pooling_where_that_would_save_nothing_or_be_wrong() -> None:
+    negative = _max_pooled(norm("n"))
+    gamma = layer(negative, "n").gamma
+    gamma.assign(-gamma)
+    image = keras.Input((8, 8, 3), name="image")
+    absorbed = keras.layers.ReLU()(norm("n")(keras.layers.Conv2D(8, 3, use_bias=False)(image)))
+    convolution = keras.Model(image, keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(absorbed)), name="net")
+    for model in (
+        negative,
+        randomize(convolution, 8),
+        _max_pooled(keras.layers.ReLU()),
+        _max_pooled(norm("n"), also_read=True),
+        _max_pooled(norm("n"), pool=keras.layers.MaxPooling2D(3, 1, "same")),
+    ):
+        assert _folded(model)[1]["max_pools"].applied == []
