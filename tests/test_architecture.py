@@ -30,6 +30,7 @@ BASE = (
     "printable",
     "published",
     "tables",
+    "twins",
     "worker_process",
 )
 """The top-level modules of el_larq: everything may import these."""

@@ -17,10 +17,12 @@ from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
 from el_larq.counting.counts import count
 from el_larq.devices.local import caveat, measure
+from el_larq.errors import ElLarqError
 from el_larq.files import write_json
 from el_larq.inspection.inspect import inspect
-from el_larq.models.network_registry import get_network
-from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config
+from el_larq.models.network_registry import NETWORKS
+from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config, read_result
+from el_larq.training.run_data import load_data
 from el_larq.training.run_options import RunOptions
 from el_larq.training.train import resume_run, start
 
@@ -53,11 +55,33 @@ def _can_go_on(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and read_config(folder).schema >= FIRST_RESUMABLE
 
 
-def deploy(folder: Path, network: str) -> None:
-    """Convert a run's model and write deployed.json: the Keras model's MACs, as counted in the literature, and the file's size."""
+def perform_twin(argument: tuple[Path, Path, Task]) -> None:
+    """Convert the model of a finished run into a folder, and train and convert its float twin (`el_larq.comparison.float_twin`).
+
+    Raises:
+        ElLarqError: the run's data have changed since, so that the twin would not be trained alike.
+    """
+    source, place, task = argument
+    config = read_config(source)
+    data = load_data(task.plan, lambda line: None)
+    if config.dataset_fingerprint not in (None, data.fingerprint):
+        raise ElLarqError(f"{source}: the data of {data.name} have changed since it was trained; train it again first")
+    if not (place / "deployed.json").is_file():
+        place.mkdir(exist_ok=True)
+        deploy(source, task.plan.network_name, place)
+    perform(task)
+
+
+def deploy(folder: Path, network: str, place: Path | None = None) -> None:
+    """Convert a run's model and write deployed.json: the Keras model's MACs, as counted in the literature, and the file's size.
+
+    Both files are written into ``place``, the run's folder by default.
+    """
     keras.backend.clear_session()
-    target = folder / "model.tflite"
-    job = convert(folder / "model.h5", target, options=Options(allow=get_network(network).allow))
+    place = place or folder
+    target = place / "model.tflite"
+    allow = NETWORKS[network].allow if network in NETWORKS else tuple(read_result(folder).get("allow", []))
+    job = convert(folder / "model.h5", target, options=Options(allow=allow))
     details = {entry.step: entry.details for entry in job.report}
     assert job.loaded is not None
     counts = count(job.loaded)
@@ -71,7 +95,7 @@ def deploy(folder: Path, network: str) -> None:
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "top1_agreement": details["verify"]["top1_agreement"],
     }
-    write_json(folder / "deployed.json", facts)
+    write_json(place / "deployed.json", facts)
 
 
 def measure_all(paths: list[Path]) -> dict[str, Any]:

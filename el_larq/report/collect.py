@@ -18,6 +18,7 @@ from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.reader import parse
 from el_larq.training.config import check_not_newer, read_epochs
 from el_larq.training.run_folder import is_stage
+from el_larq.twins import TWIN, Twins, read_twins
 
 # The largest float32, the type of the metrics; this excludes NaN, Inf and values that plots cannot show.
 _LARGEST = 3.5e38
@@ -68,6 +69,7 @@ class Material:
     runs: list[TrainingRun] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     models: dict[str, ModelFile] = field(default_factory=dict)
+    twins: list[Twins] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -123,6 +125,14 @@ def _add(path: Path, material: Material) -> None:
         material.models[model.sha256] = model
     elif path.is_file():
         material.records.append(record.read(path))
+    elif own_folders.is_there(path / TWIN):
+        if (twins := read_twins(path)) is not None:
+            material.twins.append(twins)
+            for file in twins.files():
+                _add(file, material)
+        for entry in sorted(path.iterdir()):
+            if own_folders.is_there(entry / "config.json"):
+                _add(entry, material)
     elif own_folders.is_there(path / "config.json"):
         material.runs.append(read_run(path))
         for entry in sorted(path.iterdir()):  # the stages of a run

@@ -16,6 +16,7 @@ from el_larq.printable import printable
 from el_larq.report import plots
 from el_larq.report.collect import Material, place
 from el_larq.tflite.operators import BINARY
+from el_larq.twins import HEADINGS, TwinFigure
 
 Heading = tuple[str, bool]
 """A column's name, and whether it contains numbers."""
@@ -46,7 +47,7 @@ def render(material: Material, title: str = "Binary networks, trained and measur
     """The HTML of a report; empty sections are left out."""
     import jinja2
 
-    made = [_latency(material), _pareto(material), _layers(material), _training(material)]
+    made = [_twins(material), _latency(material), _pareto(material), _layers(material), _training(material)]
     made += [_audit(material), _verification(material), _devices(material), _reproduce(material)]
     content = [section for section in made if section.parts]
     environment = jinja2.Environment(
@@ -96,6 +97,26 @@ def _device_notes(material: Material, target: str) -> list[str]:
     entry = next(entry for entry in material.records if place(entry) == target)
     known: dict[str, Any] = {k: v for k, v in entry.device.items() if k in Device.__dataclass_fields__}
     return Device(**{"machine": "", **known}).notes if known else []
+
+
+def _twins(material: Material) -> Section:
+    """Each binary model beside its float twin, with the latencies that were measured elsewhere."""
+    section = Section("twins", "What binary bought")
+    headings = [(HEADINGS[0], False), *((name, True) for name in HEADINGS[1:])]
+    for twins in material.twins:
+        rows = twins.cells()
+        for target, measured in material.groups.items():
+            for threads in sorted({row.threads for row in measured}):
+                found = {row.sha256: row.latency_ms for row in measured if row.threads == threads}
+                if all(sha256 in found for sha256 in twins.hashes):
+                    label = f"ms on {target}, {threads} thread{'s' * (threads > 1)}"
+                    binary, real = (found[sha256] for sha256 in twins.hashes)
+                    rows.append(TwinFigure(label, binary, real, 3).cells())
+        notes = [twins.caveat, "One seed each: differences of accuracy of a few points may be chance."]
+        section.parts.append(
+            Part(heading=twins.title, notes=notes, table="Binary and real-valued, trained alike", headings=headings, rows=rows)
+        )
+    return section
 
 
 def _pareto(material: Material) -> Section:

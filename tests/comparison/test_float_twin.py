@@ -1,0 +1,131 @@
+"""A run beside its float twin, through the command line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from el_larq.comparison.float_twin import plan_twin
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.training.config import read_config
+from el_larq.twins import TwinFigure, read_twins
+
+Command = Callable[..., CompletedProcess[str]]
+
+OWN = """
+import tf_keras as keras
+
+def build(input_shape, num_classes):
+    image = keras.Input(input_shape)
+    return keras.Model(image, keras.layers.Dense(num_classes)(keras.layers.Flatten()(image)))
+"""
+
+
+@pytest.fixture(scope="module")
+def run(el_larq_command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("twin") / "run"
+    words = ["--dataset", "digits", "--image-size", 8, "--width", 0.0625, "--epochs", 1, "--batch-size", 512]
+    done = el_larq_command("train", "resnet18", "--method", "bireal", "--seed", 3, *words, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def changed(run: Path, place: Path, **fields: object) -> Path:
+    """A copy of the run whose config says something else."""
+    shutil.copytree(run, place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | fields))
+    return place
+
+
+@pytest.mark.slow
+def test_the_twin_is_trained_alike_and_both_are_in_one_table(run: Path, el_larq_command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "twin"
+    done = el_larq_command("compare", run, "--against", "float", "-o", out, "--json", timeout=600)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = read_config(run), read_config(out / "float")
+    assert (ours.method, theirs.method) == ("bireal", "float")
+    same = ("network", "dataset", "dataset_fingerprint", "preprocessing", "recipe", "seed", "width", "image_size", "validation")
+    assert [getattr(ours, name) for name in same] == [getattr(theirs, name) for name in same]
+    figures = {row["name"]: row for row in json.loads(done.stdout)["figures"]}
+    for place, side in ((run, "binary"), (out / "float", "float")):
+        accuracy = json.loads((place / "result.json").read_text())["accuracy"]
+        assert figures["test accuracy, %"][side] == pytest.approx(100 * accuracy)
+    for side in ("binary", "float"):
+        size = (out / side / "model.tflite").stat().st_size
+        assert figures["size of the .tflite, kB"][side] == size / 1e3
+    assert figures["binary MACs, M"]["binary"] > figures["binary MACs, M"]["float"] == 0
+    assert "| size of the .tflite, kB |" in (out / "table.md").read_text()
+
+    result = out / "float" / "result.json"
+    before = result.stat().st_mtime_ns
+    again = el_larq_command("compare", run, "--against", "float", "-o", out)
+    assert again.returncode == 0, again.stderr
+    assert "differences of accuracy of a few points may be chance" in again.stderr
+    assert result.stat().st_mtime_ns == before
+
+    page = el_larq_command("report", out, "-o", tmp_path / "report.html")
+    assert page.returncode == 0, page.stderr
+    html = (tmp_path / "report.html").read_text()
+    assert "What binary bought" in html
+    assert "float / binary" in html
+
+    other = changed(run, tmp_path / "other")
+    refused = el_larq_command("compare", other, "--against", "float", "-o", out)
+    assert refused.returncode == 2
+    assert f"{out} belongs to {run}" in refused.stderr
+    stale = changed(run, tmp_path / "stale", dataset_fingerprint="other")
+    refused = el_larq_command("compare", stale, "--against", "float", "-o", tmp_path / "stale_twin")
+    assert refused.returncode == 1
+    assert "the data of digits have changed since it was trained" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "a run folder and --against float belong together"),
+        (["--against", "float"], "a run folder and --against float belong together"),
+        (["run", "--against", "float", "--epochs", "3"], "--epochs does not apply to RUN --against float"),
+        ([], "give --network NAME, or a run folder with --against float"),
+        (["run", "--against", "int4"], "'int4' is not"),
+    ],
+)
+def test_wrong_uses(el_larq_here: Command, arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = el_larq_here("compare", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.slow
+def test_runs_without_a_twin(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="is real-valued itself"):
+        plan_twin(changed(run, tmp_path / "real", method="float", link="none"), out)
+    (tmp_path / "net.py").write_text(OWN)
+    with pytest.raises(UsageError, match=r"net\.py:build takes no 'method'"):
+        plan_twin(changed(run, tmp_path / "own", network=f"{tmp_path}/net.py:build", method="own"), out)
+    (run_unfinished := changed(run, tmp_path / "unfinished")).joinpath("result.json").unlink()
+    with pytest.raises(ElLarqError, match="is not finished; el-larq train --resume"):
+        plan_twin(run_unfinished, out)
+    with pytest.raises(ElLarqError, match="there is no run folder"):
+        plan_twin(tmp_path / "none", out)
+    with pytest.raises(UsageError, match="it is the input"):
+        plan_twin(run, run)
+
+
+def test_a_figure_beside_that_of_the_twin() -> None:
+    assert TwinFigure("size, kB", 10, 200, 0).cells() == ("size, kB", "10", "200", "20.00")
+    assert TwinFigure("accuracy, %", 60, 61.5, 2).cells() == ("accuracy, %", "60.00", "61.50", "+1.50 points")
+    assert TwinFigure("binary MACs, M", 0, 1, 1).cells()[-1] == "–"
+    assert TwinFigure("ms", None, 1, 1).cells() == ("ms", "–", "1.0", "–")
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / "twin.json").write_text('{"figures": 3}')
+    with pytest.raises(ElLarqError, match=r"twin\.json is damaged"):
+        read_twins(tmp_path)
+    (tmp_path / "twin.json").write_text('{"schema": 1}')
+    assert read_twins(tmp_path) is None
