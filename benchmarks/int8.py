@@ -1,4 +1,5 @@
-"""Kernels stored as float32, float16 and int8: the file's size, and the instructions of an inference; networks with random weights.
+"""Kernels stored as float32, float16 and int8, and everything computed with int8: the file's size, and the instructions of an
+inference; networks with random weights.
 
     python benchmarks/int8.py                                the networks of docs/int8.md
     python benchmarks/int8.py --networks quicknet --sizes    sizes only
@@ -24,7 +25,14 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet26-small": ("resnet26", {"downsample": "binary", "stem": "small"}),
     "quicknet": ("quicknet", {}),
 }
-KINDS: dict[str, dict[str, Any]] = {"float32": {}, "float16": {"weights": "float16"}, "int8": {"int8": "weights"}}
+KINDS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "float16": {"weights": "float16"},
+    "int8": {"int8": "weights"},
+    "int8-full": {"int8": "full"},
+}
+CALIBRATION_IMAGES = 4
+"""Of random numbers: ranges change neither size nor instructions."""
 
 
 def main() -> None:
@@ -53,6 +61,7 @@ def main() -> None:
 
 def _convert(name: str, files: dict[str, Path]) -> None:
     import el_larq  # isort: skip  (first: it selects Keras 2)
+    import numpy as np
     import tf_keras as keras
 
     from el_larq.converters.job import Options
@@ -62,7 +71,12 @@ def _convert(name: str, files: dict[str, Path]) -> None:
     model = el_larq.build(network, "el", input_shape=(224, 224, 3), num_classes=1000, **arguments)
     for kind, file in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        el_larq.convert(model, file, options=Options(verify_images=2, **KINDS[kind]))
+        options = dict(KINDS[kind])
+        if options.get("int8") == "full":
+            images = file.with_name("calibration.npy")
+            np.save(images, np.random.default_rng(0).standard_normal((CALIBRATION_IMAGES, 224, 224, 3), np.float32))
+            options |= {"calibrate": str(images), "calibration_images": CALIBRATION_IMAGES}
+        el_larq.convert(model, file, options=Options(verify_images=2, **options))
 
 
 def _count(file: Path, xnnpack: bool, times: int) -> int:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from el_larq.card import Card
-from el_larq.converters.steps import VIEWS, WEIGHTS, check_stored
+from el_larq.converters.steps import CALIBRATED, CALIBRATION_IMAGES, DEFAULT_RANGE, VIEWS, WEIGHTS, check_stored
 from el_larq.data.stated import Stated
-from el_larq.errors import ElLarqError, unknown_name
+from el_larq.errors import ElLarqError, UsageError, unknown_name
 from el_larq.printable import printable
 from el_larq.tables import html_table
 
@@ -30,8 +30,13 @@ class Options:
         trust: run any code in the model's file, and do not limit its size.
         stated: preprocessing of the images and class names; written to the card.
         views: what makes a view of a float tensor: "bitcast", in place, or "reshape", for runtimes without BITCAST.
-        int8: what is quantized to 8 bits: "weights", the kernels of real-valued layers in the file; None for nothing.
+        int8: what is quantized to 8 bits: "weights", the kernels of real-valued layers in the file; "full", all operators that can
+            compute with int8; "io", inputs and outputs too; None for nothing.
         weights: the type in which these kernels are stored: "float32" or "float16".
+        calibrate: for "full" and "io": the name of a data set, whose training images are used, or a .npy file of inputs,
+            float32 (N, ...).
+        calibration_images: the number of images to calibrate on.
+        ranges: how ranges are estimated, one of `el_larq.compression.ranges.RANGES`.
         by_layer: if verification fails, report how many signs differ at each binary convolution.
     """
 
@@ -45,12 +50,22 @@ class Options:
     views: str = VIEWS[0]
     int8: str | None = None
     weights: str = WEIGHTS[0]
+    calibrate: str | None = None
+    calibration_images: int = CALIBRATION_IMAGES
+    ranges: str = DEFAULT_RANGE
     stated: Stated = field(default_factory=Stated)
 
     def __post_init__(self) -> None:
         if self.views not in VIEWS:
             raise unknown_name("kind of view", self.views, VIEWS)
-        check_stored(self.int8, self.weights)
+        if self.calibration_images < 1:
+            raise UsageError(f"calibration: at least 1 image is needed; got {self.calibration_images}")
+        check_stored(self.int8, self.weights, self.calibrate, self.ranges)
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether operators are to compute with int8."""
+        return self.int8 in CALIBRATED
 
     @property
     def stored_as(self) -> str | None:
@@ -85,7 +100,8 @@ class Job:
     model: the graph that the next step works on; rewriting steps replace it.
     card: what the model says of itself: labels, preprocessing, data set, provenance.
     tflite: the flatbuffer, once lowered.
-    unstored: the same with all kernels as float32, if they are stored as another type.
+    unstored: the same with float32 only, if kernels are stored as another type or operators compute with int8.
+    real_ends: the same with float32 inputs and outputs, if they are int8.
     report: one entry per step that has run.
     summary, details: those of the step that has just run.
     """
@@ -99,6 +115,7 @@ class Job:
     card: Card = field(default_factory=dict)
     tflite: bytes | None = None
     unstored: bytes | None = None
+    real_ends: bytes | None = None
     report: tuple[Entry, ...] = ()
     summary: str = ""
     details: dict[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from el_larq.card import Card
 from el_larq.converters.arrange import arrange
 from el_larq.converters.audit import audit
 from el_larq.converters.fold.step import fold
+from el_larq.converters.int8.quantize import quantize
 from el_larq.converters.job import Entry, Job, Options
 from el_larq.converters.load_step import load
 from el_larq.converters.lower import lower
@@ -28,12 +29,19 @@ _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
     "load": load,
     "fold": fold,
     "lower": lower,
+    "quantize": quantize,
     "arrange": arrange,
     "store": store,
     "audit": audit,
     "verify": verify,
     "write": write,
 }
+
+
+def _left_out(options: Options) -> set[str]:
+    """The steps that the options do not ask for. Nothing is to be arranged where operators compute with int8."""
+    kinds = {"quantize": options.quantizes, "arrange": not options.quantizes, "store": options.stored_as is not None}
+    return {step for step, wanted in kinds.items() if not wanted}
 
 
 def convert(
@@ -76,7 +84,7 @@ def convert(
         replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=find_model(source))
     )
     for name in STEPS:
-        if name in skip or (name == "store" and job.options.stored_as is None):
+        if name in skip or name in _left_out(job.options):
             continue
         start = time.monotonic()
         job = _FUNCTIONS[name](job)

@@ -61,6 +61,22 @@ def add_buffer(model: Any, content: bytes) -> int:
     return len(model.buffers) - 1
 
 
+def drop_unused_buffers(model: Any) -> None:
+    """Empty the buffers that nothing refers to, and the tensors that no operator reads or computes. Their numbers stay."""
+    for graph in model.subgraphs:
+        read = {int(i) for o in graph.operators for i in (*o.inputs, *o.outputs)} | {
+            int(i) for i in (*graph.inputs, *graph.outputs)
+        }
+        for number, tensor in enumerate(graph.tensors):
+            if number not in read:
+                tensor.buffer, tensor.name, tensor.quantization = 0, "", None
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata or []}
+    for number, buffer in enumerate(model.buffers):
+        if number not in used:
+            buffer.data = None
+
+
 def constant_values(model: Any, tensor: Any) -> np.ndarray:
     """The values of a constant tensor of float32, float16 or int8, in its shape."""
     kinds = {0: "<f4", 1: "<f2", 9: "i1"}

@@ -1,24 +1,35 @@
 """The names of the conversion's steps, in order. Does not import TensorFlow, since the command line lists them."""
 
+from el_larq.compression.ranges import RANGES
 from el_larq.errors import UsageError, unknown_name
 
 STEPS = {
     "load": "read the model and make its input static",
     "fold": "exact rewrites: the cheapest graph that computes the same",
     "lower": "LCE's converter makes a flatbuffer",
+    "quantize": "real-valued operators compute with int8, if that is asked for",
     "arrange": "identical results, fewer copies and calls: views in place, constants by rows, signs packed once",
     "store": "kernels of real-valued layers as int8 or float16, if that is asked for",
     "audit": "each convolution meant to be binary is an LceBconv2d",
     "verify": "flatbuffer and model agree on real images, signs included",
     "write": "the file, with labels, preprocessing and provenance in it",
 }
-ON_REQUEST = ("store",)
+ON_REQUEST = ("quantize", "store")
 """Steps that run only if an option asks for them."""
 
 _OPTIONAL = ("fold", "arrange", "audit", "verify")
 
-INT8 = ("weights",)
-"""What is quantized to 8 bits, on request (`converters/store.py`)."""
+INT8 = ("weights", "full", "io")
+"""What is quantized to 8 bits, on request: kernels in the file (`converters/store.py`), all operators that can be
+(`converters/int8`), and inputs and outputs in addition."""
+
+CALIBRATION_IMAGES = 256
+"""The number of images to calibrate on, by default."""
+
+DEFAULT_RANGE = "mse"
+
+CALIBRATED = ("full", "io")
+"""The kinds of int8 that need calibration images."""
 
 WEIGHTS = ("float32", "float16")
 """The types in which real-valued kernels are stored. The first is the default."""
@@ -35,7 +46,7 @@ def check_skip(skip: tuple[str, ...]) -> None:
             raise UsageError(f"step {name!r} cannot be skipped; these can: {', '.join(_OPTIONAL)}")
 
 
-def check_stored(int8: str | None, weights: str) -> None:
+def check_stored(int8: str | None, weights: str, calibrate: str | None = None, ranges: str | None = None) -> None:
     """Check what is quantized to 8 bits, and the type in which kernels are stored."""
     if int8 is not None and int8 not in INT8:
         raise unknown_name("kind of int8", int8, INT8)
@@ -43,3 +54,9 @@ def check_stored(int8: str | None, weights: str) -> None:
         raise unknown_name("type of weights", weights, WEIGHTS)
     if int8 is not None and weights != WEIGHTS[0]:
         raise UsageError(f"kernels are stored either as int8 or as {weights}; give one of --int8 and --weights")
+    if int8 in CALIBRATED and calibrate is None:
+        raise UsageError(f"--int8 {int8} needs --calibrate: a data set, or a .npy file of inputs, that ranges are measured on")
+    if calibrate is not None and int8 not in CALIBRATED:
+        raise UsageError(f"--calibrate is for --int8 {' and '.join(CALIBRATED)}; give one of them or omit it")
+    if ranges is not None and ranges not in RANGES:
+        raise unknown_name("range estimator", ranges, RANGES)

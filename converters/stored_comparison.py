@@ -60,7 +60,7 @@ def compare_stored(stored: bytes, unstored: bytes, images: Sequence[np.ndarray])
         raise ElLarqError(
             "verify: LCE's interpreter does not restore the stored kernels exactly; report this as an error in el-larq"
         )
-    return _effect(stored, unstored, images)
+    return effect(stored, unstored, images)
 
 
 def _check_kernels(stored: bytes, restored: bytes, unstored: bytes) -> None:
@@ -84,10 +84,11 @@ def _largest_error(operator: Operator, stored: Tensor, values: np.ndarray) -> np
     return (0.5 + 1e-4) * np.maximum(largest / LARGEST, SMALLEST)
 
 
-def _effect(stored: bytes, unstored: bytes, images: Sequence[np.ndarray]) -> StoredComparison:
+def effect(stored: bytes, unstored: bytes, images: Sequence[np.ndarray]) -> StoredComparison:
+    """What a .tflite with float inputs and outputs computes otherwise than one with the same tensors in float32."""
     graph = parse(unstored)
     own, count = len(graph.outputs), len(images[0])
-    # Storing appends tensors, so these have the same numbers in both files.
+    # Storing and quantizing append tensors, so these have the same numbers in both files.
     packed = [o for o in graph.operators if o.name.startswith("Lce") and o.outputs[0].type == "int32"]
     both = [Interpreter(with_outputs(content, [o.outputs[0].index for o in packed])) for content in (stored, unstored)]
     decisions, flipped, signs, largest, difference = [], 0, 0, np.zeros(own), np.zeros(own)

@@ -15,6 +15,7 @@ from el_larq.converters.rewrite import (
     add_buffer,
     add_operator_code,
     constant_values,
+    drop_unused_buffers,
     operator_codes,
     pack,
     unary_operator,
@@ -72,7 +73,7 @@ def with_stored_kernels(content: bytes, kind: str) -> tuple[bytes, tuple[StoredK
         operators.append(unary_operator(code, len(graph.tensors) - 1, index, "DequantizeOptions"))
         kernels.append(StoredKernel(len(found) + reader, values.nbytes, sqnr(values, restored)))
     graph.operators = [*operators, *graph.operators]
-    _drop_unused(model)
+    drop_unused_buffers(model)
     return pack(model), tuple(sorted(kernels, key=lambda kernel: kernel.sqnr))
 
 
@@ -149,12 +150,3 @@ def _float16(values: np.ndarray, schema: Any) -> tuple[Any, np.ndarray, np.ndarr
     tensor, halves = schema.TensorT(), values.astype("<f2")
     tensor.type = schema.TensorType.FLOAT16
     return tensor, halves, halves.astype(np.float32)
-
-
-def _drop_unused(model: Any) -> None:
-    """Empty the buffers that nothing refers to. Their numbers stay."""
-    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
-    used |= {entry.buffer for entry in model.metadata or []}
-    for number, buffer in enumerate(model.buffers):
-        if number not in used:
-            buffer.data = None

@@ -23,7 +23,8 @@ an untrained network, 4 allows the .tflite to differ about as often, provided th
 Where fake quantization makes LCE's converter compute with int8, rounding is by steps: the limit of 2 and the ties of 4 are
 QUANTIZED_TOLERANCE, and signs of int8 tensors may flip within `segments.STEPS`.
 
-If kernels are stored as another type, this is done before they were; `stored_comparison.py` says what storing them changes.
+If kernels are stored as another type, or operators quantized, this is done before they were; `stored_comparison.py` and
+`int8/int8_comparison.py` say what that changes.
 """
 
 import math
@@ -36,6 +37,7 @@ from el_larq.converters.decisions import TIE_TOLERANCE, Agreement, Decisions, ag
 from el_larq.converters.exact import LARGEST_ROUNDING, ROUNDINGS, DoublePrecision
 from el_larq.converters.frozen import FrozenModel, Images
 from el_larq.converters.graph import find_convolutions
+from el_larq.converters.int8.int8_comparison import compare_int8
 from el_larq.converters.job import Job
 from el_larq.converters.match import match
 from el_larq.converters.random_inputs import random_inputs
@@ -111,6 +113,9 @@ def verify(job: Job) -> Job:
         raise ElLarqError(f"verify: the .tflite differs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
     if job.unstored is None:
         return job.done(result.summary + note, asdict(result))
+    if job.options.quantizes:
+        quantized = compare_int8(job.need_tflite(), job.unstored, images, job.real_ends)
+        return job.done(f"{result.summary}; {quantized.summary}{note}", asdict(result) | {"int8": asdict(quantized)})
     stored = compare_stored(job.need_tflite(), job.unstored, images)
     summary = f"{result.summary}; with kernels as {job.options.stored_as}, {stored.summary}{note}"
     return job.done(summary, asdict(result) | {"stored": asdict(stored)})

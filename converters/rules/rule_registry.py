@@ -1,6 +1,6 @@
 """All rules of the audit, in the order in which they are reported and documented."""
 
-from el_larq.converters.rules import flatbuffer, model
+from el_larq.converters.rules import flatbuffer, int8_rules, model
 from el_larq.converters.rules.rule import Finding, Rule
 from el_larq.converters.rules.subject import Subject
 from el_larq.errors import ElLarqError
@@ -27,8 +27,10 @@ RULES: dict[str, Rule] = {
         flatbuffer.zero_padding,
         flatbuffer.norm_left,
         flatbuffer.dead_channels,
+        int8_rules.left_float,
         model.size,
         flatbuffer.channels,
+        int8_rules.only_float,
         flatbuffer.slow_on_arm32,
     )
 }

@@ -17,7 +17,11 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
-from el_larq.converters.steps import INT8, STEPS, VIEWS, WEIGHTS, check_skip, check_stored
+from el_larq.compression.ranges import RANGES
+from el_larq.converters.steps import CALIBRATION_IMAGES, DEFAULT_RANGE, INT8, STEPS, VIEWS, WEIGHTS, check_skip, check_stored
+
+_WORST = 5
+"""The number of int8 tensors that are shown without --table."""
 
 
 def _complete_rules(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
@@ -45,7 +49,19 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
     help="What makes a view of a float tensor: bitcast is in place; reshape copies, but also runs where BITCAST is unknown.",
 )
 @click.option(
-    "--int8", type=click.Choice(INT8), help="Store kernels of real-valued layers as int8; they are restored once, as float32."
+    "--int8",
+    type=click.Choice(INT8),
+    help="weights: store kernels of real-valued layers as int8, restored once, as float32; full: compute with int8; io: inputs and "
+    "outputs too.",
+)
+@click.option(
+    "--calibrate",
+    metavar="DATA",
+    help="For --int8 full and io: measure ranges on the training images of a data set, or on a .npy file of inputs.",
+)
+@click.option("--calibration-images", type=click.IntRange(1), default=CALIBRATION_IMAGES, show_default=True)
+@click.option(
+    "--ranges", type=click.Choice(list(RANGES)), default=DEFAULT_RANGE, show_default=True, help="How int8 ranges are estimated."
 )
 @click.option(
     "--weights",
@@ -73,6 +89,9 @@ def command(
     verify_images: int,
     views: str,
     int8: str | None,
+    calibrate: str | None,
+    calibration_images: int,
+    ranges: str,
     weights: str,
     by_layer: bool,
     table: bool,
@@ -85,6 +104,7 @@ def command(
     \b
     el-larq convert model.h5 -o model.tflite
     """
+    from el_larq.converters.int8.calibration_data import check_calibration
     from el_larq.converters.rules.allow import parse_allowed
     from el_larq.data.dataset_registry import check_dataset
     from el_larq.data.stated import stated
@@ -92,21 +112,38 @@ def command(
     from el_larq.zoo.named_models import check_model
 
     check_skip(skip)
-    check_stored(int8, weights)
+    check_stored(int8, weights, calibrate, ranges)
     parse_allowed(allow)
     stated(**statements)
     if verify_on is not None:
         check_dataset(verify_on)
+    if calibrate is not None:
+        check_calibration(calibrate)
     check_output(out, TFLITE, inputs=(model,))
     check_model(model)
 
     start_tensorflow()
+    from el_larq.compression.layer_report import HEADINGS, cells
     from el_larq.converters.fold.left import Left
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
     from el_larq.converters.rules.rule import Finding, summarized
 
-    options = Options(image_size, verify_on, verify_images, modules, allow, by_layer, trust, views, int8, weights)
+    options = Options(
+        image_size,
+        verify_on,
+        verify_images,
+        modules,
+        allow,
+        by_layer,
+        trust,
+        views,
+        int8,
+        weights,
+        calibrate,
+        calibration_images,
+        ranges,
+    )
     job = convert(
         model,
         out,
@@ -118,6 +155,9 @@ def command(
     if as_json:
         print_json({"model": str(model), "tflite": str(out), "steps": [asdict(entry) for entry in job.report]})
         return
+    quantized = next((entry.details for entry in job.report if entry.step == "quantize"), None)
+    if quantized is not None:
+        print_table("int8 tensors, worst first", HEADINGS, cells(quantized["tensors"][: None if table else _WORST]))
     audit = next((entry.details for entry in job.report if entry.step == "audit"), None)
     if table and audit:
         rows = [

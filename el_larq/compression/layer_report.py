@@ -49,15 +49,20 @@ def worst_first(found: Iterable[TensorReport]) -> list[TensorReport]:
 
 def rows(found: Iterable[TensorReport]) -> list[tuple[str, ...]]:
     """The cells below HEADINGS, worst first."""
+    return cells(to_list(found))
+
+
+def cells(reports: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The same of reports as `to_list` returns them."""
     return [
         (
-            one.name,
-            f"{one.low:.3g} to {one.high:.3g}",
-            f"{one.clipped:.3%}",
-            f"{one.sqnr:.1f} dB",
-            *("" if rate is None else f"{rate:.3%}" for rate in (one.flips, one.flips_with_offset)),
+            one["name"],
+            f"{one['low']:.3g} to {one['high']:.3g}",
+            f"{one['clipped']:.3%}",
+            "exact" if one["sqnr"] is None else f"{one['sqnr']:.1f} dB",
+            *("" if one[rate] is None else f"{one[rate]:.3%}" for rate in ("flips", "flips_with_offset")),
         )
-        for one in worst_first(found)
+        for one in reports
     ]
 
 

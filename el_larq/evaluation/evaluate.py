@@ -171,7 +171,7 @@ def evaluate(
         preprocessing = data.preprocessing
         notes += (_assumed(path, data, opened.scales),)
     order, differs = class_order(card.labels_of_dataset(model_card, data.labels, str(path)), data.labels, str(path), data.name)
-    notes += differs
+    notes += (*differs, *_calibrated(model_card, data))
     for line in notes:
         note(line)
     index = np.arange(data.test_size)
@@ -216,6 +216,15 @@ def evaluate(
     write_json(folder / REPORT, result.to_dict())
     state.remove()
     return result
+
+
+def _calibrated(model_card: card.Card, data: Dataset) -> tuple[str, ...]:
+    """A note if an int8 model may have been calibrated on the images that it is scored on."""
+    source = model_card.get("calibrated_on")
+    if not isinstance(source, dict) or source.get("dataset") == data.name:  # its training split
+        return ()
+    name = printable(str(source.get("file", source.get("dataset"))))
+    return (f"its int8 ranges were calibrated on {name}; the score means little if that contains images of this test split",)
 
 
 def _assumed(path: Path, data: Dataset, scales: str | None) -> str:

@@ -1,7 +1,8 @@
 """Reads the graph of a .tflite as plain data, without TensorFlow or LCE, from a file that may be damaged or malicious.
 
-Only what this project uses is read: operators, tensors, constant data, options of convolutions, pooling and custom operators,
-output names, metadata. The field numbers in the methods of `_Reader` are the positions of fields in TFLite's schema.
+Only what this project uses is read: operators, tensors, constant data, options of convolutions, pooling, additions, dense layers
+and custom operators, output names, metadata. The field numbers in the methods of `_Reader` are the positions of fields in TFLite's
+schema.
 """
 
 import struct
@@ -117,8 +118,9 @@ class Tensor:
 class Operator:
     """An operator: its name (a built-in one in capitals, a custom one as registered), tensors, and options.
 
-    An absent optional input is None. ``options`` contains padding, strides and so on of convolutions and pooling, and the
-    FlexBuffers options of custom operators; it is empty for other operators.
+    An absent optional input is None. ``options`` contains padding, strides, the number of the fused activation (0 for none) and
+    so on of convolutions, pooling, additions and dense layers, and the FlexBuffers options of custom operators; it is empty for
+    other operators.
     """
 
     index: int
@@ -263,19 +265,26 @@ class _Reader:
     def convolution(self, table: Table) -> dict[str, Any]:
         """Conv2DOptions."""
         return self._window(table) | {
+            "activation": self._number(table, 3, "<b"),
             "dilations": (self._number(table, 5, "<i", 1), self._number(table, 4, "<i", 1)),
         }
 
     def depthwise(self, table: Table) -> dict[str, Any]:
         """DepthwiseConv2DOptions."""
         return self._window(table) | {
+            "activation": self._number(table, 4, "<b"),
             "depth_multiplier": self._number(table, 3, "<i"),
             "dilations": (self._number(table, 6, "<i", 1), self._number(table, 5, "<i", 1)),
         }
 
     def pool(self, table: Table) -> dict[str, Any]:
         """Pool2DOptions."""
-        return self._window(table) | {"window": (self._number(table, 4, "<i"), self._number(table, 3, "<i"))}
+        window = (self._number(table, 4, "<i"), self._number(table, 3, "<i"))
+        return self._window(table) | {"window": window, "activation": self._number(table, 5, "<b")}
+
+    def activation(self, table: Table) -> dict[str, Any]:
+        """AddOptions, FullyConnectedOptions."""
+        return {"activation": self._number(table, 0, "<b")}
 
     def _window(self, table: Table) -> dict[str, Any]:
         return {
@@ -352,4 +361,6 @@ _OPTIONS: dict[str, Callable[[_Reader], Callable[[Table], dict[str, Any]]]] = {
     "DEPTHWISE_CONV_2D": lambda reader: reader.depthwise,
     "AVERAGE_POOL_2D": lambda reader: reader.pool,
     "MAX_POOL_2D": lambda reader: reader.pool,
+    "ADD": lambda reader: reader.activation,
+    "FULLY_CONNECTED": lambda reader: reader.activation,
 }

@@ -89,6 +89,12 @@ def test_lists_for_people_and_for_programs(el_larq_command: Command, kind: str) 
         (["convert", "m.h5", "-o", "m.tflite", "--skip", "verfy"], "unknown step 'verfy'; did you mean verify"),
         (["convert", "m.h5", "-o", "m.tflite", "--skip", "write"], "step 'write' cannot be skipped"),
         (["convert", "m.h5", "-o", "m.tflite", "--int8", "weights", "--weights", "float16"], "either as int8 or as float16"),
+        (["convert", "m.h5", "-o", "m.tflite", "--int8", "full"], "--int8 full needs --calibrate"),
+        (
+            ["convert", "m.h5", "-o", "m.tflite", "--int8", "io", "--calibrate", "digit"],
+            "unknown data set 'digit'; did you mean digits",
+        ),
+        (["convert", "m.h5", "-o", "m.tflite", "--int8", "io", "--calibrate", "a.npy"], "calibration: there is no file a.npy"),
         (["benchmark", "m.tflite", "--target", "locla"], "unknown target 'locla'; did you mean local"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -10,6 +10,7 @@ import binary_models as models
 import larq
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.converters.frozen import FrozenModel
@@ -221,6 +222,28 @@ def test_dead_channels() -> None:
     assert "dead-channels" not in _found(_one_operator(_floats(1, -2, 3, 4)))
     finding = check_graph(_one_operator(_floats(1, 0, 0, 4)))[0]
     assert (finding.rule, finding.reason) == ("dead-channels", "2 of 4 output channels are constant")
+
+
+def _quantized(x: Any) -> Any:
+    return keras.layers.Lambda(lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -3.0, 3.0))(x)
+
+
+def test_left_float() -> None:
+    def doubled(x: Any) -> Any:
+        x = _quantized(keras.layers.ReLU()(_quantized(x)))
+        return keras.layers.Add()([x, keras.layers.MaxPooling2D(3, strides=1, padding="same")(x)])
+
+    missing = "ADD computes in float"
+    for after, named in ((_quantized, False), (lambda x: x * 2.0, True)):
+        findings = [finding for finding in check_graph(_graph(doubled, after)) if finding.rule == "left-float"]
+        assert (missing in [finding.reason for finding in findings]) == named
+
+
+def test_only_float() -> None:
+    quantized = _graph(_quantized, keras.layers.ReLU(), _quantized)
+    assert "only-float" not in _found(quantized)
+    findings = check_graph(_graph(_quantized, keras.layers.ReLU(), _quantized, keras.layers.Activation("exponential")))
+    assert ["EXP" in finding.reason for finding in findings if finding.rule == "only-float"] == [True]
 
 
 def test_slow_on_arm32(clean: TfliteGraph) -> None:

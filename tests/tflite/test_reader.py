@@ -48,7 +48,7 @@ def test_options_and_tensors_of_a_binary_convolution() -> None:
 def test_options_of_built_in_convolutions_and_pools() -> None:
     graph = parse(CONTENT["float"])
     by_name = {operator.name: operator for operator in graph.operators}
-    assert by_name["CONV_2D"].options.keys() == {"padding", "strides", "dilations"}
+    assert by_name["CONV_2D"].options.keys() == {"activation", "padding", "strides", "dilations"}
     assert by_name["DEPTHWISE_CONV_2D"].options["depth_multiplier"] == 1
     assert by_name["DEPTHWISE_CONV_2D"].options["dilations"] == (1, 1)
     pool = by_name["MAX_POOL_2D"].options

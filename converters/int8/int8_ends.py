@@ -1,0 +1,45 @@
+"""int8 inputs and outputs: the QUANTIZE of each float input and the DEQUANTIZE of each float output are removed."""
+
+from typing import Any
+
+import numpy as np
+
+from el_larq.converters.rewrite import operator_codes, pack, unpack
+
+
+def with_int8_ends(content: bytes) -> bytes:
+    """The flatbuffer without conversions at its ends. An input or output that float operators compute with stays float."""
+    from larq_compute_engine.mlir.python import tflite_schema as schema
+
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    codes = operator_codes(model)
+    readers: dict[int, int] = {}
+    for operator in graph.operators:
+        for index in operator.inputs:
+            readers[int(index)] = readers.get(int(index), 0) + 1
+    results = {int(index) for index in graph.outputs}
+    renamed: dict[int, int] = {}
+    kept = []
+    for operator in graph.operators:
+        code, source, output = codes[operator.opcodeIndex], int(operator.inputs[0]), int(operator.outputs[0])
+        is_input = code == schema.BuiltinOperator.QUANTIZE and source in graph.inputs and readers[source] == 1
+        is_output = code == schema.BuiltinOperator.DEQUANTIZE and output in results and output not in readers
+        if is_input:
+            renamed[source] = output
+        elif is_output:
+            renamed[output] = source
+        else:
+            kept.append(operator)
+    for old, new in renamed.items():
+        graph.tensors[old].name, graph.tensors[new].name = graph.tensors[new].name, graph.tensors[old].name
+    graph.operators = kept
+    graph.inputs, graph.outputs = (_replaced(ends, renamed) for ends in (graph.inputs, graph.outputs))
+    for signature in model.signatureDefs or []:
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.tensorIndex = renamed.get(entry.tensorIndex, entry.tensorIndex)
+    return pack(model)
+
+
+def _replaced(ends: Any, renamed: dict[int, int]) -> np.ndarray:
+    return np.array([renamed.get(int(index), int(index)) for index in ends], np.int32)

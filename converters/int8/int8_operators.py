@@ -1,0 +1,114 @@
+"""Which operators of a float .tflite compute with int8, which tensors share a scale, and what can only be float.
+
+Source of the fixed and the shared scales: TensorFlow Lite 8-bit quantization specification, and the kernels' checks.
+"""
+
+from dataclasses import dataclass
+
+from el_larq.compression.affine import Affine
+from el_larq.tflite.operators import BINARY
+from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
+
+KERNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
+"""Operators with an int8 kernel and an int32 bias; the axis of the kernel's output channels."""
+
+OWN_SCALE = {*KERNEL_AXES, BINARY, "ADD", "SUB", "MUL", "PRELU", "LEAKY_RELU", "RELU", "RELU6", "MEAN", "HARD_SWISH"}
+"""Operators whose output has a scale of its own."""
+
+VIEWS = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"}
+"""Operators whose output has exactly the values of their input."""
+
+SELECTIONS = {"TILE", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "GATHER", "REVERSE_V2", "BROADCAST_TO", "MAX_POOL_2D"}
+"""Operators whose output has no other values than those of their input."""
+
+SHARED_SCALE = VIEWS | SELECTIONS | {"AVERAGE_POOL_2D", "CONCATENATION", "PACK", "PAD", "PADV2", "MAXIMUM", "MINIMUM"}
+"""Operators whose inputs and outputs have one scale and zero point together."""
+
+FIXED_SCALE = {
+    "LOGISTIC": Affine(1 / 256, -128),
+    "SOFTMAX": Affine(1 / 256, -128),
+    "TANH": Affine(1 / 128, 0),
+    "L2_NORMALIZATION": Affine(1 / 128, 0),
+    "LceDequantize": Affine(1 / 127, 0),
+}
+"""Operators whose output has a scale that the kernel requires; LceDequantize's makes -1 and +1 exact."""
+
+INT8 = OWN_SCALE | SHARED_SCALE | set(FIXED_SCALE)
+
+
+def is_global_pool(operator: Operator) -> bool:
+    """Whether an operator is the average of a whole map. As MEAN, it has a scale of its own: means have a smaller range."""
+    source, options = operator.inputs[0] if operator.inputs else None, operator.options
+    if operator.name != "AVERAGE_POOL_2D" or source is None or len(source.shape) != 4:
+        return False
+    return options["window"] == source.shape[1:3] and options["padding"] == "valid" and not options["activation"]
+
+
+def shares_scale(operator: Operator) -> bool:
+    return operator.name in SHARED_SCALE and not is_global_pool(operator)
+
+
+def values_read(operator: Operator) -> list[Tensor]:
+    """The computed tensors of float32 or int8 that an operator reads."""
+    return [t for t in operator.inputs if t is not None and not t.constant and t.stored is None and t.type in ("float32", "int8")]
+
+
+def reason_float(operator: Operator) -> str | None:
+    """Why an operator that computes with real numbers cannot do so with int8; None if it can, or has no such numbers."""
+    if operator.name == "LceQuantize" or not any(tensor.type == "float32" for tensor in operator.outputs):
+        return None
+    if operator.name not in INT8:
+        return "TensorFlow Lite or LCE has no int8 form of it that convert uses"
+    if any(tensor.dynamic for tensor in (*values_read(operator), *operator.outputs)):
+        return "a size of its tensors is known only at run time"
+    options = operator.options
+    if operator.name == BINARY and options.get("padding") == 0 and options.get("pad_values") == 0:
+        return "LCE pads with zeros only where the output is float; use pad_values=1.0"
+    if operator.name in KERNEL_AXES and not (operator.inputs[1] is not None and operator.inputs[1].constant):
+        return "its kernel is computed"
+    return None
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Where int8 is in a graph.
+
+    operators: the numbers of those that compute with int8. shares: for each int8 tensor the first of those with which it shares
+    its scale, by index. fixed: the scale that one of these requires, by the first. left: operators that stay float, and why.
+    """
+
+    operators: frozenset[int]
+    shares: dict[int, int]
+    fixed: dict[int, Affine]
+    left: tuple[tuple[Operator, str], ...]
+
+    def members(self, first: int) -> set[int]:
+        return {tensor for tensor, group in self.shares.items() if group == first}
+
+
+def find_scales(graph: TfliteGraph) -> Scales:
+    """What computes with int8 in a float graph."""
+    left = [(operator, reason) for operator in graph.operators if (reason := reason_float(operator)) is not None]
+    floats = {operator.index for operator, _ in left}
+    chosen = [o for o in graph.operators if o.index not in floats and o.name in INT8 and o.outputs[0].type == "float32"]
+    parent: dict[int, int] = {}
+
+    def find(index: int) -> int:
+        while parent.setdefault(index, index) != index:
+            index = parent[index]
+        return index
+
+    for operator in chosen:
+        tensors = [*values_read(operator), *operator.outputs]
+        for tensor in tensors:
+            find(tensor.index)
+        if shares_scale(operator):
+            for tensor in tensors[1:]:
+                first, second = sorted((find(tensors[0].index), find(tensor.index)))
+                parent[second] = first
+    fixed: dict[int, Affine] = {}
+    for operator in chosen:
+        if operator.name in FIXED_SCALE:
+            fixed.setdefault(find(operator.outputs[0].index), FIXED_SCALE[operator.name])
+    shares = {index: find(index) for index in parent}
+    return Scales(frozenset(operator.index for operator in chosen), shares, fixed, tuple(left))

@@ -1,0 +1,179 @@
+"""The half step that keeps signs of int8 tensors, put into biases (`compression/sign_safe.py` says why).
+
+Every int8 tensor that a sign is taken of should be too low by OFFSET of its step. An offset is created in the bias of an operator,
+and travels with the values until a bias takes it away again:
+
+    convolution, dense layer        the bias takes away what arrives, and can create any offset
+    LceBconv2d                      reads signs, so nothing arrives; its bias can create any offset
+    addition                        the offsets of both inputs add up
+    views, selections, averages     pass an offset on
+    concatenation                   passes on an offset that all inputs have
+
+An addition in front of a sign gets what is missing from the bias of the convolution at one of its ends, if nothing else reads that
+end. Where an offset would reach anything else, or the zeros around a map, and where no bias is in reach, the tensor keeps its
+flips, and is listed.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from el_larq.compression.affine import Affine
+from el_larq.compression.sign_safe import OFFSET
+from el_larq.converters.int8.int8_file import Shifts
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, SELECTIONS, VIEWS, Scales
+from el_larq.tflite.operators import BINARY
+from el_larq.tflite.reader import Operator, TfliteGraph
+
+_PASSING = VIEWS | SELECTIONS | {"AVERAGE_POOL_2D", "MEAN"}
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """shifts: what biases get. tensors: those with the offset, by index. without: those that a sign is taken of, without it."""
+
+    shifts: Shifts
+    tensors: frozenset[int]
+    without: frozenset[int]
+
+
+def find_offsets(graph: TfliteGraph, scales: Scales, affines: dict[int, Affine], negative: set[int]) -> Offsets:
+    """The offsets of a graph.
+
+    affines: the quantization of each scale, by its first tensor. negative: the tensors that have values below 0; the signs of
+    others cannot change.
+    """
+    wanted = {}
+    for operator in graph.operators:
+        source = operator.inputs[0] if operator.name == "LceQuantize" else None
+        while source is not None and (made := graph.producers.get(source.index)) is not None and made.name in VIEWS:
+            source = made.inputs[0]
+        if source is not None and source.index in scales.shares and source.index in negative:
+            wanted[source.index] = -OFFSET * affines[scales.shares[source.index]].scale
+    refused: set[int] = set()
+    while True:
+        attempt = _Attempt(graph, scales, {tensor: value for tensor, value in wanted.items() if tensor not in refused})
+        if (failed := attempt.run()) is None:
+            done = frozenset(attempt.wanted)
+            return Offsets(attempt.shifts, done, frozenset(wanted) - done)
+        refused |= failed
+
+
+@dataclass
+class _Attempt:
+    """One pass over the operators. offsets: of tensors, by index. causes: the tensors that an offset was created for."""
+
+    graph: TfliteGraph
+    scales: Scales
+    wanted: dict[int, float]
+    shifts: Shifts = field(default_factory=dict)
+    offsets: dict[int, float] = field(default_factory=dict)
+    causes: dict[int, set[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.readers: dict[int, list[Operator]] = {}
+        for operator in self.graph.operators:
+            for tensor in operator.inputs:
+                if tensor is not None and not tensor.constant:
+                    self.readers.setdefault(tensor.index, []).append(operator)
+        self.results = {tensor.index for tensor in self.graph.outputs}
+
+    def run(self) -> set[int] | None:
+        """None if all offsets could be created and taken away again; else the tensors for which one could not."""
+        for operator in self.graph.operators:
+            if (failed := self._pass(operator)) is not None:
+                return failed
+            for tensor in operator.outputs:
+                target = self.wanted.get(tensor.index)
+                if target is not None and not self._reach(tensor.index, target, {tensor.index}):
+                    return {tensor.index}
+                if self.offsets.get(tensor.index) and tensor.index in self.results:
+                    return self.causes[tensor.index]
+        return None
+
+    def _pass(self, operator: Operator) -> set[int] | None:
+        """Compute the offsets of an operator's outputs; the causes of one that cannot pass."""
+        inputs = [tensor.index for tensor in operator.inputs if tensor is not None and self.offsets.get(tensor.index)]
+        if not inputs or operator.name == "LceQuantize":
+            return None
+        causes = set().union(*(self.causes[index] for index in inputs))
+        values = [self.offsets.get(tensor.index, 0.0) for tensor in operator.inputs if tensor is not None and not tensor.constant]
+        if operator.index not in self.scales.operators:
+            return causes
+        if operator.name in KERNEL_AXES:
+            if not _has_no_border(operator):
+                return causes
+            self._take_away(operator, values[0])
+            return None
+        if operator.name == "ADD" and _plain(operator):
+            total = sum(values)
+        elif operator.name == "CONCATENATION" and (max(values) == min(values) or operator.outputs[0].index in self.wanted):
+            total = values[0]  # where they differ, `_reach` makes them equal or fails
+        elif operator.name in _PASSING and _plain(operator):
+            total = values[0]
+        else:
+            return causes
+        for tensor in operator.outputs:
+            self.offsets[tensor.index], self.causes[tensor.index] = total, set(causes)
+        return None
+
+    def _take_away(self, operator: Operator, offset: float) -> None:
+        kernel = operator.inputs[1]
+        assert kernel is not None
+        axis, values = KERNEL_AXES[operator.name], kernel.array().astype(np.float64)
+        sums = values.sum(axis=tuple(number for number in range(values.ndim) if number != axis))
+        self.shifts[operator.index] = self.shifts.get(operator.index, 0.0) - offset * sums
+
+    def _reach(self, tensor: int, target: float, causes: set[int]) -> bool:
+        """Give a tensor an offset, by the biases of operators in front of it. Whether that was possible."""
+        operator = self.graph.producers.get(tensor)
+        missing = target - self.offsets.get(tensor, 0.0)
+        if operator is None or operator.index not in self.scales.operators:
+            return False
+        done = self._create(operator, target, missing, causes)
+        if done:
+            self.offsets[tensor], self.causes[tensor] = target, set(causes)
+        return done
+
+    def _create(self, operator: Operator, target: float, missing: float, causes: set[int]) -> bool:
+        name, sources = operator.name, [t.index for t in operator.inputs if t is not None and not t.constant]
+        if name == BINARY or (name in KERNEL_AXES and _plain(operator)):
+            self.shifts[operator.index] = self.shifts.get(operator.index, 0.0) + missing
+            return True
+        if name == "ADD" and _plain(operator):
+            free = next((source for source in sources if self._ends_in_bias(source)), None)
+            return free is not None and self._reach(free, self.offsets.get(free, 0.0) + missing, causes)
+        if name in VIEWS:
+            return self._only_reader(sources[0]) and self._reach(sources[0], target, causes)
+        if name == "CONCATENATION":
+            return all(
+                self.offsets.get(source, 0.0) == target or (self._only_reader(source) and self._reach(source, target, causes))
+                for source in sources
+            )
+        return False
+
+    def _ends_in_bias(self, tensor: int) -> bool:
+        """Whether only one operator reads a tensor, and a bias is behind it."""
+        operator = self.graph.producers.get(tensor)
+        if operator is None or operator.index not in self.scales.operators or not self._only_reader(tensor):
+            return False
+        if operator.name == BINARY or (operator.name in KERNEL_AXES and _plain(operator)):
+            return True
+        sources = [t.index for t in operator.inputs if t is not None and not t.constant]
+        return (operator.name in VIEWS or (operator.name == "ADD" and _plain(operator))) and any(map(self._ends_in_bias, sources))
+
+    def _only_reader(self, tensor: int) -> bool:
+        return len(self.readers[tensor]) == 1 and tensor not in self.results and tensor not in self.wanted
+
+
+def _plain(operator: Operator) -> bool:
+    """Whether nothing is clipped behind an operator."""
+    return not operator.options.get("activation", 0)
+
+
+def _has_no_border(operator: Operator) -> bool:
+    """Whether a convolution reads no zeros around its input, which have no offset."""
+    kernel = operator.inputs[1]
+    assert kernel is not None
+    sizes = kernel.shape[1:3] if len(kernel.shape) == 4 else (1, 1)
+    return operator.options.get("padding", "valid") == "valid" or sizes == (1, 1)

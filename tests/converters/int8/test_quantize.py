@@ -1,0 +1,192 @@
+"""Post-training quantization: every operator of the file, compared with itself in float, and what stays float is named."""
+
+from typing import Any
+
+import binary_models as models
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from el_larq.compression.affine import Affine
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.int8.int8_comparison import compare_int8
+from el_larq.converters.int8.int8_ends import with_int8_ends
+from el_larq.converters.int8.int8_file import with_int8
+from el_larq.converters.int8.int8_operators import find_scales
+from el_larq.converters.int8.quantize import Quantized, quantize_file
+from el_larq.converters.int8.single_operators import SingleOperators
+from el_larq.converters.lower import lower_model
+from el_larq.converters.rewrite import with_outputs
+from el_larq.converters.rules.rule_registry import check_graph
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.tflite.interpreter import Interpreter, import_lce
+from el_larq.tflite.operators import unpack_signs
+from el_larq.tflite.reader import parse
+
+L = keras.layers
+
+
+def _model() -> keras.Model:
+    """A stem, a residual binary block, a concatenation, PReLU, pooling of both kinds, a gate, a dense layer and a softmax."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3), name="image")
+    x = L.ReLU()(models.norm("stem_norm")(L.Conv2D(32, 3, strides=2, padding="same", name="stem")(image)))
+    x = models.norm("depth_norm")(L.DepthwiseConv2D(3, padding="same", name="depth")(x))
+    x = L.Add()([x, models.norm("a_norm", fan_in=288)(models.binary(32, "a")(x))])
+    y = models.norm("b_norm", fan_in=288)(models.binary(32, "b")(x))
+    y = L.PReLU(shared_axes=[1, 2], alpha_initializer="random_uniform")(L.Add()([x, y]))
+    x = L.MaxPooling2D()(L.Concatenate()([x, y]))
+    x = L.Multiply()([x, L.Reshape((1, 1, 64))(L.Dense(64, "sigmoid", name="gate")(L.GlobalAveragePooling2D()(x)))])
+    return keras.Model(image, L.Softmax()(L.Dense(10, name="logits")(L.Flatten()(L.AveragePooling2D()(x)))))
+
+
+def _images(count: int = 24) -> np.ndarray:
+    return models.images(count, 16, 3)
+
+
+@pytest.fixture(scope="module")
+def unquantized() -> bytes:
+    return lower_model(FrozenModel(_model()))
+
+
+@pytest.fixture(scope="module")
+def quantized(unquantized: bytes) -> Quantized:
+    return quantize_file(unquantized, _images(), "mse")
+
+
+def test_every_operator_computes_with_int8_what_it_computes_in_float(unquantized: bytes, quantized: Quantized) -> None:
+    graph = parse(quantized.content)
+    assert {operator.outputs[0].type for operator in graph.operators} == {"int8", "int32", "float32"}
+    assert [o.name for o in graph.operators if o.outputs[0].type == "float32"] == ["DEQUANTIZE"]
+    assert quantized.scales.left == ()
+    assert {finding.rule for finding in check_graph(graph)} <= {"channels"}
+    compared = compare_int8(quantized.content, unquantized, [models.images(8, 16, 3)])
+    assert compared.worst_operator < 0.02
+    assert len(quantized.content) < 0.6 * len(unquantized)
+
+
+def test_constants_are_what_their_integers_stand_for(unquantized: bytes, quantized: Quantized) -> None:
+    """Each kernel is symmetric and per channel, and a bias has the scale of the products: computed here from the formulas."""
+    single = SingleOperators(quantized.content, unquantized)
+    seen = 0
+    for operator in single.floats.operators:
+        if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            continue
+        partner = single.operators[operator.outputs[0].index]
+        source, kernel, bias = partner.inputs
+        wanted = operator.inputs[1]
+        assert source is not None
+        assert kernel is not None
+        assert bias is not None
+        assert wanted is not None
+        axis = 3 if operator.name == "DEPTHWISE_CONV_2D" else 0
+        values = np.moveaxis(wanted.array(), axis, 0).reshape(wanted.shape[axis], -1)
+        steps = single.steps(kernel).ravel()
+        np.testing.assert_allclose(steps, np.abs(values).max(axis=1) / 127, rtol=1e-6)
+        integers = np.moveaxis(kernel.array(), axis, 0).reshape(values.shape)
+        assert np.abs(values / steps[:, None] - integers).max() <= 0.5 + 1e-4
+        assert integers.min() >= -127
+        np.testing.assert_allclose(single.steps(bias).ravel(), source.step * steps, rtol=1e-6)
+        seen += 1
+    assert seen == 4
+
+
+def _other_kernels(content: bytes, images: np.ndarray) -> list[list[np.ndarray]]:
+    """All outputs and packed signs by each of LCE's kernels, with and without XNNPACK."""
+    packed = [o.outputs[0].index for o in parse(content).operators if o.name == "LceQuantize"]
+    content = with_outputs(content, packed)
+    kernels: list[dict[str, Any]] = [{}, {"use_indirect_bgemm": True}, {"use_reference_bconv": True}]
+    return [
+        import_lce().testing.Interpreter(content, use_xnnpack=xnnpack, **kernel).predict([images], verbose=0)
+        for xnnpack in (True, False)
+        for kernel in kernels
+    ]
+
+
+def test_all_kernels_of_lce_agree(quantized: Quantized) -> None:
+    first, *others = _other_kernels(quantized.content, _images(8))
+    for number, other in enumerate(others):
+        for a, b in zip(first[1:], other[1:], strict=True):
+            differing = unpack_signs(a ^ b, 32 * a.shape[-1]).mean()
+            assert differing == 0 if number < 2 else differing <= 1e-3  # without XNNPACK, ties are rounded otherwise
+        np.testing.assert_allclose(other[0], first[0], atol=0 if number < 2 else 4 / 256)
+
+
+def test_int8_inputs_and_outputs_are_those_of_the_conversions(unquantized: bytes, quantized: Quantized) -> None:
+    content = with_int8_ends(quantized.content)
+    graph = parse(content)
+    assert [tensor.type for tensor in (*graph.inputs, *graph.outputs)] == ["int8", "int8"]
+    assert graph.output_names == parse(unquantized).output_names
+    compare_int8(content, unquantized, [_images(4)], quantized.content)
+    near = Interpreter(content).run_real(_images(4)) - Interpreter(quantized.content).run(_images(4))[0]
+    assert np.abs(near).max() <= 0.05
+
+
+@pytest.mark.parametrize("wrong", ["scale", "kernel", "bias"])
+def test_a_wrong_file_is_found(unquantized: bytes, quantized: Quantized, wrong: str) -> None:
+    graph = parse(quantized.content)
+    operator = next(o for o in graph.operators if o.name == "CONV_2D")
+    kernel, bias = operator.inputs[1:]
+    assert kernel is not None
+    assert bias is not None
+
+    def change(model: Any) -> None:
+        model.subgraphs[0].tensors[kernel.index].quantization.scale = kernel_scale * np.float32(1.02)
+
+    if wrong == "scale":
+        kernel_scale = SingleOperators(quantized.content, unquantized).steps(kernel).ravel().astype(np.float32)
+        content = models.edit(quantized.content, change)
+    elif wrong == "kernel":
+        content = models.change_constant(quantized.content, kernel.index, np.int8, lambda values: values // 2)
+    else:
+        # Not the constants, what an operator computes: its multiplier is wrong by a little.
+        multiplier = next(o for o in graph.operators if o.name == "LceBconv2d").inputs[2]
+        assert multiplier is not None
+        other = models.change_constant(unquantized, multiplier.index, np.float32, lambda values: values * 1.01)
+        content = quantize_file(other, _images(), "mse").content
+        single = SingleOperators(content, unquantized)
+        assert max(run.steps for run in single.run([_images(4)])) < 0.02  # constants are those of the file itself
+        return
+    with pytest.raises(ElLarqError, match="is stored wrongly"):
+        compare_int8(content, unquantized, [_images(4)])
+
+
+def test_zero_padded_binary_convolutions_stay_float_and_are_named() -> None:
+    model = models.network(models.binary(32, "a", pad_values=0.0), models.norm("n"), models.binary(32, "b"), models.norm("m"))
+    content = lower_model(FrozenModel(model))
+    made = quantize_file(content, models.images(8), "min-max")
+    assert [(operator.name, "zeros" in reason) for operator, reason in made.scales.left] == [("LceBconv2d", True)]
+    findings = [finding for finding in check_graph(parse(made.content)) if finding.rule.endswith("float")]
+    assert [finding.rule for finding in findings] == ["only-float"]
+    assert compare_int8(made.content, content, [models.images(4)]).worst_operator < 0.02
+
+
+def test_a_file_without_real_layers_and_a_quantized_one_are_refused(quantized: Quantized) -> None:
+    image = keras.Input((8, 8, 32))
+    content = lower_model(FrozenModel(keras.Model(image, models.norm("n")(models.binary(32, "a")(image)))))
+    with pytest.raises(UsageError, match="no real-valued convolution or dense layer"):
+        quantize_file(content, models.images(4, 8, 32), "mse")
+    with pytest.raises(UsageError, match="quantized already"):
+        quantize_file(quantized.content, _images(4), "mse")
+
+
+def test_values_that_are_not_finite_name_their_tensor(unquantized: bytes) -> None:
+    images = _images(4)
+    images[0, 0, 0, 0] = np.inf
+    with pytest.raises(ElLarqError, match=r"calibration: tensor .* not finite"):
+        quantize_file(unquantized, images, "mse")
+
+
+def test_a_bias_beyond_int32_widens_the_scale_of_its_kernel() -> None:
+    image = keras.Input((4,))
+    dense = L.Dense(2, kernel_initializer="ones")
+    model = keras.Model(image, dense(image))
+    dense.set_weights([np.full((4, 2), 1e-6, np.float32), np.array([0.0, 1e3], np.float32)])
+    content = lower_model(FrozenModel(model))
+    graph = parse(content)
+    scales = find_scales(graph)
+    affines = {first: Affine(1e-4, 0) for first in scales.shares.values()} | {
+        scales.shares[graph.outputs[0].index]: Affine.of_range(0, 1e3)
+    }
+    made = with_int8(content, scales, affines, {})
+    np.testing.assert_allclose(Interpreter(made).run(np.zeros((1, 4), np.float32))[0], [[0, 1e3]], rtol=1e-6)

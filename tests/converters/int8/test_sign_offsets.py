@@ -1,0 +1,86 @@
+"""The half step in front of signs: which biases get it, that nothing else changes, and that signs flip less."""
+
+from collections.abc import Callable
+from typing import Any
+
+import binary_models as models
+import numpy as np
+import tf_keras as keras
+
+from el_larq.compression.sign_safe import OFFSET
+from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.int8.calibrate import affines, observe
+from el_larq.converters.int8.int8_file import with_int8
+from el_larq.converters.int8.int8_operators import find_scales
+from el_larq.converters.int8.sign_offsets import find_offsets
+from el_larq.converters.lower import lower_model
+from el_larq.converters.stored_comparison import effect
+from el_larq.tflite.reader import parse
+
+L = keras.layers
+
+
+def _block(image: Any, join: Callable[[Any], Any]) -> keras.Model:
+    """A stem, two binary convolutions with what joins their sum in between, and a classifier behind a 1x1 convolution."""
+    x = models.norm("stem_norm")(L.Conv2D(32, 3, padding="same", name="stem")(image))
+    x = join(L.Add()([x, models.norm("a_norm", fan_in=288)(models.binary(32, "a")(x))]))
+    x = L.Add()([x, models.norm("b_norm", fan_in=288)(models.binary(32, "b")(x))])
+    x = L.ReLU()(L.Conv2D(32, 1, name="head")(x))
+    return keras.Model(image, L.Dense(10, name="logits")(L.GlobalAveragePooling2D()(x)))
+
+
+def _quantized(model: keras.Model) -> tuple[bytes, bytes, bytes, Any]:
+    """The float file, the int8 file without offsets and with them, and the offsets."""
+    images = models.images(64, 8, 3)
+    content = lower_model(FrozenModel(model))
+    graph = parse(content)
+    scales = find_scales(graph)
+    observers = observe(content, graph, scales, [images])
+    found = affines(observers, graph, scales, "mse")
+    offsets = find_offsets(graph, scales, found, {t for t, first in scales.shares.items() if observers[first].low < 0})
+    return content, with_int8(content, scales, found, {}), with_int8(content, scales, found, offsets.shifts), offsets
+
+
+def test_signs_flip_less_than_half_as_often_and_nothing_moves_at_the_outputs() -> None:
+    keras.utils.set_random_seed(0)
+    content, plain, safe, offsets = _quantized(_block(keras.Input((8, 8, 3)), lambda x: x))
+    assert (len(offsets.tensors), len(offsets.without)) == (2, 0)
+    images = [models.images(64, 8, 3)]
+    before, after = (effect(file, content, images) for file in (plain, safe))
+    assert 0 < after.signs_flipped < before.signs_flipped / 2
+    assert after.max_difference <= before.max_difference
+
+
+def test_an_offset_is_taken_away_by_the_next_bias() -> None:
+    """The sum in front of the 1x1 convolution has the stem's and the first block's offset, which the head's bias takes away."""
+    keras.utils.set_random_seed(0)
+    content, _, _, offsets = _quantized(_block(keras.Input((8, 8, 3)), lambda x: x))
+    operators = {operator.index: operator for operator in parse(content).operators}
+    head = next(
+        o for o in operators.values() if o.name == "CONV_2D" and o.inputs[1] is not None and o.inputs[1].shape[1:3] == (1, 1)
+    )
+    kernel = head.inputs[1]
+    assert kernel is not None
+    sums = kernel.array().sum(axis=(1, 2, 3))
+    shift = np.asarray(offsets.shifts[head.index])
+    ratio = shift / sums
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+    first = offsets.shifts[next(o.index for o in operators.values() if o.name == "CONV_2D")]
+    assert ratio[0] > 0 > float(first)
+
+
+def test_the_offset_is_almost_half_a_step() -> None:
+    keras.utils.set_random_seed(0)
+    content, _, safe, offsets = _quantized(_block(keras.Input((8, 8, 3)), lambda x: x))
+    stem = next(o for o in parse(content).operators if o.name == "CONV_2D")
+    step = parse(safe).tensors[stem.outputs[0].index].step
+    np.testing.assert_allclose(offsets.shifts[stem.index], -OFFSET * step, rtol=1e-5)
+
+
+def test_a_tensor_whose_offset_would_reach_something_else_keeps_its_flips() -> None:
+    keras.utils.set_random_seed(0)
+    model = _block(keras.Input((8, 8, 3)), L.PReLU(shared_axes=[1, 2], alpha_initializer="random_uniform"))
+    content, plain, safe, offsets = _quantized(model)
+    assert (len(offsets.tensors), len(offsets.without)) == (0, 2)  # PReLU reads the first, and makes the second
+    assert offsets.shifts == {} or plain == safe
+    assert effect(safe, content, [models.images(8, 8, 3)]).images == 8
