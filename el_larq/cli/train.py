@@ -46,7 +46,12 @@ if TYPE_CHECKING:
 )
 @run_options
 @distribution_options
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run that was stopped or killed.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Continue a run that was stopped or killed, or extend one with more --epochs.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes; only the result and errors.")
 @click.option(
     "--log", type=click.Path(path_type=Path), metavar="FILE", help="Append progress and notes to FILE, with the time of each."
@@ -82,6 +87,7 @@ def command(
     el-larq train resnet18 --recipe real-to-binary
     el-larq train resnet18 --strategy mirrored
     el-larq train --resume runs/resnet26-el-photos-s0
+    el-larq train --resume runs/resnet26-el-photos-s0 --epochs 60
     el-larq train --config runs/resnet26-el-photos-s0/config.json --seed 1
     """
     # Until the first step, SIGTERM and SIGHUP have the same effect as Ctrl-C.
@@ -91,7 +97,7 @@ def command(
     bar = not quiet and log is None  # a log has the lines that take the place of a bar
     how = _How(checkpoint_every, modules, trust, as_json, workers, worker_index, worker_timeout, notify, bar)
     if resume is not None:
-        _resume(resume, given["learning_rate"], how)
+        _resume(resume, given["learning_rate"], given["epochs"], how)
         return
     # Everything that a plan checks is checked before TensorFlow is imported, which takes seconds.
     from el_larq.training.training_plan import make_plan
@@ -202,20 +208,24 @@ def _make_repeated_plan(path: Path, network: str | None, how: _How) -> "Training
     return plan
 
 
-def _resume(folder: Path, learning_rate: float | None, how: _How) -> None:
+def _resume(folder: Path, learning_rate: float | None, epochs: int | None, how: _How) -> None:
     from el_larq.training.config import is_finished, read_config, read_result
+    from el_larq.training.extension import check_extendable, is_extension
     from el_larq.training.resumable import check_resumable, tidy
     from el_larq.training.resume_options import check_no_contradiction
 
     config = read_config(folder)
     check_no_contradiction(config, folder, given_on_command_line(click.get_current_context()))
-    if is_finished(folder):
+    longer = is_extension(config, epochs)
+    if is_finished(folder) and not longer:
         read_result(folder)  # raises an error if it is damaged: then the states must be kept
         tidy(folder)
         how.notify(f"{folder} is finished; there is nothing to resume")
         _print_result(folder, how.as_json)
         return
     check_resumable(folder, config, learning_rate)
+    if longer:
+        check_extendable(folder, config)
     if (cluster := how.cluster((config.distribution or {}).get("strategy", "none"))) is not None:
         from el_larq.training.multi_worker import job_of_run
 
@@ -227,7 +237,7 @@ def _resume(folder: Path, learning_rate: float | None, how: _How) -> None:
     from el_larq.training.resuming import Replacements
     from el_larq.training.train import resume_run
 
-    resume_run(folder, how.run_options, Replacements(learning_rate=learning_rate))
+    resume_run(folder, how.run_options, Replacements(learning_rate=learning_rate, epochs=epochs))
     _print_result(folder, how.as_json)
 
 

@@ -48,7 +48,8 @@ class TrainConfig:
         one device.
     teacher: the model that the loss compares with, as a path from the run folder or an absolute one.
     compiled: names of the optimizer and loss of a user network that comes compiled, see `el_larq.training.compiled`.
-    changes: changes made on resume, each {"step", "learning_rate"}: the learning rate from that step on.
+    changes: changes made on resume, each of one of two kinds: {"step", "learning_rate"}, the learning rate from that step on, or
+        {"step", "epochs", "epochs_before"}, more epochs and their schedule from that step on (`el_larq.training.extension`).
     """
 
     network: str

@@ -23,7 +23,7 @@ from el_larq.training.loop import Loop
 from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
 from el_larq.training.progress import TrainingProgress
-from el_larq.training.run_folder import RunFolder, record_resume
+from el_larq.training.run_folder import RunFolder, is_stage, record_resume
 from el_larq.training.run_options import RunOptions
 from el_larq.training.selection import EpochRecord, best_epoch
 from el_larq.training.stopping import stoppable
@@ -125,7 +125,7 @@ class Execution:
             result["allow"] = allow
         with loop.failures.writing():
             write_json(run.folder / RESULT, result)
-        loop.states.remove()
+        loop.states.remove(keep=0 if is_stage(run.folder) else 1)  # the last one, so that the run can be extended
         return seconds
 
 

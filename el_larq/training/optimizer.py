@@ -37,6 +37,11 @@ def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.opti
     return optimizer
 
 
+def scheduled_rate(recipe: Recipe, steps: int, step: int) -> float:
+    """The learning rate of a recipe over ``steps`` steps at one of them."""
+    return float(_schedule(recipe, steps)(step))
+
+
 def _slowed(optimizer: Any, slow: list[tf.Variable], factor: float) -> Any:
     """A class of optimizers like the given one that changes some variables by ``factor`` times as much.
 

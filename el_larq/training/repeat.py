@@ -70,4 +70,8 @@ def remarks(config: TrainConfig, folder: Path, scale_batch: bool = False) -> Ite
         yield f"note: {folder} has {factor} times the batch size and learning rate of its recipe, and so has the new run"
     for change in config.changes:
         rate, step = change.get("learning_rate"), change.get("step")
+        if rate is None:
+            epochs, before = change.get("epochs"), change.get("epochs_before")
+            yield f"note: {folder} had {before} epochs up to step {step}; the new run has the schedule of {epochs} from the start"
+            continue
         yield f"note: {folder} had the learning rate {rate} only from step {step} on; the new run has its last one from the start"

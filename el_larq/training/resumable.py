@@ -51,6 +51,6 @@ def _check_stages(folders: list[Path], learning_rate: float | None) -> None:
 
 def tidy(folder: Path) -> None:
     """Remove what is left of a process that was killed after it wrote the result and before it exited."""
-    if any(folder.glob("checkpoints/*.ckpt")) or any(folder.rglob(".*.part.*")):
+    if len(StateFiles(folder / "checkpoints").paths()) > 1 or any(folder.rglob(".*.part.*")):
         with contextlib.suppress(ElLarqError), open_run(folder) as run:  # the run is finished: a failure here does no harm
-            StateFiles(run.checkpoints).remove()
+            StateFiles(run.checkpoints).remove(keep=1)

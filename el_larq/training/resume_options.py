@@ -12,6 +12,7 @@ from el_larq.links.link_registry import flagged_options
 from el_larq.methods.method_registry import parse_options
 from el_larq.models.network_registry import OPTIONS
 from el_larq.training.config import CONFIG, TrainConfig, recipe_of
+from el_larq.training.extension import check_epochs
 from el_larq.training.recipe import DEFAULTS
 from el_larq.training.recipe_file import find_recipe, is_file
 from el_larq.training.training_plan import CHANGES
@@ -40,9 +41,8 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     **{
         name: lambda config, name=name: _last_stage(config).get(name, DEFAULTS.get(name))
         for name in CHANGES
-        if name != "learning_rate"
+        if name not in ("learning_rate", "epochs")
     },
-    "epochs": lambda config: config.recipe.get("epochs"),
     "image_size": lambda config: config.image_size,
     "width": lambda config: config.width,
     "placement": lambda config: config.placement,
@@ -79,6 +79,9 @@ def check_no_contradiction(config: TrainConfig, folder: Path, given: Mapping[str
     """
     for name, value in given.items():
         if name in _FREE or (name, value) == ("deterministic", "auto"):
+            continue
+        if name == "epochs":
+            check_epochs(folder, config, value)
             continue
         option = "NETWORK" if name == "network" else "--" + name.replace("_", "-")
         if name == "options":

@@ -11,6 +11,7 @@ from el_larq.errors import ElLarqError
 from el_larq.loading.load import load_model
 from el_larq.loading.user_network import is_user_network, load_user_network
 from el_larq.training.config import OWN_SOURCE, TrainConfig, is_finished, read_config, read_result
+from el_larq.training.extension import check_extendable, is_extension
 from el_larq.training.network import network_again
 from el_larq.training.resumable import check_resumable, tidy
 from el_larq.training.run_folder import RunFolder, open_run
@@ -25,6 +26,7 @@ class Replacements:
     dataset: Dataset | None = None
     model: keras.Model | None = None
     learning_rate: float | None = None
+    epochs: int | None = None
 
 
 Continue = Callable[[RunFolder, RunOptions, Replacements], Trained]
@@ -33,11 +35,14 @@ Continue = Callable[[RunFolder, RunOptions, Replacements], Trained]
 def resume_with(continue_run: Continue, folder: Path, options: RunOptions, given: Replacements) -> Trained:
     """The finished run, or the result of ``continue_run`` in the locked run folder. The errors are those of `resume`."""
     config = read_config(folder)
-    if is_finished(folder):
+    longer = is_extension(config, given.epochs)
+    if is_finished(folder) and not longer:
         return _open_finished(folder, config, options.notify)
     check_resumable(folder, config, given.learning_rate)
+    if longer:
+        check_extendable(folder, config)
     with open_run(folder) as run:
-        if is_finished(folder):
+        if is_finished(folder) and not longer:
             raise ElLarqError(f"{folder} was just finished by another process")
         return continue_run(run, options, given)
 

@@ -26,12 +26,14 @@ from el_larq.training.determinism import is_deterministic, set_deterministic
 from el_larq.training.distillation import with_loss
 from el_larq.training.distribution import open_distribution
 from el_larq.training.execution import NOT_DETERMINISTIC, Execution
+from el_larq.training.extension import describe_extension, extend, is_extension
 from el_larq.training.features import with_features
 from el_larq.training.frozen_layers import freeze_layers
 from el_larq.training.initialize import Initialized, adopt_preprocessing, initialize
 from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
+from el_larq.training.optimizer import scheduled_rate
 from el_larq.training.resuming import Replacements
 from el_larq.training.run_data import load_data, load_data_again
 from el_larq.training.run_folder import RunFolder
@@ -87,6 +89,9 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
     """Continue a run of one stage, whose folder is locked. The errors are those of `el_larq.training.train.resume`."""
     if given.learning_rate is not None:
         _change_learning_rate(run, given.learning_rate)
+    longer = is_extension(run.config, given.epochs)
+    if longer and given.epochs is not None:
+        extend(run, given.epochs)
     folder, config = run.folder, run.config
     plan = plan_again(config, folder, network_again(folder, config, given.model, options.trust), given.dataset)
     set_deterministic(config.deterministic)
@@ -95,6 +100,9 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
     own = load_function(plan)
     data = apply(load_data_again(plan, options.notify, config, folder), config.validation)
     check_same_data(data, distribution)
+    if longer:
+        rate = scheduled_rate if config.compiled is None else None
+        options.notify(describe_extension(run, plan.recipe, data.steps_per_epoch(plan.recipe.batch_size), rate))
     with distribution.scope():
         model = build_model(plan, own, data)
         if config.compiled is not None:

@@ -149,8 +149,9 @@ class StateFiles:
                     path.unlink()
         return None
 
-    def remove(self) -> None:
-        for path in self.paths():
+    def remove(self, keep: int = 0) -> None:
+        """Remove all states except this number of the newest ones."""
+        for path in self.paths()[keep:]:
             with contextlib.suppress(OSError):
                 path.unlink()
 

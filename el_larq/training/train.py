@@ -12,6 +12,7 @@ from el_larq.printable import say
 from el_larq.training.cluster import check_divisible, scaled
 from el_larq.training.config import read_config
 from el_larq.training.distribution import open_distribution
+from el_larq.training.extension import check_epochs
 from el_larq.training.resuming import Replacements, resume_with
 from el_larq.training.run_options import CHECKPOINT_SECONDS, Notify, RunOptions
 from el_larq.training.single import continue_single, start_single
@@ -81,6 +82,7 @@ def resume(
     dataset: Dataset | None = None,
     model: keras.Model | None = None,
     learning_rate: float | None = None,
+    epochs: int | None = None,
     trust: bool = False,
     console: Console | None = None,
     notify: Notify = say,
@@ -89,16 +91,20 @@ def resume(
 ) -> Trained:
     """Resume a run that was stopped or killed; the result is the same as without the interruption. A finished run is returned.
 
+    With more ``epochs``, the run, also a finished one, is extended; see `el_larq.training.extension` for its schedule.
+
     Arguments:
         folder: the run folder.
         dataset: required if the run was given a Dataset that `load_dataset` cannot load by name.
         model: required if the run was given a compiled Keras model: the same model, built and compiled again.
         learning_rate: a new peak from here on, for a run that ended because its loss was not finite; otherwise an error.
+        epochs: the total number, if it is to be larger than the run's.
         trust: for the model of ``init_from``, which is read again if no state is left; the run does not store it.
         console, notify, checkpoint_seconds, checkpoint_steps: see `train`.
 
     Raises:
-        UsageError: a new learning rate for a run that has not failed, or for a network that comes compiled.
+        UsageError: a new learning rate for a run that has not failed, or for a network that comes compiled; fewer epochs than the
+            run's; or more for a run of several stages or workers, or for one that was stopped early.
         ElLarqError: the folder is not a run folder, is damaged, of a newer schema or of one too old to resume, in use or not
             writable; its loss was not finite and no learning rate is given; or its data or network have changed.
         Interrupted: see `train`.
@@ -110,10 +116,14 @@ def resume(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
-    return resume_run(Path(folder), options, Replacements(dataset=dataset, model=model, learning_rate=learning_rate))
+    given = Replacements(dataset=dataset, model=model, learning_rate=learning_rate, epochs=epochs)
+    return resume_run(Path(folder), options, given)
 
 
 def resume_run(folder: Path, options: RunOptions, given: Replacements | None = None) -> Trained:
     """Resume a run; the errors are those of `resume`."""
-    has_stages = bool(read_config(folder).recipe.get("stages"))
-    return resume_with(continue_stages if has_stages else continue_single, folder, options, given or Replacements())
+    given = given or Replacements()
+    config = read_config(folder)
+    check_epochs(folder, config, given.epochs)
+    has_stages = bool(config.recipe.get("stages"))
+    return resume_with(continue_stages if has_stages else continue_single, folder, options, given)

@@ -78,7 +78,7 @@ def test_a_run_of_a_newer_version_is_refused(old: Path, command: list[str], el_l
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", 3], "--epochs 3 contradicts RUN, which was started with 2; omit it"),
+        (["--epochs", 1], "RUN was started with 2 epochs, and fewer (1) are not possible; omit the number, or give more"),
         (["--seed", 1], "--seed 1 contradicts RUN, which was started with 0"),
         (["--width", 0.5], "--width 0.5 contradicts RUN, which was started with 1.0"),
         (["--dataset", "photos"], "--dataset photos contradicts RUN, which was started with digits"),

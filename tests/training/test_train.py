@@ -74,7 +74,11 @@ def test_a_run_leaves_everything_in_its_folder(trained: Trained):
         "model.keras",
         "result.json",
     }
-    assert {path.name for path in (trained.folder / "checkpoints").iterdir()} == {"best.weights.h5", "last.weights.h5"}
+    assert {path.name for path in (trained.folder / "checkpoints").iterdir()} == {
+        "best.weights.h5",
+        "last.weights.h5",
+        "state-000000012.ckpt",
+    }
     assert list((trained.folder / "tensorboard").rglob("events.out.tfevents.*"))
     assert trained.h5 == trained.folder / "model.h5"
 
