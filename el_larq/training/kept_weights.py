@@ -9,14 +9,14 @@ import tf_keras as keras
 from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError, summarize
 from el_larq.files import atomic_path
-from el_larq.training.models import describe_weights, load_kept_weights, make_card
+from el_larq.training.models import architecture, describe_weights, load_kept_weights, make_card
 from el_larq.training.recipe import Recipe
 from el_larq.training.run_folder import RunFolder
 from el_larq.training.selection import EpochRecord, best_epoch
 from el_larq.training.state_files import check_space
 
-# Bytes in addition to the weights: names and shapes, the model's configuration and its card.
-_HEADER = 1 << 20
+# Bytes in addition to the weights and the model's configuration: names and shapes, and the card.
+_HEADER = 1 << 18
 
 
 class KeptWeights:
@@ -24,17 +24,18 @@ class KeptWeights:
 
     def __init__(self, run: RunFolder, model: keras.Model, recipe: Recipe, data: Dataset):
         self._run, self._model, self._recipe, self._data = run, model, recipe, data
+        self._architecture = architecture(model)
 
     def save_epoch(self, accuracy: float | None, records: Sequence[EpochRecord]) -> None:
         """Save the model as the last, and as the best if its validation accuracy exceeds that of all earlier epochs."""
         is_best = accuracy is not None and all(accuracy > known["val_accuracy"] for known in records)
         for name in ["last", "best"] if is_best else ["last"]:
             path = self._path(name)
-            check_space(path.parent, 4 * self._model.count_params() + _HEADER)
+            check_space(path.parent, 4 * self._model.count_params() + len(self._architecture) + _HEADER)
             with atomic_path(path) as temporary:
                 self._model.save_weights(temporary)
                 model_card = make_card(self._run.config, self._data, None, {"epoch": len(records) + 1, **self._average()})
-                describe_weights(temporary, self._model, model_card)
+                describe_weights(temporary, self._architecture, model_card)
 
     def restore(self) -> None:
         """Give the model the weights that the recipe keeps; after a training they differ from the model's unless they are the last.

@@ -38,10 +38,15 @@ def bare(model: keras.Model) -> keras.Model:
     return _without_training(model) if isinstance(model, (Distilled, OnFeatures)) else model
 
 
-def describe_weights(path: Path, model: keras.Model, model_card: card.Card) -> None:
-    """Add the model's configuration and card to a file of `Model.save_weights`, so that it stands for the model (`load_model`)."""
+def architecture(model: keras.Model) -> str:
+    """The configuration of the network that `save_model` writes, as JSON."""
+    return _without_training(model).to_json()
+
+
+def describe_weights(path: Path, config: str, model_card: card.Card) -> None:
+    """Add a model's `architecture` and card to a file of `Model.save_weights`; it then stands for the model."""
     with h5py.File(path, "r+") as file:
-        file.attrs["model_config"] = _without_training(model).to_json()
+        file.attrs["model_config"] = config
         file.attrs["keras_version"] = keras.__version__
     card.attach(path, model_card)
 

@@ -77,7 +77,7 @@ def test_a_run_leaves_everything_in_its_folder(trained: Trained):
     assert {path.name for path in (trained.folder / "checkpoints").iterdir()} == {
         "best.weights.h5",
         "last.weights.h5",
-        "state-000000012.ckpt",
+        "state-000000004.ckpt",
     }
     assert list((trained.folder / "tensorboard").rglob("events.out.tfevents.*"))
     assert trained.h5 == trained.folder / "model.h5"
