@@ -55,6 +55,8 @@ class Audit:
 
     @property
     def summary(self) -> str:
+        if not self.meant_binary and not self.low_bit:
+            return "nothing in this model is binary, so LCE runs it like any .tflite"
         text = f"{self.binary} of {self.meant_binary} binary convolutions are {BINARY}"
         if self.low_bit:
             text += f", {self.low_bit} quantized to other values than signs"
@@ -65,6 +67,7 @@ class Audit:
             "binary": self.binary,
             "meant_binary": self.meant_binary,
             "low_bit": self.low_bit,
+            "nothing_binary": not self.meant_binary and not self.low_bit,
             "evidence": self.evidence,
             "convolutions": [asdict(row) for row in self.rows],
             "findings": [asdict(finding) for finding in self.findings],

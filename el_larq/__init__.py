@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from el_larq._version import VERSION
+from el_larq.native_output import QuietStart
 
 __version__ = VERSION
 
@@ -52,6 +53,7 @@ def _select_keras_2() -> None:
 
 
 _select_keras_2()
+QuietStart.install()
 
 
 def __getattr__(name: str) -> Any:

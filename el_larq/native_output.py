@@ -1,11 +1,17 @@
 """TensorFlow's output on stderr and in its log: captured or suppressed, and quoted where it explains an error."""
 
 import contextlib
+import importlib.util
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+"""TensorFlow's environment variable: 0 is for all messages, its default."""
 
 
 @contextlib.contextmanager
@@ -14,6 +20,8 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
 
     TFLite and MLIR report the cause of a failure only there, among irrelevant messages.
     """
+    import tempfile  # here, because el_larq/__init__.py imports this module
+
     sys.stderr.flush()
     with tempfile.TemporaryFile() as store:
         kept = os.dup(2)
@@ -28,6 +36,40 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def show_tensorflow() -> None:
+    """Do not hide the messages of TensorFlow's start, here and in other processes."""
+    os.environ[_LEVEL] = "0"
+
+
+class QuietStart(MetaPathFinder):
+    """Hides what TensorFlow prints while it is imported and looks for devices, such as what the machine lacks.
+
+    It stays visible if the user has set TF_CPP_MIN_LOG_LEVEL to 0, as -v does. An error of the import is raised as always.
+    """
+
+    @classmethod
+    def install(cls) -> None:
+        if "tensorflow" not in sys.modules and not any(isinstance(finder, cls) for finder in sys.meta_path):
+            sys.meta_path.insert(0, cls())
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None and os.environ.get(_LEVEL) != "0":
+            loader: Any = spec.loader
+            execute = loader.exec_module
+
+            def quietly(module: Any) -> None:
+                with captured_stderr():
+                    execute(module)
+                    module.config.list_physical_devices()
+
+            loader.exec_module = quietly
+        return spec
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from el_larq.cli.common import common_options, print_json, print_table, say, start_tensorflow
+from el_larq.cli.common import common_options, complete_from, print_json, print_table, say, start_tensorflow
 from el_larq.cli.interruption import interruptible
 from el_larq.devices.targets import TARGETS
 from el_larq.model_files import tflite_file
@@ -45,7 +45,13 @@ def _instructions(_context: click.Context, _parameter: click.Parameter, value: s
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--target", default="local", show_default=True, help=f"{', '.join(TARGETS)}.")
+@click.option(
+    "--target",
+    shell_complete=complete_from("el_larq.devices.targets:TARGETS"),
+    default="local",
+    show_default=True,
+    help=f"{', '.join(TARGETS)}.",
+)
 @click.option("--threads", default="1", show_default=True, callback=_threads, help="Number of threads, or several: 1,2,4.")
 @click.option("--runs", type=click.IntRange(1), default=50, show_default=True, help="Minimum number of timed inferences.")
 @click.option(

@@ -1,6 +1,5 @@
 """Options that several commands have, and functions for printing."""
 
-import contextlib
 import importlib
 import json
 import logging
@@ -13,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from el_larq.by_name import load_by_name
 from el_larq.model_files import model_file
-from el_larq.native_output import captured_stderr
+from el_larq.native_output import show_tensorflow
 from el_larq.printable import printable
 from el_larq.printable import say as say  # for commands, beside `show`
 from el_larq.zoo.named_models import is_model_name
@@ -36,6 +37,8 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
 
 def _keep_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     context.meta["verbose"] = value
+    if value:
+        show_tensorflow()
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -45,7 +48,20 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         is_flag=True,
         help="Run code that the model contains, and lift size limits; only for files from a source you trust.",
     )(function)
-    return click.option("--import", "modules", multiple=True, help="Python module that registers your own layers.")(function)
+    return click.option(
+        "--import", "modules", multiple=True, help="Python module or file that registers your own layers: mylayers or mylayers.py."
+    )(function)
+
+
+def complete_from(registry: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Shell completion with the names in a registry, "module:attribute", and after commas; with files where no name fits."""
+
+    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, comma, begun = incomplete.rpartition(",")
+        found = [CompletionItem(f"{before}{comma}{name}") for name in load_by_name(registry) if name.startswith(begun)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+    return complete
 
 
 class _Model(click.Path):
@@ -121,13 +137,10 @@ def output_option(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow, hiding its native messages about missing GPUs unless -v is given."""
-    quiet = contextlib.nullcontext() if click.get_current_context().meta.get("verbose") else captured_stderr()
-    with quiet:
-        import el_larq  # noqa: F401  (first: it selects Keras 2)
+    """Import TensorFlow, without its messages unless -v is given (`el_larq.native_output.QuietStart`)."""
+    import el_larq  # noqa: F401  (first: it selects Keras 2)
 
-        tensorflow = importlib.import_module("tensorflow")
-        tensorflow.config.list_physical_devices()
+    importlib.import_module("tensorflow")
 
 
 def import_layers(modules: tuple[str, ...]) -> None:

@@ -5,16 +5,27 @@ from typing import Any
 
 import click
 
-from el_larq.cli.common import common_options, print_json, print_table, say
+from el_larq.cli.common import common_options, complete_from, print_json, print_table, say
 from el_larq.cli.option_groups import collect_settings, data_options, network_options, recipe_options, split_names
 
 
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--against", type=click.Choice(["float"]), help="Compare RUN with its real-valued twin, trained alike.")
-@click.option("--network", "networks", metavar="NAME[,NAME]", help="Networks to train; see el-larq list networks.")
 @click.option(
-    "--methods", default="all", show_default=True, metavar="NAME[,NAME]", help="Methods to compare, or all that fit the network."
+    "--network",
+    "networks",
+    shell_complete=complete_from("el_larq.models.network_registry:NETWORKS"),
+    metavar="NAME[,NAME]",
+    help="Networks to train; see el-larq list networks.",
+)
+@click.option(
+    "--methods",
+    shell_complete=complete_from("el_larq.methods.method_registry:METHODS"),
+    default="all",
+    show_default=True,
+    metavar="NAME[,NAME]",
+    help="Methods to compare, or all that fit the network.",
 )
 @click.option("--option", "method_options", multiple=True, metavar="METHOD.NAME=VALUE", help="Option of a method; can be repeated.")
 @data_options

@@ -174,6 +174,8 @@ def command(
         ]
         headings = ("layer", "operator", "kernel bits", "input bits", "kernel", "output", "MACs")
         print_table("Convolutions", headings, rows)
+    if audit and audit["nothing_binary"]:
+        say("warning: nothing in this model is binary: LCE does not make it faster than TensorFlow Lite does")
     for left in next((entry.details["left"] for entry in job.report if entry.step == "fold"), []):
         say(f"not rewritten: {Left(**left)}")
     for finding in summarized(Finding(**finding) for finding in (audit or {}).get("findings", [])):

@@ -8,6 +8,7 @@ import click
 from el_larq.cli.common import (
     MODEL,
     common_options,
+    complete_from,
     data_dir_option,
     import_layers,
     model_options,
@@ -23,7 +24,11 @@ from el_larq.cli.common import (
 
 @click.command()
 @click.argument("model", type=MODEL)
-@click.option("--dataset", help="Data set; see el-larq list datasets. [default: the one the model was trained on]")
+@click.option(
+    "--dataset",
+    shell_complete=complete_from("el_larq.data.dataset_registry:DATASETS"),
+    help="Data set; see el-larq list datasets. [default: the one the model was trained on]",
+)
 @data_dir_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
 @click.option("--images", type=click.IntRange(1), help="Number of images, spread evenly over the test split. [default: all]")

@@ -1,6 +1,7 @@
 """The entry point `el-larq`. Commands are imported when they are called, so that `--help` starts fast."""
 
 import importlib
+import json
 import os
 import sys
 from typing import Any
@@ -58,13 +59,13 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Binary neural networks with Elastic-Links: train, convert, verify, benchmark.
 
-    Each command takes --json to print JSON and -v to show the traceback of an error. Exit status: 0 success, 1 failure, 2 invalid
-    usage.
+    Each command takes --json to print JSON, errors on stderr too, and -v to show the traceback of an error and messages of
+    TensorFlow. Exit status: 0 success, 1 failure, 2 invalid usage.
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit. Every error is one line on stderr; -v adds the traceback."""
+    """Run the command line and exit. Every error is one line on stderr, a JSON object with --json; -v adds the traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = "-v" in arguments or "--verbose" in arguments
     trace: BaseException | None = None
@@ -102,7 +103,10 @@ def main(arguments: list[str] | None = None) -> None:
     if message:
         if verbose and trace is not None:
             say_traceback(trace)
-        say(f"el-larq: {message}")
+        if "--json" in arguments:
+            say(json.dumps({"error": message, "exit_status": status}))
+        else:
+            say(f"el-larq: {message}")
     sys.exit(status)
 
 

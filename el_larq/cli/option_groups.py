@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from el_larq.cli.common import data_dir_option
+from el_larq.cli.common import complete_from, data_dir_option
 from el_larq.links.link_registry import LINKS, flagged_options
 
 Command = Callable[..., None]
@@ -18,7 +18,13 @@ Command = Callable[..., None]
 def data_options(function: Command) -> Command:
     return _with(
         function,
-        click.option("--dataset", default="photos", show_default=True, help="Data set; see el-larq list datasets."),
+        click.option(
+            "--dataset",
+            default="photos",
+            show_default=True,
+            shell_complete=complete_from("el_larq.data.dataset_registry:DATASETS"),
+            help="Data set; see el-larq list datasets.",
+        ),
         data_dir_option,
         click.option("--augment", help="none, shift, shift-mirror, crop, crop-mirror or imagenet. [default: the data set's]"),
         click.option("--image-size", type=int, help="Height and width in pixels. [default: the data set's]"),
@@ -36,6 +42,7 @@ def recipe_options(function: Command) -> Command:
         function,
         click.option(
             "--recipe",
+            shell_complete=complete_from("el_larq.training.recipes:RECIPES"),
             default="standard",
             show_default=True,
             help="Training recipe: a name (see el-larq list recipes) or a YAML file.",
@@ -141,7 +148,11 @@ def link_options(function: Command) -> Command:
     ]
     return _with(
         function,
-        click.option("--link", help=f"{', '.join(names[:-1])} or {names[-1]}. [default: the method's own]"),
+        click.option(
+            "--link",
+            shell_complete=complete_from("el_larq.links.link_registry:LINKS"),
+            help=f"{', '.join(names[:-1])} or {names[-1]}. [default: the method's own]",
+        ),
         click.option("--placement", help="Where an elastic link joins: after_norm or before_norm. [default: after_norm]"),
         *declared,
     )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from el_larq.cli.common import common_options, import_layers, model_options, print_json, show, start_tensorflow, strict_option
+from el_larq.cli.common import (
+    common_options,
+    complete_from,
+    import_layers,
+    model_options,
+    print_json,
+    show,
+    start_tensorflow,
+    strict_option,
+)
 from el_larq.cli.interruption import interruptible
 from el_larq.cli.log_file import messages
 from el_larq.cli.option_groups import (
@@ -30,8 +39,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("network", required=False)
-@click.option("--method", help="Binarization method; see el-larq list methods. [default: el]")
+@click.argument("network", required=False, shell_complete=complete_from("el_larq.models.network_registry:NETWORKS"))
+@click.option(
+    "--method",
+    shell_complete=complete_from("el_larq.methods.method_registry:METHODS"),
+    help="Binarization method; see el-larq list methods. [default: el]",
+)
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the method; can be repeated.")
 @link_options
 @data_options

@@ -6,15 +6,14 @@ The function may also take ``method`` (an `el_larq.methods.method.Method`, whose
 and the options of built-in networks; the command line's options are passed to it under these names.
 """
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.loading.user_modules import run_file
 
 NEEDED = ("input_shape", "num_classes")
 
@@ -87,22 +86,12 @@ def load_user_network(network: str) -> UserNetwork:
         ElLarqError: the file itself fails.
     """
     path, function_name = check_user_network(network), network.rpartition(":")[2]
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: not a Python file that can be imported")
-    module = importlib.util.module_from_spec(spec)
-    # Layers that the file registers are looked up in its module; an existing module of the same name must not be replaced.
-    known = sys.modules.get(path.stem)
-    if known is None:
-        sys.modules[path.stem] = module
-    # The file's folder is importable while it runs, as if Python had been started with the file.
-    sys.path.insert(0, str(path.resolve().parent))
     try:
-        spec.loader.exec_module(module)
+        module = run_file(path)
+    except UsageError:
+        raise
     except Exception as error:  # whatever the user's code raises
         raise ElLarqError(f"{path} cannot be imported: {summarize(error)} (-v shows the traceback)") from error
-    finally:
-        sys.path.remove(str(path.resolve().parent))
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UsageError(f"{path} has no function {function_name!r}")

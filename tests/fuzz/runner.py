@@ -36,6 +36,13 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
 
+def _error(line: str) -> str | None:
+    """The message of a command's error, which is JSON with --json."""
+    if line.startswith('{"error": '):
+        return json.loads(line)["error"]
+    return line.removeprefix("el-larq: ") if line.startswith("el-larq: ") else None
+
+
 class Runner:
     """A context manager. ``folder`` contains the working directory, in which only the requested files may appear.
 
@@ -82,9 +89,9 @@ class Runner:
         faults = []
         if status not in (0, 1, 2):
             faults.append(f"ended with {status}")
-        if "Traceback" in printed or re.search(r"^el-larq: (\S+: )?unexpected ", printed, re.MULTILINE):
+        errors = [error for line in printed.splitlines() if (error := _error(line)) is not None]
+        if "Traceback" in printed or any(re.match(r"(\S+: )?unexpected ", error) for error in errors):
             faults.append("an unexpected error")
-        errors = [line for line in printed.splitlines() if line.startswith("el-larq: ")]
         if status in (1, 2) and (len(errors) != 1 or len(printed.splitlines()) != 1):
             faults.append(f"{len(printed.splitlines())} lines of error instead of one")
         elif status in (1, 2) and path.name not in errors[0]:
