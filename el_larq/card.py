@@ -15,7 +15,7 @@ from typing import Any
 
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, summarize
-from el_larq.files import atomic_path, parse_json
+from el_larq.files import atomic_path, is_hdf5, parse_json
 from el_larq.model_files import described_by
 from el_larq.native_output import without_warnings
 
@@ -74,11 +74,9 @@ def read(path: Path) -> Card:
     """
     if path.is_dir():
         return {}
-    import h5py
-
     try:
         content = _stored(path)
-        of_run = content is None and h5py.is_hdf5(path) and described_by(path) != path
+        of_run = content is None and is_hdf5(path) and described_by(path) != path
         if of_run:
             content = _stored(described_by(path))
     except Exception as error:  # h5py and zipfile raise many kinds of errors for damaged files
@@ -99,7 +97,7 @@ def _stored(path: Path) -> Any:
     import h5py
 
     # Keras 2.12 wrote HDF5 under this name too.
-    if path.suffix.lower() == ".keras" and not h5py.is_hdf5(path):
+    if path.suffix.lower() == ".keras" and not is_hdf5(path):
         with zipfile.ZipFile(path) as archive:
             if _MEMBER not in archive.namelist():
                 return None

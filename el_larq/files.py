@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import stat
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,13 @@ def hash_path(path: Path) -> str:
         digest.update(str(file.relative_to(path)).encode() + b"\0")
         digest.update(read_bytes(file))
     return digest.hexdigest()
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5 by its contents. h5py also takes an archive for it whose weights start at byte 512, 1024, 2048, ..."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n" or not zipfile.is_zipfile(path)

@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 
 from el_larq.errors import ElLarqError
-from el_larq.files import parse_json
+from el_larq.files import is_hdf5, parse_json
 from el_larq.keras_internals import saved_metadata
 from el_larq.model_files import described_by
 
@@ -74,12 +74,12 @@ class SavedConfig:
 
 def is_archive(path: Path) -> bool:
     """Whether a file is a .keras archive by its name. Up to Keras 2.12, ``save_format="keras"`` wrote HDF5 under such a name."""
-    return path.suffix.lower() == ".keras" and not h5py.is_hdf5(path)
+    return path.suffix.lower() == ".keras" and not is_hdf5(path)
 
 
 def h5_config(path: Path, *, trust: bool = False) -> SavedConfig:
     """The configuration in an .h5 file, which is checked unless it is trusted."""
-    if not h5py.is_hdf5(path):
+    if not is_hdf5(path):
         raise ElLarqError(f"{path}: not an HDF5 file; save the model with model.save('model.h5')")
     with _damage(path), h5py.File(path, "r") as file:
         if not trust:
@@ -125,7 +125,7 @@ def named_functions(path: Path, saved: SavedConfig) -> Iterator[Path | h5py.File
     In an .h5 file, tf-keras writes these as objects of class "function" but reads only their names: then a copy in memory has the
     names.
     """
-    in_hdf5 = path.is_file() and h5py.is_hdf5(path)
+    in_hdf5 = path.is_file() and is_hdf5(path)
     config = with_function_names(saved.config) if in_hdf5 else saved.config
     if config == saved.config:
         yield path

@@ -16,7 +16,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import h5py
 import larq  # noqa: F401  (registers its layers and quantizers)
 import tensorflow as tf
 import tf_keras as keras
@@ -24,7 +23,7 @@ import tf_keras as keras
 import el_larq.layers
 import el_larq.loading.larq_zoo_objects  # noqa: F401  (registers Larq Zoo's objects)
 from el_larq.errors import ElLarqError, UsageError, summarize
-from el_larq.files import read_bytes
+from el_larq.files import is_hdf5, read_bytes
 from el_larq.keras_internals import all_layers, returned_tensors
 from el_larq.loading import containers
 from el_larq.loading.guard import MAX_NAME, check_config, check_root, contains_lambda
@@ -150,7 +149,7 @@ def _check(path: Path, trust: bool) -> containers.SavedConfig | None:
         raise ElLarqError(f"{path}: {_OTHER_FILES[suffix]}")
     if suffix not in FORMATS:
         raise ElLarqError(f"{path}: not a Keras model by its name; known formats: {', '.join(FORMATS)} and SavedModel folders")
-    if suffix == ".keras" and h5py.is_hdf5(path) and zipfile.is_zipfile(path):
+    if suffix == ".keras" and is_hdf5(path) and zipfile.is_zipfile(path):
         # One would be checked here, and Keras would read the other, even from a trusted file.
         raise ElLarqError(f"{path}: both an HDF5 file and an archive; save the model again")
     read = containers.keras_config if containers.is_archive(path) else containers.h5_config

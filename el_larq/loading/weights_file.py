@@ -14,6 +14,7 @@ import numpy as np
 import tf_keras as keras
 
 from el_larq.errors import ElLarqError, summarize
+from el_larq.files import is_hdf5
 from el_larq.loading.containers import allowance, check_hdf5, with_function_names
 
 _ATTRIBUTES = 1000
@@ -69,7 +70,7 @@ def _opened(path: Path) -> Iterator[list[tuple[str, list[Any]]]]:
     """The names of the layers that have weights, and their datasets, in order."""
     if not path.exists():
         raise ElLarqError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
+    if not is_hdf5(path):
         raise ElLarqError(f"{path}: not an HDF5 file; weights are read from .h5 files of Keras 2")
     try:
         with h5py.File(path, "r") as file:

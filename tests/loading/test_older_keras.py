@@ -3,6 +3,7 @@
 import el_larq  # isort: skip
 
 import json
+import struct
 import tarfile
 import warnings
 import zipfile
@@ -56,6 +57,26 @@ def test_a_file_that_is_also_an_archive_is_refused(tmp_path: Path) -> None:
     assert zipfile.is_zipfile(path)
     with pytest.raises(ElLarqError, match="both an HDF5 file and an archive"):
         load_model(path)
+
+
+@pytest.mark.parametrize("offset", [512, 2048])
+def test_an_archive_whose_weights_start_where_hdf5_may_start_is_an_archive(tmp_path: Path, offset: int) -> None:
+    """h5py searches for HDF5 at bytes 0, 512, 1024, 2048, ..."""
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3, name="dense")])
+    model.save(tmp_path / "saved.keras")
+    path = tmp_path / "model.keras"
+    weights = "model.weights.h5"
+    with zipfile.ZipFile(tmp_path / "saved.keras") as source, zipfile.ZipFile(path, "w") as archive:
+        entry = zipfile.ZipInfo(weights)
+        padding = offset - 30 - len(weights)  # after the fixed fields of an entry and its name
+        entry.extra = struct.pack("<HH", 0xFFFF, padding - 4) + bytes(padding - 4)
+        archive.writestr(entry, source.read(weights))
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, source.read(name))
+    assert h5py.is_hdf5(path)
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    np.testing.assert_array_equal(load_model(path)(x), model(x))
+    assert card.read(path) == {}
 
 
 @pytest.mark.parametrize("shape", [(60_000,), (60_000, 1, 1, 1), (65, 65, 3, 1)])
