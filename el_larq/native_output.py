@@ -38,16 +38,14 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
             os.close(kept)
 
 
-def show_tensorflow() -> None:
-    """Do not hide the messages of TensorFlow's start, here and in other processes."""
-    os.environ[_LEVEL] = "0"
-
-
 class QuietStart(MetaPathFinder):
     """Hides what TensorFlow prints while it is imported and looks for devices, such as what the machine lacks.
 
-    It stays visible if the user has set TF_CPP_MIN_LOG_LEVEL to 0, as -v does. An error of the import is raised as always.
+    It stays visible if ``hides`` is False, as after -v, or the user has set TF_CPP_MIN_LOG_LEVEL to 0. An error of the import is
+    raised as always.
     """
+
+    hides = True
 
     @classmethod
     def install(cls) -> None:
@@ -59,7 +57,7 @@ class QuietStart(MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None and os.environ.get(_LEVEL) != "0":
+        if spec is not None and spec.loader is not None and self.hides and os.environ.get(_LEVEL) != "0":
             loader: Any = spec.loader
             execute = loader.exec_module
 

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from el_larq.by_name import load_by_name
 from el_larq.model_files import model_file
-from el_larq.native_output import show_tensorflow
+from el_larq.native_output import QuietStart
 from el_larq.printable import printable
 from el_larq.printable import say as say  # for commands, beside `show`
 from el_larq.zoo.named_models import is_model_name
@@ -37,8 +37,7 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
 
 def _keep_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     context.meta["verbose"] = value
-    if value:
-        show_tensorflow()
+    QuietStart.hides = not value
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:

@@ -22,6 +22,8 @@ def _error(result: CompletedProcess[str], status: int) -> str:
     lines = result.stderr.splitlines()
     assert result.returncode == status, result.stderr
     assert len(lines) == 1, result.stderr
+    if "--json" in result.args:
+        return json.loads(lines[0])["error"]
     assert lines[0].startswith("el-larq: ")
     assert len(lines[0]) < 1000
     assert "Traceback" not in lines[0]
