@@ -134,7 +134,7 @@ def test_trust_and_import_are_options_of_the_command(
         with pytest.raises(SystemExit):
             main(["train", "resnet26", "--init-from", str(source / "model.h5"), *options])
     assert given == [False, True, False]
-    assert "cannot import module 'no_such_module'" in capsys.readouterr().err
+    assert "cannot import 'no_such_module'" in capsys.readouterr().err
 
 
 def test_layers_of_models_inside_a_model_are_found(tmp_path: Path) -> None:
