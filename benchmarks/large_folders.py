@@ -11,6 +11,7 @@ quicknet_small at a quarter of its width.
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,8 +40,11 @@ el_larq.train("quicknet_small", dataset=sys.argv[1], image_size=32, width=0.25, 
 
 
 def write_folder(folder: Path, total: int, distinct: int, width: int, height: int) -> None:
+    """Write ``total`` pictures, a multiple of the number of classes, if the folder is not there; renamed when it is complete."""
     if folder.exists():
         return
+    folder, done = folder.with_name(f"{folder.name}_incomplete"), folder
+    shutil.rmtree(folder, ignore_errors=True)
     each = distinct // len(CLASSES)
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
@@ -57,6 +61,7 @@ def write_folder(folder: Path, total: int, distinct: int, width: int, height: in
             pixels = np.asarray(part.resize((width, height), Image.Resampling.BICUBIC), np.int16)
             noise = np.random.default_rng(number).normal(0, 4, (height // 4, width // 4, 1)).repeat(4, 0).repeat(4, 1)
             Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    folder.rename(done)
 
 
 def main() -> None:
@@ -66,7 +71,9 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=100_000, help="pictures of 32x32 pixels")
     parser.add_argument("--image-size", type=int, default=224, help="of the network, for the large pictures")
     arguments = parser.parse_args()
-    large, small = arguments.folder / "large", arguments.folder / "small"
+    if arguments.large % len(CLASSES) or arguments.small % len(CLASSES):
+        parser.error(f"the numbers of pictures must be divisible by {len(CLASSES)}, the number of classes")
+    large, small = arguments.folder / f"large_{arguments.large}", arguments.folder / f"small_{arguments.small}"
     write_folder(large, arguments.large, min(arguments.large, 300), 4000, 3000)
     write_folder(small, arguments.small, min(arguments.small, 10_000), 32, 32)
     size = ["--image-size", str(arguments.image_size)]

@@ -15,6 +15,9 @@ from el_larq.errors import UsageError
 from el_larq.printable import printable
 from el_larq.tables import html_table
 
+_AHEAD = 2
+"""Batches that are prepared while the network computes. tf.data alone may choose more of them, up to half of the memory."""
+
 MAX_SHOWN = 10
 """Number of classes that a data set's table names."""
 
@@ -253,7 +256,7 @@ class Dataset(ABC):
         import tensorflow as tf
 
         scaled = batches.map(lambda x, y: (scale(self.preprocessing, x), y), num_parallel_calls=tf.data.AUTOTUNE)
-        return scaled.prefetch(tf.data.AUTOTUNE)
+        return scaled.prefetch(_AHEAD)
 
 
 def scale(preprocessing: Preprocessing, images: Any) -> Any:

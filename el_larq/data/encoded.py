@@ -13,7 +13,7 @@ from PIL import Image
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
 
-CACHE_BYTES = 1 << 29
+CACHE_BYTES = 1 << 28
 """Maximum size of the decoded images kept in memory, per data set. When it is reached, further images are decoded each time:
 with random access, replacing cached images would gain nothing."""
 

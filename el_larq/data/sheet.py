@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,6 +16,7 @@ _LEAST_SIDE = 64
 _LARGEST_SIDE = 256
 _PAPER = 255
 _BATCH, _BATCH_BYTES = 32, 1 << 25
+_THREADS = 4
 STATISTICS = 1024
 """The number of training images that mean and standard deviation are computed from, at most."""
 
@@ -44,7 +46,7 @@ def draw(data: Dataset, count: int, seed: int) -> Sheet:
     tiles: list[Image.Image] = []
     names: list[str] = []
     with data.reading():
-        for images, labels in data.augmented_batches(batch, seed).take(math.ceil(seen / batch)):
+        for images, labels in _few_at_once(data.augmented_batches(batch, seed).take(math.ceil(seen / batch))):
             for image, label in zip(images.numpy(), labels.numpy(), strict=True):
                 statistics.add(image)
                 measured += 1
@@ -55,11 +57,21 @@ def draw(data: Dataset, count: int, seed: int) -> Sheet:
     return Sheet(_arrange(tiles, names), *figures, images=measured)
 
 
+def _few_at_once(batches: Any) -> Any:
+    """The same batches, of which tf.data prepares at most `_THREADS` at once; otherwise it prepares as many as there are cores."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = _THREADS
+    return batches.with_options(options)
+
+
 def _tile(image: np.ndarray) -> Image.Image:
     """A uint8 image (H, W, C) as a picture that is neither too small to recognize nor larger than a sheet needs."""
     height, width, channels = image.shape
     tile = Image.fromarray(image[..., 0] if channels == 1 else image).convert("RGB")
-    factor = math.ceil(_LEAST_SIDE / min(height, width))  # an integer, so that each pixel stays a square
+    # An integer, so that each pixel stays a square; not more than the thumbnail of an elongated image shows.
+    factor = min(math.ceil(_LEAST_SIDE / min(height, width)), max(1, _LARGEST_SIDE // max(height, width)))
     if factor > 1:
         tile = tile.resize((width * factor, height * factor), Image.Resampling.NEAREST)
     tile.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
