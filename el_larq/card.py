@@ -15,7 +15,7 @@ from typing import Any
 
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, summarize
-from el_larq.files import atomic_path, is_hdf5, parse_json
+from el_larq.files import atomic_path, hdf5_text, is_hdf5, parse_json
 from el_larq.model_files import described_by
 from el_larq.native_output import without_warnings
 
@@ -89,8 +89,16 @@ def read(path: Path) -> Card:
         raise ElLarqError(f"{path}: its el-larq card is damaged; convert or train the model again")
     found = parse(content, str(path))
     if of_run:
-        found.pop("accuracy", None)  # that of other weights
+        _without_weights(found)
     return found
+
+
+def _without_weights(found: Card) -> None:
+    """Remove from the card of a run's model what other weights of the run do not share with it."""
+    found.pop("accuracy", None)
+    if isinstance(recipe := found.get("trained_with"), dict):
+        for name in ("epoch", "average"):
+            recipe.pop(name, None)
 
 
 def _stored(path: Path) -> Any:
@@ -104,7 +112,7 @@ def _stored(path: Path) -> Any:
             with archive.open(_MEMBER) as member:
                 return member.read(MAX_BYTES + 1)
     with h5py.File(path, "r") as file:
-        return file.attrs.get(NAME)
+        return hdf5_text(file, NAME)
 
 
 def preprocessing(card: Card, source: str) -> Preprocessing | None:

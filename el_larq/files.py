@@ -125,6 +125,18 @@ def hash_path(path: Path) -> str:
     return digest.hexdigest()
 
 
+def hdf5_text(file: Any, name: str) -> Any:
+    """The value of an attribute of an open h5py.File that must be one text; None if there is none.
+
+    Raises ValueError, without reading it, for an array: each of its elements may be a reference to the same long text.
+    """
+    if name not in file.attrs:
+        return None
+    if file.attrs.get_id(name).shape != ():
+        raise ValueError(f"the attribute {name} is not one text")
+    return file.attrs[name]
+
+
 def is_hdf5(path: Path) -> bool:
     """Whether a file is HDF5 by its contents. h5py also takes an archive for it whose weights start at byte 512, 1024, 2048, ..."""
     import h5py

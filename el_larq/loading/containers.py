@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 
 from el_larq.errors import ElLarqError
-from el_larq.files import is_hdf5, parse_json
+from el_larq.files import hdf5_text, is_hdf5, parse_json
 from el_larq.keras_internals import saved_metadata
 from el_larq.model_files import described_by
 
@@ -88,6 +88,8 @@ def h5_config(path: Path, *, trust: bool = False) -> SavedConfig:
         if describing == path:
             return _h5_config(file, path)
     with _damage(describing), h5py.File(describing, "r") as file:
+        if not trust:
+            check_hdf5(file, str(describing), allowance(describing))
         return replace(_h5_config(file, describing), weights_only=True)
 
 
@@ -97,8 +99,8 @@ def _h5_config(file: h5py.File, path: Path) -> SavedConfig:
             f"{path}: contains weights only, and is not in a run folder that has a model; "
             "give the whole model, saved with model.save(), not save_weights()"
         )
-    config: Any = file.attrs["model_config"]
-    return SavedConfig(_parse(config, str(path)), _version(file.attrs.get("keras_version")), "model_weights" not in file)
+    config, version = hdf5_text(file, "model_config"), hdf5_text(file, "keras_version")
+    return SavedConfig(_parse(config, str(path)), _version(version), "model_weights" not in file)
 
 
 def keras_config(path: Path, *, trust: bool = False) -> SavedConfig:
@@ -230,7 +232,10 @@ def _dataset_bytes(dataset: h5py.Dataset, source: str) -> int:
 def _check_attributes(entry: Any, source: str, limit: int) -> None:
     for name in entry.attrs:
         attribute = _h5.h5a.open(entry.id, name.encode(errors="surrogateescape"))
-        size = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
+        count, size = attribute.get_space().get_simple_extent_npoints(), attribute.get_type().get_size()
+        if count > 1 and attribute.dtype.hasobject:  # references, maybe all to the same text, which may be as long as the file
+            size = entry.file.id.get_filesize()
+        size *= count
         if size > limit:
             raise ElLarqError(f"{source}: attribute {name!r} declares {size:,} bytes; save the model again, {TRUST}")
 
