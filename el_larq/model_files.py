@@ -41,7 +41,8 @@ def tflite_file(path: Path) -> Path:
     if os.path.isfile(converted):
         return converted
     is_run = os.path.isfile(path / "config.json")
-    if is_run or path.suffix in (".h5", ".hdf5", ".keras") or os.path.isfile(path / "saved_model.pb"):
+    is_keras = path.suffix in (".h5", ".hdf5", ".keras") and os.path.isfile(path)
+    if is_run or is_keras or os.path.isfile(path / "saved_model.pb"):
         target = converted if is_run else path.with_suffix(".tflite")
         what = f"a run folder without {TFLITE}" if is_run else "a Keras model"
         command = f"el-larq convert {shlex.quote(str(path))} -o {shlex.quote(str(target))}"

@@ -64,7 +64,10 @@ def command(
     for error in unreadable.values():
         if not as_json:
             say(f"not classified: {error}")
+    failed = [{"image": image, "error": error} for image, error in unreadable.items()]
     if not readable:
+        if as_json:
+            print_json(failed)
         raise ElLarqError(failure)
     if model.suffix != ".tflite":  # a .tflite runs in a separate process
         start_tensorflow()
@@ -75,7 +78,6 @@ def command(
         model, readable, output=output, top=top, trust=trust, note=lambda line: say(f"warning: {line}"), **statements
     )
     if as_json:
-        failed = [{"image": image, "error": error} for image, error in unreadable.items()]
         print_json([*(asdict(prediction) for prediction in predictions), *failed])
     else:
         for prediction in predictions:

@@ -63,7 +63,7 @@ def _settings(config: TrainConfig, source: Path) -> Settings:
     if isinstance(config.validation, float | int):
         settings["validation"] = float(config.validation)
     if config.init_from is not None:
-        settings["init_from"] = config.init_from["source"]
+        settings["init_from"], settings["partial"] = config.init_from["source"], True  # accepted when the run was trained
     if config.teacher is not None:
         settings["teacher"] = find_stored(config.teacher, source)
     return settings

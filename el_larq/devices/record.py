@@ -14,6 +14,7 @@ from el_larq.devices.measurement import Measurement
 from el_larq.devices.record_form import RECORD, find_misfit
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json, read_bytes, write_bytes, write_json
+from el_larq.model_files import TFLITE
 
 SCHEMA = 1
 
@@ -96,7 +97,9 @@ def write(folder: Path, record: Record, logs: dict[str, str] | None = None) -> P
     Raises:
         ElLarqError: the folder cannot be written.
     """
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(record.model["name"]).stem)[:40] or "model"
+    model = Path(record.model["path"])
+    title = model.parent.name if model.name == TFLITE else model.stem  # model.tflite is that of the run folder around it
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", title)[:40] or "model"
     kind = re.sub(r"[^A-Za-z0-9_-]+", "_", record.target)[:40]
     stamp = re.sub(r"[^0-9T]", "", record.time)[:15]
     written: list[Path] = []

@@ -90,7 +90,10 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         if not os.path.isdir(path):
             found.append(path)
             continue
-        inside = [Path(file) for file, _ in image_files(str(path))]
+        try:
+            inside = [Path(file) for file, _ in image_files(str(path))]
+        except OSError as error:
+            raise ElLarqError(f"cannot read the folder {error.filename}: {error.strerror}") from error
         if not inside:
             raise ElLarqError(f"{path}: a folder without images; known suffixes: {', '.join(SUFFIXES)}")
         found += inside

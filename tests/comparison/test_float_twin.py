@@ -116,6 +116,12 @@ def test_runs_without_a_twin(run: Path, tmp_path: Path) -> None:
         plan_twin(run, run)
 
 
+def test_the_twin_of_a_run_with_partial_weights_accepts_as_few(run: Path, tmp_path: Path) -> None:
+    started = {"source": str(run), "sha256": "0" * 64, "taken": [], "left": [], "dropped": [], "partial": True}
+    plan = plan_twin(changed(run, tmp_path / "partial", init_from=started), tmp_path / "twin")
+    assert (plan.init_from, plan.partial) == (run, True)
+
+
 def test_a_figure_beside_that_of_the_twin() -> None:
     assert TwinFigure("size, kB", 10, 200, 0).cells() == ("size, kB", "10", "200", "20.00")
     assert TwinFigure("accuracy, %", 60, 61.5, 2).cells() == ("accuracy, %", "60.00", "61.50", "+1.50 points")

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,7 +14,7 @@ from el_larq import card
 from el_larq.converters.rewrite import with_metadata
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError
-from el_larq.evaluation.predict import predict
+from el_larq.evaluation.predict import find_images, predict
 
 
 @pytest.mark.parametrize("form", ["h5", "keras", "tflite"])
@@ -149,12 +150,25 @@ def test_a_corrupt_image_does_not_hide_the_results_of_the_others(
     nothing = el_larq_here("predict", small.tflite, tmp_path / "pictures")
     assert (nothing.returncode, nothing.stdout) == (1, "")
     assert nothing.stderr.endswith("el-larq: 3 of 3 images cannot be read\n")
+    named = el_larq_here("predict", small.tflite, tmp_path / "pictures", "--json")
+    assert (named.returncode, json.loads(named.stderr)["error"]) == (1, "3 of 3 images cannot be read")
+    assert all(entry["error"].startswith(f"{entry['image']}: ") for entry in json.loads(named.stdout))
+    assert len(json.loads(named.stdout)) == 3
 
 
 def test_a_folder_without_images_is_named(small: Any, tmp_path: Path, el_larq_here: Callable[..., CompletedProcess[str]]) -> None:
     result = el_larq_here("predict", small.tflite, tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith(f"el-larq: {tmp_path}: a folder without images; known suffixes: .jpg")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: str) -> None:
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ElLarqError, match=f"^cannot read the folder {tmp_path}: Permission denied$"):
+        find_images([tmp_path])
 
 
 def test_a_folder_stands_for_its_images(small: Any, digit_png: Path) -> None:

@@ -116,3 +116,6 @@ def test_benchmark_takes_a_run_folder_with_a_tflite(run: Path, small: Any, tmp_p
     result = el_larq_here("benchmark", run, "-o", out, "--runs", 2, "--warmup", 0, "--json")
     assert result.returncode == 0, result.stderr
     assert f"{run}/model.tflite" in result.stdout
+    assert [path.name.split("-")[1] for path in out.iterdir()] == [run.name]
+    missing = el_larq_here("benchmark", tmp_path / "missing.h5", "-o", out)
+    assert (missing.returncode, missing.stderr) == (1, f"el-larq: cannot read {tmp_path}/missing.h5: No such file or directory\n")
