@@ -6,9 +6,9 @@ import numpy as np
 
 from el_larq.compression.affine import Affine
 from el_larq.compression.observer import Observer
-from el_larq.compression.ranges import estimate
+from el_larq.compression.ranges import estimate_range
 from el_larq.compression.sign_safe import of_range_for_signs
-from el_larq.converters.int8.int8_operators import VIEWS, Scales, shares_scale
+from el_larq.converters.int8.int8_operators import VIEWS, Scales, constants_read, shares_scale
 from el_larq.converters.rewrite import with_outputs
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import TfliteGraph
@@ -67,10 +67,19 @@ def observe(content: bytes, graph: TfliteGraph, scales: Scales, images: Sequence
 
 
 def affines(observers: dict[int, Observer], graph: TfliteGraph, scales: Scales, ranges: str) -> dict[int, Affine]:
-    """The quantization of each scale, by its first tensor; one that a sign is taken with has steps on both sides of 0."""
+    """The quantization of each scale, by its first tensor.
+
+    Its range includes the constants that operators join with its tensors. One that a sign is taken with has steps on both sides of
+    0.
+    """
     signs = {scales.shares[tensor] for tensor in feeds_sign(graph) if tensor in scales.shares}
+    limits = {first: list(estimate_range(seen, ranges)) for first, seen in observers.items()}
+    for operator in graph.operators:
+        if operator.index in scales.operators and shares_scale(operator):
+            for constant in constants_read(operator):
+                values = constant.array()
+                limits.setdefault(scales.shares[operator.outputs[0].index], []).extend((float(values.min()), float(values.max())))
     found = dict(scales.fixed)
-    for first, seen in observers.items():
-        affine = estimate(seen, ranges)
-        found[first] = of_range_for_signs(affine.low, affine.high) if first in signs else affine
+    for first, ends in limits.items():
+        found[first] = (of_range_for_signs if first in signs else Affine.of_range)(min(ends), max(ends))
     return found

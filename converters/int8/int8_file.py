@@ -151,8 +151,7 @@ class _Writer:
         for position, tensor in enumerate(operator.inputs):
             if tensor is None or not tensor.constant or tensor.type != "float32":
                 continue
-            values = tensor.array()
-            affine = self.affine(operator.outputs[0].index)
+            values, affine = tensor.array(), self.affine(operator.outputs[0].index)
             if not shares_scale(operator):
                 affine = Affine.of_range(values.min(), values.max())
             found[position] = self._add_constant(affine.integers(values), [affine.scale], [affine.zero])

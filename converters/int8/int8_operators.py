@@ -5,6 +5,8 @@ Source of the fixed and the shared scales: TensorFlow Lite 8-bit quantization sp
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from el_larq.compression.affine import Affine
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
@@ -33,6 +35,8 @@ FIXED_SCALE = {
 }
 """Operators whose output has a scale that the kernel requires; LceDequantize's makes -1 and +1 exact."""
 
+DIFFERENT_SCALES = "its inputs must have one scale, but operators in front of it require different ones"
+
 INT8 = OWN_SCALE | SHARED_SCALE | set(FIXED_SCALE)
 
 
@@ -53,6 +57,11 @@ def values_read(operator: Operator) -> list[Tensor]:
     return [t for t in operator.inputs if t is not None and not t.constant and t.stored is None and t.type in ("float32", "int8")]
 
 
+def constants_read(operator: Operator) -> list[Tensor]:
+    """The constants of real numbers that an operator reads."""
+    return [t for t in operator.inputs if t is not None and t.constant and t.type == "float32"]
+
+
 def reason_float(operator: Operator) -> str | None:
     """Why an operator that computes with real numbers cannot do so with int8; None if it can, or has no such numbers."""
     if operator.name == "LceQuantize" or not any(tensor.type == "float32" for tensor in operator.outputs):
@@ -66,6 +75,8 @@ def reason_float(operator: Operator) -> str | None:
         return "LCE pads with zeros only where the output is float; use pad_values=1.0"
     if operator.name in KERNEL_AXES and not (operator.inputs[1] is not None and operator.inputs[1].constant):
         return "its kernel is computed"
+    if not all(np.isfinite(tensor.array()).all() for tensor in constants_read(operator)):
+        return "a constant of it is NaN or infinite"
     return None
 
 
@@ -87,28 +98,39 @@ class Scales:
 
 
 def find_scales(graph: TfliteGraph) -> Scales:
-    """What computes with int8 in a float graph."""
-    left = [(operator, reason) for operator in graph.operators if (reason := reason_float(operator)) is not None]
-    floats = {operator.index for operator, _ in left}
-    chosen = [o for o in graph.operators if o.index not in floats and o.name in INT8 and o.outputs[0].type == "float32"]
+    """What computes with int8 in a float graph. An operator that would join tensors with different required scales stays float."""
+    operators: set[int] = set()
+    left: list[tuple[Operator, str]] = []
     parent: dict[int, int] = {}
+    fixed: dict[int, Affine] = {}
 
     def find(index: int) -> int:
         while parent.setdefault(index, index) != index:
             index = parent[index]
         return index
 
-    for operator in chosen:
-        tensors = [*values_read(operator), *operator.outputs]
-        for tensor in tensors:
+    for operator in graph.operators:
+        tensors, reason = values_read(operator), reason_float(operator)
+        shared = shares_scale(operator)
+        # A constant can be in any range but a fixed one, as the outputs of operators with a scale of their own.
+        required = {fixed.get(find(tensor.index)) for tensor in tensors} | ({None} if constants_read(operator) else set())
+        if reason is None and shared and len(required) > 1:
+            reason = DIFFERENT_SCALES
+        if reason is not None:
+            left.append((operator, reason))
+        if reason is not None or operator.name not in INT8 or operator.outputs[0].type != "float32":
+            continue
+        operators.add(operator.index)
+        for tensor in (*tensors, *operator.outputs):
             find(tensor.index)
-        if shares_scale(operator):
-            for tensor in tensors[1:]:
-                first, second = sorted((find(tensors[0].index), find(tensor.index)))
-                parent[second] = first
-    fixed: dict[int, Affine] = {}
-    for operator in chosen:
-        if operator.name in FIXED_SCALE:
-            fixed.setdefault(find(operator.outputs[0].index), FIXED_SCALE[operator.name])
+        if shared:
+            first, *others = sorted({find(tensor.index) for tensor in (*tensors, *operator.outputs)})
+            parent.update(dict.fromkeys(others, first))
+            if (scale := next(iter(required), None)) is not None:
+                fixed[first] = scale
+        elif operator.name in FIXED_SCALE:
+            fixed[find(operator.outputs[0].index)] = FIXED_SCALE[operator.name]
     shares = {index: find(index) for index in parent}
-    return Scales(frozenset(operator.index for operator in chosen), shares, fixed, tuple(left))
+    return Scales(
+        frozenset(operators), shares, {first: scale for first, scale in fixed.items() if shares[first] == first}, tuple(left)
+    )

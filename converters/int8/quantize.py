@@ -29,7 +29,7 @@ _REPORTED_IMAGES = 8
 class Quantized:
     """A float .tflite made int8.
 
-    content: the file, with float inputs and outputs. reports: of each tensor with a scale of its own, on some of the images.
+    content: the file, with float inputs and outputs. reports: of each int8 tensor that is not a view, on some of the images.
     """
 
     content: bytes
@@ -74,10 +74,10 @@ def quantize_file(content: bytes, images: np.ndarray, ranges: str) -> Quantized:
 def _reports(
     content: bytes, graph: TfliteGraph, scales: Scales, found: dict[int, Affine], offsets: Offsets, images: np.ndarray
 ) -> list[TensorReport]:
-    """One for each scale, and one for each tensor that a sign is taken of; views are left out."""
+    """One for each int8 tensor that is not a view of another."""
     signs = feeds_sign(graph)
     views = {operator.outputs[0].index for operator in graph.operators if operator.name in VIEWS}
-    made = [t for t, first in scales.shares.items() if t == first or (t in signs and t not in views)]
+    made = [tensor for tensor in scales.shares if tensor not in views]
     values: dict[int, list[np.ndarray]] = {tensor: [] for tensor in made}
     for part in run_tensors(content, made, [images]):
         for tensor in made:

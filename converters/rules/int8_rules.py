@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from el_larq.converters.int8.int8_operators import INT8, reason_float
+from el_larq.converters.int8.int8_operators import DIFFERENT_SCALES, INT8, reason_float, shares_scale
 from el_larq.converters.rules.rule import Found, rule
 from el_larq.converters.rules.subject import Subject
 from el_larq.tflite.operators import restores_constant
@@ -20,7 +20,7 @@ _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 )
 def left_float(subject: Subject) -> Found:
     for operator in _float_operators(subject):
-        if operator.name in INT8 and reason_float(operator) is None:
+        if operator.name in INT8 and _reason(subject, operator) is None:
             yield operator, f"{operator.name} computes in float"
 
 
@@ -33,8 +33,15 @@ def left_float(subject: Subject) -> Found:
 )
 def only_float(subject: Subject) -> Found:
     for operator in _float_operators(subject):
-        if (reason := reason_float(operator)) is not None:
+        if (reason := _reason(subject, operator)) is not None:
             yield operator, f"{operator.name} computes in float: {reason}"
+
+
+def _reason(subject: Subject, operator: Operator) -> str | None:
+    """Why an operator cannot compute with int8; None if it can."""
+    producers = [subject.graph.producers.get(tensor.index) for tensor in operator.inputs if tensor is not None]
+    steps = {source.step for made in producers if made is not None and made.name == "DEQUANTIZE" and (source := made.inputs[0])}
+    return DIFFERENT_SCALES if shares_scale(operator) and len(steps) > 1 else reason_float(operator)
 
 
 def _float_operators(subject: Subject) -> Iterator[Operator]:

@@ -58,11 +58,16 @@ RANGES: dict[str, Callable[[Observer], tuple[float, float]]] = {
 """The estimators by name, the default first."""
 
 
-def estimate(seen: Observer, name: str = "mse") -> Affine:
-    """The quantization of a tensor's estimated range."""
+def estimate_range(seen: Observer, name: str = "mse") -> tuple[float, float]:
+    """The lowest and the highest value of a tensor's estimated range."""
     if name not in RANGES:
         raise unknown_name("range estimator", name, RANGES)
-    return Affine.of_range(*RANGES[name](seen))
+    return RANGES[name](seen)
+
+
+def estimate(seen: Observer, name: str = "mse") -> Affine:
+    """The quantization of a tensor's estimated range."""
+    return Affine.of_range(*estimate_range(seen, name))
 
 
 def _searched(seen: Observer, cost: Callable[[Observer, float, float], float]) -> tuple[float, float]:
