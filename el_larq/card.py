@@ -121,7 +121,7 @@ def preprocessing(card: Card, source: str) -> Preprocessing | None:
         return None
     try:
         return Preprocessing.from_dict(fields)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ElLarqError(f"{source}: the preprocessing in its el-larq card is damaged") from error
 
 

@@ -202,22 +202,50 @@ def say_traceback(error: BaseException) -> None:
         say(line)
 
 
-def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table with the first column left-aligned and columns of numbers right-aligned."""
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], droppable: Sequence[str] = ()) -> None:
+    """Print a table with the first column left-aligned and columns of numbers right-aligned.
+
+    Columns ``droppable`` are left out, in this order, in terminals that are too narrow; they are named below the table.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(printable(title)), title_justify="left")
-    for index, heading in enumerate(headings):
-        numeric = index > 0 and all(isinstance(row[index], (int, float)) or _looks_like_number(row[index]) for row in rows)
-        table.add_column(escape(printable(heading)), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
+    from el_larq.cli.table_width import fit
+
     console = Console()
     # Without a terminal, Rich would fit the table into 80 columns, but a pipe has no width.
     console.width = console.width if console.is_terminal else 160
+    cells = [[printable(cell) for cell in row] for row in rows]
+    numeric = [
+        index > 0 and all(isinstance(row[index], (int, float)) or _looks_like_number(row[index]) for row in rows)
+        for index in range(len(headings))
+    ]
+    texts = list(map(printable, headings))
+    kept, widths = fit(texts, cells, numeric, droppable, console.width)
+    # Rich would fold a table's title to the width of the table.
+    console.print(escape(printable(title)), style="italic", soft_wrap=True, highlight=False)
+    table = Table()
+    for index, width in zip(kept, widths, strict=True):
+        justify = "right" if numeric[index] else "left"
+        table.add_column(escape(texts[index]), justify=justify, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*(escape(row[index]) for index in kept))
     console.print(table)
+    if left_out := [heading for index, heading in enumerate(texts) if index not in kept]:
+        show_wrapped(f"not shown at {console.width} columns, but with --json: {', '.join(left_out)}")
+
+
+def show_wrapped(line: object, indent: int = 0) -> None:
+    """As `show`, but a terminal breaks the line between words; the lines that follow are indented."""
+    import shutil
+    import textwrap
+
+    text = printable(line)
+    if sys.stdout.isatty():
+        width = max(shutil.get_terminal_size().columns, indent + 20)
+        text = textwrap.fill(text, width, subsequent_indent=" " * indent, break_on_hyphens=False, drop_whitespace=True)
+    print(text)
 
 
 def _looks_like_number(cell: object) -> bool:

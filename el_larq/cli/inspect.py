@@ -14,11 +14,12 @@ from el_larq.cli.common import (
     print_table,
     say,
     show,
+    show_wrapped,
     start_tensorflow,
 )
 
 if TYPE_CHECKING:
-    from el_larq.inspection.summary import Inspection
+    from el_larq.inspection.summary import Inspection, Layer
 
 
 @click.command()
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 )
 @click.option("--audit", is_flag=True, help="Check a .tflite for what LCE runs slowly or not at all; exit status 1 on errors.")
 @click.option("--cost", "core", metavar="CORE", help="Predict instructions on a core: cortex-a53, cortex-a72 or cortex-a76.")
-@click.option("--total", is_flag=True, help="Show totals only.")
+@click.option("--full", is_flag=True, help="Show each layer, the work besides MACs by operator, and all of the card.")
+@click.option("--total", is_flag=True, help="Show totals only, all of them.")
 @model_options
 @common_options
 def command(
@@ -36,6 +38,7 @@ def command(
     picture: Path | None,
     audit: bool,
     core: str | None,
+    full: bool,
     total: bool,
     modules: tuple[str, ...],
     trust: bool,
@@ -43,14 +46,17 @@ def command(
 ) -> None:
     """Show the size, operations and memory of MODEL (.h5, .keras, SavedModel, any .tflite, or zoo:NAME).
 
-    A .tflite is inspected without TensorFlow and LCE.
+    Layers are summarized by kind; --full shows each. A .tflite is inspected without TensorFlow and LCE.
     """
+    from el_larq.errors import UsageError
     from el_larq.inspection.inspect import inspect
     from el_larq.inspection.layer_plot import FORMATS
     from el_larq.outputs import check_output
     from el_larq.tflite.instructions import check_core
     from el_larq.zoo.named_models import check_model
 
+    if full and total:
+        raise UsageError("--full shows everything, --total only totals; give one of them")
     check_model(model)
     if core is not None:
         check_core(core)
@@ -71,12 +77,17 @@ def command(
     if as_json:
         print_json(inspection.to_dict())
         return
-    if not total:
+    if full:
         _print_layers(inspection)
         _print_other_operations(inspection)
+    elif not total:
+        _print_kinds(inspection)
+    if not total:
         _print_cost(inspection)
-    for heading, text in inspection.totals():
-        show(f"{heading:11}{text}")
+    for heading, text in inspection.totals() if full or total else inspection.summary():
+        show_wrapped(f"{heading:11}{text}", 11)
+    if not full and not total:
+        show_wrapped("details    --full shows each layer and all of the card, --json everything", 11)
 
 
 def _audit(model: Path, as_json: bool) -> None:
@@ -103,21 +114,46 @@ def _audit(model: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+def _print_kinds(inspection: "Inspection") -> None:
+    """Print the layers summed by kind, the kind with the largest weights first."""
+    groups: dict[tuple[str, int], list[Layer]] = {}
+    for layer in inspection.layers:
+        groups.setdefault((layer.kind, layer.mac_bits), []).append(layer)
+    order = sorted(groups.items(), key=lambda group: (-sum(one.memory for one in group[1]), -len(group[1])))
+    most = _MOST_KINDS if len(order) > _MOST_KINDS + 1 else len(order)
+    rows = [_kind_row(kind, bits, found) for (kind, bits), found in order[:most]]
+    if rest := [layer for _, found in order[most:] for layer in found]:
+        rows.append(_kind_row(f"{len(order) - most} other kinds", 0, rest))
+    print_table(inspection.model, ("kind", "count", "weights kB", "bits", "MACs"), rows)
+
+
+_MOST_KINDS = 9
+
+
+def _kind_row(kind: str, bits: int, layers: "list[Layer]") -> tuple[str, ...]:
+    macs, memory = sum(layer.macs for layer in layers), sum(layer.memory for layer in layers)
+    return kind, f"{len(layers):,}", f"{memory / 1000:,.1f}" if memory else "", str(bits or ""), f"{macs:,}" if macs else ""
+
+
 def _print_layers(inspection: "Inspection") -> None:
     rows = []
     for layer in inspection.layers:
         weights = (f"{layer.weights[bits]:,}" if layer.weights.get(bits) else "" for bits in (1, 8, 32))
-        macs = (f"{layer.macs:,}" if layer.mac_bits == bits and layer.macs else "" for bits in (1, 8, 32))
         shape = "x".join(map(str, layer.output_shape[1:])) or "1"
+        macs = (str(layer.mac_bits), f"{layer.macs:,}") if layer.macs else ("", "")
         sizes = (f"{size / 1000:,.1f}" if size else "" for size in (layer.memory, layer.activation, layer.live))
         cost = "?" if layer.instructions is None else f"{layer.instructions:,}" if layer.instructions else ""
         rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes, cost if inspection.cost else ""))
     weights = [f"{bits}-bit weights" for bits in (1, 8, 32)]
-    macs = [f"{bits}-bit MACs" for bits in (1, 8, 32)]
-    headings = ["layer", "kind", "output", *weights, *macs, "weights kB", "output kB", "live kB", "instructions"]
+    headings = ["layer", "kind", "output", *weights, "bits", "MACs", "weights kB", "output kB", "live kB", "instructions"]
     # Empty columns are left out.
     shown = [i for i in range(len(headings)) if i < 3 or any(row[i] for row in rows)]
-    print_table(inspection.model, [headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    print_table(
+        inspection.model,
+        [headings[i] for i in shown],
+        [[row[i] for i in shown] for row in rows],
+        droppable=("live kB", "output kB", *reversed(weights), "output", "weights kB"),
+    )
 
 
 def _print_other_operations(inspection: "Inspection") -> None:
@@ -128,7 +164,12 @@ def _print_other_operations(inspection: "Inspection") -> None:
         figures = [f"{getattr(one, kind):,}" if getattr(one, kind) else "" for kind in kinds]
         rows.append((one.operator, one.count, f"{one.values:,}", *(figures if one.counted else ("?", *figures[1:]))))
     if rows:
-        print_table("Operations other than MACs, for one input", ("operator", "count", "values", *kinds), rows)
+        print_table(
+            "Operations other than MACs, for one input",
+            ("operator", "count", "values", *kinds),
+            rows,
+            droppable=("values", "functions"),
+        )
 
 
 def _print_cost(inspection: "Inspection") -> None:

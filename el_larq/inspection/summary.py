@@ -8,6 +8,8 @@ OPs = FLOPs + BOPs / 64.
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from el_larq import card
+from el_larq.errors import ElLarqError
 from el_larq.inspection.elementwise import Work
 from el_larq.tables import html_table
 from el_larq.tflite.instructions import PredictedCost
@@ -90,8 +92,21 @@ class Inspection:
     def _repr_html_(self) -> str:
         return html_table(self.model, self.totals())
 
+    def summary(self) -> list[tuple[str, str]]:
+        """The part of `totals` that is read first, without the parts of the file and with the card in a line."""
+        brief = ("predicted", "as .tflite", "metadata", "card", "peak RAM")
+        lines = [(heading, text) for heading, text in self.totals() if heading not in brief]
+        at = next((i for i, (heading, _) in enumerate(lines) if heading in ("input", "output", "note")), len(lines))
+        memory = [("peak RAM", f"{self.arena:,} bytes of activations and buffers")]
+        if self.format != "tflite":
+            memory = [("as .tflite", f"{self.predicted_size:,} bytes"), *memory]
+        notes = next((i for i, (heading, _) in enumerate(lines) if heading == "note"), len(lines))
+        about = _about(self.card)
+        return [*lines[:at], *memory, *lines[at:notes], *([("card", about)] if about else []), *lines[notes:]]
+
     def totals(self) -> list[tuple[str, str]]:
         """The figures of the whole model in words, as the command prints them: headings and texts."""
+        prepared = _prepared(self.card, self.model)
         return [
             ("file", f"{self.size:,} bytes"),
             (
@@ -110,6 +125,7 @@ class Inspection:
                 f"any plan needs at least {self.live_peak:,})",
             ),
             *(("input", _describe(tensor)) for tensor in self.inputs),
+            *([("scaled as", prepared)] if prepared else []),
             *(
                 ("output", f"{number} {_describe(tensor)}" if len(self.outputs) > 1 else _describe(tensor))
                 for number, tensor in enumerate(self.outputs)
@@ -190,10 +206,55 @@ def _describe(tensor: dict[str, object]) -> str:
     return f"{tensor['name']}: {tensor['type']} {tensor['shape']}"
 
 
+def _prepared(model_card: card.Card, source: str) -> str:
+    """How an image becomes the model's input: the scaling, by channel where they differ."""
+    try:
+        how = card.preprocessing(model_card, source)
+    except ElLarqError:
+        return "the preprocessing on its card is damaged"
+    if how is None:
+        return ""
+    order = f", channels in the order {how.channel_order.upper()}" if how.channels == 3 else ""
+    if how.mean is None or how.std is None:
+        return f"(x - mean) / std with the mean and std of each image{order}"
+    if isinstance(how.mean, tuple) or isinstance(how.std, tuple):
+        return f"(x - mean) / std of x from 0 to 255, mean {_numbers(how.mean)}, std {_numbers(how.std)}{order}"
+    return f"(x - {how.mean:g}) / {how.std:g} of x from 0 to 255{order}"
+
+
+def _numbers(value: float | tuple[float, ...]) -> str:
+    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else f"{value:g}"
+
+
+def _about(model_card: card.Card) -> str:
+    """What a card says that fits into a line."""
+    named = [f"{name} {model_card[name]}" for name in ("network", "method", "link") if isinstance(model_card.get(name), str)]
+    data, accuracy, labels = card.dataset(model_card), model_card.get("accuracy"), model_card.get("labels")
+    if data is not None:
+        named.append(f"trained on {data}")
+    top1 = accuracy.get("top1") if isinstance(accuracy, dict) else None
+    if isinstance(accuracy, dict) and isinstance(top1, (int, float)) and 0 <= top1 <= 1:
+        named.append(f"top-1 {top1:.2%} ({accuracy.get('split', 'split not stated')})")
+    if isinstance(labels, list):
+        named.append(f"{len(labels)} classes")
+    return ", ".join(map(_short, named))
+
+
 def _short(value: object, limit: int = 120) -> str:
     if isinstance(value, dict):
-        value = ", ".join(f"{name} {item}" for name, item in value.items() if not isinstance(item, (dict, list)))
+        value = ", ".join(f"{name} {_item(item)}" for name, item in value.items() if not _is_nested(item))
     elif isinstance(value, list):
         value = f"{len(value)}: {', '.join(str(item) for item in value)}"
     text = " ".join(str(value).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _is_nested(item: object) -> bool:
+    """Whether an entry of a card is more than a number, a text or a few numbers, such as a mean of each channel."""
+    return isinstance(item, dict) or (
+        isinstance(item, list) and not (len(item) <= 4 and all(isinstance(number, (int, float)) for number in item))
+    )
+
+
+def _item(item: object) -> object:
+    return " ".join(map(str, item)) if isinstance(item, list) else item

@@ -101,7 +101,7 @@ def test_a_whole_file_by_hand() -> None:
 
 def test_the_command_shows_it(el_larq_command: Callable[..., CompletedProcess[str]]) -> None:
     path = DATA / "binpool.tflite"
-    done = el_larq_command("inspect", path)
+    done = el_larq_command("inspect", path, "--full")
     assert done.returncode == 0, done.stderr
     assert "Operations other than MACs, for one input" in done.stdout
     assert "other ops  98,304 multiplications, 81,920 additions, 147,456 comparisons" in done.stdout

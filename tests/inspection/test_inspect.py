@@ -165,7 +165,7 @@ def test_the_command(el_larq_command: Callable[..., CompletedProcess[str]], tmp_
     content = json.loads(result.stdout)
     assert content["arena"] == 1069056
     assert (tmp_path / "t.svg").is_file()
-    text = el_larq_command("inspect", model).stdout
+    text = el_larq_command("inspect", model, "--full").stdout
     assert "LceBconv2d" in text
     assert "peak RAM   1,069,056 bytes" in text
     assert el_larq_command("inspect", model, "--total").stdout == text[text.index("file  ") :]
