@@ -8,7 +8,7 @@ from el_larq.compression.affine import Affine
 from el_larq.compression.observer import Observer
 from el_larq.compression.ranges import estimate_range
 from el_larq.compression.sign_safe import of_range_for_signs
-from el_larq.converters.int8.int8_operators import VIEWS, Scales, constants_read, shares_scale
+from el_larq.converters.int8.int8_operators import Scales, constants_read, feeds_sign, shares_scale
 from el_larq.converters.rewrite import with_outputs
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import TfliteGraph
@@ -24,15 +24,6 @@ def observed(graph: TfliteGraph, scales: Scales) -> dict[int, list[int]]:
         producer = graph.producers.get(tensor)
         if producer is None or not shares_scale(producer) or producer.index not in scales.operators:
             found.setdefault(first, []).append(tensor)
-    return found
-
-
-def feeds_sign(graph: TfliteGraph) -> set[int]:
-    """The tensors that a sign is taken of, and those that they are views of."""
-    found = {tensor.index for o in graph.operators if o.name == "LceQuantize" for tensor in o.inputs if tensor is not None}
-    for operator in reversed(graph.operators):
-        if operator.name in VIEWS and operator.outputs[0].index in found and operator.inputs[0] is not None:
-            found.add(operator.inputs[0].index)
     return found
 
 

@@ -57,6 +57,15 @@ def values_read(operator: Operator) -> list[Tensor]:
     return [t for t in operator.inputs if t is not None and not t.constant and t.stored is None and t.type in ("float32", "int8")]
 
 
+def feeds_sign(graph: TfliteGraph) -> set[int]:
+    """The tensors that a sign is taken of, and those that they are views of."""
+    found = {tensor.index for o in graph.operators if o.name == "LceQuantize" for tensor in o.inputs if tensor is not None}
+    for operator in reversed(graph.operators):
+        if operator.name in VIEWS and operator.outputs[0].index in found and operator.inputs[0] is not None:
+            found.add(operator.inputs[0].index)
+    return found
+
+
 def constants_read(operator: Operator) -> list[Tensor]:
     """The constants of real numbers that an operator reads."""
     return [t for t in operator.inputs if t is not None and t.constant and t.type == "float32"]

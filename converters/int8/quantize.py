@@ -10,11 +10,11 @@ import numpy as np
 
 from el_larq.compression.affine import Affine
 from el_larq.compression.layer_report import TensorReport, report, to_list
-from el_larq.converters.int8.calibrate import affines, feeds_sign, observe, run_tensors
+from el_larq.converters.int8.calibrate import affines, observe, run_tensors
 from el_larq.converters.int8.calibration_data import calibration_images
 from el_larq.converters.int8.int8_ends import with_int8_ends
 from el_larq.converters.int8.int8_file import with_int8
-from el_larq.converters.int8.int8_operators import KERNEL_AXES, VIEWS, Scales, find_scales
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, VIEWS, Scales, feeds_sign, find_scales
 from el_larq.converters.int8.sign_offsets import Offsets, find_offsets
 from el_larq.converters.job import Job
 from el_larq.errors import UsageError

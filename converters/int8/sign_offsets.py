@@ -7,7 +7,7 @@ and travels with the values until a bias takes it away again:
     LceBconv2d                      reads signs, so nothing arrives; its bias can create any offset
     addition                        the offsets of both inputs add up
     views, selections, averages     pass an offset on
-    concatenation                   passes on an offset that all inputs have
+    concatenation                   passes on an offset that all inputs have; constants have none
 
 An addition in front of a sign gets what is missing from the bias of the convolution at one of its ends, if nothing else reads that
 end. Where an offset would reach anything else, or the zeros around a map, and where no bias is in reach, the tensor keeps its
@@ -21,7 +21,7 @@ import numpy as np
 from el_larq.compression.affine import Affine
 from el_larq.compression.sign_safe import OFFSET
 from el_larq.converters.int8.int8_file import Shifts
-from el_larq.converters.int8.int8_operators import KERNEL_AXES, SELECTIONS, VIEWS, Scales
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, SELECTIONS, VIEWS, Scales, constants_read, feeds_sign, values_read
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import Operator, TfliteGraph
 
@@ -43,16 +43,17 @@ def find_offsets(graph: TfliteGraph, scales: Scales, affines: dict[int, Affine],
     affines: the quantization of each scale, by its first tensor. negative: the tensors that have values below 0; the signs of
     others cannot change.
     """
+    # A view has the offset of what it is a view of, if that is int8 too.
+    computed = {tensor.index for o in graph.operators if o.index in scales.operators for tensor in o.outputs}
     wanted = {}
-    for operator in graph.operators:
-        source = operator.inputs[0] if operator.name == "LceQuantize" else None
-        while source is not None and (made := graph.producers.get(source.index)) is not None and made.name in VIEWS:
-            source = made.inputs[0]
-        if source is not None and source.index in scales.shares and source.index in negative:
-            wanted[source.index] = -OFFSET * affines[scales.shares[source.index]].scale
+    for tensor in feeds_sign(graph) & computed & negative:
+        made = graph.producers[tensor]
+        if made.name not in VIEWS or values_read(made)[0].index not in computed:
+            wanted[tensor] = -OFFSET * affines[scales.shares[tensor]].scale
+    steps = {tensor: affines[first].scale for tensor, first in scales.shares.items()}
     refused: set[int] = set()
     while True:
-        attempt = _Attempt(graph, scales, {tensor: value for tensor, value in wanted.items() if tensor not in refused})
+        attempt = _Attempt(graph, scales, steps, {tensor: value for tensor, value in wanted.items() if tensor not in refused})
         if (failed := attempt.run()) is None:
             done = frozenset(attempt.wanted)
             return Offsets(attempt.shifts, done, frozenset(wanted) - done)
@@ -61,10 +62,14 @@ def find_offsets(graph: TfliteGraph, scales: Scales, affines: dict[int, Affine],
 
 @dataclass
 class _Attempt:
-    """One pass over the operators. offsets: of tensors, by index. causes: the tensors that an offset was created for."""
+    """One pass over the operators.
+
+    steps: of int8 tensors, by index. offsets: of tensors, by index. causes: the tensors that an offset was created for.
+    """
 
     graph: TfliteGraph
     scales: Scales
+    steps: dict[int, float]
     wanted: dict[int, float]
     shifts: Shifts = field(default_factory=dict)
     offsets: dict[int, float] = field(default_factory=dict)
@@ -94,10 +99,12 @@ class _Attempt:
     def _pass(self, operator: Operator) -> set[int] | None:
         """Compute the offsets of an operator's outputs; the causes of one that cannot pass."""
         inputs = [tensor.index for tensor in operator.inputs if tensor is not None and self.offsets.get(tensor.index)]
-        if not inputs or operator.name == "LceQuantize":
+        if not inputs:
             return None
         causes = set().union(*(self.causes[index] for index in inputs))
-        values = [self.offsets.get(tensor.index, 0.0) for tensor in operator.inputs if tensor is not None and not tensor.constant]
+        if operator.name == "LceQuantize":
+            return None if self.offsets[inputs[0]] == -OFFSET * self.steps[inputs[0]] else causes
+        values = [self.offsets.get(tensor.index, 0.0) for tensor in (*values_read(operator), *constants_read(operator))]
         if operator.index not in self.scales.operators:
             return causes
         if operator.name in KERNEL_AXES:
@@ -136,14 +143,14 @@ class _Attempt:
         return done
 
     def _create(self, operator: Operator, target: float, missing: float, causes: set[int]) -> bool:
-        name, sources = operator.name, [t.index for t in operator.inputs if t is not None and not t.constant]
+        name, sources = operator.name, [t.index for t in (*values_read(operator), *constants_read(operator))]
         if name == BINARY or (name in KERNEL_AXES and _plain(operator)):
             self.shifts[operator.index] = self.shifts.get(operator.index, 0.0) + missing
             return True
         if name == "ADD" and _plain(operator):
             free = next((source for source in sources if self._ends_in_bias(source)), None)
             return free is not None and self._reach(free, self.offsets.get(free, 0.0) + missing, causes)
-        if name in VIEWS:
+        if _passes(operator):
             return self._only_reader(sources[0]) and self._reach(sources[0], target, causes)
         if name == "CONCATENATION":
             return all(
@@ -159,11 +166,16 @@ class _Attempt:
             return False
         if operator.name == BINARY or (operator.name in KERNEL_AXES and _plain(operator)):
             return True
-        sources = [t.index for t in operator.inputs if t is not None and not t.constant]
-        return (operator.name in VIEWS or (operator.name == "ADD" and _plain(operator))) and any(map(self._ends_in_bias, sources))
+        sources = [t.index for t in values_read(operator)]
+        return (_passes(operator) or (operator.name == "ADD" and _plain(operator))) and any(map(self._ends_in_bias, sources))
 
     def _only_reader(self, tensor: int) -> bool:
-        return len(self.readers[tensor]) == 1 and tensor not in self.results and tensor not in self.wanted
+        return len(self.readers.get(tensor, [])) == 1 and tensor not in self.results and tensor not in self.wanted
+
+
+def _passes(operator: Operator) -> bool:
+    """Whether the only output of an operator has the offset of its only input."""
+    return operator.name in _PASSING and _plain(operator) and len(operator.outputs) == 1
 
 
 def _plain(operator: Operator) -> bool:
