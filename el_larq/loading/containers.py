@@ -19,8 +19,9 @@ from typing import Any
 import h5py
 
 from el_larq.errors import ElLarqError
-from el_larq.files import hdf5_text, is_hdf5, parse_json
+from el_larq.files import MAX_BYTES, hdf5_text, is_hdf5, parse_json
 from el_larq.keras_internals import saved_metadata
+from el_larq.loading.hdf5_heaps import longest_text
 from el_larq.model_files import described_by
 
 _h5: Any = h5py  # its low-level modules are untyped
@@ -233,10 +234,14 @@ def _check_attributes(entry: Any, source: str, limit: int) -> None:
     for name in entry.attrs:
         attribute = _h5.h5a.open(entry.id, name.encode(errors="surrogateescape"))
         count, size = attribute.get_space().get_simple_extent_npoints(), attribute.get_type().get_size()
+        most = limit
         if count > 1 and attribute.dtype.hasobject:  # references, maybe all to the same text, which may be as long as the file
-            size = entry.file.id.get_filesize()
+            size, most = entry.file.id.get_filesize(), max(limit, MAX_BYTES)
+            if size * count > most:
+                # A model's longest text is its configuration; names of layers are stored as references too.
+                size = longest_text(entry.file)
         size *= count
-        if size > limit:
+        if size > most:
             raise ElLarqError(f"{source}: attribute {name!r} declares {size:,} bytes; save the model again, {TRUST}")
 
 

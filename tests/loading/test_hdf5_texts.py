@@ -1,5 +1,6 @@
 """Texts in HDF5 files: an array of a few bytes each may refer to one long text thousands of times."""
 
+import io
 import struct
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import tf_keras as keras
 
 from el_larq import card
 from el_larq.errors import ElLarqError
+from el_larq.files import MAX_BYTES
 from el_larq.loading.containers import allowance, check_hdf5, h5_config
+from el_larq.loading.hdf5_heaps import longest_text
 
-LONG = "x" * 100_000
+LONG = "x" * 1_000_000
 COUNT = 3000
 
 
@@ -21,7 +24,7 @@ def network() -> keras.Model:
 
 
 def refer(path: Path, name: str, group: str = "/") -> None:
-    """Give a group an attribute of `COUNT` references to one text of 100 kB: 300 MB when read, 150 kB in the file."""
+    """Give a group an attribute of `COUNT` references to one text of 1 MB: 3 GB when read, 1 MB in the file."""
     with h5py.File(path, "a") as file:
         if name in file[group].attrs:
             del file[group].attrs[name]
@@ -47,6 +50,22 @@ def test_lists_of_texts_within_the_size_of_the_file_are_accepted(tmp_path: Path)
     with h5py.File(tmp_path / "list.h5", "w") as file:
         file.attrs["names"] = np.array(["a", "bc"], dtype=object)
         check_hdf5(file, "list.h5", allowance(tmp_path / "list.h5"))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_deep_network_is_accepted(in_memory: bool, tmp_path: Path) -> None:
+    """Its names of layers, 500 references, would be 3 GB if each had the length of the file."""
+    image = x = keras.Input((1,))
+    for number in range(500):
+        x = keras.layers.Activation("relu", name=f"activation_{number}_{'x' * 20}")(x)
+    keras.Model(image, keras.layers.Dense(1_500_000, use_bias=False)(x)).save(path := tmp_path / "model.h5")
+    source = io.BytesIO(path.read_bytes()) if in_memory else path
+    with h5py.File(source, "r") as file:
+        names = file["model_weights"].attrs.get_id("layer_names")
+        assert names.shape[0] * file.id.get_filesize() > MAX_BYTES
+        assert longest_text(file) == len(file.attrs["model_config"])
+        check_hdf5(file, "model.h5", allowance(path))
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
