@@ -142,6 +142,28 @@ def rate_or_schedule(optimizer: Any) -> Any:
     return getattr(optimizer, "learning_rate", None) if rate is None else rate
 
 
+def loss_scale_state(optimizer: Any) -> list[tf.Variable]:
+    """The scale of the loss and the number of steps since it changed; empty if the optimizer has no dynamic scale."""
+    if not getattr(optimizer, "dynamic", False) or optimizer.dynamic_counter is None:
+        return []
+    return [optimizer._loss_scale.current_loss_scale, optimizer.dynamic_counter]
+
+
+def cast_inputs(layer: keras.layers.Layer) -> None:
+    """Let a layer cast its inputs to its own type, as most layers do and those of operators do not."""
+    layer._autocast = True
+
+
+def quantize_uncast(kernel: Any, dtype: str) -> None:
+    """Let a kernel of a Larq layer in half precision be quantized in float32, and cast afterwards instead of before."""
+    latent, quantizer = kernel.latent_variable, kernel.quantizer
+    variable = latent._variable
+    # The latent kernel keeps the type that operators ask for, which is that of the quantized kernel.
+    latent.value, latent.read_value = variable.value, variable.read_value
+    latent._dense_var_to_tensor = lambda dtype=None, name=None, as_ref=False: tf.convert_to_tensor(variable, name=name)
+    kernel.quantizer = lambda value: tf.cast(quantizer(value), dtype)
+
+
 @contextlib.contextmanager
 def grouped_convolutions_traced() -> Iterator[None]:
     """Trace grouped convolutions like all others. Keras jit-compiles them as functions that freezing a graph does not inline."""

@@ -63,6 +63,10 @@ def recipe_options(function: Command) -> Command:
             metavar="EPOCHS",
             help="Stop after so many epochs without a better validation; 0: never. [default: the recipe's, 0]",
         ),
+        click.option(
+            "--precision",
+            help="float32, mixed_bfloat16 or mixed_float16: of training; the model is float32. [default: the recipe's, float32]",
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from el_larq.training.initialize import initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
+from el_larq.training.precision import scaling
 from el_larq.training.progress import TrainingProgress
 from el_larq.training.run_folder import RunFolder, is_stage, record_resume
 from el_larq.training.run_options import RunOptions
@@ -40,10 +41,13 @@ NOT_DETERMINISTIC = (
 class Execution:
     """A training that can run. ``model`` is not compiled, unless the user compiled it.
 
+    network: what is tested and saved: in float32. Its variables are those of the model, unless that one has a lower precision.
+    model: what the steps compute, see `el_larq.training.single`.
     trainable: which of its layers were trainable before some were frozen; the saved model's are again.
     """
 
     run: RunFolder
+    network: keras.Model
     model: keras.Model
     data: Dataset
     plan: TrainingPlan
@@ -51,14 +55,25 @@ class Execution:
     trainable: Trainable
     distribution: Distribution
 
+    @property
+    def is_lowered(self) -> bool:
+        """Whether the model has variables of its own, in a lower precision than the network."""
+        return self.model.variables[0] is not self.network.variables[0]
+
+    @property
+    def saved(self) -> keras.Model:
+        return self.network if self.is_lowered else self.model
+
     def to_the_end(self, resumed: bool) -> Trained:
         """Train from the run's last state, or from the start, and write the files of a finished run."""
         recipe, config = self.plan.recipe, self.run.config
         steps_per_epoch = self.data.steps_per_epoch(recipe.batch_size)
         if config.compiled is None:
-            optimizer = make_optimizer(recipe, self.model, steps_per_epoch * recipe.epochs)
+            optimizer = scaling(make_optimizer(recipe, self.model, steps_per_epoch * recipe.epochs), recipe.precision)
             loss, accuracy = make_loss(recipe, self.data.num_classes), make_accuracy(self.data.num_classes)
             self.model.compile(optimizer, loss, metrics=[accuracy])
+            if self.is_lowered:
+                self.network.compile(loss=loss, metrics=[make_accuracy(self.data.num_classes)])
         console = self.options.console or Console(stderr=True)
         lines = None if console.is_terminal else self.options.notify
         progress = TrainingProgress(recipe.epochs, steps_per_epoch, console, self.options.notify, lines)
@@ -70,6 +85,7 @@ class Execution:
                 self.model,
                 data,
                 recipe,
+                tested_apart=self.network if self.is_lowered else None,
                 search=search,
                 stop=stop,
                 progress=progress,
@@ -84,7 +100,7 @@ class Execution:
             restore_trainable(self.trainable)
             progress.doing("saving the model")
             seconds = self._write_results(loop, tested)
-        return Trained(self.run.folder, bare(self.model), tested.figures["accuracy"], seconds)
+        return Trained(self.run.folder, bare(self.saved), tested.figures["accuracy"], seconds)
 
     def _restore(self, loop: Loop) -> None:
         """Continue from the last saved state, or, if none is left, from the model that the run was initialized from."""
@@ -113,7 +129,7 @@ class Execution:
         run, data, records = self.run, self.data, loop.state.records
         accuracy = tested.figures["accuracy"]
         with loop.failures.writing():
-            save_model(run.folder, self.model, make_card(run.config, data, accuracy, loop.weights.describe(records)))
+            save_model(run.folder, self.saved, make_card(run.config, data, accuracy, loop.weights.describe(records)))
             draw_curve(run.folder / CURVE, records)
             if tested.confusion is not None:
                 draw_confusion(run.folder / CONFUSION, tested.confusion, data.labels)
@@ -121,7 +137,7 @@ class Execution:
         result = {"accuracy": accuracy, **_validated(run.config, records), "seconds": round(seconds, 1)}
         if skipped := count_in_all(data.skipped, self.distribution):
             result["skipped_images"] = skipped
-        if allow := allowances(self.model):
+        if allow := allowances(self.saved):
             result["allow"] = allow
         with loop.failures.writing():
             write_json(run.folder / RESULT, result)

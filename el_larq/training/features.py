@@ -183,7 +183,7 @@ def _reason_against(model: keras.Model, data: Dataset, recipe: Recipe, search: s
         return "the method searches on images between epochs"
     if recipe.average:
         return "an average of weights is evaluated on images"
-    if is_compiled(model) or type(model).train_step is not keras.Model.train_step:
+    if recipe.cross_entropy != 1 or is_compiled(model) or type(model).train_step is not keras.Model.train_step:
         return "the network has a custom training step"
     drawing = [layer.name for layer in leaf_layers(model) if layer not in head and random_state(layer) is not None]
     if drawing:

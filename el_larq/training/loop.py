@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.by_name import load_by_name
 from el_larq.data.dataset import Dataset
+from el_larq.keras_internals import build_metrics
 from el_larq.printable import counted
 from el_larq.training.average import BATCHES
 from el_larq.training.determinism import missing_kernels_named
@@ -42,6 +44,7 @@ class Loop:
     """Trains a compiled model from its current state, or a restored one, to the end: steps, epochs and saved states.
 
     Arguments:
+        tested_apart: the network that is tested in place of the model, with the weights that the recipe keeps; None for the model.
         search: "module:function", see `el_larq.methods.method.Method.search`.
     """
 
@@ -52,6 +55,7 @@ class Loop:
         data: Dataset,
         recipe: Recipe,
         *,
+        tested_apart: keras.Model | None,
         search: str | None,
         stop: Stop,
         progress: TrainingProgress,
@@ -68,6 +72,7 @@ class Loop:
         self.failures = Failures(run, self.states, recipe.learning_rate)
         self.weights = KeptWeights(run, model, recipe, data)
         self.evaluator = Evaluator(model, data.num_classes, self.stop, distribution)
+        self.tested_apart = tested_apart
 
     def save(self) -> None:
         """Save the state. Raises ElLarqError if a variable is NaN or Inf, which every resume would restore, or if writing fails."""
@@ -107,9 +112,17 @@ class Loop:
             self._train(log)
             self.weights.restore()
             self.progress.doing("testing")
-            return self.evaluator.evaluate(self.data.test_batches(EVALUATION_BATCH), confusions=True)
+            return self._tester().evaluate(self.data.test_batches(EVALUATION_BATCH), confusions=True)
         except StopRequestedError:  # while features were computed, between two steps
             return None
+
+    def _tester(self) -> Evaluator:
+        if (network := self.tested_apart) is None:
+            return self.evaluator
+        network.set_weights(self.model.get_weights())
+        build_metrics(network, tf.zeros([1], tf.int64), tf.zeros([1, self.data.num_classes]))
+        with self.distribution.prepare(network):
+            return Evaluator(network, self.data.num_classes, self.stop, self.distribution)
 
     def _train(self, log: EpochLog) -> None:
         state = self.state

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.counting.counts import kernel_bits
-from el_larq.keras_internals import leaf_layers, optimizer_state, rate_or_schedule
+from el_larq.keras_internals import leaf_layers, loss_scale_state, optimizer_state, rate_or_schedule
 from el_larq.training.bop import make_bop
 from el_larq.training.frozen_layers import find_head
 from el_larq.training.recipe import Recipe
@@ -147,15 +147,16 @@ def _is_shares(labels: tf.Tensor, num_classes: int) -> bool:
 def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
     """All variables of the model's optimizer other than the weights, created now if necessary, always in the same order.
 
-    Supports Keras' optimizers, its legacy ones and Larq's `CaseOptimizer`, which assigns each weight to one of several.
+    Supports Keras' optimizers, its legacy ones and Larq's `CaseOptimizer`, which assigns each weight to one of several, also with
+    a scale of the loss, whose state comes last.
 
     Raises:
         ValueError, TypeError, AttributeError: the optimizer is none of these or does not fit the model's weights.
     """
-    optimizer: Any = model.optimizer
-    weights = list(model.trainable_variables)
+    weights, scale = list(model.trainable_variables), loss_scale_state(model.optimizer)
+    optimizer: Any = _inner(model.optimizer)
     if not hasattr(optimizer, "pred_opt_pairs"):
-        return optimizer_state(optimizer, weights)
+        return optimizer_state(optimizer, weights) + scale
     if optimizer.var_opt_mapping is None:
         with warnings.catch_warnings():
             # Without a default, a CaseOptimizer warns of the weights that no optimizer takes, by design, and prints their values.
@@ -165,11 +166,17 @@ def optimizer_variables(model: keras.Model) -> list[tf.Variable]:
     for weight in weights:
         if (index := optimizer.var_opt_mapping.get(weight._unique_id)) is not None:
             parts[index].append(weight)
-    return [found for part, its in zip(optimizer.optimizers, parts, strict=True) for found in optimizer_state(part, its)]
+    return [found for part, its in zip(optimizer.optimizers, parts, strict=True) for found in optimizer_state(part, its)] + scale
+
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer itself, without a scale of the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def learning_rate(optimizer: Any, step: int) -> float | None:
     """The learning rate at a step, for a `CaseOptimizer` that of its default; None if the optimizer has none."""
+    optimizer = _inner(optimizer)
     if hasattr(optimizer, "pred_opt_pairs"):
         optimizer = optimizer.default
     rate = rate_or_schedule(optimizer)

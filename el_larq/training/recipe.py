@@ -16,6 +16,8 @@ CLASS_WEIGHTS = ("none", "balanced")
 BATCH_NORM = ("train", "frozen")
 MAX_OPERATIONS = 14
 """Of RandAugment, per image: it has as many different ones."""
+FLOAT32, FLOAT16 = "float32", "mixed_float16"
+PRECISIONS = (FLOAT32, "mixed_bfloat16", FLOAT16)
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
 
@@ -53,6 +55,8 @@ class Recipe:
             (`el_larq.training.mixing`), 0 for none. With both, each batch is mixed by one of them.
         class_weights: "balanced" weights each image's loss inversely to its class's number of training images; or "none". It
             applies to the cross-entropy with the labels only.
+        precision: "float32"; or "mixed_bfloat16" or "mixed_float16", in which the training computes with 16 bits, with weights in
+            float32 (`el_larq.training.precision`). The saved and tested model is one in float32.
         freeze: layers that keep their weights: "none", "backbone" or patterns of names (`el_larq.training.frozen_layers`).
         backbone_rate: factor of the learning rate for all layers but the head, above 0 to 1.
         batch_norm: "train", or "frozen": the backbone's batch normalizations keep weights and statistics, and use the latter.
@@ -96,6 +100,7 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     class_weights: str = "none"
+    precision: str = FLOAT32
     freeze: str = "none"
     backbone_rate: float = 1.0
     batch_norm: str = "train"
@@ -224,6 +229,8 @@ class Recipe:
             raise UsageError("freeze must be none, backbone or patterns of layers' names, such as 'stem_*,stage1_*'")
         if self.batch_norm not in BATCH_NORM:
             raise unknown_name("batch_norm", str(self.batch_norm), BATCH_NORM)
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", str(self.precision), PRECISIONS)
         if self.class_weights not in CLASS_WEIGHTS:
             raise unknown_name("class_weights", str(self.class_weights), CLASS_WEIGHTS)
 

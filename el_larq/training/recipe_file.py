@@ -14,7 +14,17 @@ import yaml
 from el_larq.errors import UsageError, unknown_name
 from el_larq.files import read_bytes
 from el_larq.methods.method import BINARIZED, INSTEAD_OF_SIGN
-from el_larq.training.recipe import ATTENTION_NORMS, BATCH_NORM, CLASS_WEIGHTS, DEFAULTS, KEPT, OPTIMIZERS, SCHEDULES, Recipe
+from el_larq.training.recipe import (
+    ATTENTION_NORMS,
+    BATCH_NORM,
+    CLASS_WEIGHTS,
+    DEFAULTS,
+    KEPT,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    Recipe,
+)
 from el_larq.training.recipes import get_recipe
 
 _TYPES: dict[str, Any] = get_type_hints(Recipe)
@@ -58,6 +68,7 @@ FIELD_HELP = {
     "mixup": "alpha; 0: none",
     "cutmix": "alpha; 0: none",
     "class_weights": f"{', '.join(CLASS_WEIGHTS)}: weights of the cross-entropy with the labels",
+    "precision": ", ".join(PRECISIONS),
     "freeze": "none, backbone, or patterns of layers' names",
     "backbone_rate": "factor of the learning rate for all layers but the head",
     "batch_norm": f"{', '.join(BATCH_NORM)}: of the backbone",

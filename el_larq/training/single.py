@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
+import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.counting.real_valued_layers import without_operator
@@ -34,10 +35,12 @@ from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
 from el_larq.training.optimizer import scheduled_rate
+from el_larq.training.precision import SLOW_ON_CPU, describe, lowered
+from el_larq.training.recipe import FLOAT16, FLOAT32
 from el_larq.training.resuming import Replacements
 from el_larq.training.run_data import load_data, load_data_again
 from el_larq.training.run_folder import RunFolder
-from el_larq.training.run_options import RunOptions
+from el_larq.training.run_options import Notify, RunOptions
 from el_larq.training.trained import Trained
 from el_larq.training.training_plan import TrainingPlan, plan_again
 from el_larq.training.worker_check import check_same_data, check_same_start
@@ -75,14 +78,14 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
         trainable = freeze_layers(model, plan.recipe, fresh)
         if plan.recipe.class_weights != "none":
             class_weights(data)  # whether there are any, before a folder is made
-        model = with_loss(model, plan, data, options.trust)
         data.check_batch(plan.recipe.batch_size)
+        notes: list[str] = []
+        trained = _for_training(model, plan, data, options, distribution.replicas, notes.append)
         config = make_config(plan, own, data, rule, deterministic, distribution.facts(factor), started, compiled)
         with create_run(plan, config, own, data, files) as run:
-            for line in _remarks(run, plan, model, data, started, distribution.describe(plan.recipe, factor)):
+            for line in (*_remarks(run, plan, model, data, started, distribution.describe(plan.recipe, factor)), *notes):
                 options.notify(line)
-            model, data = with_features(model, data, plan.recipe, plan.search, distribution.replicas, options.notify)
-            return Execution(run, model, data, plan, options, trainable, distribution).to_the_end(resumed=False)
+            return Execution(run, *trained, plan, options, trainable, distribution).to_the_end(resumed=False)
 
 
 def continue_single(run: RunFolder, options: RunOptions, given: Replacements) -> Trained:
@@ -109,9 +112,25 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
             check_compiled(folder, config, model)
             prepare_compiled(model, plan.recipe, data.num_classes, config.network)
         trainable = freeze_layers(model, plan.recipe)
-        model = with_loss(model, plan, data, options.trust)
-        model, data = with_features(model, data, plan.recipe, plan.search, distribution.replicas, options.notify)
-        return Execution(run, model, data, plan, options, trainable, distribution).to_the_end(resumed=True)
+        trained = _for_training(model, plan, data, options, distribution.replicas, options.notify)
+        return Execution(run, *trained, plan, options, trainable, distribution).to_the_end(resumed=True)
+
+
+def _for_training(
+    network: keras.Model, plan: TrainingPlan, data: Dataset, options: RunOptions, replicas: int, notify: Notify
+) -> tuple[keras.Model, keras.Model, Dataset]:
+    """The network, the model whose steps train it with the recipe's precision and loss, and what that takes: images or features."""
+    recipe = plan.recipe
+    model, data = with_features(network, data, recipe, plan.search, replicas, notify)
+    if recipe.precision != FLOAT32 and model is network:
+        keras.utils.set_random_seed(plan.seed)  # for layers that draw random numbers
+        model = lowered(network, recipe.precision)
+        notify(describe(model))
+        if recipe.precision == FLOAT16 and not tf.config.list_logical_devices("GPU"):
+            notify(SLOW_ON_CPU)
+    elif recipe.precision != FLOAT32:
+        notify(f"the head is trained in float32, so precision {recipe.precision} has no effect")
+    return network, with_loss(model, plan, data, options.trust), data
 
 
 def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
@@ -123,6 +142,11 @@ def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
         )
     if plan.recipe.average:
         raise UsageError(f"{plan.network_name} is compiled, so the average of its weights does not apply; set average to 0")
+    if plan.recipe.precision != FLOAT32:
+        raise UsageError(
+            f"{plan.network_name} is compiled, so precision {plan.recipe.precision} does not apply; do not compile the model, "
+            f"or set precision to {FLOAT32}"
+        )
     if "learning_rate" in plan.given:
         where = f"set it in {own.path.name}" if own else "set it where the model is compiled"
         raise UsageError(f"{plan.network_name} is compiled, so --learning-rate does not apply; {where}")

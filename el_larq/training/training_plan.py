@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_METHOD = "el"
 
-CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "freeze")
+CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "precision", "freeze")
 """Settings in place of the recipe's."""
 
 DETERMINISTIC = ("auto", "on", "off")
@@ -50,7 +50,7 @@ class SharedSettings(TypedDict, total=False):
     validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
         own validation split, or 0.1 if it has none.
     recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe.
-    epochs, batch_size, learning_rate, keep, patience, average, freeze: in place of the recipe's.
+    epochs, batch_size, learning_rate, keep, patience, average, precision, freeze: in place of the recipe's.
     network_options: the network's own options, and ``variant``. width: factor for all channel counts.
     """
 
@@ -64,6 +64,7 @@ class SharedSettings(TypedDict, total=False):
     keep: str | None
     patience: int | None
     average: float | None
+    precision: str | None
     freeze: str | None
     network_options: Mapping[str, Any] | None
     width: float

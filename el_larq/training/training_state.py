@@ -21,6 +21,7 @@ from el_larq.training.average import WeightAverage
 from el_larq.training.distribution import Distribution, ReplicaVariables
 from el_larq.training.kernel_metrics import KernelMetrics
 from el_larq.training.optimizer import optimizer_variables
+from el_larq.training.precision import SkippedSteps
 from el_larq.training.recipe import Recipe
 from el_larq.training.selection import EpochRecord
 from el_larq.training.state_files import SavedState
@@ -52,6 +53,7 @@ class TrainingState:
             [variable for name, variable in named.items() if name.startswith(("model/", "random/"))], distribution
         )
         self.kernels = KernelMetrics(model, self.steps_per_epoch)
+        self.skipped = SkippedSteps(model.optimizer)
         # Seconds spent by earlier processes on the whole training and on the current epoch, and the clock's time since then.
         self._seconds = self._epoch_seconds = 0.0
         self._began = self._epoch_began = time.monotonic()
@@ -87,15 +89,18 @@ class TrainingState:
     def begin_epoch(self) -> None:
         self._epoch_began, self._epoch_seconds = time.monotonic(), 0.0
         self.kernels.begin_epoch()
+        self.skipped.begin_epoch()
 
     def advance(self, train_step: Callable[[], Mapping[str, Any]]) -> dict[str, float]:
         """Do one step of the training; returns its loss and metrics."""
         self.kernels.before_step(self.step)
+        self.skipped.before_step()
         logs = {name: float(value) for name, value in train_step().items()}
         if self.average is not None:
             self.average.update(self.step)
         self.step += 1
         self.kernels.after_step()
+        self.skipped.after_step()
         return logs
 
     def record(self, trained: dict[str, float], validated: dict[str, float], learning_rate: float | None) -> EpochRecord:
@@ -106,6 +111,7 @@ class TrainingState:
             **trained,
             **validated,
             **self.kernels.epoch(),
+            **self.skipped.epoch(),
             **({} if learning_rate is None else {"learning_rate": learning_rate}),
             "seconds": round(self.epoch_elapsed, 3),
         }
@@ -127,6 +133,7 @@ class TrainingState:
             "seconds": self.elapsed,
             "epoch_seconds": self.epoch_elapsed,
             "flips": self.kernels.sampled,
+            "skipped_steps": self.skipped.count,
         }
         facts |= self._sizes()
         return SavedState(self.step, facts, dict(zip(self._names, self._variables.read(), strict=True)))
@@ -153,7 +160,7 @@ class TrainingState:
         step, records = saved.step, list(saved.facts["records"])
         seconds, epoch_seconds = float(saved.facts["seconds"]), float(saved.facts["epoch_seconds"])
         flips = saved.facts.get("flips", [0.0, 0])  # states of older versions have none
-        sampled = [float(flips[0]), int(flips[1])]
+        sampled, skipped = [float(flips[0]), int(flips[1])], int(saved.facts.get("skipped_steps", 0))
         # At the end of an epoch, a state may have been saved before or after the epoch's record was added.
         if not 0 <= step <= self.total or len(records) not in (step // self.steps_per_epoch, (step - 1) // self.steps_per_epoch):
             raise ValueError("not a step of this training")
@@ -161,7 +168,7 @@ class TrainingState:
         if not all(isinstance(record[name], (int, float)) for record in records for name in (*record, *needed)):
             raise ValueError("no records of epochs")
         self._variables.write([saved.arrays[name] for name in self._names])
-        self.kernels.sampled = sampled
+        self.kernels.sampled, self.skipped.count = sampled, skipped
         self.step, self.records, self._seconds, self._epoch_seconds = step, records, seconds, epoch_seconds
 
 
