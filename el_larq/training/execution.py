@@ -18,11 +18,11 @@ from el_larq.training.evaluator import SplitResult
 from el_larq.training.features import Features
 from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curve
 from el_larq.training.frozen_layers import Trainable, restore_trainable
+from el_larq.training.half_precision import scaling
 from el_larq.training.initialize import initialize
 from el_larq.training.loop import Loop
 from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
-from el_larq.training.precision import scaling
 from el_larq.training.progress import TrainingProgress
 from el_larq.training.run_folder import RunFolder, is_stage, record_resume
 from el_larq.training.run_options import RunOptions

@@ -20,11 +20,14 @@ _HEADER = 1 << 18
 
 
 class KeptWeights:
-    """checkpoints/last.weights.h5 and best.weights.h5 of a run, of which its recipe keeps one as the final model."""
+    """checkpoints/last.weights.h5 and best.weights.h5 of a run, of which its recipe keeps one as the final model.
 
-    def __init__(self, run: RunFolder, model: keras.Model, recipe: Recipe, data: Dataset):
+    model: what is trained. network: what the files describe, in float32: the same, or one with the same variables.
+    """
+
+    def __init__(self, run: RunFolder, model: keras.Model, network: keras.Model, recipe: Recipe, data: Dataset):
         self._run, self._model, self._recipe, self._data = run, model, recipe, data
-        self._architecture = architecture(model)
+        self._architecture = architecture(network)
 
     def save_epoch(self, accuracy: float | None, records: Sequence[EpochRecord]) -> None:
         """Save the model as the last, and as the best if its validation accuracy exceeds that of all earlier epochs."""

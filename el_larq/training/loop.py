@@ -70,7 +70,7 @@ class Loop:
         self.state = TrainingState(model, data, recipe, distribution)
         self.schedule = SaveSchedule(options.checkpoint_seconds, options.checkpoint_steps)
         self.failures = Failures(run, self.states, recipe.learning_rate)
-        self.weights = KeptWeights(run, model, recipe, data)
+        self.weights = KeptWeights(run, model, tested_apart or model, recipe, data)
         self.evaluator = Evaluator(model, data.num_classes, self.stop, distribution)
         self.tested_apart = tested_apart
 

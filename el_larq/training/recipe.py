@@ -56,7 +56,7 @@ class Recipe:
         class_weights: "balanced" weights each image's loss inversely to its class's number of training images; or "none". It
             applies to the cross-entropy with the labels only.
         precision: "float32"; or "mixed_bfloat16" or "mixed_float16", in which the training computes with 16 bits, with weights in
-            float32 (`el_larq.training.precision`). The saved and tested model is one in float32.
+            float32 (`el_larq.training.half_precision`). The saved and tested model is one in float32.
         freeze: layers that keep their weights: "none", "backbone" or patterns of names (`el_larq.training.frozen_layers`).
         backbone_rate: factor of the learning rate for all layers but the head, above 0 to 1.
         batch_norm: "train", or "frozen": the backbone's batch normalizations keep weights and statistics, and use the latter.

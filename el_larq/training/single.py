@@ -30,12 +30,12 @@ from el_larq.training.execution import NOT_DETERMINISTIC, Execution
 from el_larq.training.extension import describe_extension, extend, is_extension
 from el_larq.training.features import with_features
 from el_larq.training.frozen_layers import freeze_layers
+from el_larq.training.half_precision import SLOW_ON_CPU, describe, lowered
 from el_larq.training.initialize import Initialized, adopt_preprocessing, initialize
 from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
 from el_larq.training.optimizer import scheduled_rate
-from el_larq.training.precision import SLOW_ON_CPU, describe, lowered
 from el_larq.training.recipe import FLOAT16, FLOAT32
 from el_larq.training.resuming import Replacements
 from el_larq.training.run_data import load_data, load_data_again

@@ -19,9 +19,9 @@ from el_larq.errors import ElLarqError
 from el_larq.keras_internals import build_metrics, leaf_layers, random_state
 from el_larq.training.average import WeightAverage
 from el_larq.training.distribution import Distribution, ReplicaVariables
+from el_larq.training.half_precision import SkippedSteps
 from el_larq.training.kernel_metrics import KernelMetrics
 from el_larq.training.optimizer import optimizer_variables
-from el_larq.training.precision import SkippedSteps
 from el_larq.training.recipe import Recipe
 from el_larq.training.selection import EpochRecord
 from el_larq.training.state_files import SavedState
