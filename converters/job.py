@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import tf_keras as keras
 
     from el_larq.converters.frozen import FrozenModel
+    from el_larq.converters.int8.quantized_file import Quantized
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Job:
     card: what the model says of itself: labels, preprocessing, data set, provenance.
     tflite: the flatbuffer, once lowered.
     unstored: the same with float32 only, if kernels are stored as another type or operators compute with int8.
-    real_ends: the same with float32 inputs and outputs, if they are int8.
+    quantized: what the step `quantize` made, with float32 inputs and outputs.
     report: one entry per step that has run.
     summary, details: those of the step that has just run.
     """
@@ -115,7 +116,7 @@ class Job:
     card: Card = field(default_factory=dict)
     tflite: bytes | None = None
     unstored: bytes | None = None
-    real_ends: bytes | None = None
+    quantized: "Quantized | None" = None
     report: tuple[Entry, ...] = ()
     summary: str = ""
     details: dict[str, Any] = field(default_factory=dict)

@@ -113,8 +113,9 @@ def verify(job: Job) -> Job:
         raise ElLarqError(f"verify: the .tflite differs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
     if job.unstored is None:
         return job.done(result.summary + note, asdict(result))
-    if job.options.quantizes:
-        quantized = compare_int8(job.need_tflite(), job.unstored, images, job.real_ends)
+    if job.quantized is not None:
+        int8_ends = job.tflite if job.options.int8 == "io" else None
+        quantized = compare_int8(job.quantized, job.unstored, images, int8_ends)
         return job.done(f"{result.summary}; {quantized.summary}{note}", asdict(result) | {"int8": asdict(quantized)})
     stored = compare_stored(job.need_tflite(), job.unstored, images)
     summary = f"{result.summary}; with kernels as {job.options.stored_as}, {stored.summary}{note}"

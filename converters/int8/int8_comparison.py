@@ -2,9 +2,11 @@
 
 The float .tflite has been compared with the model. Here, the int8 file is compared with it:
 
-1. constants    each value of a kernel is within half a step of the float one
+1. constants    all scales are the calibrated ones, and required ones are wide enough; each constant is within half a step of the
+                float one with what is added to it (`int8_constants.py`)
 2. operators    each operator computes, from the integers that it gets, what the float operator computes from the same numbers, to
-                within LIMIT of a step besides its rounding to integers; signs are equal, bit by bit (`single_operators.py`)
+                within LIMIT of a step besides its rounding to integers; signs are equal, bit by bit (`single_operators.py`).
+                Conversions from and to int8 change nothing but that
 3. ends         int8 inputs and outputs are those of the file with conversions at its ends
 4. effect       differences of outputs, signs that differ, and top-1 agreement: reported, since they depend on the model
 """
@@ -14,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from el_larq.converters.int8.int8_operators import KERNEL_AXES
+from el_larq.converters.int8.calibrate import run_tensors
+from el_larq.converters.int8.int8_constants import check_constants
+from el_larq.converters.int8.quantized_file import Quantized
 from el_larq.converters.int8.single_operators import SingleOperators
 from el_larq.converters.rewrite import with_outputs
 from el_larq.converters.stored_comparison import effect
@@ -56,44 +60,47 @@ class Int8Comparison:
 
 
 def compare_int8(
-    content: bytes, unquantized: bytes, images: Sequence[np.ndarray], real_ends: bytes | None = None
+    made: Quantized, unquantized: bytes, images: Sequence[np.ndarray], int8_ends: bytes | None = None
 ) -> Int8Comparison:
     """Compare on a batch (N, ...) for each input.
 
-    real_ends: the same file with float inputs and outputs, if it has int8 ones.
+    int8_ends: the same file with int8 inputs and outputs, if there is one.
 
     Raises:
-        ElLarqError: a kernel is stored wrongly, or an operator or an end computes something else.
+        ElLarqError: a scale or a constant is stored wrongly, or an operator or an end computes something else.
     """
     few = [batch[:_IMAGES] for batch in images]
-    quantized = content if real_ends is None else real_ends
-    single = SingleOperators(quantized, unquantized)
-    _check_kernels(single)
+    single = SingleOperators(made.content, unquantized)
+    check_constants(made, single)
+    _check_required_ranges(made, unquantized, few)
     worst = 0.0
     for run in single.run(few):
         average = run.operator.name in ("AVERAGE_POOL_2D", "MEAN")
-        if run.bits or not run.steps <= (AVERAGE_LIMIT if average else LIMIT):
-            what = f"{run.bits} signs" if run.bits else f"{run.steps:.2g} of a step"
+        bits, steps = run.bits, run.steps
+        if bits or not steps <= (AVERAGE_LIMIT if average else LIMIT):
+            what = f"{bits} signs" if bits else f"{steps:.2g} of a step"
             raise ElLarqError(
                 f"verify: operator {run.operator.index} ({run.operator.name}) with int8 differs by {what} from the same in float; "
                 "report this as an error in el-larq"
             )
-        worst = worst if average else max(worst, run.steps)
-    if real_ends is not None:
-        _check_ends(content, real_ends, few)
-    found = effect(quantized, unquantized, images)
+        worst = worst if average else max(worst, steps)
+    if int8_ends is not None:
+        _check_ends(int8_ends, made.content, few)
+    found = effect(made.content, unquantized, images)
     return Int8Comparison(found.images, worst, found.max_difference, found.signs_flipped, found.top1_agreement)
 
 
-def _check_kernels(single: SingleOperators) -> None:
-    for operator in single.floats.operators:
-        partner = single.operators[operator.outputs[0].index]
-        stored, kernel = (o.inputs[1] if len(o.inputs) > 1 else None for o in (partner, operator))
-        if operator.name not in KERNEL_AXES or stored is None or kernel is None or stored.type != "int8":
-            continue
-        error = np.abs(single.stored(stored) - kernel.array())
-        if not np.all(error <= (0.5 + 1e-4) * single.steps(stored)):
-            raise ElLarqError(f"verify: kernel {kernel.name} is stored wrongly; report this as an error in el-larq")
+def _check_required_ranges(made: Quantized, unquantized: bytes, images: Sequence[np.ndarray]) -> None:
+    """No value may be more than a step outside a range that an operator requires: no images can need another one."""
+    required = {tensor: made.scales.fixed[first] for tensor, first in made.scales.shares.items() if first in made.scales.fixed}
+    for values in run_tensors(unquantized, list(required), images):
+        for tensor, affine in required.items():
+            low, high = affine.low - affine.scale, affine.high + affine.scale
+            if not (low <= values[tensor].min() and values[tensor].max() <= high):
+                raise ElLarqError(
+                    f"verify: values of tensor {tensor} are outside {affine.low:g} to {affine.high:g}, the range that operators "
+                    "require of it; report this as an error in el-larq"
+                )
 
 
 def _check_ends(content: bytes, real_ends: bytes, images: Sequence[np.ndarray]) -> None:

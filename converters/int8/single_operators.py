@@ -24,14 +24,33 @@ _VALUES = 2**24
 class OperatorRun:
     """One operator on some images: what the int8 file computes, and what it should.
 
-    tensor: its output. steps: the largest difference in steps of an int8 output, beyond the half step of rounding; for a float
-    output, the largest difference by the largest value. bits: the number of packed signs that differ.
+    tensor: its output. got: in the type of the int8 file. wanted: as float32, or packed signs. scale, zero: of an int8 output.
     """
 
     operator: Operator
     tensor: Tensor
-    steps: float
-    bits: int
+    got: np.ndarray
+    wanted: np.ndarray
+    scale: float = 1.0
+    zero: int = 0
+
+    @property
+    def steps(self) -> float:
+        """The largest difference in steps of an int8 output, beyond the half step of rounding and within the range.
+
+        For a float output, the largest difference by the largest value. NaN if there is one.
+        """
+        if self.got.dtype == np.int8:
+            exact = np.clip(self.wanted.astype(np.float64) / self.scale + self.zero, -128, 127)
+            return float(np.maximum(0.0, np.abs(exact - self.got).max() - 0.5))
+        if self.got.dtype == np.int32:
+            return 0.0
+        return float(np.abs(self.wanted - self.got).max() / np.maximum(1e-30, np.abs(self.wanted).max()))
+
+    @property
+    def bits(self) -> int:
+        """The number of packed signs that differ."""
+        return 0 if self.got.dtype != np.int32 else int(np.unpackbits((self.got ^ self.wanted).view(np.uint8)).sum())
 
 
 class SingleOperators:
@@ -42,12 +61,16 @@ class SingleOperators:
         self.operators = {o.outputs[0].index: o for o in self.graph.operators}
         self.floats = parse(unquantized)
         self.inputs: list[int] = []
+        self.copies: dict[int, int] = {}
         self.outputs = [tensor.index for operator in self.floats.operators for tensor in operator.outputs]
         self.content = self._taken_apart(unquantized)
 
     def run(self, images: Sequence[np.ndarray]) -> Iterator[OperatorRun]:
-        """The comparison of each operator with one or more outputs, for a batch (N, ...) of each input; part by part."""
-        wanted = [*self.inputs, *self.outputs]
+        """The comparison of each operator, for a batch (N, ...) of each input; part by part.
+
+        A conversion from or to int8 must not change what the float file has one tensor for.
+        """
+        wanted = [*self.inputs, *self.outputs, *self.copies, *self.copies.values()]
         interpreter, floats = Interpreter(with_outputs(self.quantized, wanted)), Interpreter(self.content)
         own = len(self.graph.outputs)
         step = max(1, _VALUES // max(1, sum(tensor.elements for tensor in interpreter.graph.outputs)))
@@ -58,6 +81,9 @@ class SingleOperators:
             for operator in self.floats.operators:
                 for tensor in operator.outputs:
                     yield self._compared(operator, tensor, got[tensor.index], computed[tensor.index])
+            for copy, index in self.copies.items():
+                conversion = self.graph.producers[copy]
+                yield self._compared(conversion, conversion.outputs[0], got[copy], self.real(index, got[index]))
 
     def real(self, index: int, values: np.ndarray) -> np.ndarray:
         """The real numbers that values of a tensor stand for; packed signs stay as they are."""
@@ -67,13 +93,10 @@ class SingleOperators:
         return ((values.astype(np.float64) - found.zeroPoint[0]) * np.float64(found.scale[0])).astype(np.float32)
 
     def _compared(self, operator: Operator, tensor: Tensor, got: np.ndarray, wanted: np.ndarray) -> OperatorRun:
-        if got.dtype == np.int8:
-            found = self.model.subgraphs[0].tensors[tensor.index].quantization
-            exact = np.clip(wanted.astype(np.float64) / np.float64(found.scale[0]) + found.zeroPoint[0], -128, 127)
-            return OperatorRun(operator, tensor, max(0.0, float(np.abs(exact - got).max()) - 0.5), 0)
-        if got.dtype == np.int32:
-            return OperatorRun(operator, tensor, 0.0, int(np.unpackbits((got ^ wanted).view(np.uint8)).sum()))
-        return OperatorRun(operator, tensor, float(np.abs(wanted - got).max() / max(1e-30, float(np.abs(wanted).max()))), 0)
+        if got.dtype != np.int8:
+            return OperatorRun(operator, tensor, got, wanted)
+        found = self.model.subgraphs[0].tensors[tensor.index].quantization
+        return OperatorRun(operator, tensor, got, wanted, float(found.scale[0]), int(found.zeroPoint[0]))
 
     def _taken_apart(self, content: bytes) -> bytes:
         model = unpack(content)
@@ -91,14 +114,21 @@ class SingleOperators:
                     if tensor is None or tensor.type == "float32":  # none: a bias that only the int8 file has
                         inputs[position] = self._constant(model, source)
                     continue
+                assert tensor is not None
+                if source.index != tensor.index:
+                    self.copies[source.index] = tensor.index
                 if source.index not in read:
-                    assert tensor is not None
                     read[source.index] = self._copy(subgraph, tensor.index)
                 inputs[position] = read[source.index]
             if is_global_pool(operator):
                 inputs = inputs[:1]
             edited.inputs = np.array(inputs, np.int32)
         self.inputs = list(read)
+        self.copies |= {
+            own.index: tensor.index
+            for own, tensor in zip(self.graph.outputs, self.floats.outputs, strict=True)
+            if own.index != tensor.index
+        }
         subgraph.inputs = np.array(list(read.values()), np.int32)
         subgraph.outputs = np.array(self.outputs, np.int32)
         model.signatureDefs = None

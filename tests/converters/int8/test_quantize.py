@@ -1,5 +1,7 @@
 """Post-training quantization: every operator of the file, compared with itself in float, and what stays float is named."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import binary_models as models
@@ -13,8 +15,8 @@ from el_larq.converters.int8.int8_comparison import compare_int8
 from el_larq.converters.int8.int8_ends import with_int8_ends
 from el_larq.converters.int8.int8_file import with_int8
 from el_larq.converters.int8.int8_operators import find_scales
-from el_larq.converters.int8.quantize import Quantized, quantize_file
-from el_larq.converters.int8.single_operators import SingleOperators
+from el_larq.converters.int8.quantized_file import Quantized, quantize_file
+from el_larq.converters.int8.single_operators import OperatorRun, SingleOperators
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rewrite import with_outputs
 from el_larq.converters.rules.rule_registry import check_graph
@@ -60,7 +62,7 @@ def test_every_operator_computes_with_int8_what_it_computes_in_float(unquantized
     assert [o.name for o in graph.operators if o.outputs[0].type == "float32"] == ["DEQUANTIZE"]
     assert quantized.scales.left == ()
     assert {finding.rule for finding in check_graph(graph)} <= {"channels"}
-    compared = compare_int8(quantized.content, unquantized, [models.images(8, 16, 3)])
+    compared = compare_int8(quantized, unquantized, [models.images(8, 16, 3)])
     assert compared.worst_operator < 0.02
     assert len(quantized.content) < 0.6 * len(unquantized)
 
@@ -117,38 +119,104 @@ def test_int8_inputs_and_outputs_are_those_of_the_conversions(unquantized: bytes
     graph = parse(content)
     assert [tensor.type for tensor in (*graph.inputs, *graph.outputs)] == ["int8", "int8"]
     assert graph.output_names == parse(unquantized).output_names
-    compare_int8(content, unquantized, [_images(4)], quantized.content)
+    compare_int8(quantized, unquantized, [_images(4)], content)
     near = Interpreter(content).run_real(_images(4)) - Interpreter(quantized.content).run(_images(4))[0]
     assert np.abs(near).max() <= 0.05
 
 
-@pytest.mark.parametrize("wrong", ["scale", "kernel", "bias"])
-def test_a_wrong_file_is_found(unquantized: bytes, quantized: Quantized, wrong: str) -> None:
-    graph = parse(quantized.content)
-    operator = next(o for o in graph.operators if o.name == "CONV_2D")
-    kernel, bias = operator.inputs[1:]
-    assert kernel is not None
-    assert bias is not None
+def _constant(content: bytes, name: str, position: int) -> Any:
+    return next(o for o in parse(content).operators if o.name == name).inputs[position]
+
+
+def _with_scale(content: bytes, tensor: int, factor: float) -> bytes:
+    def change(model: Any) -> None:
+        found = model.subgraphs[0].tensors[tensor].quantization
+        found.scale = np.asarray(found.scale) * np.float32(factor)
+
+    return models.edit(content, change)
+
+
+def _with_activation(content: bytes) -> bytes:
+    def change(model: Any) -> None:
+        numbers = [o.index for o in parse(content).operators if o.name == "ADD"]
+        model.subgraphs[0].operators[numbers[0]].builtinOptions.fusedActivationFunction = 1
+
+    return models.edit(content, change)
+
+
+def _with_output_of(content: bytes, name: str) -> bytes:
+    """The result is converted from the input of an operator, not from its output."""
+    source = next(o for o in parse(content).operators if o.name == name).inputs[0]
+    assert source is not None
 
     def change(model: Any) -> None:
-        model.subgraphs[0].tensors[kernel.index].quantization.scale = kernel_scale * np.float32(1.02)
+        model.subgraphs[0].operators[-1].inputs = np.array([source.index], np.int32)
 
-    if wrong == "scale":
-        kernel_scale = SingleOperators(quantized.content, unquantized).steps(kernel).ravel().astype(np.float32)
-        content = models.edit(quantized.content, change)
-    elif wrong == "kernel":
-        content = models.change_constant(quantized.content, kernel.index, np.int8, lambda values: values // 2)
-    else:
-        # Not the constants, what an operator computes: its multiplier is wrong by a little.
-        multiplier = next(o for o in graph.operators if o.name == "LceBconv2d").inputs[2]
-        assert multiplier is not None
-        other = models.change_constant(unquantized, multiplier.index, np.float32, lambda values: values * 1.01)
-        content = quantize_file(other, _images(), "mse").content
-        single = SingleOperators(content, unquantized)
-        assert max(run.steps for run in single.run([_images(4)])) < 0.02  # constants are those of the file itself
-        return
-    with pytest.raises(ElLarqError, match="is stored wrongly"):
-        compare_int8(content, unquantized, [_images(4)])
+    return models.edit(content, change)
+
+
+WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "kernel": (
+        lambda c: models.change_constant(c, _constant(c, "CONV_2D", 1).index, np.int8, lambda v: v // 2),
+        "constant .* stored wrongly",
+    ),
+    "kernel step": (lambda c: _with_scale(c, _constant(c, "CONV_2D", 1).index, 1.02), "constant .* stored wrongly"),
+    "bias": (
+        lambda c: models.change_constant(c, _constant(c, "CONV_2D", 2).index, np.int32, lambda v: v + 100),
+        "constant .* stored wrongly",
+    ),
+    "bias step": (lambda c: _with_scale(c, _constant(c, "CONV_2D", 2).index, 1.02), "constant .* stored wrongly"),
+    "multiplier": (
+        lambda c: models.change_constant(c, _constant(c, "LceBconv2d", 2).index, np.float32, lambda v: v * 1.01),
+        "constant .* stored wrongly",
+    ),
+    "binary bias": (
+        lambda c: models.change_constant(c, _constant(c, "LceBconv2d", 3).index, np.float32, lambda v: v + 0.01),
+        "constant .* stored wrongly",
+    ),
+    "slope": (
+        lambda c: models.change_constant(c, _constant(c, "PRELU", 1).index, np.int8, lambda v: v // 2),
+        "constant .* stored wrongly",
+    ),
+    "range": (lambda c: _with_scale(c, _constant(c, "PRELU", 0).index, 0.5), "scale of .* stored wrongly"),
+    "operator": (_with_activation, r"operator .* \(ADD\) with int8 differs"),
+    "conversion": (lambda c: _with_output_of(c, "SOFTMAX"), r"operator .* \(DEQUANTIZE\) with int8 differs"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_file_is_found(unquantized: bytes, quantized: Quantized, wrong: str) -> None:
+    change, reason = WRONG[wrong]
+    with pytest.raises(ElLarqError, match=f"verify: {reason}"):
+        compare_int8(replace(quantized, content=change(quantized.content)), unquantized, [_images(4)])
+
+
+@pytest.mark.parametrize("name", ["CONV_2D", "FULLY_CONNECTED", "LceBconv2d"])
+def test_a_bias_without_its_offset_is_found(unquantized: bytes, quantized: Quantized, name: str) -> None:
+    number = next(o.index for o in parse(unquantized).operators if o.name == name)
+    expected = replace(quantized, offsets=replace(quantized.offsets, shifts={number: 0.05}))
+    with pytest.raises(ElLarqError, match=rf"verify: constant .* of operator {number} \({name}\) is stored wrongly"):
+        compare_int8(expected, unquantized, [_images(4)])
+
+
+def test_values_outside_a_required_range_are_found(unquantized: bytes, quantized: Quantized) -> None:
+    """As if the scale of the softmax were required of the sum in front of a sign."""
+    tensor = _constant(unquantized, "PRELU", 0).index
+    first = quantized.scales.shares[tensor]
+    wrong = Affine(1 / 256, -128)
+    scales = replace(quantized.scales, fixed=quantized.scales.fixed | {first: wrong})
+    affines = quantized.affines | {first: wrong}
+    made = replace(
+        quantized, scales=scales, affines=affines, content=with_int8(unquantized, scales, affines, quantized.offsets.shifts)
+    )
+    with pytest.raises(ElLarqError, match=r"verify: values of tensor .* are outside 0 to 0.996094"):
+        compare_int8(made, unquantized, [_images(4)])
+
+
+def test_what_is_not_a_number_is_a_difference(unquantized: bytes) -> None:
+    operator = parse(unquantized).operators[0]
+    run = OperatorRun(operator, operator.outputs[0], np.zeros(2, np.int8), np.array([0.0, np.nan], np.float32))
+    assert np.isnan(run.steps)
 
 
 def test_zero_padded_binary_convolutions_stay_float_and_are_named() -> None:
@@ -158,7 +226,7 @@ def test_zero_padded_binary_convolutions_stay_float_and_are_named() -> None:
     assert [(operator.name, "zeros" in reason) for operator, reason in made.scales.left] == [("LceBconv2d", True)]
     findings = [finding for finding in check_graph(parse(made.content)) if finding.rule.endswith("float")]
     assert [finding.rule for finding in findings] == ["only-float"]
-    assert compare_int8(made.content, content, [models.images(4)]).worst_operator < 0.02
+    assert compare_int8(made, content, [models.images(4)]).worst_operator < 0.02
 
 
 def test_a_file_without_real_layers_and_a_quantized_one_are_refused(quantized: Quantized) -> None:

@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.int8.int8_comparison import compare_int8
-from el_larq.converters.int8.quantize import Quantized, quantize_file
+from el_larq.converters.int8.quantized_file import Quantized, quantize_file
 from el_larq.converters.lower import lower_model
 from el_larq.converters.rules.rule_registry import check_graph
 from el_larq.tflite.interpreter import Interpreter
@@ -30,7 +30,7 @@ def _largest_error(join: Callable[[Any], Any]) -> tuple[float, Quantized]:
     image = keras.Input((8, 8, 3))
     content = lower_model(FrozenModel(keras.Model(image, join(image))))
     made = quantize_file(content, models.images(16, 8, 3), "mse")
-    compare_int8(made.content, content, [models.images(4, 8, 3)])
+    compare_int8(made, content, [models.images(4, 8, 3)])
     got, wanted = (Interpreter(file).run(models.images(8, 8, 3))[0] for file in (made.content, content))
     return float(np.abs(got - wanted).max() / np.abs(wanted).max()), made
 

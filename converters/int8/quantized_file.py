@@ -1,0 +1,73 @@
+"""A float .tflite made int8, with ranges from calibration images, and what that costs each tensor.
+
+It works on the flatbuffer, where operators are those that will run: none can stay float without being named.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from el_larq.compression.affine import Affine
+from el_larq.compression.layer_report import TensorReport, report
+from el_larq.converters.int8.calibrate import affines, observe, run_tensors
+from el_larq.converters.int8.int8_file import with_int8
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, VIEWS, Scales, feeds_sign, find_scales
+from el_larq.converters.int8.sign_offsets import Offsets, find_offsets
+from el_larq.errors import UsageError
+from el_larq.tflite.reader import TfliteGraph, parse
+
+_REPORTED_IMAGES = 8
+"""The number of calibration images that the report of each tensor is of."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A float .tflite made int8.
+
+    content: the file, with float inputs and outputs. reports: of each int8 tensor that is not a view, on some of the images.
+    """
+
+    content: bytes
+    scales: Scales
+    affines: dict[int, Affine]
+    offsets: Offsets
+    reports: list[TensorReport]
+
+
+def quantize_file(content: bytes, images: np.ndarray, ranges: str) -> Quantized:
+    """Quantize a float .tflite with ranges from its inputs (N, ...).
+
+    Raises:
+        UsageError: it is quantized already, or has no real-valued layer.
+    """
+    graph = parse(content)
+    if any(tensor.type == "int8" for tensor in graph.tensors):
+        raise UsageError("quantize: the model is quantized already; omit --int8")
+    if not any(operator.name in KERNEL_AXES for operator in graph.operators):
+        raise UsageError("quantize: the model has no real-valued convolution or dense layer to quantize; omit --int8")
+    scales = find_scales(graph)
+    observers = observe(content, graph, scales, [images])
+    found = affines(observers, graph, scales, ranges)
+    negative = {t for t, first in scales.shares.items() if first not in observers or observers[first].low < 0}
+    offsets = find_offsets(graph, scales, found, negative)
+    reports = _reports(content, graph, scales, found, offsets, images[:_REPORTED_IMAGES])
+    return Quantized(with_int8(content, scales, found, offsets.shifts), scales, found, offsets, reports)
+
+
+def _reports(
+    content: bytes, graph: TfliteGraph, scales: Scales, found: dict[int, Affine], offsets: Offsets, images: np.ndarray
+) -> list[TensorReport]:
+    """One for each int8 tensor that is not a view of another."""
+    signs = feeds_sign(graph)
+    views = {operator.outputs[0].index for operator in graph.operators if operator.name in VIEWS}
+    made = [tensor for tensor in scales.shares if tensor not in views]
+    values: dict[int, list[np.ndarray]] = {tensor: [] for tensor in made}
+    for part in run_tensors(content, made, [images]):
+        for tensor in made:
+            values[tensor].append(part[tensor])
+    reports = []
+    for tensor in made:
+        name, seen = graph.tensors[tensor].name, np.concatenate(values[tensor])
+        one = report(name, seen, found[scales.shares[tensor]], feeds_sign=tensor in signs)
+        reports.append(one if tensor in offsets.tensors else replace(one, flips_with_offset=one.flips))
+    return reports
