@@ -15,7 +15,7 @@ from typing import Any
 
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, summarize
-from el_larq.files import atomic_path, hdf5_text, is_hdf5, parse_json
+from el_larq.files import atomic_path, hdf5_attribute, is_hdf5, parse_json
 from el_larq.model_files import described_by
 from el_larq.native_output import without_warnings
 
@@ -112,7 +112,7 @@ def _stored(path: Path) -> Any:
             with archive.open(_MEMBER) as member:
                 return member.read(MAX_BYTES + 1)
     with h5py.File(path, "r") as file:
-        return hdf5_text(file, NAME)
+        return hdf5_attribute(file, NAME)
 
 
 def preprocessing(card: Card, source: str) -> Preprocessing | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.errors import ElLarqError, summarize
+from el_larq.memory_limit import memory_limited
 
 _PART = ".part."
 
@@ -125,16 +126,20 @@ def hash_path(path: Path) -> str:
     return digest.hexdigest()
 
 
-def hdf5_text(file: Any, name: str) -> Any:
-    """The value of an attribute of an open h5py.File that must be one text; None if there is none.
+MAX_TEXTS = 1 << 29
+"""Maximum bytes of memory for reading an attribute of an HDF5 file: a few hundred times what a model has."""
 
-    Raises ValueError, without reading it, for an array: each of its elements may be a reference to the same long text.
+
+def hdf5_attribute(entry: Any, name: str) -> Any:
+    """The value of an attribute of an object in an open h5py.File; None if there is none.
+
+    Its size in the file says little of the memory that it takes: texts are references, whose stated length HDF5 believes before
+    it compares it, and all elements of an array may refer to the same long text. Raises OSError or MemoryError above `MAX_TEXTS`.
     """
-    if name not in file.attrs:
+    if name not in entry.attrs:
         return None
-    if file.attrs.get_id(name).shape != ():
-        raise ValueError(f"the attribute {name} is not one text")
-    return file.attrs[name]
+    with memory_limited(MAX_TEXTS):
+        return entry.attrs[name]
 
 
 def is_hdf5(path: Path) -> bool:

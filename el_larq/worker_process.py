@@ -136,25 +136,6 @@ def first_ready(workers: Sequence[WorkerProcess], seconds: float | None = None) 
     return by_channel[ready[0]] if ready else None  # pyright: ignore[reportArgumentType]
 
 
-def limit_memory(size: int = MEMORY) -> None:
-    """Limit this process to ``size`` bytes more than it uses now. Does nothing on systems without such a limit.
-
-    The limit is on the data segment, not on the address space, of which libraries reserve gigabytes that they never use.
-    """
-    try:
-        import resource
-
-        with open("/proc/self/status", encoding="ascii") as file:
-            now = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmData"))
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = now + size if most == resource.RLIM_INFINITY else min(now + size, most)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-        # A crash is reported in one line; a core dump would be of no use.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    except (ImportError, OSError, StopIteration, ValueError):
-        pass
-
-
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from el_larq import worker_process
+from el_larq import memory_limit, worker_process
 from el_larq.errors import ElLarqError
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.limited_interpreter import LimitedInterpreter
@@ -54,7 +54,7 @@ def test_a_script_needs_no_main_guard_and_runs_once(tmp_path: Path) -> None:
 def test_memory_is_limited_from_then_on() -> None:
     with WorkerProcess() as process:
         assert len(process.call(bytes, 10**8)) == 10**8
-        process.call(worker_process.limit_memory, 10**7)
+        process.call(memory_limit.limit_memory, 10**7)
         with pytest.raises(ElLarqError, match="needs more memory than the limit"):
             process.call(bytes, 10**8)
         assert process.call(math.sqrt, 4.0) == 2.0

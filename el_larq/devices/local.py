@@ -16,11 +16,12 @@ import numpy as np
 from el_larq.devices.measurement import Measurement
 from el_larq.devices.probe import is_x86
 from el_larq.files import read_bytes
+from el_larq.memory_limit import limit_memory
 from el_larq.native_output import captured_stderr
 from el_larq.tflite.interpreter import Interpreter, import_lce
 from el_larq.tflite.limited_interpreter import SECONDS_TO_LOAD, SECONDS_TO_START, clear_death
 from el_larq.tflite.reader import parse
-from el_larq.worker_process import Died, WorkerProcess, limit_memory
+from el_larq.worker_process import MEMORY, Died, WorkerProcess
 from el_larq.worker_process import notify as send_to_parent
 
 
@@ -111,7 +112,7 @@ def _measure_in_worker(paths: list[str], threads: tuple[int, ...], runs: int, wa
     with captured_stderr():
         import_lce()
         if not trust:
-            limit_memory()
+            limit_memory(MEMORY)
         return measure(
             paths,
             threads=threads,

@@ -18,10 +18,9 @@ from typing import Any
 
 import h5py
 
-from el_larq.errors import ElLarqError
-from el_larq.files import MAX_BYTES, hdf5_text, is_hdf5, parse_json
+from el_larq.errors import ElLarqError, summarize
+from el_larq.files import hdf5_attribute, is_hdf5, parse_json
 from el_larq.keras_internals import saved_metadata
-from el_larq.loading.hdf5_heaps import longest_text
 from el_larq.model_files import described_by
 
 _h5: Any = h5py  # its low-level modules are untyped
@@ -100,7 +99,7 @@ def _h5_config(file: h5py.File, path: Path) -> SavedConfig:
             f"{path}: contains weights only, and is not in a run folder that has a model; "
             "give the whole model, saved with model.save(), not save_weights()"
         )
-    config, version = hdf5_text(file, "model_config"), hdf5_text(file, "keras_version")
+    config, version = hdf5_attribute(file, "model_config"), hdf5_attribute(file, "keras_version")
     return SavedConfig(_parse(config, str(path)), _version(version), "model_weights" not in file)
 
 
@@ -233,16 +232,16 @@ def _dataset_bytes(dataset: h5py.Dataset, source: str) -> int:
 def _check_attributes(entry: Any, source: str, limit: int) -> None:
     for name in entry.attrs:
         attribute = _h5.h5a.open(entry.id, name.encode(errors="surrogateescape"))
-        count, size = attribute.get_space().get_simple_extent_npoints(), attribute.get_type().get_size()
-        most = limit
-        if count > 1 and attribute.dtype.hasobject:  # references, maybe all to the same text, which may be as long as the file
-            size, most = entry.file.id.get_filesize(), max(limit, MAX_BYTES)
-            if size * count > most:
-                # A model's longest text is its configuration; names of layers are stored as references too.
-                size = longest_text(entry.file)
-        size *= count
-        if size > most:
+        size = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
+        if size > limit:
             raise ElLarqError(f"{source}: attribute {name!r} declares {size:,} bytes; save the model again, {TRUST}")
+        if attribute.dtype.hasobject:  # references to texts, of which only reading tells the size
+            try:
+                hdf5_attribute(entry, name)
+            except (OSError, MemoryError) as error:
+                raise ElLarqError(
+                    f"{source}: attribute {name!r} is damaged or takes too much memory ({summarize(error)}); save the model again"
+                ) from error
 
 
 def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:

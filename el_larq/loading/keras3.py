@@ -14,8 +14,9 @@ from typing import Any
 from el_larq.errors import ElLarqError, summarize
 from el_larq.loading.containers import check_activation
 from el_larq.loading.user_modules import import_modules
+from el_larq.memory_limit import limit_memory
 from el_larq.native_output import captured_stderr
-from el_larq.worker_process import MEMORY, Died, WorkerProcess, limit_memory
+from el_larq.worker_process import MEMORY, Died, WorkerProcess
 
 
 def load_keras3(path: Path, config: Any, trust: bool, modules: tuple[str, ...]) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from el_larq.errors import ElLarqError
+from el_larq.memory_limit import limit_memory
 from el_larq.tflite.reader import parse
-from el_larq.worker_process import Died, WorkerProcess, limit_memory, notify
+from el_larq.worker_process import MEMORY, Died, WorkerProcess, notify
 
 SECONDS_TO_START = 600
 SECONDS_TO_LOAD = 60
@@ -98,7 +99,7 @@ def _open_and_call(content: bytes, source: str, trust: bool, function: Any, imag
 
         import_lce()
         if not trust:
-            limit_memory()
+            limit_memory(MEMORY)
         notify("ready")
         _state["interpreter"] = Interpreter(content, source=source)
     return _call(function, images, *arguments)
