@@ -6,21 +6,27 @@
 // The AAR contains TensorFlow Lite's Java classes with LCE's operators registered. Do not add org.tensorflow:tensorflow-lite
 // next to it: the classes would exist twice, and its native library has no Lce operator.
 // Its optimized kernels exist for arm64-v8a only; the emulator (x86_64) runs the slow ones.
+//
+// A camera's frame is a Bitmap with ImageProxy.toBitmap() of CameraX; rotate it upright first.
 
 package com.example.classifier
 
 import android.content.Context
+import android.graphics.Bitmap
 import java.io.FileInputStream
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.channels.FileChannel
+import org.json.JSONArray
 import org.json.JSONObject
+import org.tensorflow.lite.DataType
 import org.tensorflow.lite.Interpreter
 
-/** Takes [height] x [width] x [channels] float images, prepared as the card's "preprocessing" says. */
+/** Classifies pictures of any size, which it prepares as the card's "preprocessing" says. */
 class Classifier(context: Context, model: String = "model.tflite", card: String = "card.json") : AutoCloseable {
     private val interpreter: Interpreter
     private val labels: List<String>
+    private val preprocessing: Preprocessing
 
     init {
         val buffer = context.assets.openFd(model).use { asset ->
@@ -32,22 +38,64 @@ class Classifier(context: Context, model: String = "model.tflite", card: String 
         // The Java API does not read a model's metadata: docs/embed/README.md has the line that writes it to card.json.
         val json = JSONObject(context.assets.open(card).bufferedReader().use { it.readText() })
         labels = json.optJSONArray("labels")?.let { found -> List(found.length()) { found.getString(it) } } ?: emptyList()
+        preprocessing = readPreprocessing(json.getJSONObject("preprocessing"))
+        val shape = interpreter.getInputTensor(0).shape().drop(1)
+        require(shape == listOf(preprocessing.height, preprocessing.width, preprocessing.channels)) { "$card is of another model" }
     }
 
-    val height: Int get() = interpreter.getInputTensor(0).shape()[1]
-    val width: Int get() = interpreter.getInputTensor(0).shape()[2]
-    val channels: Int get() = interpreter.getInputTensor(0).shape()[3]
-
-    /** The best label, or its number where the card names none. [image]: height, width, channels, flattened in that order. */
-    fun classify(image: FloatArray): String {
-        require(image.size == height * width * channels) { "the model takes $height x $width x $channels values" }
-        val input = ByteBuffer.allocateDirect(4 * image.size).order(ByteOrder.nativeOrder())
-        input.asFloatBuffer().put(image)
-        val scores = Array(1) { FloatArray(interpreter.getOutputTensor(0).shape()[1]) }
-        interpreter.run(input, scores)
-        val best = scores[0].indices.maxBy { scores[0][it] }
+    /** The best label, or its number where the card names none. */
+    fun classify(bitmap: Bitmap): String {
+        val argb = IntArray(bitmap.width * bitmap.height)
+        bitmap.getPixels(argb, 0, bitmap.width, 0, 0, bitmap.width, bitmap.height)
+        val rgb = IntArray(3 * argb.size) { (argb[it / 3] shr (16 - 8 * (it % 3))) and 255 }
+        val scores = run(preprocessing.prepare(Picture(bitmap.width, bitmap.height, 3, rgb)))
+        var best = 0
+        for (index in scores.indices) if (scores[index] > scores[best]) best = index
         return labels.getOrElse(best) { best.toString() }
     }
 
+    /** The scores of the classes; those of an int8 model as integers, which have the same order. */
+    private fun run(prepared: FloatArray): FloatArray {
+        val input = interpreter.getInputTensor(0)
+        val output = interpreter.getOutputTensor(0)
+        val into = ByteBuffer.allocateDirect(input.numBytes()).order(ByteOrder.nativeOrder())
+        if (input.dataType() == DataType.INT8) {
+            val how = input.quantizationParams()
+            into.put(Preprocessing.quantize(prepared, how.scale, how.zeroPoint))
+        } else {
+            into.asFloatBuffer().put(prepared)
+        }
+        into.rewind()
+        val from = ByteBuffer.allocateDirect(output.numBytes()).order(ByteOrder.nativeOrder())
+        interpreter.run(into, from)
+        from.rewind()
+        if (output.dataType() == DataType.INT8) return FloatArray(output.numBytes()) { from.get(it).toFloat() }
+        return FloatArray(output.numBytes() / 4) { from.getFloat(4 * it) }
+    }
+
     override fun close() = interpreter.close()
+}
+
+private fun readPreprocessing(json: JSONObject): Preprocessing {
+    val order = json.optString("channel_order", "rgb")
+    val resampling = json.optString("resampling", "bilinear")
+    require(order in listOf("rgb", "bgr") && resampling in listOf("bilinear", "bicubic")) { "an unknown preprocessing" }
+    return Preprocessing(
+        json.getInt("height"),
+        json.getInt("width"),
+        json.getInt("channels"),
+        readNumbers(json, "mean"),
+        readNumbers(json, "std"),
+        json.optDouble("crop", 1.0),
+        order == "bgr",
+        resampling == "bicubic"
+    )
+}
+
+/** One number, or one per channel; null if there is none. */
+private fun readNumbers(json: JSONObject, name: String): FloatArray? {
+    if (json.isNull(name)) return null
+    val value = json.get(name)
+    if (value is JSONArray) return FloatArray(value.length()) { value.getDouble(it).toFloat() }
+    return floatArrayOf(json.getDouble(name).toFloat())
 }
