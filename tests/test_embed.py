@@ -42,7 +42,7 @@ OWN_BOUND = 2e-6
 
 
 def _fields(shape: tuple[int, int, int], how: dict[str, Any]) -> dict[str, Any]:
-    fields = dict(zip(("height", "width", "channels"), shape, strict=True)) | {"mean": None, "std": None} | how
+    fields: dict[str, Any] = {"height": shape[0], "width": shape[1], "channels": shape[2], "mean": None, "std": None, **how}
     for name in ("mean", "std"):
         if isinstance(fields[name], list):
             fields[name] = fields[name][: shape[2]]
