@@ -13,7 +13,7 @@ from el_larq.cli.common import common_options, print_json, show
 @click.option("--title", default="Binary networks, trained and measured", show_default=True)
 @common_options
 def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> None:
-    """Write one self-contained HTML page about PATHS: run folders, benchmark results (files or folders), .tflite files."""
+    """Write one self-contained HTML page about PATHS: runs, results of benchmark and evaluate, .tflite files, folders."""
     from el_larq.files import write_bytes
     from el_larq.outputs import HTML, check_output
     from el_larq.report.collect import collect
@@ -24,6 +24,7 @@ def command(paths: tuple[Path, ...], out: Path, title: str, as_json: bool) -> No
     material = collect(paths)
     write_bytes(out, render(material, title).encode("utf-8", "replace"), HTML.check_replaceable)
     counts = {"runs": len(material.runs), "measurements": len(material.records), "models": len(material.models)}
+    counts["evaluations"] = len(material.evaluations)
     if as_json:
         print_json({"report": str(out), **counts, "missing": material.missing})
     else:

@@ -18,6 +18,7 @@ from el_larq.data.names import folders
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
+from el_larq.downloads.asset import hash_file
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.partial_outputs import PartialOutputs
@@ -58,6 +59,7 @@ class Evaluation:
     images_now, seconds: number of images computed by this call, and its time in seconds; other images come from an interrupted
         evaluation.
     notes: assumptions made about the model, and differences from its card.
+    sha256: of the model's file, or of a SavedModel's files.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Evaluation:
     seconds: float
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+    sha256: str = ""
 
     def __repr__(self) -> str:
         scores = self.scores
@@ -92,6 +95,7 @@ class Evaluation:
         return {
             "el_larq": __version__,
             "model": self.model,
+            "sha256": self.sha256,
             "output": self.output,
             "dataset": self.dataset,
             "images_now": self.images_now,
@@ -211,7 +215,8 @@ def evaluate(
     except ValueError as error:
         raise ElLarqError(f"{path}: cannot be scored: {error}") from error
     now = len(index) - (0 if before is None else len(before))
-    result = Evaluation(str(path), scored.name, data.name, folder, scores, now, time.monotonic() - start, preprocessing, notes)
+    seconds = time.monotonic() - start
+    result = Evaluation(str(path), scored.name, data.name, folder, scores, now, seconds, preprocessing, notes, opened.sha256)
     draw(scores, folder, f"{path.name}{f', output {scored.name},' if several else ''} on {data.name}")
     write_json(folder / REPORT, result.to_dict())
     state.remove()
@@ -321,7 +326,7 @@ def _open_keras(path: Path, trust: bool) -> _Opened:
         raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
     shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
     return _Opened(
-        hash_path(path),
+        hash_file(path) if path.is_file() else hash_path(path),
         shape,
         card.read(path),
         of_keras(model),

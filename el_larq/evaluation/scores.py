@@ -84,7 +84,7 @@ def score(outputs: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Sc
         top1=float(right.mean()),
         top5=float((ranked == labels[:, None]).any(axis=1).mean()) if len(names) > TOP else None,
         ece=sum(b.images * abs(b.accuracy - b.confidence) for b in bins) / len(labels),
-        classes=tuple(_class(name, index, confusion) for index, name in enumerate(names)),
+        classes=class_scores(names, confusion),
         bins=bins,
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
     )
@@ -107,9 +107,13 @@ def _are_probabilities(outputs: np.ndarray) -> bool:
     return bool(within and np.abs(outputs.sum(axis=1) - 1).max() <= max(SUM_TOLERANCE, rounding))
 
 
-def _class(name: str, index: int, confusion: np.ndarray) -> ClassScore:
-    images, predicted, right = int(confusion[index].sum()), int(confusion[:, index].sum()), int(confusion[index, index])
-    return ClassScore(name, images, right / images if images else None, right / predicted if predicted else None)
+def class_scores(names: tuple[str, ...], confusion: np.ndarray) -> tuple[ClassScore, ...]:
+    """The figures of each class, from the numbers of images by true class (rows) and predicted class (columns)."""
+    counts = zip(names, confusion.sum(axis=1).tolist(), confusion.sum(axis=0).tolist(), np.diag(confusion).tolist(), strict=True)
+    return tuple(
+        ClassScore(name, images, right / images if images else None, right / predicted if predicted else None)
+        for name, images, predicted, right in counts
+    )
 
 
 def _bins(confidence: np.ndarray, right: np.ndarray) -> tuple[Bin, ...]:

@@ -1,9 +1,11 @@
-"""The data of a report: training runs, results of measurements, and the contents of .tflite files."""
+"""The data of a report: training runs, results of measurements and evaluations, and the contents of .tflite files."""
 
 import hashlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ from el_larq import card, own_folders
 from el_larq.devices import record
 from el_larq.devices.latency_comparison import ModelLatency, compare_latencies
 from el_larq.devices.record import Record
+from el_larq.downloads.asset import hash_file
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, read_bytes
 from el_larq.printable import counted
+from el_larq.report.stored_evaluation import EVALUATION, StoredEvaluation, read_evaluation
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.reader import parse
 from el_larq.training.config import check_not_newer, read_epochs
@@ -38,6 +42,12 @@ class TrainingRun:
     def name(self) -> str:
         place = self.folder.resolve()  # works for "." and ".." too
         return f"{place.parent.name}/{place.name}" if is_stage(place) else place.name
+
+    @cached_property
+    def model_hashes(self) -> frozenset[str]:
+        """The SHA-256 of the run's model files, by which a .tflite and an evaluation name them."""
+        files = [self.folder / name for name in ("model.h5", "model.keras")]
+        return frozenset(hash_file(file) for file in files if file.is_file() and not file.is_symlink())
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,12 @@ class Material:
     records: list[Record] = field(default_factory=list)
     models: dict[str, ModelFile] = field(default_factory=dict)
     twins: list[Twins] = field(default_factory=list)
+    evaluations: list[StoredEvaluation] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
-        parts = (self.runs, "training run"), (self.records, "measurement"), (self.models, "model")
+        parts = (self.runs, "training run"), (self.records, "measurement"), (self.models, "model"), (self.evaluations, "evaluation")
         return ", ".join(counted(len(found), word) for found, word in parts)
 
     @property
@@ -99,57 +110,115 @@ def place(entry: Record) -> str:
 
 
 def collect(paths: Sequence[Path]) -> Material:
-    """Collect everything under ``paths``: run folders, folders of runs, results, folders of results, .tflite files.
+    """Collect everything under ``paths``: run folders, evaluations, results, .tflite files, and folders that contain them.
+
+    Folders are searched at any depth, but not through links, hidden folders and checkpoints. Other files in them are left out.
 
     Raises:
-        UsageError: a path contains nothing for a report.
+        UsageError: a path contains nothing for a report, or a folder has too many folders inside.
         ElLarqError: a path does not exist, or a file in it is damaged or is a link.
     """
     material = Material()
+    seen: set[Path] = set()
     for path in paths:
-        before = (len(material.runs), len(material.records), len(material.models))
-        _add(path, material)
-        if before == (len(material.runs), len(material.records), len(material.models)):
-            raise UsageError(f"{path} contains neither a training run, a benchmark result nor a .tflite")
+        if not path.exists():
+            raise ElLarqError(
+                f"{path} does not exist; give run folders, results of el-larq benchmark or evaluate, or .tflite files"
+            )
+        before = len(seen)
+        known = path.resolve() in seen
+        for entry in _entries(path):
+            place = entry.resolve()
+            if place not in seen:
+                _add(entry, material)
+                seen.add(place)
+        if before == len(seen) and not known:
+            raise UsageError(f"{path} contains neither a training run, a result of benchmark or evaluate, nor a .tflite")
     material.records.sort(key=lambda entry: (entry.time, entry.runtime.get("order", 0)))
     for entry in material.records:
         _find_model(entry, material)
     return material
 
 
+_MOST_FOLDERS = 20_000
+_SKIPPED = ("checkpoints", "tensorboard", "__pycache__", "node_modules")
+
+_RECORD = re.compile(r"\d{8}T\d{6}-.*\.json")
+"""The names under which `el_larq.devices.record.write` keeps results; others are recognized by their content."""
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    """What a report is made of under ``path``: files, and the folders of runs and of comparisons with a float twin.
+
+    The path itself may be of any name. Entries of folders that are links are an error if they would be part of the report.
+    """
+    if not path.is_dir():
+        yield path
+        return
+    stack, folders = [path], 0
+    while stack:
+        folder = stack.pop()
+        if (folders := folders + 1) > _MOST_FOLDERS:
+            raise UsageError(f"{path} contains more than {_MOST_FOLDERS:,} folders; name those with runs and results")
+        if any(own_folders.is_there(folder / name) for name in (_CONFIG, TWIN)):
+            yield folder
+        deeper = []
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            raise ElLarqError(f"cannot read {folder}: {error.strerror or error}") from error
+        for entry in entries:
+            if _is_folder(entry):
+                if not entry.name.startswith(".") and entry.name not in _SKIPPED:
+                    deeper.append(entry)
+            elif _is_wanted(entry):
+                yield entry
+        stack += reversed(deeper)
+
+
+_CONFIG = "config.json"
+
+
+def _is_folder(entry: Path) -> bool:
+    """Whether to look inside. A link to a run is an error, others are not followed."""
+    if not entry.is_dir():
+        return False
+    if entry.is_symlink():
+        if any(os.path.lexists(entry / name) for name in (_CONFIG, TWIN, EVALUATION)):
+            own_folders.is_there(entry)
+        return False
+    return True
+
+
+def _is_wanted(entry: Path) -> bool:
+    """Whether a file of a folder is part of the report. It is an error if it might be, but is a link."""
+    if entry.name.startswith(".") or entry.name in _OF_RUNS or entry.suffix not in (".json", ".tflite"):
+        return False
+    if not own_folders.is_there(entry) or not entry.is_file():
+        return False
+    if entry.suffix == ".tflite" or entry.name == EVALUATION or _RECORD.fullmatch(entry.name):
+        return True
+    with own_folders.open_file(entry) as file:
+        return b'"latency_metrics"' in file.read(_HEAD)
+
+
+_OF_RUNS = (_CONFIG, TWIN, "result.json", "environment.json")
+_HEAD = 1 << 20
+
+
 def _add(path: Path, material: Material) -> None:
-    if not path.exists():
-        raise ElLarqError(f"{path} does not exist; give run folders, results of el-larq benchmark or .tflite files")
-    if path.suffix == ".tflite":
-        model = read_model(path)
-        material.models[model.sha256] = model
-    elif path.is_file():
-        material.records.append(record.read(path))
-    elif own_folders.is_there(path / TWIN):
-        if (twins := read_twins(path)) is not None:
+    if path.is_dir():
+        if own_folders.is_there(path / TWIN) and (twins := read_twins(path)) is not None:
             material.twins.append(twins)
-            for file in twins.files():
-                _add(file, material)
-        for entry in sorted(path.iterdir()):
-            if own_folders.is_there(entry / "config.json"):
-                _add(entry, material)
-    elif own_folders.is_there(path / "config.json"):
-        material.runs.append(read_run(path))
-        for entry in sorted(path.iterdir()):  # the stages of a run
-            if entry.is_dir() and own_folders.is_there(entry / "config.json"):
-                _add(entry, material)
-        for file in sorted(path.glob("*.tflite")):
-            own_folders.is_there(file)
-            model = read_model(file)
-            material.models[model.sha256] = model
+        if own_folders.is_there(path / _CONFIG):
+            material.runs.append(read_run(path))
+    elif path.suffix == ".tflite":
+        model = read_model(path)
+        material.models.setdefault(model.sha256, model)
+    elif path.name == EVALUATION:
+        material.evaluations.append(read_evaluation(path))
     else:
-        for entry in sorted(path.iterdir()):
-            if os.path.lexists(entry / "config.json"):
-                own_folders.is_there(entry)
-                _add(entry, material)
-            elif entry.suffix == ".json" and entry.is_file() and not entry.name.startswith("."):
-                own_folders.is_there(entry)
-                material.records.append(record.read(entry))
+        material.records.append(record.read(path))
 
 
 def _find_model(entry: Record, material: Material) -> None:

@@ -3,8 +3,7 @@
 Everything that comes from files is escaped by jinja2; the page's security policy forbids scripts and external addresses.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +14,21 @@ from el_larq.devices.probe import Device
 from el_larq.printable import printable
 from el_larq.report import plots
 from el_larq.report.collect import Material, place
+from el_larq.report.evaluation_section import evaluation_section
+from el_larq.report.section import Part, Section, short_name
+from el_larq.report.styles import Styles, marked
 from el_larq.tflite.operators import BINARY
 from el_larq.twins import HEADINGS, TwinFigure
-
-Heading = tuple[str, bool]
-"""A column's name, and whether it contains numbers."""
-
-
-@dataclass
-class Part:
-    heading: str = ""
-    text: str = ""
-    notes: Sequence[str] = ()
-    plot: Markup | None = None
-    caption: str = ""
-    table: str = ""
-    headings: Sequence[Heading] = ()
-    rows: Sequence[Sequence[str]] = ()
-    facts: Sequence[tuple[str, str]] = ()
-    code: str = ""
-
-
-@dataclass
-class Section:
-    anchor: str
-    name: str
-    parts: list[Part] = field(default_factory=list)
 
 
 def render(material: Material, title: str = "Binary networks, trained and measured") -> str:
     """The HTML of a report; empty sections are left out."""
     import jinja2
 
-    made = [_twins(material), _latency(material), _pareto(material), _layers(material), _training(material)]
-    made += [_audit(material), _verification(material), _devices(material), _reproduce(material)]
+    styles = Styles(material)
+    made = [_twins(material), _latency(material, styles), _pareto(material, styles), _layers(material)]
+    made += [_training(material, styles), evaluation_section(material.evaluations, styles), _audit(material, styles)]
+    made += [_verification(material), _devices(material), _reproduce(material)]
     content = [section for section in made if section.parts]
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown
@@ -63,19 +43,13 @@ def _shown(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _name(path: str) -> str:
-    """A model's short name, with its folder if it is called model.tflite, as models of different runs often are."""
-    parts = Path(path).parts
-    return "/".join(parts[-2:]) if Path(path).name == "model.tflite" and len(parts) > 1 else Path(path).name
-
-
-def _latency(material: Material) -> Section:
+def _latency(material: Material, styles: Styles) -> Section:
     section = Section("latency", "Latency")
     headings = [("model", False), ("threads", True), ("ms", True), ("noise ms", True), ("ratio", True), ("", False)]
     for target, rows in material.groups.items():
         cells = [
             (
-                _name(row.model),
+                marked(short_name(row.model), styles.of_model(row.sha256)),
                 str(row.threads),
                 f"{row.latency_ms:.3f}",
                 f"±{row.noise_ms:.3f}",
@@ -119,24 +93,30 @@ def _twins(material: Material) -> Section:
     return section
 
 
-def _pareto(material: Material) -> Section:
+def _pareto(material: Material, styles: Styles) -> Section:
     section = Section("tradeoff", "Accuracy against latency and size")
     described = {sha256: model for sha256, model in material.models.items() if model.accuracy is not None}
     for target, rows in material.groups.items():
         threads = rows[0].threads
         found = [
-            (_name(row.model), row.latency_ms, 100 * (described[row.sha256].accuracy or 0))
+            (
+                short_name(row.model),
+                styles.of_model(row.sha256),
+                [(row.latency_ms, 100 * (described[row.sha256].accuracy or 0))],
+            )
             for row in rows
             if row.threads == threads and row.sha256 in described
         ]
         if found:
-            words = "; ".join(f"{name}: {up:.2f} % in {across:.3f} ms" for name, across, up in found)
+            words = "; ".join(f"{name}: {up:.2f} % in {across:.3f} ms" for name, _, [(across, up)] in found)
             caption = f"Test accuracy over latency on {target}, {threads} thread{'s' * (threads > 1)}. {words}."
             plot = plots.points(found, x="latency, ms", y="top-1, %", title=f"Accuracy over latency on {target}", describe=words)
             section.parts.append(Part(plot=plot, caption=caption))
     if described:
-        found = [(_name(m.path), m.size / 1e3, 100 * (m.accuracy or 0)) for m in described.values()]
-        words = "; ".join(f"{name}: {up:.2f} % in {across:.1f} kB" for name, across, up in found)
+        found = [
+            (short_name(m.path), styles.of_model(m.sha256), [(m.size / 1e3, 100 * (m.accuracy or 0))]) for m in described.values()
+        ]
+        words = "; ".join(f"{name}: {up:.2f} % in {across:.1f} kB" for name, _, [(across, up)] in found)
         plot = plots.points(found, x="size of the .tflite, kB", y="top-1, %", title="Accuracy over size", describe=words)
         section.parts.append(Part(plot=plot, caption=f"Test accuracy over size. {words}."))
     return section
@@ -154,7 +134,7 @@ def _layers(material: Material) -> Section:
             kind = "without bits" if layer["bits"] is None else f"{layer['bits']} bit"
             shares[kind] = shares.get(kind, 0) + layer["share"]
         words = ", ".join(f"{kind}: {100 * share:.1f} %" for kind, share in sorted(shares.items()))
-        title = f"{_name(entry.model['path'])} on {place(entry)}"
+        title = f"{short_name(entry.model['path'])} on {place(entry)}"
         section.parts.append(
             Part(
                 heading=title,
@@ -179,21 +159,22 @@ def _layers(material: Material) -> Section:
     return section
 
 
-def _training(material: Material) -> Section:
+def _training(material: Material, styles: Styles) -> Section:
     section = Section("training", "Training")
     if not material.runs:
         return section
-    names = {id(run): run.name for run in material.runs}
     for key, label in (("val_accuracy", "validation accuracy"), ("loss", "training loss")):
-        series = {
-            names[id(run)]: [
-                (epoch.get("epoch", number + 1), epoch[key]) for number, epoch in enumerate(run.epochs) if key in epoch
-            ]
+        lines = [
+            (
+                run.name,
+                styles.of_run(run),
+                [(epoch.get("epoch", number + 1), epoch[key]) for number, epoch in enumerate(run.epochs) if key in epoch],
+            )
             for run in material.runs
-        }
-        series = {name: line for name, line in series.items() if line}
+        ]
+        series = [(name, style, line) for name, style, line in lines if line]
         if series:
-            words = "; ".join(f"{name}: {line[-1][1]:.4f} after epoch {line[-1][0]:g}" for name, line in series.items())
+            words = "; ".join(f"{name}: {line[-1][1]:.4f} after epoch {line[-1][0]:g}" for name, _, line in series)
             plot = plots.curves(series, x="epoch", y=label, title=f"{label} by epoch", describe=words)
             section.parts.append(Part(plot=plot, caption=f"{label.capitalize()} by epoch. {words}."))
     headings = [
@@ -207,7 +188,7 @@ def _training(material: Material) -> Section:
     ]
     rows = [
         (
-            run.name,
+            marked(run.name, styles.of_run(run)),
             *(str(run.config.get(name, "")) for name in ("network", "method", "link", "dataset")),
             str(len(run.epochs)),
             str(run.config.get("seed", "")),
@@ -219,7 +200,7 @@ def _training(material: Material) -> Section:
     return section
 
 
-def _audit(material: Material) -> Section:
+def _audit(material: Material, styles: Styles) -> Section:
     section = Section("audit", "Contents of the files")
     headings = [
         ("model", False),
@@ -236,7 +217,13 @@ def _audit(material: Material) -> Section:
             f"{bit} bit: {count / 1e6:.2f} M ({100 * count / total:.1f} %)" for bit, count in model.macs_by_bits.items()
         )
         rows.append(
-            (_name(model.path), f"{model.size / 1e3:.1f}", str(binary), str(sum(model.convolutions.values()) - binary), shares)
+            (
+                marked(short_name(model.path), styles.of_model(model.sha256)),
+                f"{model.size / 1e3:.1f}",
+                str(binary),
+                str(sum(model.convolutions.values()) - binary),
+                shares,
+            )
         )
     if rows:
         section.parts.append(Part(table="Convolutions and matrix products of each .tflite", headings=headings, rows=rows))
@@ -254,11 +241,13 @@ def _verification(material: Material) -> Section:
         found = model.verified
         if found:
             stored = found.get("stored")
-            of_float = f"{_name(model.path)}, before its kernels were stored" if isinstance(stored, dict) else _name(model.path)
+            of_float = (
+                f"{short_name(model.path)}, before its kernels were stored" if isinstance(stored, dict) else short_name(model.path)
+            )
             rows.append((of_float, *(_cell(found.get(name)) for name, _ in _VERIFIED)))
             if isinstance(stored, dict):
                 # Compared with the file before, by all outputs: images with flipped signs are not left out.
-                rows.append((_name(model.path), *(_cell(stored.get(name)) for name, _ in _VERIFIED)))
+                rows.append((short_name(model.path), *(_cell(stored.get(name)) for name, _ in _VERIFIED)))
     if rows:
         section.parts.append(
             Part(
@@ -274,7 +263,7 @@ def _verification(material: Material) -> Section:
         quantization = model.card.get("quantization")
         if isinstance(quantization, dict):
             facts = [(str(name), _cell(value)) for name, value in quantization.items()]
-            section.parts.append(Part(heading=f"Quantization of {_name(model.path)}", facts=facts))
+            section.parts.append(Part(heading=f"Quantization of {short_name(model.path)}", facts=facts))
     return section
 
 
@@ -336,7 +325,7 @@ def _recipes(material: Material) -> Iterator[Part]:
             continue
         seen.add(key)
         yield Part(
-            heading=f"{_name(entry.model['path'])} on {place(entry)}, {entry.threads} thread{'s' * (entry.threads > 1)}"
+            heading=f"{short_name(entry.model['path'])} on {place(entry)}, {entry.threads} thread{'s' * (entry.threads > 1)}"
             + (", profile" if entry.profiled else ""),
             text=f"SHA-256 of the model: {entry.model['sha256']}",
             code=" ".join(entry.command) or "in-process: el-larq benchmark MODEL",

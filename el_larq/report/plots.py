@@ -1,12 +1,13 @@
 """Plots as SVG inside a page: text stays text, axes and text use the page's colours, and each plot has a description.
 
-Series differ in line style and marker as well as in colour, and the colours are distinguishable for colour-blind readers and on
+Models differ in line style and marker as well as in colour, and the colours are distinguishable for colour-blind readers and on
 light and dark backgrounds.
 """
 
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -18,35 +19,71 @@ _INK = "#0a0b0c"
 # Okabe and Ito's colours, or variants of them, with a contrast of at least 3 on both the white and the dark background.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0629b", "#8c7000", "#5b84c4")
 _MARKERS, _DASHES = ("o", "s", "^", "D", "v", "P"), ("-", "--", "-.", ":")
+_SYMBOLS = ("●", "■", "▲", "◆", "▼", "✚")
 BITS: dict[int | None, str] = {1: "#d55e00", 8: "#009e73", 16: "#b0629b", 32: "#0072b2"}
 
 
-def curves(series: dict[str, list[tuple[float, float]]], *, x: str, y: str, title: str, describe: str) -> Markup:
-    """A line plot with common axes; ``series`` maps names to points (x, y)."""
+@dataclass(frozen=True)
+class Style:
+    """The appearance of model ``number``, from 0; 36 models have different ones."""
+
+    number: int
+
+    @property
+    def colour(self) -> str:
+        return COLOURS[self.number % len(COLOURS)]
+
+    @property
+    def dash(self) -> str:
+        return _DASHES[self.number % len(_DASHES)]
+
+    @property
+    def marker(self) -> str:
+        return _MARKERS[self._shape]
+
+    @property
+    def symbol(self) -> str:
+        """The marker as a character."""
+        return _SYMBOLS[self._shape]
+
+    @property
+    def _shape(self) -> int:
+        # The seventh model has the colour of the first and another marker.
+        return (self.number + self.number // len(COLOURS)) % len(_MARKERS)
+
+
+Series = Sequence[tuple[str, Style, list[tuple[float, float]]]]
+"""Names and styles of models, with their points (x, y)."""
+
+
+def curves(series: Series, *, x: str, y: str, title: str, describe: str) -> Markup:
+    """A line plot with common axes."""
     figure, axes = _figure(6.4, 3.4)
     drawn = []
-    for number, points in enumerate(series.values()):
-        style = {
-            "color": COLOURS[number % len(COLOURS)],
-            "linestyle": _DASHES[number % len(_DASHES)],
-            "marker": _MARKERS[number % len(_MARKERS)],
-            "markevery": max(1, len(points) // 10),
-            "markersize": 4,
-        }
-        drawn += axes.plot([p[0] for p in points], [p[1] for p in points], **style)
+    for _name, style, points in series:
+        drawn += axes.plot(
+            [p[0] for p in points],
+            [p[1] for p in points],
+            color=style.colour,
+            linestyle=style.dash,
+            marker=style.marker,
+            markevery=max(1, len(points) // 10),
+            markersize=4,
+        )
     _finish(axes, x, y)
     # Matplotlib leaves out lines whose labels begin with "_", so the names are passed to the legend instead.
-    axes.legend(drawn, list(map(plot_label, series)), frameon=False, fontsize=8, labelcolor=_INK)
+    axes.legend(drawn, [plot_label(name) for name, _style, _points in series], frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(figure, title, describe)
 
 
-def points(found: Sequence[tuple[str, float, float]], *, x: str, y: str, title: str, describe: str) -> Markup:
-    """A scatter plot of models as (name, x, y), with the Pareto front; lower is better in x, higher in y."""
+def points(found: Series, *, x: str, y: str, title: str, describe: str) -> Markup:
+    """A scatter plot of models with the Pareto front; lower is better in x, higher in y."""
     figure, axes = _figure(6.4, 3.6)
-    for number, (name, across, up) in enumerate(found):
-        axes.plot([across], [up], _MARKERS[number % len(_MARKERS)], color=COLOURS[number % len(COLOURS)], markersize=7)
-        axes.annotate(plot_label(name), (across, up), xytext=(6, 5), textcoords="offset points", fontsize=8, color=_INK)
-    front = pareto([(across, up) for _name, across, up in found])
+    for name, style, places in found:
+        for across, up in places:
+            axes.plot([across], [up], style.marker, color=style.colour, markersize=7)
+            axes.annotate(plot_label(name), (across, up), xytext=(6, 5), textcoords="offset points", fontsize=8, color=_INK)
+    front = pareto([place for _name, _style, places in found for place in places])
     if len(front) > 1:
         axes.step([p[0] for p in front], [p[1] for p in front], where="post", color=_INK, linewidth=0.8, linestyle=":")
     axes.margins(0.25, 0.2)
@@ -87,6 +124,32 @@ def layers(rows: Sequence[dict[str, Any]], *, title: str, describe: str) -> Mark
     _finish(axes, "ms", "")
     axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(figure, title, describe)
+
+
+def confusion(names: Sequence[str], counts: Sequence[Sequence[int]], style: Style, *, title: str, describe: str) -> Markup:
+    """A confusion matrix: true classes as rows, predicted ones as columns, shaded by the share of the row."""
+    from matplotlib.patches import Rectangle
+
+    side = min(7.5, max(3.2, 0.3 * len(names) + 1.6))
+    figure, axes = _figure(side + 0.8, side)
+    for row, line in enumerate(counts):
+        for column, count in enumerate(line):
+            if count:
+                # At most 0.6, so that numbers in the page's text colour can be read in the light and in the dark theme.
+                shade = 0.08 + 0.52 * count / sum(line)
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=style.colour, alpha=shade, linewidth=0))
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=_INK)
+    labels = [plot_label(name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…") for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=90)
+    axes.set_yticks(range(len(names)), labels)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    _finish(axes, "predicted class", "true class")
+    axes.grid(False)
+    return _svg(figure, title, describe)
+
+
+_LONGEST_LABEL = 24
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

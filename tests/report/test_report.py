@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -171,7 +172,7 @@ def test_the_pareto_front() -> None:
 
 def test_the_command_counts_in_words(el_larq_command: object, material: list[Path], tmp_path: Path) -> None:
     done = el_larq_command("report", material[0] / "first", "-o", tmp_path / "r.html")  # pyright: ignore[reportCallIssue]
-    assert done.stdout == f"{tmp_path / 'r.html'}: 1 training run, 0 measurements, 0 models\n"
+    assert done.stdout == f"{tmp_path / 'r.html'}: 1 training run, 0 measurements, 0 models, 0 evaluations\n"
 
 
 def test_the_command(el_larq_command: object, material: list[Path], tmp_path: Path) -> None:
@@ -182,8 +183,34 @@ def test_the_command(el_larq_command: object, material: list[Path], tmp_path: Pa
         "runs": 2,
         "measurements": 3,
         "models": 2,
+        "evaluations": 0,
         "missing": [],
     }
+
+
+def test_unrelated_files_are_left_out_and_results_may_have_any_name(
+    material: list[Path], data_folder: Path, tmp_path: Path, el_larq_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """A whole project: results anywhere, a .tflite in a subfolder of a run, files of other programs beside them."""
+    deep = tmp_path / "runs" / "first" / "export" / "v2"
+    deep.mkdir(parents=True)
+    shutil.copy(data_folder / "int8.tflite", deep)
+    (tmp_path / "package.json").write_text('{"name": "app"}')
+    (tmp_path / "runs" / "first" / "notes.json").write_text("not JSON")
+    for hidden in (".cache", "runs/first/checkpoints"):
+        (tmp_path / hidden).mkdir()
+        (tmp_path / hidden / "evaluation.json").write_text("not an evaluation")
+    first = min((tmp_path / "results").glob("*.json"))
+    first.rename(tmp_path / "results" / "renamed.json")
+    done = el_larq_command("report", ".", "runs/first", "-o", "page.html", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {name: count for name, count in json.loads(done.stdout).items() if isinstance(count, int)}
+    assert found == {"runs": 2, "measurements": 3, "models": 3, "evaluations": 0}
+    second = min((tmp_path / "results").glob("2*.json"))
+    second.write_text(second.read_text()[:100])
+    done = el_larq_command("report", ".", "-o", "page.html", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"results/{second.name} is not a result of el-larq benchmark" in done.stderr
 
 
 @pytest.mark.slow

@@ -170,6 +170,29 @@ def test_a_page_of_a_run_with_a_value_replaced(tmp_path: Path, place: Any, value
     _page_or_line(folder)
 
 
+EVALUATION = {
+    "model": "m.tflite",
+    "sha256": "0" * 64,
+    "output": "logits",
+    "dataset": "digits",
+    "images": 3,
+    "top1": 1 / 3,
+    "top5": None,
+    "ece": 0.1,
+    "classes": [{"label": "a"}, {"label": "b"}],
+    "confusion": [[1, 1], [1, 0]],
+    "notes": ["n"],
+}
+
+
+@thorough
+@given(st.sampled_from(tuple(_places(EVALUATION))), st.sampled_from(ODD))
+def test_a_page_of_an_evaluation_with_a_value_replaced(tmp_path: Path, place: Any, value: Any) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(_with(EVALUATION, place, value)))
+    _page_or_line(path)
+
+
 @pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:20])
 def test_a_page_of_a_model_whose_card_says_anything(value: Any, tmp_path: Path) -> None:
     from el_larq.converters.rewrite import with_metadata

@@ -1,0 +1,89 @@
+"""The part of a report about evaluations: accuracy, confusion matrix and the figures of each class."""
+
+import numpy as np
+
+from el_larq.report import plots
+from el_larq.report.section import Part, Section, short_name
+from el_larq.report.stored_evaluation import StoredEvaluation
+from el_larq.report.styles import Styles, marked
+
+_DRAWN, _LISTED = 40, 50
+"""Most classes of a drawn matrix, whose names would overlap otherwise, and most rows of a table."""
+
+_OVERVIEW = (
+    ("model", False),
+    ("data set", False),
+    ("images", True),
+    ("top-1, %", True),
+    ("top-5, %", True),
+    ("calibration error", True),
+)
+_CLASSES = (("class", False), ("images", True), ("recall, %", True), ("precision, %", True), ("most often taken for", False))
+
+
+def evaluation_section(evaluations: list[StoredEvaluation], styles: Styles) -> Section:
+    section = Section("evaluation", "Evaluation")
+    if not evaluations:
+        return section
+    rows = [
+        (
+            marked(short_name(found.model), styles.of_evaluation(found)),
+            found.dataset,
+            f"{found.images:,}",
+            f"{100 * found.top1:.2f}",
+            "–" if found.top5 is None else f"{100 * found.top5:.2f}",
+            f"{found.ece:.4f}",
+        )
+        for found in evaluations
+    ]
+    section.parts.append(Part(table="Accuracy of each evaluation", headings=_OVERVIEW, rows=rows))
+    section.parts += [_one(found, styles) for found in evaluations]
+    return section
+
+
+def _one(found: StoredEvaluation, styles: Styles) -> Part:
+    title = f"{short_name(found.model)} on {found.dataset}"
+    # The classes with the lowest recall first where not all are shown.
+    order = list(range(len(found.classes)))
+    if len(order) > _LISTED:
+        order = sorted(order, key=lambda i: (found.classes[i].recall is None, found.classes[i].recall or 0))[:_LISTED]
+    rows = [
+        (
+            found.classes[i].label,
+            f"{found.classes[i].images:,}",
+            _percent(found.classes[i].recall),
+            _percent(found.classes[i].precision),
+            _taken_for(found, i),
+        )
+        for i in order
+    ]
+    part = Part(heading=title, notes=found.notes, table=f"Classes of {title}", headings=_CLASSES, rows=rows)
+    if len(order) < len(found.classes):
+        part.text = f"The {len(order)} of {len(found.classes):,} classes with the lowest recall."
+    if len(found.classes) <= _DRAWN:
+        worst = _worst(found)
+        words = f"top-1 {found.top1:.2%} of {found.images:,} images{f'; most frequent confusion: {worst}' if worst else ''}"
+        names = [one.label for one in found.classes]
+        part.plot = plots.confusion(
+            names, found.confusion.tolist(), styles.of_evaluation(found), title=f"Confusion matrix of {title}", describe=words
+        )
+        part.caption = f"Confusion matrix: number of images by true class (rows) and predicted class (columns); {words}."
+    return part
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _taken_for(found: StoredEvaluation, index: int) -> str:
+    wrong = found.confusion[index].copy()
+    wrong[index] = 0
+    most = int(wrong.argmax())
+    return f"{found.classes[most].label} ({int(wrong[most]):,})" if wrong[most] else ""
+
+
+def _worst(found: StoredEvaluation) -> str:
+    wrong = found.confusion - np.diag(np.diag(found.confusion))
+    true, predicted = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    count = int(wrong[true, predicted])
+    return f"{count:,} of {found.classes[true].label} taken for {found.classes[predicted].label}" if count else ""

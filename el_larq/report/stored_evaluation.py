@@ -1,0 +1,91 @@
+"""Reads what `el-larq evaluate` wrote; figures of classes are computed from the confusion matrix. Does not import TensorFlow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from el_larq import own_folders
+from el_larq.devices.record_form import find_misfit
+from el_larq.errors import ElLarqError
+from el_larq.evaluation.scores import ClassScore, class_scores
+from el_larq.files import parse_json
+
+EVALUATION = "evaluation.json"
+
+_MOST_BYTES = 1 << 26  # a thousand classes take 3 MB
+_FORM = {
+    "model": str,
+    "output": str,
+    "dataset": str,
+    "sha256?": str,
+    "images": int,
+    "top1": float,
+    "top5?": (float, None),
+    "ece": float,
+    "classes": [{"label": str}],
+    "confusion": [[int]],
+    "notes?": [str],
+}
+
+
+@dataclass(frozen=True)
+class StoredEvaluation:
+    """An evaluation in a folder: see `el_larq.evaluation.evaluate.Evaluation`. sha256 is empty in older ones."""
+
+    folder: Path
+    model: str
+    output: str
+    dataset: str
+    sha256: str
+    images: int
+    top1: float
+    top5: float | None
+    ece: float
+    classes: tuple[ClassScore, ...]
+    confusion: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_evaluation(path: Path) -> StoredEvaluation:
+    """Read an evaluation.json.
+
+    Raises:
+        ElLarqError: it is a link, damaged, or its figures contradict each other.
+    """
+    try:
+        content = parse_json(own_folders.read(path, _MOST_BYTES))
+        wrong = find_misfit(content, _FORM, "evaluation") or _contradiction(content)
+    except ValueError:
+        content, wrong = None, "it is not JSON"
+    if wrong:
+        raise ElLarqError(f"{path} is not a result of el-larq evaluate, or it is damaged ({wrong}); evaluate again")
+    confusion = np.array(content["confusion"], np.int64)
+    names = tuple(one["label"] for one in content["classes"])
+    return StoredEvaluation(
+        path.parent,
+        content["model"],
+        content["output"],
+        content["dataset"],
+        content.get("sha256", ""),
+        content["images"],
+        content["top1"],
+        content.get("top5"),
+        content["ece"],
+        class_scores(names, confusion),
+        confusion,
+        tuple(content.get("notes", ())),
+    )
+
+
+def _contradiction(content: dict[str, Any]) -> str:
+    classes, confusion = len(content["classes"]), content["confusion"]
+    if not classes or len(confusion) != classes or any(len(row) != classes for row in confusion):
+        return f"its confusion matrix is not of {classes:,} classes"
+    if any(not 0 <= count <= content["images"] < 2**53 for row in confusion for count in row):
+        return "its confusion matrix has counts that are no numbers of images"
+    if sum(map(sum, confusion)) != content["images"]:
+        return "its confusion matrix is not of all images"
+    shares = (content["top1"], content["ece"], content.get("top5") or 0.0)
+    return "" if all(0 <= share <= 1 for share in shares) else "its accuracy is not between 0 and 1"
