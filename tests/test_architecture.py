@@ -21,6 +21,7 @@ BASE = (
     "errors",
     "files",
     "keras_internals",
+    "memory_limit",
     "missing_operators",
     "model_files",
     "model_outputs",
