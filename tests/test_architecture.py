@@ -23,6 +23,7 @@ BASE = (
     "keras_internals",
     "memory_limit",
     "missing_operators",
+    "memory_limit",
     "model_files",
     "model_outputs",
     "native_output",

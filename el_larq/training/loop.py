@@ -36,7 +36,8 @@ from el_larq.training.state_files import StateFiles
 from el_larq.training.stopping import Interrupted, Stop, StopRequestedError
 from el_larq.training.training_state import TrainingState
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH, EVALUATION_PIXELS = 256, 1 << 22
+"""The number of images in a batch of validation and test, and how many pixels they may have: of large images, fewer at once."""
 SEARCH_BATCHES = 4
 
 
@@ -112,7 +113,7 @@ class Loop:
             self._train(log)
             self.weights.restore()
             self.progress.doing("testing")
-            return self._tester().evaluate(self.data.test_batches(EVALUATION_BATCH), confusions=True)
+            return self._tester().evaluate(self.data.test_batches(_evaluation_batch(self.data)), confusions=True)
         except StopRequestedError:  # while features were computed, between two steps
             return None
 
@@ -126,7 +127,7 @@ class Loop:
 
     def _train(self, log: EpochLog) -> None:
         state = self.state
-        validation = self.data.validation_batches(EVALUATION_BATCH)
+        validation = self.data.validation_batches(_evaluation_batch(self.data))
         batches = iter(self._batches(state.step))
         train_step: Any = self.model.make_train_function()
         while True:
@@ -204,3 +205,8 @@ class Loop:
         message = f"stopped at step {self.state.step} of {self.state.total}; to continue: {self.run.command}"
         self.notify(message)
         raise Interrupted(message)
+
+
+def _evaluation_batch(data: Dataset) -> int:
+    height, width, _ = data.preprocessing.input_shape
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))
