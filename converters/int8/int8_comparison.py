@@ -29,8 +29,9 @@ from el_larq.tflite.reader import parse
 LIMIT = 0.02
 """In steps of the output. Multipliers are integers of 31 bits; those of LceBconv2d are float32."""
 
-AVERAGE_LIMIT = 0.75
-"""For averages: TensorFlow Lite's kernels round sums, and XNNPACK's round once."""
+COARSE_LIMIT = 0.75
+_COARSE = ("AVERAGE_POOL_2D", "MEAN", "RELU", "RELU6", "LEAKY_RELU")
+"""Averages: TensorFlow Lite's kernels round sums, and XNNPACK's round once. ReLUs: XNNPACK multiplies by multiples of 1/256."""
 
 _IMAGES = 8
 
@@ -39,9 +40,9 @@ _IMAGES = 8
 class Int8Comparison:
     """The int8 .tflite, compared with the float one.
 
-    worst_operator: the largest difference of an operator in steps, averages left out. max_difference: of outputs, as a share of the
-    largest one. signs_flipped: share of the signs that differ. top1_agreement: lowest agreement among the outputs that have the
-    shape of logits; 1 without such an output.
+    worst_operator: the largest difference of an operator in steps, averages and ReLUs left out.
+    max_difference: of outputs, as a share of the largest one. signs_flipped: share of the signs that differ.
+    top1_agreement: lowest agreement among the outputs that have the shape of logits; 1 without such an output.
     """
 
     images: int
@@ -75,15 +76,15 @@ def compare_int8(
     _check_required_ranges(made, unquantized, few)
     worst = 0.0
     for run in single.run(few):
-        average = run.operator.name in ("AVERAGE_POOL_2D", "MEAN")
+        coarse = run.operator.name in _COARSE
         bits, steps = run.bits, run.steps
-        if bits or not steps <= (AVERAGE_LIMIT if average else LIMIT):
+        if bits or not steps <= (COARSE_LIMIT if coarse else LIMIT):
             what = f"{bits} signs" if bits else f"{steps:.2g} of a step"
             raise ElLarqError(
                 f"verify: operator {run.operator.index} ({run.operator.name}) with int8 differs by {what} from the same in float; "
                 "report this as an error in el-larq"
             )
-        worst = worst if average else max(worst, steps)
+        worst = worst if coarse else max(worst, steps)
     if int8_ends is not None:
         _check_ends(int8_ends, made.content, few)
     found = effect(made.content, unquantized, images)

@@ -55,7 +55,8 @@ def find_offsets(graph: TfliteGraph, scales: Scales, affines: dict[int, Affine],
     while True:
         attempt = _Attempt(graph, scales, steps, {tensor: value for tensor, value in wanted.items() if tensor not in refused})
         if (failed := attempt.run()) is None:
-            done = frozenset(attempt.wanted)
+            # Also those that pass on the offset of a tensor with the same scale.
+            done = frozenset(tensor for tensor, value in wanted.items() if attempt.offsets.get(tensor) == value)
             return Offsets(attempt.shifts, done, frozenset(wanted) - done)
         refused |= failed
 

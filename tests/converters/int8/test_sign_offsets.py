@@ -17,9 +17,7 @@ from el_larq.converters.int8.int8_file import with_int8
 from el_larq.converters.int8.int8_operators import find_scales
 from el_larq.converters.int8.sign_offsets import find_offsets
 from el_larq.converters.lower import lower_model
-from el_larq.converters.rewrite import with_outputs
 from el_larq.converters.stored_comparison import effect
-from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import parse
 
 L = keras.layers
@@ -91,38 +89,17 @@ def test_a_tensor_whose_offset_would_reach_something_else_keeps_its_flips() -> N
     assert effect(safe, content, [models.images(8, 8, 3)]).images == 8
 
 
-_STEP = 2.0**-13
-"""So small that hardly a value changes its sign, and large compared with the rounding of float32."""
-
-
 def _offsets(join: Callable[[Any], Any]) -> tuple[bytes, dict[int, float], Any]:
-    """The float file of what joins an image (8, 8, 3) to a sign's tensor, steps of about _STEP, and the offsets for these."""
+    """The float file of what joins an image (8, 8, 3) to a sign's tensor, steps of about STEP, and the offsets for these."""
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
     x = _binary(join(image), "last")
     content = lower_model(FrozenModel(keras.Model(image, L.Dense(10)(L.GlobalAveragePooling2D()(x)))))
     graph = parse(content)
     scales = find_scales(graph)
-    steps = {first: _STEP * (1 + number / 8) for number, first in enumerate(sorted(set(scales.shares.values())))}
+    steps = {first: int8_checks.STEP * (1 + number / 8) for number, first in enumerate(sorted(set(scales.shares.values())))}
     offsets = find_offsets(graph, scales, {first: Affine(step, 0) for first, step in steps.items()}, set(scales.shares))
     return content, {tensor: steps[first] for tensor, first in scales.shares.items()}, offsets
-
-
-def _assert_exact(content: bytes, steps: dict[int, float], offsets: Any) -> None:
-    """With the shifts in its biases, a sign sees its offset or none, and the float file computes the same."""
-    shifted = int8_checks.with_shifts(content, offsets.shifts)
-    operators = [o for o in parse(content).operators if o.name == "LceQuantize"]
-    sources = [o.inputs[0].index for o in operators if o.inputs[0] is not None]
-    wanted = [*sources, *(o.outputs[0].index for o in operators)]
-    before, after = (Interpreter(with_outputs(file, wanted)).run(models.images(16, 8, 3)) for file in (content, shifted))
-    signs = range(1 + len(sources), 1 + len(wanted))
-    same = np.all([np.all(before[n] == after[n], axis=(1, 2, 3)) for n in signs], axis=0)
-    assert same.sum() >= 8
-    np.testing.assert_allclose(after[0][same], before[0][same], atol=_STEP / 50)
-    for number, source in enumerate(sources, 1):
-        moved = (after[number] - before[number])[same]
-        wanted_move = -OFFSET * steps[source] if source in offsets.tensors else 0.0
-        np.testing.assert_allclose(moved, wanted_move, atol=_STEP / 20)
 
 
 def _conv(x: Any, size: int = 3, activation: str | None = None) -> Any:
@@ -143,7 +120,7 @@ def test_a_constant_of_a_concatenation_has_no_offset() -> None:
 
     content, steps, offsets = _offsets(join)
     assert "CONCATENATION" in [operator.name for operator in parse(content).operators]
-    _assert_exact(content, steps, offsets)
+    int8_checks.assert_exact(content, steps, offsets)
 
 
 def test_the_offset_of_another_tensor_does_not_reach_a_sign() -> None:
@@ -156,14 +133,14 @@ def test_the_offset_of_another_tensor_does_not_reach_a_sign() -> None:
 
     content, steps, offsets = _offsets(join)
     assert len(offsets.without) == 2
-    _assert_exact(content, steps, offsets)
+    int8_checks.assert_exact(content, steps, offsets)
 
 
 def test_an_offset_is_created_through_an_average() -> None:
     content, steps, offsets = _offsets(lambda image: L.AveragePooling2D(2, strides=1, padding="same")(_conv(image)))
     assert "AVERAGE_POOL_2D" in [operator.name for operator in parse(content).operators]
     assert (len(offsets.tensors), len(offsets.without)) == (1, 0)
-    _assert_exact(content, steps, offsets)
+    int8_checks.assert_exact(content, steps, offsets)
 
 
 def test_a_float_tensor_that_a_sign_is_taken_of_needs_no_offset() -> None:
@@ -173,4 +150,4 @@ def test_a_float_tensor_that_a_sign_is_taken_of_needs_no_offset() -> None:
 
     content, steps, offsets = _offsets(join)
     assert (len(offsets.tensors), len(offsets.without)) == (1, 0)
-    _assert_exact(content, steps, offsets)
+    int8_checks.assert_exact(content, steps, offsets)
