@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from el_larq.card import Card
-from el_larq.converters.steps import CALIBRATED, CALIBRATION_IMAGES, DEFAULT_RANGE, VIEWS, WEIGHTS, check_stored
+from el_larq.converters.steps import CALIBRATED, VIEWS, WEIGHTS, check_stored
 from el_larq.data.stated import Stated
 from el_larq.errors import ElLarqError, UsageError, unknown_name
 from el_larq.printable import printable
@@ -36,8 +36,8 @@ class Options:
         weights: the type in which these kernels are stored: "float32" or "float16".
         calibrate: for "full" and "io": the name of a data set, whose training images are used, or a .npy file of inputs,
             float32 (N, ...).
-        calibration_images: the number of images to calibrate on.
-        ranges: how ranges are estimated, one of `el_larq.compression.ranges.RANGES`.
+        calibration_images: the number of images to calibrate on; None for 256.
+        ranges: how ranges are estimated, one of `el_larq.compression.ranges.RANGES`; None for "mse".
         by_layer: if verification fails, report how many signs differ at each binary convolution.
     """
 
@@ -52,16 +52,16 @@ class Options:
     int8: str | None = None
     weights: str = WEIGHTS[0]
     calibrate: str | None = None
-    calibration_images: int = CALIBRATION_IMAGES
-    ranges: str = DEFAULT_RANGE
+    calibration_images: int | None = None
+    ranges: str | None = None
     stated: Stated = field(default_factory=Stated)
 
     def __post_init__(self) -> None:
         if self.views not in VIEWS:
             raise unknown_name("kind of view", self.views, VIEWS)
-        if self.calibration_images < 1:
+        if self.calibration_images is not None and self.calibration_images < 1:
             raise UsageError(f"calibration: at least 1 image is needed; got {self.calibration_images}")
-        check_stored(self.int8, self.weights, self.calibrate, self.ranges)
+        check_stored(self.int8, self.weights, self.calibrate, self.calibration_images, self.ranges, self.views)
 
     @property
     def quantizes(self) -> bool:

@@ -46,8 +46,15 @@ def check_skip(skip: tuple[str, ...]) -> None:
             raise UsageError(f"step {name!r} cannot be skipped; these can: {', '.join(_OPTIONAL)}")
 
 
-def check_stored(int8: str | None, weights: str, calibrate: str | None = None, ranges: str | None = None) -> None:
-    """Check what is quantized to 8 bits, and the type in which kernels are stored."""
+def check_stored(
+    int8: str | None,
+    weights: str,
+    calibrate: str | None = None,
+    calibration_images: int | None = None,
+    ranges: str | None = None,
+    views: str = VIEWS[0],
+) -> None:
+    """Check what is quantized to 8 bits, the type in which kernels are stored, and that options that depend on these are used."""
     if int8 is not None and int8 not in INT8:
         raise unknown_name("kind of int8", int8, INT8)
     if weights not in WEIGHTS:
@@ -56,7 +63,11 @@ def check_stored(int8: str | None, weights: str, calibrate: str | None = None, r
         raise UsageError(f"kernels are stored either as int8 or as {weights}; give one of --int8 and --weights")
     if int8 in CALIBRATED and calibrate is None:
         raise UsageError(f"--int8 {int8} needs --calibrate: a data set, or a .npy file of inputs, that ranges are measured on")
-    if calibrate is not None and int8 not in CALIBRATED:
-        raise UsageError(f"--calibrate is for --int8 {' and '.join(CALIBRATED)}; give one of them or omit it")
+    given = {"--calibrate": calibrate, "--calibration-images": calibration_images, "--ranges": ranges}
+    for option, value in given.items():
+        if value is not None and int8 not in CALIBRATED:
+            raise UsageError(f"{option} is for --int8 {' and '.join(CALIBRATED)}; give one of them or omit it")
+    if int8 in CALIBRATED and views != VIEWS[0]:
+        raise UsageError(f"--views is for files that compute in float32; with --int8 {int8} all views are RESHAPE: omit it")
     if ranges is not None and ranges not in RANGES:
         raise unknown_name("range estimator", ranges, RANGES)

@@ -1,18 +1,23 @@
 """The images that ranges are calibrated on: of a data set's training split, or of a .npy file."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from el_larq import card
 from el_larq.converters.job import Job
+from el_larq.converters.steps import CALIBRATION_IMAGES
 from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.printable import counted
 
 _BATCH = 32
+_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError)
+"""What NumPy raises for files that are no arrays, or damaged ones."""
+
 _MARGIN = 0.05
 """By how much of the range of inputs values may lie outside it: interpolation overshoots."""
 
@@ -34,14 +39,14 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
         ElLarqError: a file cannot be read.
     """
     model, options = job.need_original(), job.options
-    name, count = options.calibrate, options.calibration_images
+    name, count = options.calibrate, options.calibration_images or CALIBRATION_IMAGES
     assert name is not None, "checked by the options"
     if len(model.inputs) > 1 or not model.inputs[0].dtype.is_floating:
         raise UsageError("calibration: needs a model with one input of real numbers")
     preprocessing = card.preprocessing(job.card, "calibration")
     shape = tuple(model.input_shape)
     if name.endswith(".npy"):
-        images, source = _of_file(Path(name), shape, preprocessing), {"file": Path(name).name}
+        images, source = _of_file(Path(name), shape, preprocessing, count), {"file": Path(name).name}
     else:
         images, source = _of_dataset(name, shape, preprocessing, count), {"dataset": name, "split": "train"}
     if len(images) < count:
@@ -49,7 +54,6 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
             f"calibration: {name} has {counted(len(images), 'image')}, fewer than the {count} to calibrate on; "
             f"give --calibration-images {len(images)} or more data"
         )
-    images = images[np.linspace(0, len(images) - 1, count).astype(int)]
     if np.ptp(images) == 0:
         raise UsageError(
             f"calibration: all values of {name} are equal, so they say nothing of ranges; give images of the model's task"
@@ -57,15 +61,21 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
     return images, source | {"images": count}
 
 
-def _of_file(path: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None) -> np.ndarray:
+def _of_file(path: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None, count: int) -> np.ndarray:
+    """Images spread evenly over the file; only these are read."""
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with np.errstate(over="ignore"):  # a shape may be anything
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _DAMAGE as error:
         raise ElLarqError(f"calibration: {path} cannot be read as an array: {summarize(error)}") from error
+    if not isinstance(images, np.ndarray):
+        raise ElLarqError(f"calibration: {path} cannot be read as an array: it contains several; save one with numpy.save")
     if images.ndim == 0 or images.shape[1:] != shape:
         raise UsageError(f"calibration: {path} has the shape {images.shape}; the model takes (N, {', '.join(map(str, shape))})")
     if images.dtype != np.float32:
         raise UsageError(f"calibration: {path} has values of {images.dtype}; give preprocessed inputs of the model, as float32")
+    if len(images) > count:
+        images = images[np.linspace(0, len(images) - 1, count).astype(int)]
     images = np.asarray(images)
     if not np.isfinite(images).all():
         raise UsageError(f"calibration: {path} contains NaN or Inf")

@@ -5,10 +5,16 @@ from typing import Any
 import numpy as np
 
 from el_larq.converters.rewrite import operator_codes, pack, unpack
+from el_larq.errors import UsageError
+from el_larq.tflite.reader import parse
 
 
 def with_int8_ends(content: bytes) -> bytes:
-    """The flatbuffer without conversions at its ends. An input or output that float operators compute with stays float."""
+    """The flatbuffer without conversions at its ends.
+
+    Raises:
+        UsageError: an operator that stays float computes with an input or output.
+    """
     from larq_compute_engine.mlir.python import tflite_schema as schema
 
     model = unpack(content)
@@ -31,6 +37,7 @@ def with_int8_ends(content: bytes) -> bytes:
             renamed[output] = source
         else:
             kept.append(operator)
+    _check_ends(content, set(renamed))
     for old, new in renamed.items():
         graph.tensors[old].name, graph.tensors[new].name = graph.tensors[new].name, graph.tensors[old].name
     graph.operators = kept
@@ -39,6 +46,17 @@ def with_int8_ends(content: bytes) -> bytes:
         for entry in (*signature.inputs, *signature.outputs):
             entry.tensorIndex = renamed.get(entry.tensorIndex, entry.tensorIndex)
     return pack(model)
+
+
+def _check_ends(content: bytes, converted: set[int]) -> None:
+    graph = parse(content)
+    for kind, ends in (("input", graph.inputs), ("output", graph.outputs)):
+        for end in ends:
+            if end.type != "float32" or end.index in converted:
+                continue
+            near = {o.name for o in graph.operators if end.index in [t.index for t in (*o.inputs, *o.outputs) if t is not None]}
+            names = ", ".join(sorted(near - {"QUANTIZE", "DEQUANTIZE"})) or "no operator with an int8 form"
+            raise UsageError(f"quantize: {kind} {end.name!r} cannot be int8: {names} computes with it in float; use --int8 full")
 
 
 def _replaced(ends: Any, renamed: dict[int, int]) -> np.ndarray:

@@ -9,16 +9,18 @@ from el_larq.converters.int8.calibration_data import calibration_images
 from el_larq.converters.int8.int8_ends import with_int8_ends
 from el_larq.converters.int8.quantized_file import Quantized, quantize_file
 from el_larq.converters.job import Job
+from el_larq.converters.steps import DEFAULT_RANGE
 from el_larq.printable import counted
 
 
 def quantize(job: Job) -> Job:
     before = job.need_tflite()
     images, source = calibration_images(job)
-    made = quantize_file(before, images, job.options.ranges)
+    ranges = job.options.ranges or DEFAULT_RANGE
+    made = quantize_file(before, images, ranges)
     io = job.options.int8 == "io"
     content = with_int8_ends(made.content) if io else made.content
-    details = _details(made, source, job.options.ranges, len(content) - len(before))
+    details = _details(made, source, ranges, len(content) - len(before))
     card = job.card | {"calibrated_on": source}
     return job.done(_summary(made, source), details, tflite=content, unstored=before, card=card, quantized=made)
 

@@ -59,10 +59,10 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
     metavar="DATA",
     help="For --int8 full and io: measure ranges on the training images of a data set, or on a .npy file of inputs.",
 )
-@click.option("--calibration-images", type=click.IntRange(1), default=CALIBRATION_IMAGES, show_default=True)
 @click.option(
-    "--ranges", type=click.Choice(list(RANGES)), default=DEFAULT_RANGE, show_default=True, help="How int8 ranges are estimated."
+    "--calibration-images", type=click.IntRange(1), help=f"The number of images to calibrate on. [default: {CALIBRATION_IMAGES}]"
 )
+@click.option("--ranges", type=click.Choice(list(RANGES)), help=f"How int8 ranges are estimated. [default: {DEFAULT_RANGE}]")
 @click.option(
     "--weights",
     type=click.Choice(WEIGHTS),
@@ -90,8 +90,8 @@ def command(
     views: str,
     int8: str | None,
     calibrate: str | None,
-    calibration_images: int,
-    ranges: str,
+    calibration_images: int | None,
+    ranges: str | None,
     weights: str,
     by_layer: bool,
     table: bool,
@@ -112,7 +112,7 @@ def command(
     from el_larq.zoo.named_models import check_model
 
     check_skip(skip)
-    check_stored(int8, weights, calibrate, ranges)
+    check_stored(int8, weights, calibrate, calibration_images, ranges, views)
     parse_allowed(allow)
     stated(**statements)
     if verify_on is not None:

@@ -1,5 +1,6 @@
 """Calibration data that do not fit, and conversions from the model to the card."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import binary_models as models
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 import el_larq
 from el_larq import card
+from el_larq.converters.int8.calibration_data import _of_file
 from el_larq.converters.job import Options
 from el_larq.data.dataset_registry import load_dataset
 from el_larq.errors import ElLarqError, UsageError
@@ -55,10 +58,49 @@ def test_images_that_are_all_equal_are_refused(model: keras.Model, tmp_path: Pat
         el_larq.convert(model, options=options)
 
 
-def test_a_file_that_is_no_array_is_refused(model: keras.Model, tmp_path: Path) -> None:
-    (tmp_path / "images.npy").write_bytes(b"images")
+def _archive() -> bytes:
+    content = io.BytesIO()
+    np.savez(content, images=np.zeros(1))
+    return content.getvalue()
+
+
+def _header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"images",
+        _archive(),
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (1"),
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 8, 8, 1), }"),
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 8, 8, 1), }"),
+    ],
+    ids=["empty", "text", "archive", "cut", "huge", "beyond int64"],
+)
+def test_a_file_that_is_no_array_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "images.npy").write_bytes(content)
     with pytest.raises(ElLarqError, match="cannot be read as an array"):
-        _convert(model, tmp_path / "images.npy")
+        _of_file(tmp_path / "images.npy", (8, 8, 1), None, 8)
+
+
+def test_only_the_images_that_are_needed_are_read(tmp_path: Path) -> None:
+    images = models.images(16, 8, 1)
+    images[1] = np.nan
+    np.testing.assert_array_equal(_of_file(_saved(tmp_path, images), (8, 8, 1), None, 4), images[[0, 5, 10, 15]])
+
+
+def test_int8_ends_that_stay_float_are_refused(tmp_path: Path) -> None:
+    image: Any = keras.Input((8, 8, 1), name="image")
+    dense = keras.layers.Dense(10)(keras.layers.Flatten()(image))
+    options = Options(int8="io", calibrate=str(_saved(tmp_path, models.images(8))), calibration_images=8)
+    with pytest.raises(UsageError, match=r"quantize: output .* cannot be int8: SIN computes with it in float; use --int8 full"):
+        el_larq.convert(keras.Model(image, tf.sin(dense)), options=options)
+    dense = keras.layers.Dense(10)(keras.layers.Flatten()(tf.sin(image)))
+    with pytest.raises(UsageError, match=r"quantize: input .* cannot be int8: SIN computes with it in float"):
+        el_larq.convert(keras.Model(image, dense), options=options)
 
 
 @pytest.mark.parametrize("int8", ["full", "io"])
@@ -92,6 +134,9 @@ def test_more_images_than_the_training_split_has_are_refused(model: keras.Model)
         ({"int8": "full"}, "--int8 full needs --calibrate"),
         ({"int8": "weights", "calibrate": "digits"}, "--calibrate is for --int8 full and io"),
         ({"calibrate": "digits"}, "--calibrate is for --int8 full and io"),
+        ({"int8": "weights", "calibration_images": 8}, "--calibration-images is for --int8 full and io"),
+        ({"ranges": "kl"}, "--ranges is for --int8 full and io"),
+        ({"int8": "full", "calibrate": "digits", "views": "reshape"}, "--views is for files that compute in float32"),
         ({"int8": "io", "calibrate": "digits", "calibration_images": 0}, "at least 1 image"),
         ({"int8": "io", "calibrate": "digits", "ranges": "max"}, "unknown range estimator 'max'"),
     ],
