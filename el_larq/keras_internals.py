@@ -150,8 +150,19 @@ def loss_scale_state(optimizer: Any) -> list[tf.Variable]:
 
 
 def cast_inputs(layer: keras.layers.Layer) -> None:
-    """Let a layer cast its inputs to its own type, as most layers do and those of operators do not."""
-    layer._autocast = True
+    """Let the layer of an operator cast all its inputs of 16 bits to float32; others do so themselves, with their first one."""
+    operator: Any = layer.call
+
+    def call(*inputs: Any, **options: Any) -> Any:
+        inputs, options = tf.nest.map_structure(_in_float32, (inputs, options))
+        return operator(*inputs, **options)
+
+    layer.call = call
+
+
+def _in_float32(value: Any) -> Any:
+    is_half = tf.is_tensor(value) and value.dtype in (tf.float16, tf.bfloat16)
+    return tf.cast(value, tf.float32) if is_half else value
 
 
 def quantize_uncast(kernel: Any, dtype: str) -> None:

@@ -4,6 +4,7 @@ The limits are on the data segment, not on the address space, of which libraries
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 
@@ -20,16 +21,20 @@ def memory_limited(size: int) -> Iterator[None]:
     """Context in which this process may use ``size`` bytes more than now.
 
     What needs more fails with MemoryError, or with the error of the library that needs it. The limit applies to all threads, so the
-    context should be short, and ``size`` large enough for what others may do in the meantime.
+    context should be short, and ``size`` large enough for what others may do in the meantime. Only one thread is in it at a time.
     """
-    before = _limit(size)
-    try:
-        yield
-    finally:
-        if before is not None:
-            import resource
+    with _one_thread:
+        before = _limit(size)
+        try:
+            yield
+        finally:
+            if before is not None:
+                import resource
 
-            resource.setrlimit(resource.RLIMIT_DATA, before)
+                resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+_one_thread = threading.RLock()
 
 
 def _limit(size: int) -> tuple[int, int] | None:

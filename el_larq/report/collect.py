@@ -160,7 +160,7 @@ def _entries(path: Path) -> Iterator[Path]:
         folder = stack.pop()
         if (folders := folders + 1) > _MOST_FOLDERS:
             raise UsageError(f"{path} contains more than {_MOST_FOLDERS:,} folders; name those with runs and results")
-        if any(own_folders.is_there(folder / name) for name in (_CONFIG, TWIN)):
+        if own_folders.is_there(folder / TWIN) or _is_ours(folder / _CONFIG):
             yield folder
         deeper = []
         try:
@@ -177,6 +177,22 @@ def _entries(path: Path) -> Iterator[Path]:
 
 
 _CONFIG = "config.json"
+_KEYS = {_CONFIG: {"network", "recipe", "dataset"}, EVALUATION: {"confusion", "top1"}}
+"""Keys of the two files whose names other programs use too."""
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether there is such a file, and it is not an object with none of the keys that ours have. A damaged one may be ours."""
+    if not own_folders.is_there(file):
+        return False
+    try:
+        content = parse_json(own_folders.read(file, _MOST_BYTES))
+    except ValueError:
+        return True
+    return not isinstance(content, dict) or bool(_KEYS[file.name] & content.keys())
+
+
+_MOST_BYTES = 1 << 26
 
 
 def _is_folder(entry: Path) -> bool:
@@ -196,7 +212,9 @@ def _is_wanted(entry: Path) -> bool:
         return False
     if not own_folders.is_there(entry) or not entry.is_file():
         return False
-    if entry.suffix == ".tflite" or entry.name == EVALUATION or _RECORD.fullmatch(entry.name):
+    if entry.name == EVALUATION:
+        return _is_ours(entry)
+    if entry.suffix == ".tflite" or _RECORD.fullmatch(entry.name):
         return True
     with own_folders.open_file(entry) as file:
         return b'"latency_metrics"' in file.read(_HEAD)
@@ -210,7 +228,7 @@ def _add(path: Path, material: Material) -> None:
     if path.is_dir():
         if own_folders.is_there(path / TWIN) and (twins := read_twins(path)) is not None:
             material.twins.append(twins)
-        if own_folders.is_there(path / _CONFIG):
+        if _is_ours(path / _CONFIG):
             material.runs.append(read_run(path))
     elif path.suffix == ".tflite":
         model = read_model(path)

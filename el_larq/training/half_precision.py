@@ -96,6 +96,16 @@ class _Lowering:
                 f"{name} cannot be computed in {precision}, since it cannot be built again from its layers "
                 f"({summarize(error)}); choose precision {FLOAT32}"
             ) from error
+        if len(half.losses) != len(self.network.losses):
+            raise UsageError(
+                f"{name} has losses that were added to it after it was made (add_loss), which {precision} would leave out; "
+                f"choose precision {FLOAT32}"
+            )
+        if precision == FLOAT16 and type(self.network).train_step is not keras.Model.train_step:
+            raise UsageError(
+                f"{name} has a training step of its own, which may not scale the loss as {precision} needs; "
+                f"choose mixed_bfloat16 or {FLOAT32}"
+            )
         if not self.count:
             raise UsageError(
                 f"{name} has no convolution or dense layer of Keras or Larq that {precision} could compute in half precision; "

@@ -2,6 +2,8 @@
 
 import resource
 import struct
+import threading
+import time
 from pathlib import Path
 
 import h5py
@@ -70,6 +72,23 @@ def test_the_limit_of_memory_ends_with_the_context() -> None:
         bytes(1 << 29)
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
     assert len(bytes(1 << 29)) == 1 << 29
+
+
+def test_threads_do_not_leave_each_others_limit() -> None:
+    before, inside = resource.getrlimit(resource.RLIMIT_DATA), threading.Event()
+
+    def stay() -> None:
+        with memory_limited(1 << 30):
+            inside.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=stay)
+    other.start()
+    inside.wait()
+    with memory_limited(1 << 30):  # when the other has left
+        assert resource.getrlimit(resource.RLIMIT_DATA) != before
+    other.join()
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")

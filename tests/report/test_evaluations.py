@@ -123,6 +123,20 @@ def test_a_link_in_place_of_an_evaluation_is_refused(tmp_path: Path) -> None:
         collect([tmp_path / "all"])
 
 
+def test_files_of_other_programs_are_left_out_and_damaged_ones_are_not(tmp_path: Path) -> None:
+    (other := tmp_path / "all" / "someone").mkdir(parents=True)
+    (other / "config.json").write_text('{"architectures": ["Bert"], "vocab_size": 30522}')
+    (other / "evaluation.json").write_text('{"accuracy": 0.5}')
+    _write(tmp_path / "all" / "ours", _evaluation(SEEDS / "model.tflite"))
+    found = collect([tmp_path / "all"])
+    assert (len(found.runs), len(found.evaluations)) == (0, 1)
+    with pytest.raises(ElLarqError, match="contains neither a training run"):
+        collect([other])
+    (other / "evaluation.json").write_text('{"accuracy": 0')
+    with pytest.raises(ElLarqError, match=r"someone/evaluation\.json"):
+        collect([tmp_path / "all"])
+
+
 def test_a_model_has_one_style_wherever_it_appears(tmp_path: Path) -> None:
     runs = [tmp_path / "runs" / name for name in ("a", "b")]
     for run in runs:

@@ -159,6 +159,35 @@ def test_a_run_in_float16_records_its_scale(start: Any, tmp_path: Path) -> None:
     assert any(line.startswith("float16: 4 of 5 layers with weights compute with 16 bits") for line in said), said
 
 
+def test_operators_compute_in_float32_from_all_their_inputs() -> None:
+    image = keras.Input((4, 4, 2))
+    a, b = (keras.layers.Conv2D(3, 3, use_bias=False)(image) for _ in range(2))
+    x = tf.where(a > 0, a + b, 1.0 - a) * tf.maximum(b, 0.5)
+    network = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x[:, :1])))
+    half = lowered(network, HALF)
+    x = np.random.default_rng(0).normal(size=(16, 4, 4, 2)).astype(np.float32)
+    assert half(x).dtype == tf.float32
+    np.testing.assert_allclose(half(x), network(x), atol=0.1)
+    assert np.any(half(x) != network(x))
+
+
+def test_what_a_copy_would_leave_out_is_refused() -> None:
+    image = keras.Input((4,))
+    layer = keras.layers.Dense(3, use_bias=False)
+    network = keras.Model(image, keras.layers.Dense(2)(layer(image)), name="n")
+    layer.add_loss(lambda: tf.reduce_sum(layer.kernel))
+    with pytest.raises(UsageError, match=r"^n has losses that were added to it after it was made"):
+        lowered(network, HALF)
+
+    class Own(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    own = Own(image, keras.layers.Dense(2)(keras.layers.Dense(3, use_bias=False)(image)), name="own")
+    with pytest.raises(UsageError, match=r"^own has a training step of its own"):
+        lowered(own, FLOAT16)
+
+
 def test_wrong_uses(start: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown precision 'float16'.*mixed_float16"):
         RECIPE.with_changes(precision="float16")
