@@ -2,13 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from el_larq.cli.common import (
     MODEL,
     common_options,
+    complete_from,
     import_layers,
     model_options,
     output_option,
@@ -18,13 +20,36 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
+from el_larq.cli.interruption import interruptible
 from el_larq.printable import counted
+
+if TYPE_CHECKING:
+    from el_larq.devices.remote_inference import RemoteProgram
+    from el_larq.devices.target import Target
+    from el_larq.evaluation.predict import Prediction
 
 
 @click.command()
 @click.argument("model", type=MODEL)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Number of classes to show.")
+@click.option(
+    "--target",
+    shell_complete=complete_from("el_larq.devices.targets:TARGETS"),
+    help="Classify on a device, and compare with this machine: ssh://user@host[:port], android[:SERIAL] or local.",
+)
+@click.option(
+    "--binary",
+    type=click.Path(path_type=Path),
+    envvar="EL_LARQ_CLASSIFY",
+    show_envvar=True,
+    help="With --target: docs/embed's program classify, built for the device.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=600, show_default=True, help="With --target: seconds for 8 MiB of inputs."
+)
+@click.option("--folder", help="With --target: directory on the device for temporary files. [default: chosen automatically]")
+@click.option("--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file. [default: ~/.ssh/config]")
 @output_option
 @preprocessing_options
 @model_options
@@ -33,6 +58,11 @@ def command(
     model: Path,
     images: tuple[Path, ...],
     top: int,
+    target: str | None,
+    binary: Path | None,
+    timeout: float,
+    folder: str | None,
+    ssh_config: Path | None,
     output: str | None,
     modules: tuple[str, ...],
     trust: bool,
@@ -41,7 +71,8 @@ def command(
 ) -> None:
     """Classify IMAGES with MODEL (.h5, .keras, SavedModel, .tflite, zoo:NAME or a run folder).
 
-    Of a folder, all images are taken. An image that cannot be read is named, and the exit status is then 1.
+    Of a folder, all images are taken. An image that cannot be read is named, and the exit status is then 1. With --target, a
+    .tflite runs on a device too; the exit status is 1 if the device names other classes than this machine.
     """
     from el_larq.data.preprocessing import open_image
     from el_larq.data.stated import stated
@@ -51,6 +82,9 @@ def command(
 
     stated(**statements)
     check_model(model)
+    if target is None:
+        _check_without_target()
+    device = None if target is None else _open_device(model, target, binary, timeout, folder, ssh_config)
     readable, unreadable = [], {}
     for image in find_images(images):
         try:
@@ -69,20 +103,90 @@ def command(
         if as_json:
             print_json(failed)
         raise ElLarqError(failure)
-    if model.suffix != ".tflite":  # a .tflite runs in a separate process
-        start_tensorflow()
-        import_layers(modules)
-    from el_larq.evaluation.predict import predict
-
-    predictions = predict(
-        model, readable, output=output, top=top, trust=trust, note=lambda line: say(f"warning: {line}"), **statements
-    )
-    if as_json:
-        print_json([*(asdict(prediction) for prediction in predictions), *failed])
+    if device is not None:
+        _predict_on_device(model, readable, device, failed, as_json, output=output, top=top, trust=trust, **statements)
     else:
-        for prediction in predictions:
-            show(prediction.image)
-            for label, probability in prediction.top:
-                show(f"  {probability:6.1%}  {label}")
+        if model.suffix != ".tflite":  # a .tflite runs in a separate process
+            start_tensorflow()
+            import_layers(modules)
+        from el_larq.evaluation.predict import predict
+
+        predictions = predict(model, readable, output=output, top=top, trust=trust, note=_warn, **statements)
+        if as_json:
+            print_json([*(asdict(prediction) for prediction in predictions), *failed])
+        else:
+            for prediction in predictions:
+                _show(prediction)
     if unreadable:
         raise ElLarqError(f"{failure}; the others are classified")
+
+
+def _warn(line: str) -> None:
+    say(f"warning: {line}")
+
+
+def _show(prediction: "Prediction") -> None:
+    show(prediction.image)
+    for label, probability in prediction.top:
+        show(f"  {probability:6.1%}  {label}")
+
+
+def _check_without_target() -> None:
+    from el_larq.errors import UsageError
+
+    context = click.get_current_context()
+    for name in ("binary", "timeout", "folder", "ssh_config"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect without --target; give a target, or omit it")
+
+
+def _open_device(
+    model: Path, target: str, binary: Path | None, timeout: float, folder: str | None, ssh_config: Path | None
+) -> "tuple[Target, RemoteProgram]":
+    """The target and the program for it, checked as far as possible without a connection."""
+    from el_larq.devices import engine
+    from el_larq.devices.program import CLASSIFIER
+    from el_larq.devices.remote_inference import RemoteProgram
+    from el_larq.devices.targets import open_target
+    from el_larq.errors import UsageError
+
+    opened = open_target(target, ssh_config=ssh_config)
+    if model.suffix != ".tflite":
+        raise UsageError(f"{model}: only a .tflite runs on a device; make one with el-larq convert")
+    if binary is None:
+        raise UsageError(
+            "--target needs docs/embed's program classify, built for the device; give it with --binary PATH or in EL_LARQ_CLASSIFY"
+        )
+    engine.read_elf(binary, CLASSIFIER)
+    return opened, RemoteProgram(binary, timeout, folder)
+
+
+def _predict_on_device(
+    model: Path,
+    images: list[Path],
+    device: "tuple[Target, RemoteProgram]",
+    failed: list[dict[str, str]],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    from el_larq.comparison.device_predictions import agreement_error, predict_on_device
+    from el_larq.errors import ElLarqError
+
+    target, program = device
+    with interruptible():
+        found = predict_on_device(model, images, target, program, note=_warn, notify=say, **options)
+    if as_json:
+        entries = [
+            asdict(one.device) | {"host": one.host.top, "difference": one.difference, "same_class": one.agrees} for one in found
+        ]
+        print_json([*entries, *failed])
+    else:
+        for one in found:
+            _show(one.device)
+            here = "the same class" if one.agrees else f"{one.host.top[0][0]} ({one.host.top[0][1]:.1%})"
+            show(f"  this machine: {here}, largest difference {one.difference:.1e}")
+        same, largest = sum(one.agrees for one in found), max(one.difference for one in found)
+        show(f"{target.name} and this machine: the same class for {same} of {counted(len(found), 'image')};")
+        show(f"outputs differ by at most {largest:.1e} of the largest output")
+    if error := agreement_error(found, target.name):
+        raise ElLarqError(error)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from el_larq.devices.probe import Device
+from el_larq.devices.program import BENCHMARK, Program
 from el_larq.downloads.asset import Asset, cache_folder
 from el_larq.errors import ElLarqError, UsageError
 
@@ -79,13 +80,13 @@ class Elf:
     loader: str
 
 
-def read_elf(path: Path) -> Elf | None:
+def read_elf(path: Path, program: Program = BENCHMARK) -> Elf | None:
     """The header of an ELF file; None for a script or anything else."""
     try:
         with open(path, "rb") as file:
             head = file.read(1 << 16)
     except OSError as error:
-        raise UsageError(f"cannot read the benchmark binary {path}: {error.strerror or error}") from error
+        raise UsageError(f"cannot read {program.binary} {path}: {error.strerror or error}") from error
     if head[:4] != b"\x7fELF" or len(head) < 64:
         return None
     bits = {1: 32, 2: 64}.get(head[4])
@@ -140,14 +141,14 @@ def _loader(head: bytes, bits: int, order: str) -> str:
     return ""
 
 
-def check_fits(path: Path, device: Device, *, android: bool) -> None:
+def check_fits(path: Path, device: Device, *, android: bool, program: Program = BENCHMARK) -> None:
     """Raise ElLarqError with the reason if a binary cannot run on a device. Scripts are not checked."""
-    elf = read_elf(path)
+    elf = read_elf(path, program)
     if elf is None:
         with open(path, "rb") as file:
             if file.read(2) != b"#!":
                 raise UsageError(
-                    f"{path} is not a program: it is neither an ELF executable nor a script; give a benchmark binary with --binary"
+                    f"{path} is not a program: it is neither an ELF executable nor a script; give {program.kind} with --binary"
                 )
         return
     runs = {"aarch64": {"aarch64"}, "arm64": {"aarch64"}, "x86_64": {"x86_64"}, "amd64": {"x86_64"}}.get(device.machine)
@@ -161,16 +162,21 @@ def check_fits(path: Path, device: Device, *, android: bool) -> None:
         runs = {"x86"} if device.bits == 32 else {"x86_64", "x86"}
     if runs is not None and elf.machine not in runs:
         raise ElLarqError(
-            f"{path.name} is for {elf.machine} ({elf.bits} bits) and cannot run on {_describe(device)}; {_remedy(device, android)}"
+            f"{path.name} is for {elf.machine} ({elf.bits} bits) and cannot run on {_describe(device)}; "
+            f"{_remedy(device, android, program)}"
         )
     on_android = android and device.android is not None
     if on_android and elf.loader and "/system/" not in elf.loader and "/apex/" not in elf.loader:
-        raise ElLarqError(f"{path.name} is for Linux (it needs {elf.loader}) and cannot run on Android; {_remedy(device, True)}")
+        raise ElLarqError(
+            f"{path.name} is for Linux (it needs {elf.loader}) and cannot run on Android; {_remedy(device, True, program)}"
+        )
     if not android and device.android is None and "/system/" in elf.loader:
-        raise ElLarqError(f"{path.name} is for Android and cannot run on Linux; {_remedy(device, False)}")
+        raise ElLarqError(f"{path.name} is for Android and cannot run on Linux; {_remedy(device, False, program)}")
 
 
-def _remedy(device: Device, android: bool) -> str:
+def _remedy(device: Device, android: bool, program: Program) -> str:
+    if not program.released:
+        return program.source
     try:
         return f"el-larq engine fetch {choose_asset(device, android=android)} downloads one that can"
     except ElLarqError:

@@ -26,6 +26,7 @@ from typing import IO
 
 from el_larq.devices import process, shell
 from el_larq.devices.process import Completed, TimeOutError, TooMuchOutputError
+from el_larq.devices.program import BENCHMARK, Program
 from el_larq.devices.supervisor import LEFT
 from el_larq.devices.target import COMMAND_TIMEOUT, ConnectionLostError, Target, copy_error, last_line
 from el_larq.errors import ElLarqError
@@ -52,13 +53,20 @@ class RemoteWorkspace:
     Arguments:
         base: the directory to create it in, instead of the target's own choice.
         notify: called with lines for the user.
+        program: what runs there, for messages.
 
     Raises:
         ElLarqError: the device cannot be reached, or no folder can be created on it in which programs may be executed.
     """
 
-    def __init__(self, target: Target, base: str | None = None, notify: Callable[[str], None] = lambda line: None):
-        self.target = target
+    def __init__(
+        self,
+        target: Target,
+        base: str | None = None,
+        notify: Callable[[str], None] = lambda line: None,
+        program: Program = BENCHMARK,
+    ):
+        self.target, self._program = target, program
         self.path = ""
         self._notify = notify
         self._remaining_processes = 0
@@ -213,7 +221,9 @@ class RemoteWorkspace:
         if self._remaining_processes > _MAX_NAMED_PROCESSES:
             return
         name = "".join(character if character.isprintable() else "?" for character in process[:100])
-        self._notify(f"warning: {self.target.name}: the benchmark left a process that cannot be ended: {name}; end it there")
+        self._notify(
+            f"warning: {self.target.name}: {self._program.running} left a process that cannot be ended: {name}; end it there"
+        )
 
     def run(self, arguments: list[str], *, timeout: float, limit: int = process.MAX_OUTPUT) -> Completed:
         """Run a program in the folder. If it does not end in time, or prints more than ``limit`` bytes to one of its streams, it
@@ -233,13 +243,13 @@ class RemoteWorkspace:
                 done = process.run(command, timeout=timeout, limit=limit)
         except TimeOutError:
             raise TimeOutError(
-                f"{self.target.name}: the benchmark did not end within {timeout:g} seconds and was stopped; "
+                f"{self.target.name}: {self._program.running} did not end within {timeout:g} seconds and was stopped; "
                 "allow more with --timeout, or run fewer inferences"
             ) from None
         except TooMuchOutputError:
             raise TooMuchOutputError(
-                f"{self.target.name}: the benchmark printed more than {limit / 2**20:g} MiB and was stopped; "
-                "check that it is a benchmark binary (el-larq engine fetch downloads LCE's)"
+                f"{self.target.name}: {self._program.running} printed more than {limit / 2**20:g} MiB and was stopped; "
+                f"check that it is {self._program.kind} ({self._program.source})"
             ) from None
         return self._without_supervisor_lines(done)
 
@@ -272,7 +282,7 @@ class RemoteWorkspace:
     def _connection_lost(self) -> ConnectionLostError:
         return ConnectionLostError(
             f"{self.target.name}: the connection was lost; check the cable or the network. "
-            f"The device stops the benchmark and removes its files within {SILENCE_SECONDS} seconds"
+            f"The device stops {self._program.running} and removes its files within {SILENCE_SECONDS} seconds"
         )
 
     def _check_connection(self) -> None:

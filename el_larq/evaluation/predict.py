@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from el_larq import card
 from el_larq.data.image_folder import SUFFIXES, image_files
+from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stated import OPTIONS, Statements, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.scores import probabilities
@@ -19,6 +20,9 @@ from el_larq.model_outputs import Asked, choose, of_graph, of_keras, pick
 from el_larq.printable import printable
 from el_larq.tables import TableList, html_table
 from el_larq.zoo.named_models import find_model
+
+if TYPE_CHECKING:
+    from el_larq.tflite.limited_interpreter import LimitedInterpreter
 
 PredictImages = Callable[[np.ndarray], np.ndarray]
 
@@ -100,24 +104,63 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """How a model's images are prepared, and how its outputs are read.
+
+    model: its path. labels: names of the classes; None: they have numbers.
+    """
+
+    model: Path
+    preprocessing: Preprocessing
+    labels: list[str] | None
+
+    @classmethod
+    def of(cls, model: Path, input_shape: tuple[int, ...], model_card: card.Card) -> "Classifier":
+        """From a model's card.
+
+        Raises:
+            UsageError: the card does not say how images are prepared.
+            ElLarqError: the card is damaged, or of another model.
+        """
+        preprocessing = card.preprocessing(model_card, str(model))
+        if preprocessing is None:
+            raise UsageError(f"{model}: does not say how images are prepared for it; give {OPTIONS}")
+        if preprocessing.input_shape != input_shape:
+            raise ElLarqError(f"{model}: takes inputs of shape {input_shape}; its card says {preprocessing.input_shape}")
+        return cls(model, preprocessing, card.labels(model_card, str(model)))
+
+    def predictions(self, images: list[Path], outputs: np.ndarray, top: int) -> list[Prediction]:
+        """The most probable classes of images, from the model's outputs (images, classes) for them."""
+        classes = outputs.shape[1]
+        if self.labels is not None and len(self.labels) != classes:
+            count = len(self.labels)
+            raise ElLarqError(f"{self.model}: there are {count} labels for its {classes} classes; name them with --labels FILE")
+        names = self.labels or [str(index) for index in range(classes)]
+        shares = probabilities(outputs)
+        return [Prediction(str(path), _best(row, names, top)) for path, row in zip(images, shares, strict=True)]
+
+    def check_output(self, output: np.ndarray) -> np.ndarray:
+        """The model's output for one image, (classes,); raises ElLarqError if it is something else, or NaN or Inf."""
+        if output.ndim != 1:
+            raise ElLarqError(
+                f"{self.model}: its output of shape {output.shape} is not a vector of classes; only classifiers can predict"
+            )
+        if not np.isfinite(output).all():
+            raise ElLarqError(
+                f"{self.model}: its output is NaN or Inf; its weights are damaged, or its images need different preprocessing"
+            )
+        return output
+
+
 def _predict(
     run: PredictImages, input_shape: tuple[int, ...], model_card: card.Card, model: Path, images: list[Path], top: int
 ) -> list[Prediction]:
-    preprocessing = card.preprocessing(model_card, str(model))
-    if preprocessing is None:
-        raise UsageError(f"{model}: does not say how images are prepared for it; give {OPTIONS}")
-    if preprocessing.input_shape != input_shape:
-        raise ElLarqError(f"{model}: takes inputs of shape {input_shape}; its card says {preprocessing.input_shape}")
-    labels = card.labels(model_card, str(model))
+    classifier = Classifier.of(model, input_shape, model_card)
     if not images:
         return _tabulate([], model)
-    outputs = np.stack([_output(run, preprocessing.load(path), model) for path in images])
-    classes = outputs.shape[1]
-    if labels is not None and len(labels) != classes:
-        raise ElLarqError(f"{model}: there are {len(labels)} labels for its {classes} classes; name them with --labels FILE")
-    names = labels or [str(index) for index in range(classes)]
-    found = [Prediction(str(path), _best(row, names, top)) for path, row in zip(images, probabilities(outputs), strict=True)]
-    return _tabulate(found, model)
+    outputs = [classifier.check_output(run(classifier.preprocessing.load(path)[None])[0]) for path in images]
+    return _tabulate(classifier.predictions(images, np.stack(outputs), top), model)
 
 
 def _tabulate(predictions: list[Prediction], model: Path) -> list[Prediction]:
@@ -131,14 +174,7 @@ def _cells(prediction: Prediction) -> tuple[str, str]:
 def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[PredictImages, tuple[int, ...], card.Card]:
     """A function from images (N, ...) to the outputs, the shape of one image, and the card."""
     if model.suffix == ".tflite":
-        from el_larq.tflite.limited_interpreter import LimitedInterpreter
-
-        interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
-        if len(interpreter.graph.inputs) != 1:
-            raise ElLarqError(f"{model}: has {len(interpreter.graph.inputs)} inputs; only classifiers with one can predict")
-        content = interpreter.graph.metadata.get(card.NAME)
-        model_card = card.parse(content, str(model)) if content else {}
-        position = choose(of_graph(interpreter.graph), output, str(model)).position
+        interpreter, position, model_card = open_tflite(model, output, trust, stack)
         return lambda images: interpreter.run_real(images, position), interpreter.input_shape, model_card
     from el_larq.loading.load import load_model
 
@@ -150,21 +186,23 @@ def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[Pr
     return lambda images: _run_keras(keras_model, images, position, model), shape, card.read(model)
 
 
+def open_tflite(model: Path, output: Asked, trust: bool, stack: ExitStack) -> "tuple[LimitedInterpreter, int, card.Card]":
+    """An interpreter of a .tflite with one input, the position of its output that classifies, and its card."""
+    from el_larq.tflite.limited_interpreter import LimitedInterpreter
+
+    interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
+    if len(interpreter.graph.inputs) != 1:
+        raise ElLarqError(f"{model}: has {len(interpreter.graph.inputs)} inputs; only classifiers with one can predict")
+    content = interpreter.graph.metadata.get(card.NAME)
+    model_card = card.parse(content, str(model)) if content else {}
+    return interpreter, choose(of_graph(interpreter.graph), output, str(model)).position, model_card
+
+
 def _run_keras(keras_model: Any, images: np.ndarray, position: int, model: Path) -> np.ndarray:
     try:
         return pick(keras_model(images, training=False), position)
     except Exception as error:  # TensorFlow's errors for inconsistent graphs have no common base class
         raise ElLarqError(f"{model}: cannot be run: {summarize(error)}") from error
-
-
-def _output(run: PredictImages, image: np.ndarray, model: Path) -> np.ndarray:
-    """The model's output for one image, (classes,)."""
-    output = run(image[None])[0]
-    if output.ndim != 1:
-        raise ElLarqError(f"{model}: its output of shape {output.shape} is not a vector of classes; only classifiers can predict")
-    if not np.isfinite(output).all():
-        raise ElLarqError(f"{model}: its output is NaN or Inf; its weights are damaged, or its images need different preprocessing")
-    return output
 
 
 def _best(probability: np.ndarray, names: list[str], top: int) -> tuple[tuple[str, float], ...]:

@@ -1,6 +1,7 @@
 """Runs a .tflite in this process with LCE's interpreter."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,12 +84,38 @@ class Interpreter:
 
     def run_real(self, images: np.ndarray, position: int = 0) -> np.ndarray:
         """One real-valued output (N, ...) for real-valued inputs (N, ...); integers are quantized and dequantized as needed."""
+        return self.run_raw(images, position).real
+
+    def run_raw(self, images: np.ndarray, position: int = 0) -> "RawRun":
+        """`run` for real-valued inputs (N, ...), with what the file itself takes and puts out."""
         kind, scale, zero = (getattr(self._interpreter, f"input_{name}")[0] for name in ("types", "scales", "zero_points"))
         if np.issubdtype(kind, np.integer):
             limits = np.iinfo(kind)
             images = np.clip(np.round(images / (scale or 1) + (zero or 0)), limits.min, limits.max)
-        output = self.run(images.astype(kind))[position]
-        kind, scale, zero = (getattr(self._interpreter, f"output_{name}")[position] for name in ("types", "scales", "zero_points"))
-        if np.issubdtype(kind, np.integer):
-            return ((output.astype(np.float32) - (zero or 0)) * (scale or 1)).astype(np.float32)
+        inputs = images.astype(kind)
+        scale, zero = (getattr(self._interpreter, f"output_{name}")[position] for name in ("scales", "zero_points"))
+        return RawRun(inputs, tuple(self.run(inputs)), position, scale or 1, zero or 0)
+
+
+@dataclass(frozen=True)
+class RawRun:
+    """Inputs (N, ...) and all outputs (N, ...) in the file's own types.
+
+    position: of the output that `real` gives. scale, zero: of this output, if it is quantized.
+    """
+
+    inputs: np.ndarray
+    outputs: tuple[np.ndarray, ...]
+    position: int
+    scale: float
+    zero: int
+
+    @property
+    def real(self) -> np.ndarray:
+        return self.dequantize(self.outputs[self.position])
+
+    def dequantize(self, output: np.ndarray) -> np.ndarray:
+        """Real values for the output at ``position``, also one that was computed elsewhere."""
+        if np.issubdtype(output.dtype, np.integer):
+            return ((output.astype(np.float32) - self.zero) * self.scale).astype(np.float32)
         return output

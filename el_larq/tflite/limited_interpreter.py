@@ -3,7 +3,7 @@
 The interpreter does not validate its file: one altered byte can crash it, hang it, or make it allocate all memory.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ SECONDS_TO_START = 600
 SECONDS_TO_LOAD = 60
 SECONDS_AN_IMAGE = 20
 """Limits in seconds for: importing TensorFlow from a slow disk; loading a file; running it on one image."""
+
+if TYPE_CHECKING:
+    from el_larq.tflite.interpreter import RawRun
 
 _state: dict[str, Any] = {}
 """The interpreter of this process."""
@@ -56,6 +59,11 @@ class LimitedInterpreter:
     def run_real(self, images: np.ndarray, position: int = 0) -> np.ndarray:
         """As `Interpreter.run_real`."""
         self.begin(_run_real, images, position)
+        return self.finish(len(images))
+
+    def run_raw(self, images: np.ndarray, position: int = 0) -> "RawRun":
+        """As `Interpreter.run_raw`."""
+        self.begin(_run_raw, images, position)
         return self.finish(len(images))
 
     def begin(self, function: Any, images: np.ndarray, *arguments: Any) -> None:
@@ -122,6 +130,10 @@ def _call(function: Any, images: np.ndarray, *arguments: Any) -> Any:
 def _run(interpreter: Any, images: np.ndarray) -> list[np.ndarray]:
     # LCE compares types by identity, and an array received through a pipe has a different type object.
     return interpreter.run(images.astype(images.dtype.type))
+
+
+def _run_raw(interpreter: Any, images: np.ndarray, position: int) -> "RawRun":
+    return interpreter.run_raw(images.astype(images.dtype.type), position)
 
 
 def _run_real(interpreter: Any, images: np.ndarray, position: int) -> np.ndarray:
