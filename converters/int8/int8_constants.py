@@ -4,7 +4,7 @@ import numpy as np
 
 from el_larq.compression.affine import Affine
 from el_larq.compression.symmetric import channel_scales
-from el_larq.converters.int8.int8_operators import KERNEL_AXES, is_global_pool, shares_scale
+from el_larq.converters.int8.int8_operators import CLIPS, KERNEL_AXES, is_global_pool, shares_scale
 from el_larq.converters.int8.quantized_file import Quantized
 from el_larq.converters.int8.single_operators import SingleOperators
 from el_larq.errors import ElLarqError
@@ -63,6 +63,8 @@ def _is_right(made: Quantized, single: SingleOperators, operator: Operator, part
     affine = made.affines[made.scales.shares[operator.outputs[0].index]]
     if not shares_scale(operator):
         affine = Affine.of_range(values.min(), values.max())
+    if operator.name in CLIPS:
+        values = np.clip(values, affine.low, affine.high)
     return bool(np.all(np.abs(single.stored(stored) - values) <= _HALF * affine.scale))
 
 

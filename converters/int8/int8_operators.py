@@ -3,6 +3,7 @@
 Source of the fixed and the shared scales: TensorFlow Lite 8-bit quantization specification, and the kernels' checks.
 """
 
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ SELECTIONS = {"TILE", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "G
 SHARED_SCALE = VIEWS | SELECTIONS | {"AVERAGE_POOL_2D", "CONCATENATION", "PACK", "PAD", "PADV2", "MAXIMUM", "MINIMUM"}
 """Operators whose inputs and outputs have one scale and zero point together."""
 
+CLIPS = {"MAXIMUM", "MINIMUM"}
+"""Operators whose constants are bounds. One outside of all values of inputs and output saturates, which changes none of them."""
+
 FIXED_SCALE = {
     "LOGISTIC": Affine(1 / 256, -128),
     "SOFTMAX": Affine(1 / 256, -128),
@@ -36,6 +40,10 @@ FIXED_SCALE = {
 """Operators whose output has a scale that the kernel requires; LceDequantize's makes -1 and +1 exact."""
 
 DIFFERENT_SCALES = "its inputs must have one scale, but operators in front of it require different ones"
+
+FAR_CONSTANT = "a constant of it more than doubles the range of the values that it is joined with"
+
+BEHIND_FAR_CONSTANT = "it reads values with a constant that more than doubles their range"
 
 INT8 = OWN_SCALE | SHARED_SCALE | set(FIXED_SCALE)
 
@@ -106,12 +114,25 @@ class Scales:
         return {tensor for tensor, group in self.shares.items() if group == first}
 
 
-def find_scales(graph: TfliteGraph) -> Scales:
-    """What computes with int8 in a float graph. An operator that would join tensors with different required scales stays float."""
+def joined_constants(graph: TfliteGraph, scales: Scales) -> Iterator[tuple[Operator, int, np.ndarray]]:
+    """Constants that become values of tensors with a shared scale: their int8 operator, the scale's first tensor, the values."""
+    for operator in graph.operators:
+        if operator.index in scales.operators and shares_scale(operator) and operator.name not in CLIPS:
+            for constant in constants_read(operator):
+                yield operator, scales.shares[operator.outputs[0].index], constant.array()
+
+
+def find_scales(graph: TfliteGraph, far: Set[int] = frozenset()) -> Scales:
+    """What computes with int8 in a float graph. An operator that would join tensors with different required scales stays float.
+
+    far: the numbers of operators with a constant far outside of the range of their values. These and the readers of their values
+    stay float.
+    """
     operators: set[int] = set()
     left: list[tuple[Operator, str]] = []
     parent: dict[int, int] = {}
     fixed: dict[int, Affine] = {}
+    far_tensors: set[int] = set()
 
     def find(index: int) -> int:
         while parent.setdefault(index, index) != index:
@@ -125,6 +146,12 @@ def find_scales(graph: TfliteGraph) -> Scales:
         required = {fixed.get(find(tensor.index)) for tensor in tensors} | ({None} if constants_read(operator) else set())
         if reason is None and shared and len(required) > 1:
             reason = DIFFERENT_SCALES
+        if operator.index in far:
+            reason = FAR_CONSTANT
+        elif reason is None and operator.name in INT8 and any(tensor.index in far_tensors for tensor in tensors):
+            reason = BEHIND_FAR_CONSTANT
+        if reason in (FAR_CONSTANT, BEHIND_FAR_CONSTANT) and shared and operator.name not in CLIPS | {"MAX_POOL_2D"}:
+            far_tensors |= {tensor.index for tensor in operator.outputs}
         if reason is not None:
             left.append((operator, reason))
         if reason is not None or operator.name not in INT8 or operator.outputs[0].type != "float32":

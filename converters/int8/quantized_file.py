@@ -9,9 +9,9 @@ import numpy as np
 
 from el_larq.compression.affine import Affine
 from el_larq.compression.layer_report import TensorReport, report
-from el_larq.converters.int8.calibrate import affines, observe, run_tensors
+from el_larq.converters.int8.calibrate import affines, observe_all, run_tensors
 from el_larq.converters.int8.int8_file import with_int8
-from el_larq.converters.int8.int8_operators import KERNEL_AXES, VIEWS, Scales, feeds_sign, find_scales
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, VIEWS, Scales, feeds_sign, joined_constants
 from el_larq.converters.int8.sign_offsets import Offsets, find_offsets
 from el_larq.errors import UsageError
 from el_larq.tflite.reader import TfliteGraph, parse
@@ -45,10 +45,11 @@ def quantize_file(content: bytes, images: np.ndarray, ranges: str) -> Quantized:
         raise UsageError("quantize: the model is quantized already; omit --int8")
     if not any(operator.name in KERNEL_AXES for operator in graph.operators):
         raise UsageError("quantize: the model has no real-valued convolution or dense layer to quantize; omit --int8")
-    scales = find_scales(graph)
-    observers = observe(content, graph, scales, [images])
+    scales, observers = observe_all(content, graph, [images])
     found = affines(observers, graph, scales, ranges)
-    negative = {t for t, first in scales.shares.items() if first not in observers or observers[first].low < 0}
+    positive = {first for first, seen in observers.items() if seen.low >= 0}
+    positive -= {first for _, first, values in joined_constants(graph, scales) if values.min() < 0}
+    negative = {tensor for tensor, first in scales.shares.items() if first not in positive}
     offsets = find_offsets(graph, scales, found, negative)
     reports = _reports(content, graph, scales, found, offsets, images[:_REPORTED_IMAGES])
     return Quantized(with_int8(content, scales, found, offsets.shifts), scales, found, offsets, reports)

@@ -101,6 +101,9 @@ def random_model(seed: int, steps: int = 7, names: Sequence[str] = ()) -> keras.
         "multiply constant": lambda x: x * constant(32),
         "maximum constant": lambda x: tf.maximum(x, constant(32)),
         "minimum constant": lambda x: tf.minimum(x, float(random.normal(0, 3))),
+        "maximum far": lambda x: tf.maximum(x, -1e4),
+        "minimum far": lambda x: tf.minimum(x, 1e4),
+        "pad far": lambda x: _pool(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-1e9)),
         "concatenate constant": lambda x: _conv(tf.concat([x, constant(1, 8, 8, 4)], -1), size=1),
         "pad": lambda x: tf.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]], constant_values=float(random.normal(0, 3)))[:, 1:9],
         "gather": lambda x: tf.gather(x, random.permutation(32), axis=-1),
@@ -126,6 +129,10 @@ def random_model(seed: int, steps: int = 7, names: Sequence[str] = ()) -> keras.
         operator = made[int(random.integers(len(made)))]
         maps.append(operator(first) if made is chosen[0] else operator(first, second))
     return keras.Model(image, L.Dense(10)(L.GlobalAveragePooling2D()(tf.concat(maps[-2:], -1))))
+
+
+def _pool(x: Any) -> Any:
+    return L.MaxPooling2D(3, strides=1)(x)
 
 
 def _conv(x: Any, size: int = 3, activation: str = "linear") -> Any:

@@ -71,7 +71,7 @@ def _embedded(x: Any) -> Any:
     [
         lambda x: tf.maximum(_conv(x), 10.0),
         lambda x: tf.minimum(_conv(x), tf.constant([-9.0] * 4 + [9.0] * 4)),
-        lambda x: tf.pad(_conv(x), [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=9.0),
+        lambda x: tf.pad(_conv(x), [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=3.0),
         _embedded,
     ],
     ids=["maximum", "minimum", "padding", "table"],
@@ -80,6 +80,45 @@ def test_constants_are_in_the_range_that_they_share(join: Callable[[Any], Any]) 
     error, made = _largest_error(join)
     assert error < 0.03
     assert [operator.name for operator, _ in made.scales.left] in ([], ["ARG_MAX"])
+
+
+_BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda x: _conv(tf.minimum(_conv(x), 1e4)),
+        lambda x: _conv(tf.maximum(_conv(x), -1e4)),
+        lambda x: _conv(tf.clip_by_value(_conv(x), -1e3, 1e3)),
+        lambda x: _conv(L.ReLU(max_value=100)(_conv(x))),
+        lambda x: tf.minimum(_conv(x), tf.constant([0.5] * 4 + [1e4] * 4)),
+    ],
+    ids=["minimum", "maximum", "clip", "relu", "per channel"],
+)
+def test_bounds_that_no_value_reaches_cost_no_steps(join: Callable[[Any], Any]) -> None:
+    error, made = _largest_error(join)
+    assert error < 0.03
+    assert made.scales.left == ()
+
+
+@pytest.mark.parametrize(
+    ("join", "left"),
+    [
+        (lambda x: _conv(L.MaxPooling2D(3)(tf.pad(_conv(x), _BORDER, constant_values=-1e9))), ["PADV2", "MAX_POOL_2D"]),
+        (lambda x: _conv(x) + tf.pad(_conv(x), _BORDER, constant_values=1e9)[:, 1:-1, 1:-1], ["PADV2", "STRIDED_SLICE", "ADD"]),
+        (
+            lambda x: tf.split(tf.concat([_conv(x), tf.fill((1, 8, 8, 4), 1e4)], -1), [8, 4], axis=-1)[0],
+            ["CONCATENATION", "SPLIT_V"],
+        ),
+    ],
+    ids=["pooling", "slice", "concatenation"],
+)
+def test_values_that_are_joined_with_far_constants_stay_float(join: Callable[[Any], Any], left: list[str]) -> None:
+    error, made = _largest_error(join)
+    assert error < 0.03
+    assert [operator.name for operator, _ in made.scales.left] == left
+    assert all("more than doubles" in reason for _, reason in made.scales.left)
 
 
 def test_each_tensor_that_is_no_view_is_reported() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import binary_models as models
 import int8_checks
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras as keras
 
@@ -15,6 +16,7 @@ from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.int8.calibrate import affines, observe
 from el_larq.converters.int8.int8_file import with_int8
 from el_larq.converters.int8.int8_operators import find_scales
+from el_larq.converters.int8.quantized_file import quantize_file
 from el_larq.converters.int8.sign_offsets import find_offsets
 from el_larq.converters.lower import lower_model
 from el_larq.converters.stored_comparison import effect
@@ -151,3 +153,24 @@ def test_a_float_tensor_that_a_sign_is_taken_of_needs_no_offset() -> None:
     content, steps, offsets = _offsets(join)
     assert (len(offsets.tensors), len(offsets.without)) == (1, 0)
     int8_checks.assert_exact(content, steps, offsets)
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-0.002),
+        lambda x: tf.concat([x[..., :24], tf.fill((1, 8, 8, 8), -0.002)], -1),
+        lambda x: tf.minimum(x, tf.constant([-0.002] * 4 + [1e4] * 28)),
+    ],
+    ids=["padding", "concatenation", "minimum"],
+)
+def test_signs_of_negative_constants_are_listed(join: Callable[[Any], Any]) -> None:
+    """They are rounded to 0, and no value that the convolution computes is below it."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = models.binary(32, "a")(join(_conv(image, activation="relu")))
+    content = lower_model(FrozenModel(keras.Model(image, L.Dense(10)(L.GlobalAveragePooling2D()(x)))))
+    made = quantize_file(content, models.images(16, 8, 3), "mse")
+    assert (len(made.offsets.tensors), len(made.offsets.without)) == (0, 1)
+    flips = {report.name: report.flips for report in made.reports}
+    assert flips[parse(content).tensors[min(made.offsets.without)].name] > 0.1
