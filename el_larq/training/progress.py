@@ -75,6 +75,8 @@ class TrainingProgress:
             self._validation = f"{record['val_accuracy']:.3f}"
             parts.append(f"validation {self._validation}")
         self._last_line = now
+        if not self._bar.disable:
+            self._bar.update(self._task, figures="  ".join(parts))
         if self.lines is not None:
             epoch, took = step // self.steps_per_epoch, _duration(record.get("seconds", 0))
             self.lines(f"epoch {epoch}/{self.epochs}: {'  '.join(parts)}; {took}{self._remaining(step, now)}")

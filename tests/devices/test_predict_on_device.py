@@ -103,6 +103,7 @@ def _outputs(values: list[float]) -> str:
     return "outputs " + struct.pack(f"<{len(values)}f", *values).hex()
 
 
+@pytest.mark.slow
 def test_another_class_on_the_device_is_a_failure(ssh_far: Far, dense: dict[str, Path], images: Path, tmp_path: Path) -> None:
     """A program that says the opposite of the model: each class is the least likely one."""
     from el_larq.tflite.interpreter import Interpreter
@@ -211,6 +212,7 @@ def test_arguments_that_cannot_work(dense: dict[str, Path], data_folder: Path, i
     assert "--binary has no effect without --target" in here.stderr
 
 
+@pytest.mark.slow
 def test_a_device_that_goes_away(dense: dict[str, Path], images: Path, tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     binary = _stand_in(tmp_path / "classify", HANG)
