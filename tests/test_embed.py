@@ -154,6 +154,9 @@ def test_the_python_file_prepares_files_of_cameras_alike(script: ModuleType, tmp
     exif = Image.Exif()
     exif[0x0112] = 6
     large.save(tmp_path / "rotated.jpg", exif=exif)
+    china.save(tmp_path / "rotated.png", exif=exif)
+    china.save(tmp_path / "rotated.webp", exif=exif)
+    china.save(tmp_path / "rotated.tiff", exif=exif)
     china.convert("RGBA").save(tmp_path / "alpha.png")
     china.quantize(64).save(tmp_path / "palette.png")
     china.convert("CMYK").save(tmp_path / "cmyk.jpg")
@@ -238,6 +241,13 @@ GREY = {"height": 16, "width": 16, "channels": 1, "mean": 0.0, "std": 1.0}
         (b"[" * 1000, "card is damaged"),
         ({"preprocessing": GREY | {"height": 8}}, "for another size"),
         ({"preprocessing": GREY | {"height": -8}}, "card is damaged"),
+        ({"preprocessing": GREY | {"height": 20000, "width": 20000}}, "card is damaged"),
+        ({"preprocessing": GREY | {"height": 8192, "width": 8192}}, "for another size"),
+        ({"preprocessing": GREY | {"height": 1e300}}, "card is damaged"),
+        ({"preprocessing": GREY | {"height": 16.5}}, "card is damaged"),
+        ({"preprocessing": GREY | {"std": 0.0}}, "card is damaged"),
+        ({"preprocessing": GREY | {"std": -1.0}}, "card is damaged"),
+        (b'{"preprocessing": {"height": 16, "width": 16, "channels": 1, "mean": 0, "std": 1e999}}', "card is damaged"),
         ({"preprocessing": GREY | {"std": None}}, "card is damaged"),
         ({"preprocessing": GREY | {"channels": 2}}, "card is damaged"),
         ({"preprocessing": GREY | {"mean": [1.0, 2.0]}}, "card is damaged"),
@@ -301,6 +311,17 @@ def test_the_python_file_runs_binary_models_with_lce_only(
         ValueError, match=r"binary layers, which LiteRT cannot run; install larq-compute-engine, or use classify\.cc"
     ):
         script.main(small.tflite, digit_png)
+
+
+def test_the_python_file_is_clear_about_damaged_models_and_foreign_formats(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "empty.tflite").touch()
+    command = [sys.executable, EMBED / "classify.py", tmp_path / "empty.tflite", "picture.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = "empty.tflite has no card of el-larq that says how pictures are prepared, or is damaged\n"
+    assert (done.returncode, done.stderr) == (1, f"classify.py: {tmp_path}/{said}")
+    Image.new("L", (4, 4)).save(tmp_path / "picture.eps")
+    with pytest.raises(OSError, match="cannot identify image file"):
+        script.prepare(tmp_path / "picture.eps", GREY)
 
 
 def test_the_python_file_says_what_is_missing(

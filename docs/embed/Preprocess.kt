@@ -40,6 +40,13 @@ class Preprocessing(
     val bgr: Boolean = false,
     val bicubic: Boolean = false
 ) {
+    init {
+        val sizes = height in 1..8192 && width in 1..8192 && (channels == 1 || channels == 3)
+        val numbers = listOf(mean, std).all { it == null || ((it.size == 1 || it.size == channels) && it.all { one -> one.isFinite() }) }
+        val positive = std == null || std.all { it > 0f }
+        require(sizes && numbers && positive && (mean == null) == (std == null) && crop > 0 && crop <= 1) { "the card is damaged" }
+    }
+
     /** The network's input: height x width x channels, in this order. */
     fun prepare(picture: Picture): FloatArray {
         val seen = resize(picture.withChannels(channels)).pixels
@@ -130,7 +137,7 @@ class Preprocessing(
     companion object {
         private const val BITS = 22
 
-        /** The input of an int8 model, whose scale and zero point are in the .tflite: round(x / scale) + zero point, ties to even. */
+        /** The input of an int8 model, whose scale and zero point are in the .tflite: x / scale + zero point, rounded, ties to even. */
         fun quantize(input: FloatArray, scale: Float, zeroPoint: Int): ByteArray = ByteArray(input.size) {
             val rounded = Math.rint((input[it] / scale + zeroPoint.toFloat()).toDouble()).toInt()
             min(max(rounded, -128), 127).toByte()

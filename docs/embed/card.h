@@ -4,6 +4,7 @@
 #ifndef EL_LARQ_CARD_H_
 #define EL_LARQ_CARD_H_
 
+#include <cmath>
 #include <cstddef>
 #include <cstdlib>
 #include <map>
@@ -177,6 +178,12 @@ class JsonParser {
   std::size_t at_ = 0;
 };
 
+// A side of the input; 0 for what is not an integer from 1 to 8192.
+inline int Side(const Json& json) {
+  const bool fits = json.kind == Json::kNumber && json.number >= 1 && json.number <= 8192;
+  return fits && json.number == static_cast<int>(json.number) ? static_cast<int>(json.number) : 0;
+}
+
 // One number, or one per channel.
 inline std::vector<float> Numbers(const Json& json) {
   std::vector<float> numbers;
@@ -198,9 +205,9 @@ inline Card ParseCard(const std::string& text) {
   for (const auto& field : fields.fields) {
     const std::string& name = field.first;
     const Json& value = field.second;
-    if (name == "height") how.height = static_cast<int>(value.number);
-    else if (name == "width") how.width = static_cast<int>(value.number);
-    else if (name == "channels") how.channels = static_cast<int>(value.number);
+    if (name == "height") how.height = Side(value);
+    else if (name == "width") how.width = Side(value);
+    else if (name == "channels") how.channels = Side(value);
     else if (name == "mean") how.mean = Numbers(value);
     else if (name == "std") how.std = Numbers(value);
     else if (name == "crop") how.crop = value.number;
@@ -211,6 +218,9 @@ inline Card ParseCard(const std::string& text) {
   const std::size_t channels = static_cast<std::size_t>(how.channels);
   for (const std::vector<float>* numbers : {&how.mean, &how.std}) {
     if (numbers->size() > 1 && numbers->size() != channels) throw std::runtime_error("the model's card is damaged");
+    for (float number : *numbers) {
+      if (!std::isfinite(number) || (numbers == &how.std && number <= 0)) throw std::runtime_error("the model's card is damaged");
+    }
   }
   const bool sizes = how.height > 0 && how.width > 0 && (how.channels == 1 || how.channels == 3);
   if (!sizes || how.mean.empty() != how.std.empty() || !(how.crop > 0 && how.crop <= 1)) {

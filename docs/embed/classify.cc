@@ -84,6 +84,9 @@ class Model {
   // The bytes that the network takes for a picture.
   std::vector<char> Prepare(const Picture& picture, const el_larq::Preprocessing& how) const {
     const TfLiteTensor* input = interpreter_->input_tensor(0);
+    const std::size_t wanted = static_cast<std::size_t>(how.height) * how.width * how.channels;
+    const std::size_t size = input->type == kTfLiteInt8 ? 1 : sizeof(float);
+    if (wanted * size != input->bytes) Fail("the card's preprocessing is for another size of input");
     const std::vector<float> values = el_larq::Prepare(picture, how);
     std::vector<char> bytes;
     if (input->type == kTfLiteFloat32) {
@@ -95,7 +98,6 @@ class Model {
     } else {
       Fail("the input is neither float32 nor int8");
     }
-    if (bytes.size() != input->bytes) Fail("the card's preprocessing is for another size of input");
     return bytes;
   }
 

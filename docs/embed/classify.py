@@ -20,6 +20,9 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow knows more, some of which start other programs, such as EPS."""
+
 
 def prepare(picture, how):
     """The network's input for a picture (an image of Pillow, or a file of one): float32 (height, width, channels).
@@ -31,13 +34,15 @@ def prepare(picture, how):
         raise ValueError(f"the model's card has a preprocessing that this program does not know: {', '.join(sorted(unknown))}")
     height, width, channels = how["height"], how["width"], how["channels"]
     crop = how.get("crop", 1.0)
-    image = picture if isinstance(picture, Image.Image) else Image.open(picture)
+    image = picture if isinstance(picture, Image.Image) else Image.open(picture, formats=FORMATS)
     if image.format in ("JPEG", "MPO"):  # a large one is decoded at a fraction of its size
         least = math.ceil(2 * max(width, height) / crop)
         image.draft(image.mode, (least, least))
     if image.mode.startswith("I"):
         raise ValueError("pictures of 16 bits are not supported; convert them to 8")
-    image = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+    if image.format in ("JPEG", "MPO", "WEBP", "TIFF"):  # the formats of cameras
+        image = ImageOps.exif_transpose(image)
+    image = image.convert("L" if channels == 1 else "RGB")
     scale = min(image.width / width, image.height / height) * crop
     part_width, part_height = min(width * scale, image.width), min(height * scale, image.height)
     left, top = (image.width - part_width) / 2, (image.height - part_height) / 2
@@ -53,7 +58,7 @@ def prepare(picture, how):
 
 
 def quantize(values, scale, zero_point):
-    """The input of an int8 model: round(x / scale) + zero point, ties to even."""
+    """The input of an int8 model: x / scale + zero point, rounded, ties to even."""
     return np.clip(np.round(values / np.float32(scale) + np.float32(zero_point)), -128, 127).astype(np.int8)
 
 
@@ -158,3 +163,5 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except (OSError, ValueError) as error:
         sys.exit(f"classify.py: {error}")
+    except (struct.error, IndexError, KeyError, TypeError):
+        sys.exit(f"classify.py: {sys.argv[1]} has no card of el-larq that says how pictures are prepared, or is damaged")

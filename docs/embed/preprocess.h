@@ -154,7 +154,7 @@ inline std::vector<float> Prepare(const Picture& picture, const Preprocessing& h
   return input;
 }
 
-// The input of an int8 model, whose scale and zero point are in the .tflite: round(x / scale) + zero point, ties to even.
+// The input of an int8 model, whose scale and zero point are in the .tflite: x / scale + zero point, rounded, ties to even.
 inline std::vector<std::int8_t> Quantize(const std::vector<float>& input, float scale, int zero_point) {
   std::vector<std::int8_t> result;
   for (float value : input) {
