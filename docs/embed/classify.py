@@ -161,7 +161,7 @@ if __name__ == "__main__":
         sys.exit("usage: python classify.py model.tflite picture.jpg ...")
     try:
         main(*sys.argv[1:])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's for damaged pictures too
         sys.exit(f"classify.py: {error}")
     except (struct.error, IndexError, KeyError, TypeError):
         sys.exit(f"classify.py: {sys.argv[1]} has no card of el-larq that says how pictures are prepared, or is damaged")
