@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = 60
+KILLS = 40
 
 # Forks for each line of its input, "OUT MILLISECONDS FILE": trains or resumes in a child, kills it after that time (-1: never), or
 # when half of a file is written ("2:NAME" for the second time, - for none), and answers "killed" or the exit status.
