@@ -91,7 +91,7 @@ fun main(words: Array<String>) {
 
 
 def build(folder: Path) -> list[str]:
-    """Compile everything; the command that runs `Main`. Skips the test if there is no compiler."""
+    """Compile everything and return the command that runs `Main`. Skips the test if there is no compiler."""
     compiler, java = shutil.which("kotlinc"), shutil.which("java")
     if compiler is None or java is None:
         pytest.skip("no Kotlin compiler: kotlinc or java is not installed")

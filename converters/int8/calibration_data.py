@@ -16,7 +16,7 @@ from el_larq.printable import counted
 
 _BATCH = 32
 _DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError)
-"""What NumPy raises for files that are no arrays, or damaged ones."""
+"""What NumPy raises for files that are not arrays, and for damaged ones."""
 
 _MARGIN = 0.05
 """By how much of the range of inputs values may lie outside it: interpolation overshoots."""

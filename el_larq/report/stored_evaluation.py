@@ -84,7 +84,7 @@ def _contradiction(content: dict[str, Any]) -> str:
     if not classes or len(confusion) != classes or any(len(row) != classes for row in confusion):
         return f"its confusion matrix is not of {classes:,} classes"
     if any(not 0 <= count <= content["images"] < 2**53 for row in confusion for count in row):
-        return "its confusion matrix has counts that are no numbers of images"
+        return "its confusion matrix has counts that are not numbers of images"
     if sum(map(sum, confusion)) != content["images"]:
         return "its confusion matrix is not of all images"
     shares = (content["top1"], content["ece"], content.get("top5") or 0.0)

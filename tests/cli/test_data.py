@@ -1,5 +1,4 @@
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click.testing
 import numpy as np
 import pytest
+from peak_memory import measured
 from PIL import Image
 
 from el_larq.cli.data import command
@@ -74,22 +74,14 @@ def test_tiles_are_the_first_images_of_a_training(tmp_path: Path) -> None:
     assert sheet.images == 1024
 
 
-# The peak of a child process counts from the fork, that is with the memory of its parent: here, of a process without any.
-PEAK = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="has no getrusage")
 def test_large_inputs_are_read_one_at_a_time(tmp_path: Path) -> None:
     """24 inputs of 2048x2048 in float64 are 2.4 GB, and as bytes 0.3 GB; TensorFlow alone takes about 0.6 GB."""
     write_set(tmp_path / "set", 15)
     program = Path(sys.executable).parent / "el-larq"
     words = ["data", "show", f"dir:{tmp_path / 'set'}", "-o", str(tmp_path / "sheet.png"), "--image-size", "2048"]
-    done = subprocess.run([sys.executable, "-c", PEAK, str(program), *words], capture_output=True, text=True, check=True)
-    peak = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    done, peak = measured([str(program), *words])
+    assert done.returncode == 0, done.stderr
     assert peak < 1.2e9
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (5 * (256 + 4) + 4, 5 * (256 + 14 + 4) + 4)

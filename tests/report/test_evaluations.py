@@ -97,7 +97,7 @@ def test_of_many_classes_the_worst_are_listed(tmp_path: Path) -> None:
     [
         ({"confusion": [[1]]}, "is not of 3 classes"),
         ({"confusion": [[1, 2], [3, 4], [5, 6]]}, "is not of 3 classes"),
-        ({"confusion": [[-1, 0, 0], [0, 21, 0], [0, 0, 0]]}, "no numbers of images"),
+        ({"confusion": [[-1, 0, 0], [0, 21, 0], [0, 0, 0]]}, "not numbers of images"),
         ({"images": 21}, "not of all images"),
         ({"top1": 1.5}, "not between 0 and 1"),
         ({"classes": []}, "is not of 0 classes"),
