@@ -1,5 +1,10 @@
-"""What is said of a Keras model against the .tflite that becomes of it: sizes and multiply-accumulates."""
+"""What is said of a Keras model against the .tflite that becomes of it: sizes and multiply-accumulates.
 
+The slow suite converts one network of each family, another one each day. EL_LARQ_SAMPLE=all takes all of them.
+"""
+
+import os
+import random
 from typing import Any
 
 import larq
@@ -73,13 +78,28 @@ def _small(network: str) -> keras.Model:
     return el_larq.build(network, "el", input_shape=(32, 32, 3), num_classes=10, width=0.25)
 
 
-@pytest.mark.parametrize("network", ["resnet18", "mobilenet"])
+EVERY_DAY = ("resnet18", "mobilenet")
+
+
+def _of_the_day(sample: str) -> list[str]:
+    """One network of each builder, apart from those of every day."""
+    families: dict[str, list[str]] = {}
+    for name, network in NETWORKS.items():
+        if name not in EVERY_DAY:
+            families.setdefault(network.builder, []).append(name)
+    if sample == "all":
+        return [name for family in families.values() for name in family]
+    chosen = random.Random(sample)
+    return [chosen.choice(family) for family in families.values()]
+
+
+@pytest.mark.parametrize("network", EVERY_DAY)
 def test_the_predicted_size_is_near_the_files(network: str) -> None:
     _check_size(_small(network))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", _of_the_day(os.environ["EL_LARQ_SAMPLE"]))
 def test_the_predicted_size_is_near_the_files_of_every_network(network: str) -> None:
     _check_size(_small(network))
 
