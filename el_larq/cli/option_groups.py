@@ -43,9 +43,7 @@ def recipe_options(function: Command) -> Command:
         click.option(
             "--recipe",
             shell_complete=complete_from("el_larq.training.recipes:RECIPES"),
-            default="standard",
-            show_default=True,
-            help="Training recipe: a name (see el-larq list recipes) or a YAML file.",
+            help="Training recipe: a name (see el-larq list recipes) or a YAML file. [default: standard; with --qat-bits, int8]",
         ),
         click.option("--epochs", type=int, help="[default: the recipe's]"),
         click.option("--batch-size", type=int, help="[default: the recipe's]"),
@@ -98,6 +96,12 @@ def run_options(function: Command) -> Command:
             "--freeze",
             metavar="LAYERS",
             help="With --init-from, what keeps its weights: none, backbone, or patterns of names. [default: the recipe's, none]",
+        ),
+        click.option(
+            "--qat-bits",
+            type=int,
+            metavar="BITS",
+            help="8: train for convert --int8 full, which is simulated; 0: do not. [default: the recipe's, 0]",
         ),
         click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first."),
         click.option("--seed", type=int, default=0, show_default=True),

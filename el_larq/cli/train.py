@@ -97,6 +97,7 @@ def command(
     el-larq train zoo:quicknet --dataset dir:my_data --freeze backbone
     el-larq train resnet26 --dataset dir:my_data --init-from model.h5
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
+    el-larq train resnet26 --dataset dir:my_data --init-from model.h5 --qat-bits 8
     el-larq train resnet18 --recipe real-to-binary
     el-larq train resnet18 --strategy mirrored
     el-larq train --resume runs/resnet26-el-photos-s0
@@ -262,8 +263,11 @@ def _print_result(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(folder), "model": str(model), **result})
         return
-    show(f"test accuracy {result['accuracy']:.4f} after {result['seconds']:.0f} s; model: {model}")
+    simulated = result.get("simulated_int8_accuracy")
+    with_int8 = "" if simulated is None else f" ({simulated:.4f} with simulated int8)"
+    show(f"test accuracy {result['accuracy']:.4f}{with_int8} after {result['seconds']:.0f} s; model: {model}")
     # Runs of older versions do not contain what their model needs.
     entries = result.get("allow", needed_allowances(config.network_options))
     allow = "".join(f" --allow {shlex.quote(entry)}" for entry in entries)
-    show(f"next: el-larq convert {shlex.quote(str(model))} -o model.tflite{allow}")
+    int8 = "" if simulated is None else f" --int8 full --calibrate {shlex.quote(config.dataset)}"
+    show(f"next: el-larq convert {shlex.quote(str(model))} -o model.tflite{int8}{allow}")

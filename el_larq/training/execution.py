@@ -20,7 +20,8 @@ from el_larq.training.figures import CONFUSION, CURVE, draw_confusion, draw_curv
 from el_larq.training.frozen_layers import Trainable, restore_trainable
 from el_larq.training.half_precision import scaling
 from el_larq.training.initialize import initialize
-from el_larq.training.loop import Loop
+from el_larq.training.int8_aware import Simulation
+from el_larq.training.loop import INT8_ACCURACY, Loop
 from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
 from el_larq.training.progress import TrainingProgress
@@ -43,6 +44,7 @@ class Execution:
 
     network: what is tested and saved: in float32. Its variables are those of the model, unless that one has a lower precision.
     model: what the steps compute, see `el_larq.training.single`.
+    simulation: of int8 in the network's layers, if the recipe has it.
     trainable: which of its layers were trainable before some were frozen; the saved model's are again.
     """
 
@@ -50,6 +52,7 @@ class Execution:
     network: keras.Model
     model: keras.Model
     data: Dataset
+    simulation: Simulation | None
     plan: TrainingPlan
     options: RunOptions
     trainable: Trainable
@@ -78,13 +81,15 @@ class Execution:
         lines = None if console.is_terminal else self.options.notify
         progress = TrainingProgress(recipe.epochs, steps_per_epoch, console, self.options.notify, lines)
         search = self.plan.search if config.method != OWN else None
-        with stoppable() as stop, contextlib.closing(progress), self.distribution.prepare(self.model):
+        simulated = self.simulation or contextlib.nullcontext()
+        with stoppable() as stop, contextlib.closing(progress), self.distribution.prepare(self.model), simulated:
             data = self.data.stopped_by(stop) if isinstance(self.data, Features) else self.data
             loop = Loop(
                 self.run,
                 self.model,
                 data,
                 recipe,
+                simulation=self.simulation,
                 tested_apart=self.network if self.is_lowered else None,
                 search=search,
                 stop=stop,
@@ -134,7 +139,8 @@ class Execution:
             if tested.confusion is not None:
                 draw_confusion(run.folder / CONFUSION, tested.confusion, data.labels)
         seconds = loop.state.elapsed
-        result = {"accuracy": accuracy, **_validated(run.config, records), "seconds": round(seconds, 1)}
+        simulated = {INT8_ACCURACY: found} if (found := tested.figures.get(INT8_ACCURACY)) is not None else {}
+        result = {"accuracy": accuracy, **simulated, **_validated(run.config, records), "seconds": round(seconds, 1)}
         if skipped := count_in_all(data.skipped, self.distribution):
             result["skipped_images"] = skipped
         if allow := allowances(self.saved):

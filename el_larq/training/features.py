@@ -177,6 +177,8 @@ def _reason_against(model: keras.Model, data: Dataset, recipe: Recipe, search: s
     for name in ("random_augment", "mixup", "cutmix"):
         if getattr(recipe, name):
             return f"{name} changes the images"
+    if recipe.qat_bits:
+        return "int8 is simulated in the backbone too"
     if recipe.teacher is not None:
         return "a teacher needs the images"
     if search is not None:

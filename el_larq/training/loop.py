@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import tensorflow as tf
@@ -23,6 +24,7 @@ from el_larq.training.distribution import AgreedStop, Distribution
 from el_larq.training.epoch_log import EpochLog
 from el_larq.training.evaluator import Evaluator, SplitResult
 from el_larq.training.failure import Failures
+from el_larq.training.int8_aware import CALIBRATION, Simulation
 from el_larq.training.kept_weights import KeptWeights
 from el_larq.training.mixing import recipe_batches
 from el_larq.training.optimizer import learning_rate
@@ -40,11 +42,15 @@ EVALUATION_BATCH, EVALUATION_PIXELS = 256, 1 << 22
 """The number of images in a batch of validation and test, and how many pixels they may have: of large images, fewer at once."""
 SEARCH_BATCHES = 4
 
+INT8_ACCURACY = "simulated_int8_accuracy"
+"""A figure of the test, and its name in result.json."""
+
 
 class Loop:
     """Trains a compiled model from its current state, or a restored one, to the end: steps, epochs and saved states.
 
     Arguments:
+        simulation: of int8, installed; None for a training without it.
         tested_apart: the network that is tested in place of the model, with the weights that the recipe keeps; None for the model.
         search: "module:function", see `el_larq.methods.method.Method.search`.
     """
@@ -56,6 +62,7 @@ class Loop:
         data: Dataset,
         recipe: Recipe,
         *,
+        simulation: Simulation | None,
         tested_apart: keras.Model | None,
         search: str | None,
         stop: Stop,
@@ -68,7 +75,8 @@ class Loop:
         self.distribution = distribution
         self.search = load_by_name(search) if search else None
         self.states = StateFiles(run.checkpoints)
-        self.state = TrainingState(model, data, recipe, distribution)
+        self.simulation = simulation
+        self.state = TrainingState(model, data, recipe, distribution, simulation.variables if simulation else ())
         self.schedule = SaveSchedule(options.checkpoint_seconds, options.checkpoint_steps)
         self.failures = Failures(run, self.states, recipe.learning_rate)
         self.weights = KeptWeights(run, model, tested_apart or model, recipe, data)
@@ -97,11 +105,11 @@ class Loop:
         self.progress.start(self.state.step)
         self.state.start_clock()
         self.schedule.restart()
-        with contextlib.closing(log):
+        with contextlib.closing(log), self.data.reading(), missing_kernels_named():
             if not self.states.paths():
+                self._calibrate()
                 self.save()  # so that there is always a state to resume from
-            with self.data.reading(), missing_kernels_named():
-                tested = self._train_and_test(log)
+            tested = self._train_and_test(log)
         if tested is None:
             self._interrupt()
         self.failures.check_loss("test loss", tested.figures.get("loss", 0.0), self.state.step)
@@ -112,10 +120,33 @@ class Loop:
         try:
             self._train(log)
             self.weights.restore()
+            if self.recipe.keep == "best":
+                self._calibrate()  # the ranges are those of the last epoch
             self.progress.doing("testing")
-            return self._tester().evaluate(self.data.test_batches(_evaluation_batch(self.data)), confusions=True)
+            return self._test()
         except StopRequestedError:  # while features were computed, between two steps
             return None
+
+    def _test(self) -> SplitResult | None:
+        """The result of the network in float, with the accuracy with simulated int8 if that was trained."""
+        if self.simulation is None:
+            return self._tester().evaluate(self._test_batches(), confusions=True)
+        simulated = self.evaluator.evaluate(self._test_batches())
+        with self.simulation.in_float():
+            plain = Evaluator(self.model, self.data.num_classes, self.stop, self.distribution)
+            tested = plain.evaluate(self._test_batches(), confusions=True)
+        if simulated is None or tested is None:
+            return None
+        return replace(tested, figures=tested.figures | {INT8_ACCURACY: simulated.figures["accuracy"]})
+
+    def _test_batches(self) -> Any:
+        return self.data.test_batches(_evaluation_batch(self.data))
+
+    def _calibrate(self) -> None:
+        if self.simulation is not None:
+            self.progress.doing("calibrating")
+            count = min(CALIBRATION, self.state.steps_per_epoch)
+            self.simulation.calibrate(self.model, itertools.islice(self._batches(0), count))
 
     def _tester(self) -> Evaluator:
         if (network := self.tested_apart) is None:
@@ -141,7 +172,10 @@ class Loop:
                 return
             if state.is_between_epochs:
                 self._begin_epoch()
-            logs = state.advance(lambda: train_step(batches))
+            if self.simulation is not None and self.simulation.freezes(state.step, state.total):
+                train_step = self.model.make_train_function(force=True)
+            with self.simulation.training_step() if self.simulation else contextlib.nullcontext():
+                logs = state.advance(lambda train_step=train_step: train_step(batches))
             self.failures.check_loss("loss", logs.get("loss", 0.0), state.step)
             self.progress.step(state.step, logs)
             if self.stop.asked:

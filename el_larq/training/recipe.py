@@ -18,6 +18,7 @@ MAX_OPERATIONS = 14
 """Of RandAugment, per image: it has as many different ones."""
 FLOAT32, FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (FLOAT32, "mixed_bfloat16", FLOAT16)
+QAT_BITS = (8,)
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
 
@@ -57,6 +58,7 @@ class Recipe:
             applies to the cross-entropy with the labels only.
         precision: "float32"; or "mixed_bfloat16" or "mixed_float16", in which the training computes with 16 bits, with weights in
             float32 (`el_larq.training.half_precision`). The saved and tested model is one in float32.
+        qat_bits: 8 for a training that simulates int8 (`el_larq.training.int8_aware`), 0 for none. The saved model is in float32.
         freeze: layers that keep their weights: "none", "backbone" or patterns of names (`el_larq.training.frozen_layers`).
         backbone_rate: factor of the learning rate for all layers but the head, above 0 to 1.
         batch_norm: "train", or "frozen": the backbone's batch normalizations keep weights and statistics, and use the latter.
@@ -101,6 +103,7 @@ class Recipe:
     cutmix: float = 0.0
     class_weights: str = "none"
     precision: str = FLOAT32
+    qat_bits: int = 0
     freeze: str = "none"
     backbone_rate: float = 1.0
     batch_norm: str = "train"
@@ -146,7 +149,8 @@ class Recipe:
         """This recipe with the given fields replaced; None keeps a field. Raises UsageError for values out of range.
 
         Of a recipe with stages, ``epochs`` are all together and are shared out in proportion, each stage getting at least one,
-        ``learning_rate`` is the highest one and the others stay in proportion, and other fields change in all stages.
+        ``learning_rate`` is the highest one and the others stay in proportion, ``qat_bits`` is of the last stage, and other fields
+        change in all stages.
         """
         changes = {name: value for name, value in changes.items() if value is not None}
         if self.stages:
@@ -172,10 +176,15 @@ class Recipe:
         if recipe.patience < 0:
             raise UsageError(f"patience must be a number of epochs, 0 for no early stopping; got {recipe.patience}")
         recipe._check_batches_and_layers()
+        recipe._check_int8()
         return recipe
 
-    def _with_changed_stages(self, epochs: int | None = None, learning_rate: float | None = None, **changes: Any) -> "Recipe":
+    def _with_changed_stages(
+        self, epochs: int | None = None, learning_rate: float | None = None, qat_bits: int | None = None, **changes: Any
+    ) -> "Recipe":
         stages = self.stages
+        if qat_bits is not None:
+            stages = (*stages[:-1], replace(stages[-1], qat_bits=qat_bits))
         if epochs is not None:
             shares = shared_epochs(epochs, [stage.epochs for stage in stages], self.name)
             stages = tuple(replace(stage, epochs=share) for stage, share in zip(stages, shares, strict=True))
@@ -233,6 +242,18 @@ class Recipe:
             raise unknown_name("precision", str(self.precision), PRECISIONS)
         if self.class_weights not in CLASS_WEIGHTS:
             raise unknown_name("class_weights", str(self.class_weights), CLASS_WEIGHTS)
+
+    def _check_int8(self) -> None:
+        if self.qat_bits not in (0, *QAT_BITS):
+            raise UsageError(f"qat_bits must be {' or '.join(map(str, QAT_BITS))}, or 0 for none; got {self.qat_bits}")
+        if not self.qat_bits:
+            return
+        if self.precision != FLOAT32:
+            raise UsageError(f"qat_bits needs precision {FLOAT32}, since int8 is simulated in it; got {self.precision}")
+        if self.average:
+            raise UsageError(
+                "qat_bits freezes statistics of batch normalizations, which an average of weights collects again; set average to 0"
+            )
 
     def _check_bop(self) -> None:
         if self.clip_norm is not None:

@@ -69,6 +69,7 @@ FIELD_HELP = {
     "cutmix": "alpha; 0: none",
     "class_weights": f"{', '.join(CLASS_WEIGHTS)}: weights of the cross-entropy with the labels",
     "precision": ", ".join(PRECISIONS),
+    "qat_bits": "8 to simulate int8, or 0",
     "freeze": "none, backbone, or patterns of layers' names",
     "backbone_rate": "factor of the learning rate for all layers but the head",
     "batch_norm": f"{', '.join(BATCH_NORM)}: of the backbone",

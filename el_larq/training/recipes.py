@@ -111,6 +111,16 @@ RECIPES = {
             clip_norm=1.0,
         ),
         Recipe(
+            "int8",
+            "for --init-from: int8 is simulated, at a twentieth of standard's rate, 5 epochs, clipped gradients",
+            epochs=5,
+            batch_size=64,
+            learning_rate=1e-3,
+            warmup=0.1,
+            clip_norm=1.0,
+            qat_bits=8,
+        ),
+        Recipe(
             "bbg-cifar",
             "SGD, cosine, 400 epochs, as IR-Net's code trains on CIFAR-10; BBG's own recipe is not published",
             epochs=400,

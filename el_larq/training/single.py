@@ -32,6 +32,7 @@ from el_larq.training.features import with_features
 from el_larq.training.frozen_layers import freeze_layers
 from el_larq.training.half_precision import SLOW_ON_CPU, describe, lowered
 from el_larq.training.initialize import Initialized, adopt_preprocessing, initialize
+from el_larq.training.int8_aware import Simulation
 from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
@@ -118,8 +119,10 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
 
 def _for_training(
     network: keras.Model, plan: TrainingPlan, data: Dataset, options: RunOptions, replicas: int, notify: Notify
-) -> tuple[keras.Model, keras.Model, Dataset]:
-    """The network, the model whose steps train it with the recipe's precision and loss, and what that takes: images or features."""
+) -> tuple[keras.Model, keras.Model, Dataset, Simulation | None]:
+    """The network, the model whose steps train it with the recipe's precision and loss, what that takes (images or features), and
+    the simulation of int8.
+    """
     recipe = plan.recipe
     model, data = with_features(network, data, recipe, plan.search, replicas, notify)
     if recipe.precision != FLOAT32 and model is network:
@@ -130,7 +133,11 @@ def _for_training(
             notify(SLOW_ON_CPU)
     elif recipe.precision != FLOAT32:
         notify(f"the head is trained in float32, so precision {recipe.precision} has no effect")
-    return network, with_loss(model, plan, data, options.trust), data
+    simulation = None
+    if recipe.qat_bits:
+        simulation = Simulation(network)
+        notify(simulation.describe())
+    return network, with_loss(model, plan, data, options.trust), data, simulation
 
 
 def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
@@ -146,6 +153,10 @@ def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
         raise UsageError(
             f"{plan.network_name} is compiled, so precision {plan.recipe.precision} does not apply; do not compile the model, "
             f"or set precision to {FLOAT32}"
+        )
+    if plan.recipe.qat_bits:
+        raise UsageError(
+            f"{plan.network_name} is compiled, so qat_bits does not apply; do not compile the model, or set qat_bits to 0"
         )
     if "learning_rate" in plan.given:
         where = f"set it in {own.path.name}" if own else "set it where the model is compiled"
@@ -170,6 +181,8 @@ def _remarks(
         yield summary(plan.network_name, config.compiled)
     for rule, names in without_operator(model).items():
         yield f"note: {describe_missing(rule, names)}"
+    if plan.recipe.qat_bits and started is None:
+        yield "note: int8 is simulated from random weights; a trained network to start from (--init-from) is usually better"
     if started is not None:
         yield started.summary
         if is_model_name(started.source) and not plan.is_own:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_METHOD = "el"
 
-CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "precision", "freeze")
+CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "precision", "qat_bits", "freeze")
 """Settings in place of the recipe's."""
 
 DETERMINISTIC = ("auto", "on", "off")
@@ -50,7 +50,8 @@ class SharedSettings(TypedDict, total=False):
     validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
         own validation split, or 0.1 if it has none.
     recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe.
-    epochs, batch_size, learning_rate, keep, patience, average, precision, freeze: in place of the recipe's.
+    epochs, batch_size, learning_rate, keep, patience, average, precision, qat_bits, freeze: in place of the recipe's. Without a
+        recipe, qat_bits=8 chooses "int8"; of a recipe of stages, it applies to the last one.
     network_options: the network's own options, and ``variant``. width: factor for all channel counts.
     """
 
@@ -65,6 +66,7 @@ class SharedSettings(TypedDict, total=False):
     patience: int | None
     average: float | None
     precision: str | None
+    qat_bits: int | None
     freeze: str | None
     network_options: Mapping[str, Any] | None
     width: float
@@ -206,7 +208,7 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         if settings.get("init_from") is None and start is not None:
             settings["init_from"] = start
     changes = {name: settings.get(name) for name in CHANGES}
-    recipe = settings.get("recipe") or "standard"
+    recipe = settings.get("recipe") or ("int8" if settings.get("qat_bits") else "standard")
     recipe = (recipe if isinstance(recipe, Recipe) else find_recipe(recipe)).with_changes(**changes)
     recipe = with_teachers(recipe, settings.get("teacher"))
     rest: Any = {name: value for name, value in settings.items() if name not in (*changes, "teacher")}

@@ -6,7 +6,7 @@ records of the completed epochs. Batches follow from the step (`el_larq.data.dat
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,16 @@ class TrainingState:
     records: one for each completed epoch, as in metrics.jsonl.
     """
 
-    def __init__(self, model: keras.Model, data: Dataset, recipe: Recipe, distribution: Distribution):
+    def __init__(
+        self, model: keras.Model, data: Dataset, recipe: Recipe, distribution: Distribution, ranges: Sequence[tf.Variable] = ()
+    ):
+        """``ranges``: variables that belong to the training only, see `el_larq.training.int8_aware`."""
         self.data = data
         self.steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
         self.total = self.steps_per_epoch * recipe.epochs
         self.step = 0
         self.records: list[EpochRecord] = []
-        named = _variables(model, data)
+        named = _variables(model, data) | {f"range/{index}": variable for index, variable in enumerate(ranges)}
         self.average = WeightAverage(model, recipe.average, distribution) if recipe.average else None
         if self.average is not None:
             named |= {f"average/{index}": variable for index, variable in enumerate(self.average.variables)}

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,22 @@ class Watched(InMemory):
     """A data set that calls ``at_step`` with a step's number when that step of the training takes its batch, and ``at_validation``
     or ``at_test`` when an evaluation begins to read. If ``at_step`` returns images, the step gets these in place of its own.
 
-    streams: the first steps of the training streams read so far; the first stream is the training's, others are a search's.
+    streams: the first steps of the training streams read so far. That number ``stream``, from 1, is the training's; others are a
+        search's or a calibration's.
     """
 
     at_step: Event
     at_validation: Callable[[], Any]
     at_test: Callable[[], Any]
     streams: list[int]
+    stream: int = 1
 
     def training_batches(self, batch_size: int, epochs: int, seed: int, start: int = 0, **options: Any) -> Any:
         stream = super().training_batches(batch_size, epochs, seed, start, **options)
 
         def watched() -> Iterator[Any]:
             self.streams.append(start)
-            is_training = len(self.streams) == 1
+            is_training = len(self.streams) == self.stream
             for step, (images, labels) in enumerate(stream, start + 1):
                 other = self.at_step(step) if is_training else None
                 yield images if other is None else other, labels
@@ -69,8 +71,8 @@ def watch(
     return Watched(**given, at_step=at_step, at_validation=at_validation, at_test=at_test, streams=[])
 
 
-def kill_at(data: InMemory, step: int) -> Watched:
-    """The same data; the process ends in that step, which raises KeyboardInterrupt.
+def kill_at(data: InMemory, step: int, stream: int = 1) -> Watched:
+    """The same data; the process ends in that step of a training stream, which raises KeyboardInterrupt.
 
     Of two signals, the second ends a training at once, and nothing more is written. Both are pending until the step is computed,
     so they are two different ones.
@@ -81,7 +83,7 @@ def kill_at(data: InMemory, step: int) -> Watched:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
 
-    return watch(data, die)
+    return replace(watch(data, die), stream=stream)
 
 
 def when_renamed(patch: pytest.MonkeyPatch, name: str, call: int, action: Callable[[], None], after: bool) -> None:

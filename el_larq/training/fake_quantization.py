@@ -1,0 +1,67 @@
+"""int8 in the steps of a training: values rounded as a .tflite rounds them, with gradients straight through the rounding.
+
+The forward passes are those of `el_larq.compression`, in float32: `Affine.rounded` for activations and `symmetric` for kernels.
+A tensor is not differentiated with respect to its range: ranges are averages of what was seen.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from el_larq.compression.affine import HIGHEST, LOWEST, STEPS
+from el_larq.compression.sign_safe import OFFSET
+from el_larq.compression.symmetric import LARGEST, SMALLEST
+
+
+def scale_and_zero(low: Any, high: Any, *, signs: bool) -> tuple[Any, Any]:
+    """The scale and the zero point, scalars, of a range: `Affine.of_range`, with ``signs`` `of_range_for_signs`."""
+    low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+    margin = 0
+    if signs:
+        step = (high - low) / (STEPS - 2)
+        low, high, margin = tf.minimum(low, -step), tf.maximum(high, step), 1
+    scale = (high - low) / STEPS
+    scale = tf.where(scale > 0, scale, 1.0)
+    return scale, tf.clip_by_value(tf.round(LOWEST - low / scale), LOWEST + margin, HIGHEST - margin)
+
+
+def round_values(values: Any, low: Any, high: Any, *, signs: bool = False) -> Any:
+    r"""Values as an int8 tensor with this range holds them, in their shape, float32.
+
+        q = round(x / scale) + zero        y = scale * (clip(q, -128, 127) - zero)        dL/dx = dL/dy * [-128 <= q <= 127]
+
+    Arguments:
+        low, high: the range, scalars; it is extended to 0.
+        signs: the tensor has the offset of those that a sign is taken of (`el_larq.compression.sign_safe`): OFFSET steps are taken
+            from x, and added to y again, so no value from -127 to -2**-10 steps, and none from 0 to 126 steps, changes its sign.
+    """
+    scale, zero = scale_and_zero(low, high, signs=signs)
+    offset = OFFSET * scale if signs else tf.zeros_like(scale)
+
+    @tf.custom_gradient
+    def rounded(x: Any) -> Any:
+        steps = (x - offset) / scale
+        integers = tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5) + zero  # ties away from zero, as in TFLite
+        inside = tf.logical_and(integers >= LOWEST, integers <= HIGHEST)
+        y = scale * (tf.clip_by_value(integers, LOWEST, HIGHEST) - zero) + offset
+        return y, lambda upstream: tf.where(inside, upstream, tf.zeros_like(upstream))
+
+    return rounded(values)
+
+
+def round_kernel(kernel: Any, axes: Sequence[int]) -> Any:
+    """A kernel as int8 per channel holds it, in its shape, float32; its gradient is that of the result, dL/dw = dL/dw'.
+
+    axes: those of the output channels. Each channel has the scale max |w| / 127, so no weight is clipped.
+    """
+    kernel = tf.convert_to_tensor(kernel)
+    others = [axis for axis in range(kernel.shape.rank) if axis not in axes]
+
+    @tf.custom_gradient
+    def rounded(w: Any) -> Any:
+        largest = tf.reduce_max(tf.abs(w), axis=others, keepdims=True)
+        scale = tf.where(largest > 0, tf.maximum(largest / LARGEST, SMALLEST), 1.0)
+        return scale * tf.clip_by_value(tf.round(w / scale), -LARGEST, LARGEST), lambda upstream: upstream
+
+    return rounded(kernel)

@@ -1,0 +1,263 @@
+"""int8-aware training: while a network is trained, its layers compute what the file of ``convert --int8 full`` will.
+
+A `Simulation` gives layers another ``call`` for the time of a training. Layers, variables and the graph stay the same, so losses,
+teachers, optimizers and saved files do not depend on it, and the saved model is a plain one. While it is installed,
+
+- convolutions and dense layers with a real-valued kernel compute with the kernel as int8 per output channel. A normalization
+  behind them multiplies whole channels, so the file, in which it is folded, has the same integers;
+- outputs are rounded to 8 bits, with one range per layer, where the file has an int8 tensor: behind everything except what passes
+  values on (`_PASSING`), a convolution or dense layer whose normalization is folded into it, and what a ReLU is fused with;
+- tensors that a sign is taken of have the half step of offset where the file can have it.
+
+Ranges are moving averages, over the steps, of the images' minima and maxima; at the start they are averages over CALIBRATION
+batches, in float. From FROZEN_FROM of the steps on, ranges and the statistics of batch normalizations keep their values, and the
+latter are what the normalizations use.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
+
+import larq
+import tensorflow as tf
+import tf_keras as keras
+
+from el_larq.counting.kernels import declared_bits, quantized_kernels
+from el_larq.errors import UsageError
+from el_larq.keras_internals import LayerCall, is_functional, layer_calls, leaf_layers
+from el_larq.layers import AddToLast, ElasticLink, GatedLink, SplitChannels, TernarySplit
+from el_larq.training.fake_quantization import round_kernel, round_values
+
+RATE = 0.01
+"""The weight of a step's ranges in the moving averages."""
+
+CALIBRATION = 8
+"""Training batches for the first ranges."""
+
+FROZEN_FROM = 2 / 3
+
+_KERNELS = {"kernel": 1, "depthwise_kernel": 2, "pointwise_kernel": 1}
+"""Attributes with kernels, and how many of their last axes are output channels."""
+
+_COMPUTING = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Dense,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
+
+_PASSING = (
+    keras.layers.InputLayer,
+    keras.layers.Concatenate,
+    keras.layers.Cropping2D,
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.MaxPooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.Permute,
+    keras.layers.Reshape,
+    keras.layers.UpSampling2D,
+    keras.layers.ZeroPadding2D,
+    SplitChannels,
+)
+"""Layers whose outputs have no other values than their inputs, so they are rounded already."""
+
+_BINARY = (larq.quantizers.Quantizer, TernarySplit)
+
+_FIXED = ("softmax", "sigmoid", "tanh")
+"""Activations with a scale fixed by TensorFlow Lite; not simulated."""
+
+_WITH_OFFSET = (
+    *_COMPUTING,
+    keras.layers.Add,
+    keras.layers.AveragePooling2D,
+    keras.layers.BatchNormalization,
+    AddToLast,
+    ElasticLink,
+    GatedLink,
+)
+"""Layers whose outputs can have the offset in front of a sign, and which an offset can pass."""
+
+
+class _Site:
+    """The rounding of a layer's output: its range, and whether the tensor has the offset of signs."""
+
+    def __init__(self, signs: bool):
+        self.signs = signs
+        self.low = tf.Variable(tf.zeros([]), trainable=False)
+        self.high = tf.Variable(tf.zeros([]), trainable=False)
+
+    def see(self, values: Any, rate: float) -> None:
+        """Average in the range of a batch: the means of its images' extremes."""
+        axes = list(range(1, values.shape.rank))
+        self.low.assign_add(rate * (tf.reduce_mean(tf.reduce_min(values, axes)) - self.low))
+        self.high.assign_add(rate * (tf.reduce_mean(tf.reduce_max(values, axes)) - self.high))
+
+
+class Simulation:
+    """What int8 does to a network, while it is installed: ``with simulation: ...``.
+
+    variables: the ranges, a part of the training's state.
+    """
+
+    def __init__(self, network: keras.Model):
+        """Raises UsageError if the network is not a graph of layers, or nothing of it is real-valued."""
+        if not all(is_functional(model) for model in _models(network)):
+            raise UsageError(f"{network.name} is not a graph of layers, so it is not known where int8 rounds; omit qat_bits")
+        self._layers = leaf_layers(network)
+        self._kernels: dict[Any, dict[str, list[int]]] = {layer: found for layer in self._layers if (found := _real_kernels(layer))}
+        if not self._kernels:
+            raise UsageError(f"{network.name} has no real-valued convolution or dense layer, so there is nothing for qat_bits")
+        self._sites = {layer: _Site(signs) for layer, signs in rounded_outputs(network).items()}
+        self.variables = [variable for site in self._sites.values() for variable in (site.low, site.high)]
+        self._is_rounding, self._is_frozen, self._rate = True, False, 0.0
+
+    def describe(self) -> str:
+        """One line for the user."""
+        signs = sum(site.signs for site in self._sites.values())
+        return (
+            f"int8 is simulated: {len(self._kernels)} layers with int8 kernels, {len(self._sites)} outputs with 8 bits, {signs} of "
+            "them in front of signs with the offset; validation is with int8"
+        )
+
+    def __enter__(self) -> Self:
+        for layer in self._layers:
+            # Not an attribute that Keras tracks. Layers read it at each call.
+            layer.__dict__["call"] = self._simulated(layer, layer.call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for layer in self._layers:
+            layer.__dict__.pop("call", None)
+
+    @contextlib.contextmanager
+    def in_float(self) -> Iterator[None]:
+        """The network without int8, for functions that are traced meanwhile."""
+        self._is_rounding = False
+        try:
+            yield
+        finally:
+            self._is_rounding = True
+
+    @contextlib.contextmanager
+    def training_step(self) -> Iterator[None]:
+        """What is traced meanwhile averages ranges, unless they are frozen."""
+        self._rate = 0.0 if self._is_frozen else RATE
+        try:
+            yield
+        finally:
+            self._rate = 0.0
+
+    def freezes(self, step: int, total: int) -> bool:
+        """Whether ranges and statistics are frozen from this step on and were not before; then a step must be traced again."""
+        before, self._is_frozen = self._is_frozen, step >= math.ceil(FROZEN_FROM * total)
+        return before != self._is_frozen
+
+    def calibrate(self, model: keras.Model, batches: Iterable[tuple[Any, ...]]) -> None:
+        """Set all ranges to averages over batches of the network in float."""
+        with self.in_float():
+            for number, (images, *_) in enumerate(batches):
+                self._rate = 1 / (number + 1)
+                model(images, training=False)
+        self._rate = 0.0
+
+    def _simulated(self, layer: keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
+        parts, site = self._kernels.get(layer, {}), self._sites.get(layer)
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+
+        def simulated(*args: Any, **kwargs: Any) -> Any:
+            if normalizes and self._is_frozen:
+                kwargs["training"] = False
+            with _replaced(layer, parts if self._is_rounding else {}):
+                values = call(*args, **kwargs)
+            if site is None:
+                return values
+            if self._rate:
+                site.see(values, self._rate)
+            return round_values(values, site.low, site.high, signs=site.signs) if self._is_rounding else values
+
+        return simulated
+
+
+@contextlib.contextmanager
+def _replaced(layer: keras.layers.Layer, parts: dict[str, list[int]]) -> Iterator[None]:
+    """A layer whose kernels are rounded."""
+    kernels = {part: getattr(layer, part) for part in parts}
+    for part, axes in parts.items():
+        layer.__dict__[part] = round_kernel(kernels[part], axes)
+    try:
+        yield
+    finally:
+        layer.__dict__.update(kernels)
+
+
+def _real_kernels(layer: keras.layers.Layer) -> dict[str, list[int]]:
+    """The attributes with real-valued kernels of a layer that is int8 in a file, and the axes of their output channels."""
+    if not isinstance(layer, _COMPUTING) or isinstance(layer, keras.layers.Conv2DTranspose):
+        return {}
+    quantized = {kernel.part for kernel in quantized_kernels(layer)}
+    kernels = {part: getattr(layer, part, None) for part in _KERNELS if part not in quantized}
+    return {
+        part: list(range(len(kernel.shape) - _KERNELS[part], len(kernel.shape)))
+        for part, kernel in kernels.items()
+        if kernel is not None
+    }
+
+
+def _models(model: keras.Model) -> Iterator[keras.Model]:
+    yield model
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _models(layer)
+
+
+def rounded_outputs(network: keras.Model) -> dict[keras.layers.Layer, bool]:
+    """The layers whose output is rounded, and whether it has the offset of signs."""
+    calls = [call for model in _models(network) for call in layer_calls(model)]
+    readers: dict[int, list[LayerCall]] = {}
+    for call in calls:
+        for tensor in call.inputs:
+            readers.setdefault(id(tensor), []).append(call)
+
+    def read_by(call: LayerCall) -> list[LayerCall]:
+        """The calls that read a call's values, also behind layers that pass them on."""
+        found = []
+        for reader in (reader for tensor in call.outputs for reader in readers.get(id(tensor), [])):
+            found += [reader, *read_by(reader)] if isinstance(reader.layer, _PASSING) else [reader]
+        return found
+
+    rounded: dict[Any, bool] = {}
+    for call in calls:
+        layer, outputs = call.layer, call.outputs
+        if call.is_input or isinstance(layer, (keras.Model, *_PASSING, *_BINARY)) or _activation(layer) in _FIXED:
+            continue
+        direct = [reader for tensor in outputs for reader in readers.get(id(tensor), [])]
+        if len(outputs) != 1 or outputs[0].dtype != tf.float32 or (len(direct) == 1 and _is_fused(layer, direct[0].layer)):
+            continue
+        read = read_by(call)
+        signs = any(_takes_sign(reader.layer) for reader in read) and isinstance(layer, _WITH_OFFSET)
+        signs = signs and all(_takes_sign(reader.layer) or isinstance(reader.layer, (*_PASSING, *_WITH_OFFSET)) for reader in read)
+        rounded[layer] = signs and rounded.get(layer, True)
+    return rounded
+
+
+def _is_fused(layer: keras.layers.Layer, reader: keras.layers.Layer) -> bool:
+    """Whether a file computes a layer and the only reader of its output in one operator."""
+    if isinstance(reader, keras.layers.BatchNormalization):
+        return isinstance(layer, _COMPUTING) and _activation(layer) == "linear"
+    is_relu = isinstance(reader, keras.layers.ReLU) or (
+        isinstance(reader, keras.layers.Activation) and _activation(reader) == "relu"
+    )
+    return is_relu and isinstance(layer, _WITH_OFFSET)
+
+
+def _activation(layer: keras.layers.Layer) -> str:
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(layer, "activation", None), "__name__", "linear")
+
+
+def _takes_sign(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, _BINARY) or declared_bits(getattr(layer, "input_quantizer", None)) == 1
