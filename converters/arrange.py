@@ -3,8 +3,9 @@
 from el_larq.converters.bitcasts import REASONS, with_bitcasts
 from el_larq.converters.job import Job
 from el_larq.converters.packed_concatenations import with_packed_concatenations
-from el_larq.converters.rewrite import pack, unpack
+from el_larq.converters.rewrite import drop_unused_buffers, pack, unpack
 from el_larq.converters.row_constants import with_row_constants
+from el_larq.converters.scalar_constants import with_scalar_constants
 from el_larq.printable import counted
 
 
@@ -13,6 +14,8 @@ def arrange(job: Job) -> Job:
     content, details = arrange_model(job.need_tflite(), views)
     summary = f"{counted(details['bitcasts'], 'view')} in place (BITCAST), " if views == "bitcast" else "views as RESHAPE, "
     summary += f"{counted(details['rows'], 'constant')} of additions by rows, "
+    if details["numbers"]:
+        summary += f"{counted(details['numbers'], 'constant')} as one number, "
     if details["packed"]:
         summary += f"{counted(details['packed'], 'packed concatenation')}, "
     summary += f"{details['bytes']:+,} bytes"
@@ -26,7 +29,11 @@ def arrange_model(content: bytes, views: str = "bitcast") -> tuple[bytes, dict[s
     """
     model = unpack(content)
     packed = with_packed_concatenations(model)
+    numbers = with_scalar_constants(model)
     rows = with_row_constants(model, len(content))
     bitcasts = with_bitcasts(model) if views == "bitcast" else 0
-    edited = pack(model) if rows or bitcasts or packed else content
-    return edited, {"bitcasts": bitcasts, "rows": rows, "packed": packed, "bytes": len(edited) - len(content)}
+    if numbers or rows:
+        drop_unused_buffers(model)
+    edited = pack(model) if numbers or rows or bitcasts or packed else content
+    counts = {"bitcasts": bitcasts, "rows": rows, "numbers": numbers, "packed": packed}
+    return edited, counts | {"bytes": len(edited) - len(content)}

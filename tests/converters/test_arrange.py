@@ -126,6 +126,48 @@ def test_a_normalization_is_still_reported_if_its_shift_is_stored_by_rows() -> N
     assert found[0] == found[1] == ["norm-left"]
 
 
+class Gain(keras.layers.Layer):
+    """Multiplies by numbers that no convolution takes up."""
+
+    def __init__(self, gain: np.ndarray, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.gain = gain.astype(np.float32)
+
+    def call(self, x: Any) -> Any:
+        return x * self.gain
+
+
+def _gained(gain: np.ndarray, *after: Any) -> bytes:
+    layers = [keras.layers.Activation("tanh"), Gain(gain), *after, keras.layers.Activation("tanh")]
+    return lower_model(FrozenModel(randomize(models.network(*layers, channels=32, size=12), 0)))
+
+
+def _factors(content: bytes) -> list[tuple[int, ...]]:
+    return [t.shape for o in parse(content).operators if o.name == "MUL" for t in o.inputs if t is not None and t.constant]
+
+
+def test_a_gain_of_equal_values_is_one_number_and_changes_no_bit() -> None:
+    before = _gained(np.full(32, 1.3))
+    assert _factors(before) == [(32,)]
+    after, details = arrange_model(before)
+    assert details["numbers"] == 1
+    assert _factors(after) == [(1,)]
+    assert len(after) < len(before)
+    _same(before, after, 12)
+    assert arrange_model(after)[0] == after
+
+
+def test_gains_that_differ_in_the_last_bit_and_normalizations_stay() -> None:
+    gain = np.full(32, 1.3, np.float32)
+    gain[7] = np.nextafter(gain[7], np.float32(2))
+    assert arrange_model(_gained(gain))[1]["numbers"] == 0
+    left = _gained(np.full(32, 1.3), Shift(name="shift"))
+    assert [f.rule for f in check_graph(parse(left))] == ["norm-left"]
+    after, details = arrange_model(left)
+    assert details["numbers"] == 0
+    assert [f.rule for f in check_graph(parse(after))] == ["norm-left"]
+
+
 @pytest.mark.parametrize(("views", "bitcasts"), [("bitcast", True), ("reshape", False)])
 def test_a_conversion_says_what_makes_its_views(views: str, bitcasts: bool) -> None:
     job = convert(models.network(_linked, size=24), options=Options(verify_images=4, views=views))
