@@ -149,15 +149,15 @@ def test_ranges_follow_the_steps_and_freeze_with_the_statistics() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_it_resumes_exactly(trained: Trained, start: Any, digits: InMemory, tmp_path: Path, assert_same: Any) -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(11, marks=pytest.mark.slow)])
+def test_it_resumes_exactly(step: int, trained: Trained, start: Any, digits: InMemory, tmp_path: Path, assert_same: Any) -> None:
     """Before ranges and statistics are frozen, at step 8 of 12, and after."""
-    for name, step in (("early", 5), ("late", 11)):
-        with pytest.raises(KeyboardInterrupt):
-            start(tmp_path / name, recipe=RECIPE, checkpoint_steps=2, dataset=kill_at(digits, step, stream=2))
-        resumed = resume(tmp_path / name, dataset=digits)
-        assert_same(resumed, trained)
-        found, expected = (json.loads((run.folder / "result.json").read_text()) for run in (resumed, trained))
-        assert {**found, "seconds": 0} == {**expected, "seconds": 0}
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "run", recipe=RECIPE, checkpoint_steps=2, dataset=kill_at(digits, step, stream=2))
+    resumed = resume(tmp_path / "run", dataset=digits)
+    assert_same(resumed, trained)
+    found, expected = (json.loads((run.folder / "result.json").read_text()) for run in (resumed, trained))
+    assert {**found, "seconds": 0} == {**expected, "seconds": 0}
 
 
 def test_the_model_is_plain_and_validation_is_with_int8(trained: Trained, start: Any, tmp_path: Path) -> None:
@@ -247,3 +247,10 @@ def test_the_file_has_the_kernels_that_were_trained(trained: Trained) -> None:
     stem, dense = trained.model.get_layer("stem").get_weights()[0], trained.model.layers[-1].get_weights()[0]
     np.testing.assert_array_equal(kernels["CONV_2D"], np.moveaxis(quantize(stem, channel_scales(stem, -1), -1), -1, 0))
     np.testing.assert_array_equal(kernels["FULLY_CONNECTED"], quantize(dense, channel_scales(dense, -1), -1).T)
+
+
+def test_the_command_names_the_bits_that_there_are(el_larq_here: Callable[..., Any], tmp_path: Path) -> None:
+    done = el_larq_here("train", "resnet18", "--dataset", "digits", "--qat-bits", 4, "-o", tmp_path / "run")
+    assert done.returncode != 0
+    assert done.stderr.strip().endswith("qat_bits must be 8, or 0 for none; got 4")
+    assert not (tmp_path / "run").exists()
