@@ -23,30 +23,40 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", type=MODEL)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=MODEL)
 @click.option(
     "--plot", "picture", type=click.Path(path_type=Path), help="Plot bits, MACs and memory by layer to this .svg, .png or .pdf."
 )
 @click.option("--audit", is_flag=True, help="Check a .tflite for what LCE runs slowly or not at all; exit status 1 on errors.")
 @click.option("--cost", "core", metavar="CORE", help="Predict instructions on a core: cortex-a53, cortex-a72 or cortex-a76.")
+@click.option(
+    "--evaluations",
+    type=click.Path(path_type=Path),
+    help="With several models: folder of results of el-larq evaluate, for their accuracy. [default: evaluations]",
+)
 @click.option("--full", is_flag=True, help="Show each layer, the work besides MACs by operator, and all of the card.")
 @click.option("--total", is_flag=True, help="Show totals only, all of them.")
 @model_options
 @common_options
 def command(
-    model: Path,
+    models: tuple[Path, ...],
     picture: Path | None,
     audit: bool,
     core: str | None,
+    evaluations: Path | None,
     full: bool,
     total: bool,
     modules: tuple[str, ...],
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Show the size, operations and memory of MODEL (.h5, .keras, SavedModel, any .tflite, or zoo:NAME).
+    """Show the size, operations and memory of a model (.h5, .keras, SavedModel, any .tflite, or zoo:NAME); several side by side.
 
     Layers are summarized by kind; --full shows each. A .tflite is inspected without TensorFlow and LCE.
+
+    \b
+    el-larq inspect model.tflite
+    el-larq inspect float.tflite int8.tflite
     """
     from el_larq.errors import UsageError
     from el_larq.inspection.inspect import inspect
@@ -57,17 +67,26 @@ def command(
 
     if full and total:
         raise UsageError("--full shows everything, --total only totals; give one of them")
-    check_model(model)
+    for model in models:
+        check_model(model)
     if core is not None:
         check_core(core)
+    if len(models) > 1 and (picture is not None or audit or full or total):
+        raise UsageError("--plot, --audit, --full and --total are for one model; give each to a command of its own")
+    if evaluations is not None and len(models) == 1:
+        raise UsageError("--evaluations is for several models; that of a single one is what el-larq evaluate prints")
+    if any(model.suffix != ".tflite" for model in models):
+        start_tensorflow()
+        import_layers(modules)
+    if len(models) > 1:
+        _compare([inspect(model, trust=trust, core=core) for model in models], evaluations or Path("evaluations"), as_json)
+        return
+    model = next(iter(models))
     if audit:
         _audit(model, as_json)
         return
     if picture is not None:
         check_output(picture, *FORMATS, inputs=(model,))
-    if model.suffix != ".tflite":
-        start_tensorflow()
-        import_layers(modules)
     inspection = inspect(model, trust=trust, core=core)
     if picture is not None:
         from el_larq.inspection.layer_plot import plot
@@ -88,6 +107,34 @@ def command(
         show_wrapped(f"{heading:11}{text}", 11)
     if not full and not total:
         show_wrapped("details    --full shows each layer and all of the card, --json everything", 11)
+
+
+def _compare(inspections: "list[Inspection]", evaluations: Path, as_json: bool) -> None:
+    from el_larq.inspection.side_by_side import side_by_side
+    from el_larq.zoo.named_models import find_model
+
+    known = [_top1(find_model(one.model), evaluations) for one in inspections]
+    if as_json:
+        print_json({"models": [one.to_dict() | {"top1": top1} for one, top1 in zip(inspections, known, strict=True)]})
+        return
+    headings, rows = side_by_side(inspections, known)
+    print_table("Side by side; k: thousands, M: millions, for one input", headings, rows)
+    for one in inspections:
+        for line in one.notes:
+            say(f"note: {one.model}: {line}")
+    if missing := [one.model for one, top1 in zip(inspections, known, strict=True) if not top1]:
+        say(f"note: not evaluated, so without accuracy: {', '.join(missing)} (el-larq evaluate FILE)")
+
+
+def _top1(model: Path, evaluations: Path) -> dict[str, float]:
+    """By data set and number of images, the top-1 of those evaluations in the folder that are of this very file."""
+    from el_larq.downloads.asset import hash_file
+    from el_larq.files import hash_path
+    from el_larq.report.stored_evaluation import EVALUATION, read_evaluation
+
+    sha256 = hash_file(model) if model.is_file() else hash_path(model)
+    found = [read_evaluation(path) for path in sorted(evaluations.glob(f"*/{EVALUATION}"))]
+    return {f"{one.dataset}, {one.images:,} images": one.top1 for one in found if one.sha256 == sha256}
 
 
 def _audit(model: Path, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """`el-larq inspect` for readers: short by default, whole headings and numbers in a terminal of 80 columns, the scaling as text."""
 
+import hashlib
 import json
 import os
 import pty
@@ -134,3 +135,37 @@ HEADINGS, ROWS, NUMERIC = (
 )
 def test_columns_share_a_width(width: int, columns: list[int], widths: list[int | None]) -> None:
     assert fit(HEADINGS, ROWS, NUMERIC, ["1-bit MACs"], width) == (columns, widths)
+
+
+def test_several_models_stand_side_by_side_with_the_accuracy_of_their_evaluations(el_larq_command: Command, tmp_path: Path) -> None:
+    other = MODEL.with_name("float.tflite")
+    figures = {"model": "x", "output": "y", "dataset": "digits", "images": 4, "top1": 0.75, "ece": 0.0}
+    table = {"classes": [{"label": "a"}, {"label": "b"}], "confusion": [[2, 1], [0, 1]]}
+    for name, sha256 in (("mine", hashlib.sha256(MODEL.read_bytes()).hexdigest()), ("others", "0" * 64)):
+        (tmp_path / "evaluations" / name).mkdir(parents=True)
+        (tmp_path / "evaluations" / name / "evaluation.json").write_text(json.dumps(figures | table | {"sha256": sha256}))
+    result = el_larq_command("inspect", MODEL, other, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    headings, *rows = _cells(result.stdout.splitlines())
+    assert headings == ["", str(MODEL), str(other)]
+    assert rows[-1] == ["top-1 on digits, 4 images, %", "75.00", "-"]
+    assert f"not evaluated, so without accuracy: {other}" in result.stderr
+    first, second = json.loads(el_larq_command("inspect", MODEL, other, "--json", cwd=tmp_path).stdout)["models"]
+    assert first["top1"] == {"digits, 4 images": 0.75}
+    assert second["top1"] == {}
+    assert first["size"] == MODEL.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((MODEL, MODEL, "--full"), "are for one model"),
+        ((MODEL, "--evaluations", "there"), "is for several models"),
+        ((MODEL, "none.tflite"), "none.tflite: no such file"),
+    ],
+)
+def test_what_several_models_cannot_have_is_refused(el_larq_command: Command, arguments: tuple[object, ...], said: str) -> None:
+    result = el_larq_command("inspect", *arguments)
+    assert result.returncode != 0
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
