@@ -53,7 +53,7 @@ def become(node: Any, op: str, inputs: Sequence[str], dtype: tf.DType, **types: 
 
 
 def keep_needed(graph: Any, tensors: Iterable[str], given: Container[str] = ()) -> None:
-    """Remove control edges and every node that none of the tensors depends on.
+    """Remove control edges, colocation with nodes that may be removed, and every node that none of the tensors depends on.
 
     given: tensors that are not computed, so what they depend on is not needed.
     """
@@ -68,6 +68,7 @@ def keep_needed(graph: Any, tensors: Iterable[str], given: Container[str] = ()) 
         inputs = [source for source in node.input if not source.startswith("^")]
         del node.input[:]
         node.input.extend(inputs)
+        node.attr.pop("_class", None)
         stack.extend(source for source in inputs if full_name(source) not in given)
     # Not remove(node), which compares the nodes before it, with all their constants.
     for index in reversed(range(len(graph.node))):

@@ -76,3 +76,11 @@ def test_functions_of_a_loop_are_deleted_once(monkeypatch: pytest.MonkeyPatch):
     del edited
     gc.collect()
     assert errors == []
+
+
+def test_operations_that_must_be_where_the_input_is_are_computed() -> None:
+    # Resizes in a branch of a tf.cond, whose operations are colocated with those outside.
+    model = keras.Sequential([keras.layers.Input((4, 4, 3), name="image"), keras.layers.RandomCrop(2, 2), keras.layers.Flatten()])
+    frozen, images = FrozenModel(model), np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
+    (found,) = normalized(frozen).fetch(frozen.outputs)(images)
+    np.testing.assert_allclose(found, model(images, training=False), rtol=1e-6)
