@@ -21,7 +21,6 @@ BASE = (
     "errors",
     "files",
     "keras_internals",
-    "memory_limit",
     "missing_operators",
     "memory_limit",
     "model_files",

@@ -13,7 +13,7 @@ from perturbation import missed
 import el_larq
 from el_larq.converters.pipeline import convert
 
-SHARE = 0.15
+SHARE = 0.08
 """How many of the changes of a deep network are tested on one day."""
 
 

@@ -144,8 +144,8 @@ class ClassCase:
     further: list[tuple[str, ...]]
 
 
-def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_others: int = 1) -> Iterator[ClassCase]:
-    """Each case, or every ``step``-th. A file exists until the next case is requested.
+def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_others: int = 1, offset: int = 0) -> Iterator[ClassCase]:
+    """Each case, or every ``step``-th from number ``offset`` (modulo the step). A file exists until the next case is requested.
 
     Public classes as outermost object and as layer of a .keras are given to `inspect` and, in turn, one of the other commands; if
     `inspect` can open the file, to all of them. Other cases (other places, single fields, classes that are not public) are given
@@ -162,7 +162,8 @@ def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_other
     second, only = itertools.cycle(list(COMMANDS)[1:]), itertools.cycle(list(COMMANDS)[:-1])
     counts = {True: itertools.count(), False: itertools.count()}
     for known, place, config, whole in _combinations(watched):
-        if next(counts[whole]) % (step if whole else step_of_others) == 0:
+        each = step if whole else step_of_others
+        if next(counts[whole]) % each == offset % each:
             path = place.write(seeds, folder, config)
             chosen = ["inspect", next(second)] if whole else [next(only)]
             further = [name for name in COMMANDS if name not in chosen] if whole else []

@@ -1,6 +1,7 @@
 """Hostile models with every class of tf-keras in every place, given to the commands that open models."""
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import runner
 
 FEW = (150, 400)
 """`make test` takes one of so many cases of several commands, and of one command."""
-MOST = (1, 6)
+MOST = (2, 12)
 """The same for `make test-slow`."""
 
 
@@ -25,9 +26,9 @@ def run(tmp_path: Path) -> Iterator[runner.Runner]:
         yield started
 
 
-def _faults(run: runner.Runner, folder: Path, steps: tuple[int, int]) -> tuple[list[str], int]:
+def _faults(run: runner.Runner, folder: Path, steps: tuple[int, int], offset: int = 0) -> tuple[list[str], int]:
     faults, count = [], 0
-    for case in hostile_classes.cases(corpus.SEEDS, folder, run.watched, *steps):
+    for case in hostile_classes.cases(corpus.SEEDS, folder, run.watched, *steps, offset):
         outcomes = [run.run(case.name, case.path, command) for command in case.commands]
         if outcomes[0].status != 1:
             outcomes += [run.run(case.name, case.path, command) for command in case.further]
@@ -44,10 +45,10 @@ def test_a_few_classes_of_keras_in_a_few_places(run: runner.Runner, tmp_path: Pa
 
 @pytest.mark.slow
 def test_every_class_of_keras_in_every_place(run: runner.Runner, tmp_path: Path) -> None:
-    """About two minutes of one processor."""
-    faults, count = _faults(run, tmp_path, MOST)
+    """About a minute of one processor; other cases on other days."""
+    faults, count = _faults(run, tmp_path, MOST, random.Random(os.environ["EL_LARQ_SAMPLE"]).randrange(12))
     assert faults == []
-    assert count > 1900
+    assert count > 950
 
 
 def test_the_alarm_rings_for_files_programs_and_code(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = 40
+KILLS = 25
 
 # Forks for each line of its input, "OUT MILLISECONDS FILE": trains or resumes in a child, kills it after that time (-1: never), or
 # when half of a file is written ("2:NAME" for the second time, - for none), and answers "killed" or the exit status.
@@ -167,7 +167,7 @@ def test_kills_at_any_moment_change_nothing(tiny_network: str, tmp_path: Path, c
         server.close()
     with capsys.disabled():
         print(f"\n{killed} kills of {finished} runs in {time.monotonic() - begin:.0f} s; last states at steps {steps}")
-    assert finished >= 3
+    assert finished >= 2
 
 
 @pytest.mark.slow
