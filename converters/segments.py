@@ -101,8 +101,8 @@ class Segments:
     convolution reads, and at roundings.
     """
 
-    def __init__(self, model: FrozenModel, content: bytes, matches: Iterable[Match]):
-        self._plain: Interpreter | None = Interpreter(content)
+    def __init__(self, model: FrozenModel, content: bytes, matches: Iterable[Match], source: str):
+        self._plain: Interpreter | None = Interpreter(content, source=source)
         graph = self._plain.graph
         steps = _packed_signs(graph)
         packed = [graph.tensors[index] for index in steps]

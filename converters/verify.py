@@ -108,7 +108,8 @@ class Verification:
 
 def verify(job: Job) -> Job:
     images, data, note = verification_images(job)
-    result = verify_model(job.need_original(), job.unstored or job.need_tflite(), images, data)
+    source = "the .tflite" if job.source is None else f"the .tflite of {job.source}"
+    result = verify_model(job.need_original(), job.unstored or job.need_tflite(), images, data, source)
     if result.failures:
         raise ElLarqError(f"verify: the .tflite differs from the model: {'; '.join(result.failures)}{_by_layer(job, result)}")
     if job.unstored is None:
@@ -179,7 +180,9 @@ def _preprocessing(job: Job, shape: tuple[int, ...]) -> Preprocessing | None:
     return found if found is not None and found.input_shape == shape else None
 
 
-def verify_model(model: FrozenModel, content: bytes, images: Images, data: str = "the given data") -> Verification:
+def verify_model(
+    model: FrozenModel, content: bytes, images: Images, data: str = "the given data", source: str = "the .tflite"
+) -> Verification:
     """Compare a model with a .tflite on a batch (N, ...) for its only input, or one for each input."""
     images = [images] if isinstance(images, np.ndarray) else list(images)
     graph = parse(content)
@@ -191,7 +194,7 @@ def verify_model(model: FrozenModel, content: bytes, images: Images, data: str =
     ]
     if len(graph.outputs) != len(model.outputs):
         raise ElLarqError(f"verify: the .tflite has {len(graph.outputs)} outputs, the model {len(model.outputs)}")
-    segments = Segments(model, content, matches)
+    segments = Segments(model, content, matches, source)
     largest = max((tensor.elements for tensor in graph.tensors if not tensor.constant), default=1)
     step = max(1, min(len(images[0]), _BATCH_VALUES // max(1, segments.values_per_image, largest)))
     starts = range(0, len(images[0]), step)

@@ -33,6 +33,11 @@ from el_larq.cli.common import (
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report. [default: evaluations/NAME]")
 @click.option("--images", type=click.IntRange(1), help="Number of images, spread evenly over the test split. [default: all]")
 @click.option("--workers", type=click.IntRange(1), help="Number of processes for a .tflite. [default: one per core]")
+@click.option(
+    "--calibrated-on",
+    metavar="DATA|FILE.npy",
+    help="What an int8 MODEL was calibrated on, to be warned if its score is of the same images. [default: what its card says]",
+)
 @output_option
 @preprocessing_options
 @model_options
@@ -44,6 +49,7 @@ def command(
     out: Path | None,
     images: int | None,
     workers: int | None,
+    calibrated_on: str | None,
     output: str | None,
     modules: tuple[str, ...],
     trust: bool,
@@ -60,11 +66,14 @@ def command(
     from el_larq.data.dataset_registry import check_dataset
     from el_larq.data.names import folders, with_options
     from el_larq.data.stated import stated
+    from el_larq.evaluation.calibration_overlap import check_calibrated_on
     from el_larq.outputs import check_folder
     from el_larq.zoo.named_models import check_model
 
     stated(**statements)
     check_model(model)
+    if calibrated_on is not None:
+        check_calibrated_on(calibrated_on)
     if dataset is not None:
         dataset = with_options(dataset, data_dir)
         check_dataset(dataset)
@@ -90,6 +99,7 @@ def command(
             images=images,
             workers=workers,
             trust=trust,
+            calibrated_on=calibrated_on,
             notify=lambda done, total: progress.update(task, completed=done, total=total),
             note=lambda line: say(f"warning: {line}"),
             **statements,

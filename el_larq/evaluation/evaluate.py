@@ -20,6 +20,7 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
 from el_larq.downloads.asset import hash_file
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.evaluation.calibration_overlap import calibration_notes
 from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
@@ -132,6 +133,7 @@ def evaluate(
     images: int | None = None,
     workers: int | None = None,
     trust: bool = False,
+    calibrated_on: str | None = None,
     notify: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda line: None,
     **statements: Unpack[Statements],
@@ -150,6 +152,9 @@ def evaluate(
         images: maximum number of images, 1 or more, at even intervals over the split; None for all.
         workers: number of processes for a .tflite; None for one per core.
         trust: run any code in a Keras file, and a .tflite without limits of memory and time.
+        calibrated_on: what the ranges of an int8 .tflite are from: a data set, of which the training split was used, or a .npy file
+            of inputs. None for what its card says. A note warns if those may be images of the test split; the images of a file are
+            compared with them.
         notify: called with the number of finished images and the total.
         note: called with each line of `Evaluation.notes`, before the computation starts.
         statements: the preprocessing of images for the model, and its classes: see `el_larq.data.stated`. What is neither stated
@@ -175,12 +180,13 @@ def evaluate(
         preprocessing = data.preprocessing
         notes += (_assumed(path, data, opened.scales),)
     order, differs = class_order(card.labels_of_dataset(model_card, data.labels, str(path)), data.labels, str(path), data.name)
-    notes += (*differs, *_calibrated(model_card, data))
-    for line in notes:
-        note(line)
     index = np.arange(data.test_size)
     if images is not None and images < len(index):
         index = np.linspace(0, len(index) - 1, images).astype(int)
+    view = data.test_view(index)
+    notes += (*differs, *calibration_notes(model_card, calibrated_on, data, view, preprocessing))
+    for line in notes:
+        note(line)
     slug = f"{(run_of_model(path.resolve()) or path.resolve().parent).name}-{path.name}-{data.slug}" + (
         f"-output{opened.outputs.index(scored)}" if several else ""
     )
@@ -203,7 +209,6 @@ def evaluate(
     start = time.monotonic()
     before = state.load()
     with opened.start(preprocessing, scored.position) as run:
-        view = data.test_view(index)
         outputs = _compute(run, view, before, state, notify)
     if outputs.ndim != 2 or outputs.shape[1] != data.num_classes:
         what = (
@@ -221,15 +226,6 @@ def evaluate(
     write_json(folder / REPORT, result.to_dict())
     state.remove()
     return result
-
-
-def _calibrated(model_card: card.Card, data: Dataset) -> tuple[str, ...]:
-    """A note if an int8 model may have been calibrated on the images that it is scored on."""
-    source = model_card.get("calibrated_on")
-    if not isinstance(source, dict) or source.get("dataset") == data.name:  # its training split
-        return ()
-    name = printable(str(source.get("file", source.get("dataset"))))
-    return (f"its int8 ranges were calibrated on {name}; the score means little if that contains images of this test split",)
 
 
 def _assumed(path: Path, data: Dataset, scales: str | None) -> str:

@@ -71,7 +71,7 @@ def inspect_model(
         binary_bytes, real_bytes = stored_bytes(layer, input_shape, neighbours) if first else (0, 0)
         predicted["binary kernels"] += binary_bytes
         predicted["real-valued weights"] += real_bytes
-        shape = _shape(output_shape)
+        shape = _shape(output_shape, f"{source}: {layer.name}")
         kernels = counted or ()
         rest = dict(_weights(layer, kernels)) if first else {}
         # A layer with several kernels has a row for each; the last row has the bytes of the whole layer.
@@ -121,12 +121,12 @@ def _describe(tensor: Any) -> dict[str, Any]:
     return {"name": tensor.name, "type": tensor.dtype.name, "shape": list(tensor.shape)}
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
+def _shape(shape: Any, layer: str) -> tuple[int, ...]:
     """The shape of the first output, if there are several."""
     while shape and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
     if any(size is None for size in shape[1:]):
-        raise ElLarqError(f"a layer's output {tuple(shape)} has no fixed size, so its memory cannot be predicted")
+        raise ElLarqError(f"{layer}: its output {tuple(shape)} has no fixed size, so its memory cannot be predicted")
     return tuple(shape)
 
 

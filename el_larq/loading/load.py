@@ -100,7 +100,7 @@ def load_model(path: str | Path, trust: bool = False) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise ElLarqError(f"{path}: not a Keras model; save one with model.save()")
     if not trust:
-        _check_activations(model, path)
+        check_activations(model, path)
     return model
 
 
@@ -187,10 +187,14 @@ def _limited_variables(limit: int | None, path: Path, refused: list[ElLarqError]
         yield
 
 
-def _check_activations(model: keras.Model, path: Path) -> None:
+def check_activations(model: keras.Model, path: Path) -> None:
     """Reject large activations: layers without weights can produce gigabytes from one image."""
     batches = {None, *(tensor.shape[0] for tensor in model.inputs or [])}
     for layer, tensor in returned_tensors(model):
+        if tensor.shape.rank is None:
+            raise ElLarqError(
+                f"{path}: the output of its layer {layer.name} has an unknown number of dimensions; build it with a shape"
+            )
         sizes = tuple(tensor.shape)
         if sizes and sizes[0] in batches:
             sizes = sizes[1:]

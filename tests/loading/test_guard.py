@@ -22,7 +22,7 @@ from el_larq.errors import ElLarqError
 from el_larq.loading import containers, keras_names, saved_graphs
 from el_larq.loading.guard import check_config, check_root
 from el_larq.loading.keras_classes import ALLOWED, MODELS, REFUSED
-from el_larq.loading.load import load_model
+from el_larq.loading.load import check_activations, load_model
 from el_larq.loading.tensorflow_symbols import is_harmless
 
 OneLine = Callable[[BaseException], str]
@@ -451,3 +451,12 @@ def test_a_file_that_vanishes_while_it_is_read_is_one_line(
     with pytest.raises(ElLarqError) as caught:
         load_model(path)
     assert str(path) in one_line(caught.value)
+
+
+def test_an_output_of_unknown_rank_is_refused_by_its_layers_name() -> None:
+    """Files with such a layer can be made by hand only; tests/fuzz/test_classes.py makes them."""
+    unknown: Any = None
+    image: Any = keras.Input(type_spec=tf.TensorSpec(unknown, tf.float32))
+    model = keras.Model(image, keras.layers.Activation("relu", name="rectified")(image))
+    with pytest.raises(ElLarqError, match=r"model\.h5: the output of its layer \w+ has an unknown number of dimensions"):
+        check_activations(model, Path("model.h5"))
