@@ -38,16 +38,21 @@ def with_bitcasts(model: Any) -> int:
         return 0
     bitcast = add_operator_code(model, schema.BuiltinOperator.BITCAST, version=1)
     operators = []
+    integers: dict[
+        int, int
+    ] = {}  # by tensor of float32, the same bits as int32: several views may be taken of one tensor, or of a view
     for operator in graph.operators:
         if id(operator) not in chosen:
             operators.append(operator)
             continue
         source, output = int(operator.inputs[0]), int(operator.outputs[0])
-        before, after = (_integers(graph, tensor, schema) for tensor in (source, output))
-        operator.inputs = np.array([before, *operator.inputs[1:]], np.int32)
-        operator.outputs = np.array([after], np.int32)
-        there, back = (unary_operator(bitcast, *ends, "BitcastOptions") for ends in ((source, before), (after, output)))
-        operators += [there, operator, back]
+        if source not in integers:
+            integers[source] = _integers(graph, source, schema)
+            operators.append(unary_operator(bitcast, source, integers[source], "BitcastOptions"))
+        integers[output] = _integers(graph, output, schema)
+        operator.inputs = np.array([integers[source], *operator.inputs[1:]], np.int32)
+        operator.outputs = np.array([integers[output]], np.int32)
+        operators += [operator, unary_operator(bitcast, integers[output], output, "BitcastOptions")]
     graph.operators = operators
     return len(chosen)
 

@@ -26,7 +26,7 @@ CORE = "cortex-a72"
 KINDS: dict[str, tuple[str, ...]] = {
     "binary convolutions": ("LceBconv2d",),
     "real-valued convolutions": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
-    "additions, scales": ("ADD", "MUL", "SUB"),
+    "additions, scales": ("ADD", "MUL", "SUB", "ABS"),
     "activations": ("PRELU", "RELU", "RELU6"),
     "copies": ("RESHAPE", "BITCAST", "CONCATENATION", "PAD", "PADV2", "STRIDED_SLICE", "SPLIT"),
     "pooling": ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN"),

@@ -38,7 +38,7 @@ from el_larq.converters.fold.ir import (
     shift_of,
 )
 from el_larq.converters.fold.notes import Notes
-from el_larq.converters.fold.windows import quantizes, view, whole_windows
+from el_larq.converters.fold.windows import constant_bytes, quantizes, view, whole_windows
 
 MIN_PIXELS = 16
 """Of a pooled map."""
@@ -121,7 +121,7 @@ def averages(graph: FoldGraph, notes: Notes) -> None:
     if quantizes(graph):
         return
     found = [n for n in graph.nodes() if n.op == "AvgPool" and whole_windows(n) == 2 and n.inputs[0].op != BINARIZE]
-    left = ALWAYS + MAX_GROWTH * _bytes(graph)
+    left = ALWAYS + MAX_GROWTH * constant_bytes(graph)
     for node in sorted(found, key=_pixels, reverse=True):
         cost = 20 * node.channels
         if _pixels(node) < MIN_PIXELS or cost > left:
@@ -135,10 +135,3 @@ def averages(graph: FoldGraph, notes: Notes) -> None:
 
 def _pixels(node: Node) -> int:
     return math.prod(size or 1 for size in node.shape[1:3])
-
-
-def _bytes(graph: FoldGraph) -> float:
-    """Of all constants; kernels of binary convolutions are stored as bits."""
-    nodes = graph.nodes()
-    binary = {id(node.inputs[1]) for node in nodes if node.integers}
-    return sum(node.value.size * (1 / 8 if id(node) in binary else 4) for node in nodes if node.value is not None)

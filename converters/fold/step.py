@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from el_larq.converters.fold.bit_planes import bit_planes
 from el_larq.converters.fold.dense import dense
 from el_larq.converters.fold.depthwise_links import depthwise_links
 from el_larq.converters.fold.left import Left, left_over
@@ -37,6 +38,7 @@ REWRITES: dict[str, Rewrite] = {
     "max_pools": max_pools,
     "pooling": pooling,
     "pooled_sums": pooled_sums,
+    "bit_planes": bit_planes,
     "squeezes": squeezes,
     "expands": expands,
     "averages": averages,
@@ -45,8 +47,12 @@ REWRITES: dict[str, Rewrite] = {
 }
 
 
+NOT_FOR_INT8 = ("bit_planes",)
+"""Rewrites whose values, far larger than the ones that matter, int8 would round away."""
+
+
 def fold(job: Job) -> Job:
-    folded = fold_model(job.need_model())
+    folded = fold_model(job.need_model(), NOT_FOR_INT8 if job.options.quantizes else ())
     applied = sum(bool(note.applied) for note in folded.notes.values())
     places = sum(left.places for left in folded.left)
     summary = (
@@ -77,8 +83,10 @@ class Folded:
     left: tuple[Left, ...] = ()
 
 
-def fold_model(model: FrozenModel) -> Folded:
+def fold_model(model: FrozenModel, without: tuple[str, ...] = ()) -> Folded:
     """Apply every rewrite and check the result. A graph that cannot be imported exactly is left as it is.
+
+    without: names of rewrites that are not applied.
 
     Raises:
         ElLarqError: a rewrite changed what the graph computes, which would be a bug in this project.
@@ -90,7 +98,8 @@ def fold_model(model: FrozenModel) -> Folded:
     graph = original.copy()
     merge_affines(graph)
     for name, rewrite in REWRITES.items():
-        rewrite(graph, notes[name])
+        if name not in without:
+            rewrite(graph, notes[name])
     difference = compare(original, graph, model)
     if not difference <= TOLERANCE:
         raise ElLarqError(

@@ -51,3 +51,10 @@ def zero_padding(convolution: Node) -> tuple[Node, Paddings] | None:
         return x, ((0, 0), (0, 0))
     _, down, across, _ = attributes["strides"]
     return x, (same_padding(height, kernel.shape[0], down), same_padding(width, kernel.shape[1], across))
+
+
+def constant_bytes(graph: FoldGraph) -> float:
+    """Of all constants; kernels of binary convolutions are stored as bits."""
+    nodes = graph.nodes()
+    binary = {id(node.inputs[1]) for node in nodes if node.integers}
+    return sum(node.value.size * (1 / 8 if id(node) in binary else 4) for node in nodes if node.value is not None)

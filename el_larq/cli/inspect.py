@@ -20,6 +20,7 @@ from el_larq.cli.common import (
 
 if TYPE_CHECKING:
     from el_larq.inspection.summary import Inspection, Layer
+    from el_larq.tflite.instructions import OperatorCost
 
 
 @click.command()
@@ -228,10 +229,17 @@ def _print_cost(inspection: "Inspection") -> None:
         (
             one.operator,
             one.count,
-            "not counted" if one.uncounted == one.count else f"{one.instructions:,}",
+            _format_instructions(one),
             f"{100 * one.instructions / max(1, cost.instructions):.1f}",
         )
         for one in cost.operators
     ]
     title = f"Predicted instructions of one inference on {cost.core}; instructions are not time"
     print_table(title, ("operator", "count", "instructions", "%"), rows)
+
+
+def _format_instructions(one: "OperatorCost") -> str:
+    """The instructions of the operators of one name, and how many of these are not counted."""
+    if not one.uncounted:
+        return f"{one.instructions:,}"
+    return "not counted" if one.uncounted == one.count else f"{one.instructions:,}, {one.uncounted} not counted"

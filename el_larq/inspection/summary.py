@@ -188,7 +188,9 @@ def _other_work(inspection: Inspection) -> str:
 
 
 def _predicted(cost: PredictedCost) -> str:
-    return f"{cost.instructions:,} on {cost.core}, an estimate (docs/cost.md); instructions are not time"
+    incomplete = f", without {', '.join(cost.uncounted)}" if cost.uncounted else ""
+    figure = f"more than {cost.instructions:,}" if incomplete else f"{cost.instructions:,}"
+    return f"{figure} on {cost.core}{incomplete}, an estimate (docs/cost.md); instructions are not time"
 
 
 def _departure(inspection: Inspection) -> str:

@@ -178,6 +178,8 @@ def test_predicted_instructions_of_a_file(el_larq_here: Callable[..., CompletedP
     text = " ".join(el_larq_here("inspect", model, "--cost", "cortex-a76").stdout.split())
     assert "Predicted instructions of one inference on cortex-a76; instructions are not time" in text
     assert "instructions of SOFTMAX are not counted" in text
+    assert re.search(r"instr\. more than [0-9,]+ on cortex-a76, without MAX_POOL_2D, MEAN, SOFTMAX, an estimate", text)
+    assert text.count("not counted") == 3 + 3  # a row and a note for each
     content = json.loads(el_larq_here("inspect", model, "--cost", "cortex-a76", "--json").stdout)
     assert content["cost"]["core"] == "cortex-a76"
     assert content["cost"]["uncounted"] == ["MAX_POOL_2D", "MEAN", "SOFTMAX"]
