@@ -15,8 +15,9 @@ from el_larq.converters.fold.bit_planes import bit_planes, digits_of, folds
 from el_larq.converters.fold.ir import BINARIZE, INPUT, FoldGraph, Node, affine, constant
 from el_larq.converters.fold.notes import Notes
 from el_larq.converters.fold.proof import run_graph
-from el_larq.converters.fold.step import NOT_FOR_INT8, fold_model
+from el_larq.converters.fold.step import NOT_FOR_INT8, fold, fold_model
 from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.operators import BINARY
@@ -140,3 +141,11 @@ def test_the_file_has_the_digits_and_computes_the_same(kernel: int, size: int, d
     x = np.random.default_rng(1).standard_normal((4, size, size, 3)).astype(np.float32)
     wanted, got = (Interpreter(content).run(x)[0] for content in reversed(contents.values()))
     assert np.abs(got - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+def test_int8_of_any_kind_leaves_it_out() -> None:
+    applied = []
+    for int8 in (None, "weights"):
+        job = fold(Job(None, Options(int8=int8), model=FrozenModel(_network(1, 7))))
+        applied.append(len(job.details["rewrites"]["bit_planes"]["applied"]))
+    assert applied == [1, 0]
