@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from el_larq.cli.common import common_options, data_dir_option, print_json, print_table, say, show, start_tensorflow, strict_option
+from el_larq.printable import counted
 
 _CLASSES = 40
 
@@ -90,5 +91,5 @@ def show_sheet(
     show(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
     show(f"std        {'  '.join(f'{value:.1f}' for value in sheet.std)}")
     if data.skipped:
-        show(f"skipped    {len(data.skipped)} images that cannot be read")
+        show(f"skipped    {counted(len(data.skipped), 'image')} that cannot be read")
     show(f"sheet      {out}")

@@ -123,7 +123,7 @@ def _run(name: str, options: dict[str, str]) -> str:
             f"el-larq train NETWORK --method {name} --dataset digits --width 0.25 --epochs 3   # a network that offers the variant"
         ]
     lines += [f"el-larq train resnet18 --method {name} --option {option}=VALUE" for option in list(options)[:1]]
-    return "```\n" + "\n".join(lines) + "\n```"
+    return "```sh\n" + "\n".join(lines) + "\n```"
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -5,11 +5,9 @@ networks of a few blocks; binary downsample convolutions; and a sample of all pa
 EL_LARQ_SAMPLE repeats a day's sample: EL_LARQ_SAMPLE=2026-11-26 make test-slow.
 """
 
-import importlib
 import os
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import binary_models as models
 import numpy as np
 import pytest
 import tf_keras as keras
+from shortened import shorten
 
 import el_larq
 from el_larq.converters.job import Options
@@ -153,36 +152,16 @@ def test_every_link_of_every_network_is_in_a_pair() -> None:
     assert missing == set(), "these links have no method that fits the network: add one, or leave them out of Network.links"
 
 
-def _shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
-    """Leave a network a block of each kind that it has.
-
-    Where it has stages: one block in each of the first two, of which the second has a stride and more channels.
-    """
-    full = NETWORKS[network]
-    if repeats := {"repeats", "layers"} & full.arguments.keys():
-        stages = {name: full.arguments[name][:2] for name in ("filters", "reductions") if name in full.arguments}
-        shorter = dict.fromkeys(repeats, (1, 1))
-        monkeypatch.setitem(NETWORKS, network, replace(full, arguments={**full.arguments, **stages, **shorter}))
-        return
-    module = importlib.import_module(full.builder.split(":")[0])
-    if hasattr(module, "BLOCKS"):
-        # More channels; more channels and a stride; neither.
-        monkeypatch.setattr(module, "BLOCKS", ((2, 1), (4, 2), (4, 1)))
-    else:
-        assert hasattr(module, "MODULES"), f"say here how {network} is shortened: it has neither repeats, layers nor BLOCKS"
-        monkeypatch.setattr(module, "MODULES", {"4a": module.MODULES["4a"]})
-
-
 @pytest.mark.parametrize(("network", "method"), FAST)
 def test_from_training_to_a_verified_tflite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, method: str) -> None:
-    _shorten(monkeypatch, network)
+    shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, method, SHORT_WIDTH)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "method"), BY_KIND)
 def test_each_kind_of_block_with_each_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, method: str) -> None:
-    _shorten(monkeypatch, network)
+    shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, method, SHORT_WIDTH)
 
 
@@ -191,7 +170,7 @@ def test_each_kind_of_block_with_each_method(tmp_path: Path, monkeypatch: pytest
     ("network", "variant"), [(network, variant) for network in KINDS for variant in NETWORKS[network].variants]
 )
 def test_block_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, variant: str) -> None:
-    _shorten(monkeypatch, network)
+    shorten(monkeypatch, network)
     _train_and_convert(tmp_path, network, "el", SHORT_WIDTH, variant=variant)
 
 

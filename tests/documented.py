@@ -1,0 +1,152 @@
+"""Commands in a page of the documentation, their outputs there, and the comparison of these with what the commands print.
+
+The output of an ```sh block is the plain block that follows it, with nothing but empty lines between them. In a plain block that
+begins with "$ ", each such line is a command, and its output goes on to the next one. A line "..." stands for any number of lines.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```\n*(?P<directly>(?=^```\n(?!\$ )))?", re.MULTILINE | re.DOTALL)
+_PROMPT = "$ "
+_GAP = "..."
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a page; ``number`` counts from 1."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """The commands of one block, each as its words, and their output in the page; None if the page shows none."""
+
+    commands: tuple[tuple[str, ...], ...]
+    output: tuple[Line, ...] | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows, in its order. ``unknown`` are plain blocks that are not the output of a command in the page."""
+
+    examples: tuple[Example, ...]
+    unknown: tuple[tuple[Line, ...], ...]
+
+
+def read_page(path: Path) -> Page:
+    examples: list[Example] = []
+    unknown: list[tuple[Line, ...]] = []
+    page, commands = path.read_text("utf-8"), None
+    for block in _BLOCK.finditer(page):
+        first = page.count("\n", 0, block.start("text")) + 1
+        lines = tuple(Line(first + index, text) for index, text in enumerate(block["text"].splitlines()))
+        if block["language"] == "sh":
+            commands = _commands(block["text"].replace("\\\n", " ").splitlines())
+            if block["directly"] is None:
+                examples.append(Example(commands, None))
+        elif block["language"] == "" and commands is not None:
+            examples.append(Example(commands, lines))
+        elif block["language"] == "" and lines[0].text.startswith(_PROMPT):
+            examples.extend(_session(lines))
+        elif block["language"] == "":
+            unknown.append(lines)
+        if block["language"] != "sh" or block["directly"] is None:
+            commands = None
+    return Page(tuple(examples), tuple(unknown))
+
+
+def _commands(lines: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(words) for line in lines if (words := shlex.split(line, comments=True)))
+
+
+def _session(lines: Sequence[Line]) -> Iterator[Example]:
+    starts = [index for index, line in enumerate(lines) if line.text.startswith(_PROMPT)]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield Example(_commands([lines[start].text.removeprefix(_PROMPT)]), tuple(lines[start + 1 : end]))
+
+
+def difference(output: Sequence[Line], printed: str, numbers: bool) -> str | None:
+    """The first difference between a documented output and what was printed, with the page's line; None if there is none.
+
+    What legitimately differs is left out: times, accuracies, folders, what depends on the load of the machine; and all numbers,
+    without ``numbers``. Equal lines that follow each other, as those of the epochs are without their numbers, count once.
+    """
+    lines = printed.splitlines()
+    found = [(lines[index], masked) for index, masked in _mask(lines, numbers)]
+    position, gap, last = 0, False, output[0].number
+    for index, expected in _mask([line.text for line in output], numbers):
+        line = output[index]
+        last = line.number
+        if expected == _GAP:
+            gap = True
+            continue
+        while gap and position < len(found) and found[position][1] != expected:
+            position += 1
+        if position == len(found):
+            return f"line {line.number} is not printed{' after the lines above it' if index else ''}: {line.text!r}"
+        if found[position][1] != expected:
+            return f"line {line.number} is {line.text!r}, but {found[position][0]!r} is printed"
+        position, gap = position + 1, False
+    if not gap and position < len(found):
+        return f"after line {last}, {found[position][0]!r} is printed too"
+    return None
+
+
+_NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+_VARIES = tuple(
+    (re.compile(pattern), text)
+    for pattern, text in (
+        (r"(?<![\w./])/(?:[^\s/:,]+/)+(?=[^\s/:,])", "/"),  # an absolute path: its folder
+        (r"; about [\w ]+ left$", ""),
+        (r"; in [\d,]+ images? signs within rounding of zero flipped \([^)]*\)", ""),
+        (r"(SQNR .* or more) \([^)]*\)", r"\1"),  # the name of the worst tensor
+        (r"^ +\d+\.\d%  .*", "  N%  CLASS"),  # of predict
+        (r"\b(epoch) \d+/\d+", r"\1 N"),
+        (r"\b\d+ epochs?\b", "N epochs"),
+        (rf"\b(loss|accuracy|validation|calibration error) +{_NUMBER}", r"\1 N"),
+        (r"\b(measured on) \w+", r"\1 MACHINE"),
+        (r"\b(sha256) [0-9a-f]{64}", r"\1 N"),
+        (rf"{_NUMBER} (?:h \d+ min|min|s)\b", "N s"),
+        (rf"{_NUMBER}(?= (?:ms|dB)\b)", "N"),
+        (rf"\b{_NUMBER} images of\b", "N images of"),  # that a conversion is verified or calibrated with
+        (r"[-+]?\d+\.\d+%", "N%"),
+        (r"\d+(?:\.\d+)?e-\d+|\b0e\+00", "N"),
+        (rf"(file +|\.tflite, |bits in ){_NUMBER}(?= bytes)", r"\1N"),  # with the card, or compressed
+    )
+)
+"""What differs from one machine, folder or training to another."""
+
+_PASSING = re.compile(r"about .* more steps(;.*)?$|epoch \d+/\d+, step |note: .* times the minimum: ")
+"""Lines that are printed if the machine is slow or busy."""
+
+_MEASURED = re.compile(r"\bms$|^(recall|precision|ratio|difference)$")
+"""Headings of columns with figures that differ."""
+
+
+def _mask(lines: Sequence[str], numbers: bool) -> Iterator[tuple[int, str]]:
+    """The indices and masked texts of the lines that are compared."""
+    measured: set[int] = set()
+    before = None
+    for index, text in enumerate(lines):
+        if re.fullmatch(r"[\s\u2500-\u257f]*", text) or _PASSING.match(text):  # an empty line, or one of a table's frame
+            continue
+        cells = [cell.strip() for cell in re.split("[│┃]", text)]
+        if "┃" in text:
+            measured = {column for column, heading in enumerate(cells) if _MEASURED.search(heading)}
+        elif "│" in text:
+            cells = ["N" if column in measured else cell for column, cell in enumerate(cells)]
+        masked = " | ".join(cells) if len(cells) > 1 else text
+        for pattern, replacement in _VARIES:
+            masked = pattern.sub(replacement, masked)
+        if not numbers:
+            masked = re.sub(_NUMBER, "N", masked)
+        masked = " ".join(masked.split())
+        if masked != before:
+            yield index, masked
+        before = masked
