@@ -11,7 +11,11 @@ from el_larq.cli.option_groups import collect_settings, data_options, network_op
 
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--against", type=click.Choice(["float"]), help="Compare RUN with its real-valued twin, trained alike.")
+@click.option(
+    "--against",
+    type=click.Choice(["float", "int8"]),
+    help="Compare RUN with its real-valued twin, trained alike; int8: also both of them with int8.",
+)
 @click.option(
     "--network",
     "networks",
@@ -63,16 +67,16 @@ def command(
 
     \b
     el-larq compare --network resnet26 --methods el,bireal,binary --width 0.25 --epochs 4
-    el-larq compare RUN --against float -o twin
+    el-larq compare RUN --against int8 -o twin
 
     The second form answers what binary bought: it trains the network of RUN, a finished run folder, once more without
-    binarization, with the same data, recipe and seed.
+    binarization, with the same data, recipe and seed. With int8, both are also converted with int8.
     """
     if run is not None or against is not None:
         _compare_twin(context, run, against, folder, as_json)
         return
     if networks is None:
-        raise click.UsageError("give --network NAME, or a run folder with --against float")
+        raise click.UsageError("give --network NAME, or a run folder with --against float|int8")
     from el_larq.cli.interruption import interruptible
     from el_larq.comparison.compare import execute
     from el_larq.comparison.comparison_plan import plan_comparison
@@ -122,26 +126,25 @@ def command(
 def _compare_twin(context: click.Context, run: Path | None, against: str | None, folder: Path, as_json: bool) -> None:
     from el_larq.cli.interruption import interruptible
     from el_larq.comparison.float_twin import compare_twin
-    from el_larq.twins import HEADINGS
 
     if run is None or against is None:
-        raise click.UsageError("a run folder and --against float belong together: el-larq compare RUN --against float")
+        raise click.UsageError("a run folder and --against belong together: el-larq compare RUN --against float|int8")
     given = click.core.ParameterSource.COMMANDLINE
     allowed = ("run", "against", "folder", "as_json", "verbose")
     if more := [name for name in context.params if name not in allowed and context.get_parameter_source(name) == given]:
         option = next(p for p in context.command.params if p.name == more[0]).opts[0]
-        raise click.UsageError(f"{option} does not apply to RUN --against float: the settings are those of {run}")
+        raise click.UsageError(f"{option} does not apply to RUN --against {against}: the settings are those of {run}")
     try:
         with interruptible():
-            twins = compare_twin(run, folder, say)
+            twins = compare_twin(run, folder, against == "int8", say)
     except KeyboardInterrupt:
         say(f"what is finished is in {folder}; the same command continues there")
         raise
     if as_json:
         print_json({"folder": str(folder), **twins.to_dict()})
         return
-    print_table(twins.title, HEADINGS, twins.cells())
+    print_table(twins.title, twins.headings(), twins.cells())
     say(f"note: {twins.caveat}")
     say("note: one seed each; differences of accuracy of a few points may be chance")
-    binary, real = twins.files()
-    say(f"next: el-larq benchmark {binary} {real} --target ssh://user@host, and el-larq report {folder} results")
+    files = " ".join(map(str, twins.files()))
+    say(f"next: el-larq benchmark {files} --target ssh://user@host, and el-larq report {folder} results")

@@ -1,10 +1,13 @@
 """A run's float twin: the same network without binarization, trained alike. What binary weights and activations buy, in one table.
 
-The folder of a twin contains `binary/` (the run's .tflite and its figures), `float/` (the twin's run folder, likewise), twin.json
-and table.md. Does not import TensorFlow; processes of `el_larq.comparison.calls` do.
+Its int8 twin is the float twin converted with `--int8 full`, and stands beside the run's own network converted alike. The folder of
+the twins contains `binary/` (the run's .tflite and its figures), `float/` (the float twin's run folder, likewise), with the int8
+twin also `binary-int8/` and `int8/`, and twin.json and table.md. Trainings and conversions are in processes of
+`el_larq.comparison.calls`.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,13 @@ from el_larq.comparison.comparison_plan import Task
 from el_larq.data.names import folders
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, write_bytes, write_json
+from el_larq.inspection.inspect import inspect
 from el_larq.methods.method_registry import get_method
 from el_larq.outputs import check_folder
 from el_larq.training.config import OWN, TrainConfig, is_finished, read_config, read_result
 from el_larq.training.run_folder import is_stage
 from el_larq.training.training_plan import Settings, TrainingPlan, find_stored, resolve, settings_of
-from el_larq.twins import BINARY, FLOAT, HEADINGS, SCHEMA, TWIN, TwinFigure, Twins
+from el_larq.twins import BINARY, COLUMNS, FLOAT, INT8, MODEL, SCHEMA, TWIN, TwinFigure, Twins
 
 
 def plan_twin(source: Path, out: Path) -> TrainingPlan:
@@ -69,8 +73,12 @@ def _settings(config: TrainConfig, source: Path) -> Settings:
     return settings
 
 
-def compare_twin(source: Path, out: Path, notify: Callable[[str], None] = lambda _: None) -> Twins:
-    """Train the float twin of a finished run, convert and time both. The same call continues after an interruption.
+def compare_twin(source: Path, out: Path, int8: bool = False, notify: Callable[[str], None] = lambda _: None) -> Twins:
+    """Train the float twin of a finished run; convert, evaluate and time both. The same call continues after an interruption.
+
+    Arguments:
+        int8: also convert both with `--int8 full`, calibrated on the training split. What is finished in ``out`` is not repeated,
+            so a comparison with the float twin becomes one with both twins without another training, and stays one.
 
     Raises:
         UsageError: the run has no float twin.
@@ -80,29 +88,45 @@ def compare_twin(source: Path, out: Path, notify: Callable[[str], None] = lambda
     config = read_config(source)
     _check_owner(source, out)
     notify(f"training {config.network} with method float as {source} was trained: {_describe(config)} -> {plan.out}")
-    task = Task("twin", plan, deploy=True)
-    calls = [Call("el_larq.comparison.work:perform_twin", (source, out / BINARY, task))]
-    ((_, outcome),) = run(calls)
-    if outcome.error:
-        raise ElLarqError(outcome.error)
-    places = [out / BINARY, out / FLOAT]
-    paths = [place / "model.tflite" for place in places]
-    ((_, measured),) = run([Call("el_larq.comparison.work:measure_all", paths)])
-    if measured.error:
-        raise ElLarqError(measured.error)
-    facts = [parse_json(own_folders.read(place / "deployed.json")) for place in places]
-    results = [read_result(source), read_result(out / FLOAT)]
+    int8 = int8 or own_folders.is_there(out / INT8 / MODEL)
+    columns = [*COLUMNS] if int8 else [BINARY, FLOAT]
+    files = {column: out / column / MODEL for column in columns}
+    _call("perform_twins", (source, [path.parent for path in files.values()], Task("twin", plan, deploy=True)))
+    accuracies = [_test_accuracy(path, config.dataset, notify) for path in files.values()]
+    latencies = _call("measure_all", [*files.values()])
+    hashes = {column: hashlib.sha256(own_folders.read(path)).hexdigest() for column, path in files.items()}
+    milliseconds = [latencies.get(sha256, {}).get("median_ms") for sha256 in hashes.values()]
+    seconds = [read_result(source)["seconds"], read_result(out / FLOAT)["seconds"]] * (len(columns) // 2)
     twins = Twins(
         out,
         f"{config.network}, method {config.method}, link {config.link}, on {config.dataset}: {_describe(config)}",
-        tuple(_figures(facts, results, measured.value)),
-        measured.value["caveat"],
-        (facts[0]["sha256"], facts[1]["sha256"]),
+        tuple(_figures(accuracies, [*files.values()], milliseconds, seconds)),
+        latencies["caveat"],
+        hashes,
     )
     write_json(out / TWIN, twins.to_dict() | {"run": str(source.absolute())})
-    lines = [HEADINGS, ("---",) * len(HEADINGS), *twins.cells()]
+    headings = twins.headings()
+    lines = [headings, ("---",) * len(headings), *twins.cells()]
     write_bytes(out / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
     return twins
+
+
+def _call(function: str, argument: Any) -> Any:
+    ((_, outcome),) = run([Call(f"el_larq.comparison.work:{function}", argument)])
+    if outcome.error:
+        raise ElLarqError(outcome.error)
+    return outcome.value
+
+
+def _test_accuracy(model: Path, dataset: str, notify: Callable[[str], None]) -> float:
+    """From 0 to 1. Evaluated in this process, since those of `calls` can have none of their own."""
+    from el_larq.evaluation.evaluate import REPORT, evaluate
+
+    report = model.parent / "evaluation" / REPORT
+    if not own_folders.is_there(report):
+        notify(f"evaluating {model} on {dataset}")
+        evaluate(model, dataset, out=report.parent)
+    return float(parse_json(own_folders.read(report))["top1"])
 
 
 def _check_owner(source: Path, out: Path) -> None:
@@ -123,19 +147,22 @@ def _describe(config: TrainConfig) -> str:
     return f"recipe {recipe['name']}, {recipe['epochs']} epochs, width {config.width:g}, seed {config.seed}"
 
 
-def _figures(facts: Sequence[Any], results: Sequence[Any], latencies: dict[str, Any]) -> list[TwinFigure]:
-    def of(name: str, label: str, scale: float = 1, digits: int = 0) -> TwinFigure:
-        first, second = (None if one.get(name) is None else one[name] / scale for one in facts)
-        return TwinFigure(label, first, second, digits)
+def _figures(
+    accuracies: Sequence[float], files: Sequence[Path], milliseconds: Sequence[float | None], seconds: Sequence[float]
+) -> list[TwinFigure]:
+    """The rows of the table; each argument has an entry for each column."""
 
-    accuracy = [100 * result["accuracy"] for result in results]
-    milliseconds = [latencies.get(one["sha256"], {}).get("median_ms") for one in facts]
+    def row(name: str, values: Iterable[float | None], digits: int, scale: float = 1) -> TwinFigure:
+        return TwinFigure(name, tuple(None if value is None else scale * value for value in values), digits)
+
+    found = [inspect(path) for path in files]
     return [
-        TwinFigure("test accuracy, %", accuracy[0], accuracy[1], 2),
-        of("tflite_bytes", "size of the .tflite, kB", 1e3),
-        of("bops", "binary MACs, M", 1e6, 2),
-        of("flops", "real-valued MACs, M", 1e6, 2),
-        of("peak_ram_bytes", "peak RAM of the tensors, kB", 1e3),
-        TwinFigure("median ms on this machine, 1 thread", milliseconds[0], milliseconds[1], 3),
-        TwinFigure("training, s", results[0]["seconds"], results[1]["seconds"], 0),
+        row("test accuracy of the .tflite, %", accuracies, 2, 100),
+        row("size of the .tflite, kB", [path.stat().st_size for path in files], 0, 1e-3),
+        row("binary MACs, M", [one.macs[1] for one in found], 2, 1e-6),
+        row("8-bit MACs, M", [one.macs[8] for one in found], 2, 1e-6),
+        row("32-bit MACs, M", [one.macs[32] for one in found], 2, 1e-6),
+        row("peak RAM of the tensors, kB", [one.arena for one in found], 0, 1e-3),
+        row("median ms on this machine, 1 thread", milliseconds, 3),
+        row("training, s", seconds, 0),
     ]

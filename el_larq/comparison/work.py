@@ -15,6 +15,7 @@ from el_larq.comparison.comparison_plan import Task
 from el_larq.comparison.results_folder import clear
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
+from el_larq.converters.steps import CALIBRATION_IMAGES
 from el_larq.counting.counts import count
 from el_larq.devices.local import caveat, measure
 from el_larq.errors import ElLarqError
@@ -55,33 +56,44 @@ def _can_go_on(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and read_config(folder).schema >= FIRST_RESUMABLE
 
 
-def perform_twin(argument: tuple[Path, Path, Task]) -> None:
-    """Convert the model of a finished run into a folder, and train and convert its float twin (`el_larq.comparison.float_twin`).
+def perform_twins(argument: tuple[Path, list[Path], Task]) -> None:
+    """Convert a finished run and its float twin, which is trained before, into the folders of a comparison; skip what is done.
+
+    With four folders, the last two are for both converted with int8 (`el_larq.comparison.float_twin`).
 
     Raises:
         ElLarqError: the run's data have changed since, so that the twin would not be trained alike.
     """
-    source, place, task = argument
+    source, places, task = argument
     config = read_config(source)
     data = load_data(task.plan, lambda line: None)
     if config.dataset_fingerprint not in (None, data.fingerprint):
         raise ElLarqError(f"{source}: the data of {data.name} have changed since it was trained; train it again first")
+    images = min(CALIBRATION_IMAGES, data.train_size)
+    int8 = {"int8": "full", "calibrate": data.name, "calibration_images": images}
+    binary, real, *quantized = places
+    _deploy_once(source, task, binary)
+    perform(task)
+    for folder, place in zip((source, real), quantized, strict=False):
+        _deploy_once(folder, task, place, **int8)
+
+
+def _deploy_once(folder: Path, task: Task, place: Path, **options: Any) -> None:
     if not (place / "deployed.json").is_file():
         place.mkdir(exist_ok=True)
-        deploy(source, task.plan.network_name, place)
-    perform(task)
+        deploy(folder, task.plan.network_name, place, **options)
 
 
-def deploy(folder: Path, network: str, place: Path | None = None) -> None:
+def deploy(folder: Path, network: str, place: Path | None = None, **options: Any) -> None:
     """Convert a run's model and write deployed.json: the Keras model's MACs, as counted in the literature, and the file's size.
 
-    Both files are written into ``place``, the run's folder by default.
+    Both files are written into ``place``, the run's folder by default. ``options`` are more options of the conversion.
     """
     keras.backend.clear_session()
     place = place or folder
     target = place / "model.tflite"
     allow = NETWORKS[network].allow if network in NETWORKS else tuple(read_result(folder).get("allow", []))
-    job = convert(folder / "model.h5", target, options=Options(allow=allow))
+    job = convert(folder / "model.h5", target, options=Options(allow=allow, **options))
     details = {entry.step: entry.details for entry in job.report}
     assert job.loaded is not None
     counts = count(job.loaded)

@@ -18,7 +18,7 @@ from el_larq.report.evaluation_section import evaluation_section
 from el_larq.report.section import Part, Section, short_name
 from el_larq.report.styles import Styles, marked
 from el_larq.tflite.operators import BINARY
-from el_larq.twins import HEADINGS, TwinFigure
+from el_larq.twins import TwinFigure
 
 
 def render(material: Material, title: str = "Binary networks, trained and measured") -> str:
@@ -76,16 +76,15 @@ def _device_notes(material: Material, target: str) -> list[str]:
 def _twins(material: Material) -> Section:
     """Each binary model beside its float twin, with the latencies that were measured elsewhere."""
     section = Section("twins", "What binary bought")
-    headings = [(HEADINGS[0], False), *((name, True) for name in HEADINGS[1:])]
     for twins in material.twins:
+        headings = [(name, position > 0) for position, name in enumerate(twins.headings())]
         rows = twins.cells()
         for target, measured in material.groups.items():
             for threads in sorted({row.threads for row in measured}):
                 found = {row.sha256: row.latency_ms for row in measured if row.threads == threads}
-                if all(sha256 in found for sha256 in twins.hashes):
+                if all(sha256 in found for sha256 in twins.hashes.values()):
                     label = f"ms on {target}, {threads} thread{'s' * (threads > 1)}"
-                    binary, real = (found[sha256] for sha256 in twins.hashes)
-                    rows.append(TwinFigure(label, binary, real, 3).cells())
+                    rows.append(TwinFigure(label, tuple(found[sha256] for sha256 in twins.hashes.values()), 3).cells())
         notes = [twins.caveat, "One seed each: differences of accuracy of a few points may be chance."]
         section.parts.append(
             Part(heading=twins.title, notes=notes, table="Binary and real-valued, trained alike", headings=headings, rows=rows)

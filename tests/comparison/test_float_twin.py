@@ -10,6 +10,7 @@ import pytest
 
 from el_larq.comparison.float_twin import plan_twin
 from el_larq.errors import ElLarqError, UsageError
+from el_larq.tflite.reader import parse
 from el_larq.training.config import read_config
 from el_larq.twins import TwinFigure, read_twins
 
@@ -42,9 +43,9 @@ def changed(run: Path, place: Path, **fields: object) -> Path:
 
 
 @pytest.mark.slow
-def test_the_twin_is_trained_alike_and_both_are_in_one_table(run: Path, el_larq_command: Command, tmp_path: Path) -> None:
+def test_the_twins_are_trained_alike_and_all_are_in_one_table(run: Path, el_larq_here: Command, tmp_path: Path) -> None:
     out = tmp_path / "twin"
-    done = el_larq_command("compare", run, "--against", "float", "-o", out, "--json", timeout=600)
+    done = el_larq_here("compare", run, "--against", "float", "-o", out, "--json")
     assert done.returncode == 0, done.stderr
     ours, theirs = read_config(run), read_config(out / "float")
     assert (ours.method, theirs.method) == ("bireal", "float")
@@ -52,8 +53,8 @@ def test_the_twin_is_trained_alike_and_both_are_in_one_table(run: Path, el_larq_
     assert [getattr(ours, name) for name in same] == [getattr(theirs, name) for name in same]
     figures = {row["name"]: row for row in json.loads(done.stdout)["figures"]}
     for place, side in ((run, "binary"), (out / "float", "float")):
-        accuracy = json.loads((place / "result.json").read_text())["accuracy"]
-        assert figures["test accuracy, %"][side] == pytest.approx(100 * accuracy)
+        accuracy = json.loads((place / "result.json").read_text())["accuracy"]  # of the Keras model
+        assert figures["test accuracy of the .tflite, %"][side] == pytest.approx(100 * accuracy, abs=0.5)
     for side in ("binary", "float"):
         size = (out / side / "model.tflite").stat().st_size
         assert figures["size of the .tflite, kB"][side] == size / 1e3
@@ -62,23 +63,39 @@ def test_the_twin_is_trained_alike_and_both_are_in_one_table(run: Path, el_larq_
 
     result = out / "float" / "result.json"
     before = result.stat().st_mtime_ns
-    again = el_larq_command("compare", run, "--against", "float", "-o", out)
-    assert again.returncode == 0, again.stderr
-    assert "differences of accuracy of a few points may be chance" in again.stderr
-    assert result.stat().st_mtime_ns == before
+    (out / "float" / "evaluation" / "evaluation.json").unlink()  # as if interrupted there
+    more = el_larq_here("compare", run, "--against", "int8", "-o", out)
+    assert more.returncode == 0, more.stderr
+    assert result.stat().st_mtime_ns == before, "the float twin was trained again"
+    assert "int8 twin / binary, int8" in more.stdout
+    assert "differences of accuracy of a few points may be chance" in more.stderr
+    table = json.loads((out / "twin.json").read_text())
+    assert list(table["sha256"]) == ["binary", "float", "binary-int8", "int8"]
+    int8 = {row["name"]: row for row in table["figures"]}
+    for name in ("test accuracy of the .tflite, %", "size of the .tflite, kB", "binary MACs, M", "32-bit MACs, M"):
+        assert [int8[name][side] for side in ("binary", "float")] == [figures[name][side] for side in ("binary", "float")]
+    macs = {name: [int8[name][side] for side in ("binary-int8", "int8")] for name in ("binary MACs, M", "8-bit MACs, M")}
+    assert macs["binary MACs, M"] == [int8["binary MACs, M"]["binary"], 0]
+    assert macs["8-bit MACs, M"] == [int8["32-bit MACs, M"]["binary"], int8["32-bit MACs, M"]["float"]]
+    for side in ("binary-int8", "int8"):
+        described = parse((out / side / "model.tflite").read_bytes()).metadata["el_larq_card"]
+        assert json.loads(described)["calibrated_on"] == {"dataset": "digits", "split": "train", "images": 256}
+        evaluation = json.loads((out / side / "evaluation" / "evaluation.json").read_text())
+        assert int8["test accuracy of the .tflite, %"][side] == pytest.approx(100 * evaluation["top1"])
+        assert evaluation["images"] == 450
 
-    page = el_larq_command("report", out, "-o", tmp_path / "report.html")
+    page = el_larq_here("report", out, "-o", tmp_path / "report.html")
     assert page.returncode == 0, page.stderr
     html = (tmp_path / "report.html").read_text()
     assert "What binary bought" in html
-    assert "float / binary" in html
+    assert "int8 twin / binary, int8" in html
 
     other = changed(run, tmp_path / "other")
-    refused = el_larq_command("compare", other, "--against", "float", "-o", out)
+    refused = el_larq_here("compare", other, "--against", "float", "-o", out)
     assert refused.returncode == 2
     assert f"{out} belongs to {run}" in refused.stderr
     stale = changed(run, tmp_path / "stale", dataset_fingerprint="other")
-    refused = el_larq_command("compare", stale, "--against", "float", "-o", tmp_path / "stale_twin")
+    refused = el_larq_here("compare", stale, "--against", "float", "-o", tmp_path / "stale_twin")
     assert refused.returncode == 1
     assert "the data of digits have changed since it was trained" in refused.stderr
 
@@ -86,10 +103,10 @@ def test_the_twin_is_trained_alike_and_both_are_in_one_table(run: Path, el_larq_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "a run folder and --against float belong together"),
-        (["--against", "float"], "a run folder and --against float belong together"),
+        (["run"], "a run folder and --against belong together"),
+        (["--against", "float"], "a run folder and --against belong together"),
         (["run", "--against", "float", "--epochs", "3"], "--epochs does not apply to RUN --against float"),
-        ([], "give --network NAME, or a run folder with --against float"),
+        ([], "give --network NAME, or a run folder with --against float|int8"),
         (["run", "--against", "int4"], "'int4' is not"),
     ],
 )
@@ -123,15 +140,17 @@ def test_the_twin_of_a_run_with_partial_weights_accepts_as_few(run: Path, tmp_pa
 
 
 def test_a_figure_beside_that_of_the_twin() -> None:
-    assert TwinFigure("size, kB", 10, 200, 0).cells() == ("size, kB", "10", "200", "20.00")
-    assert TwinFigure("accuracy, %", 60, 61.5, 2).cells() == ("accuracy, %", "60.00", "61.50", "+1.50 points")
-    assert TwinFigure("binary MACs, M", 0, 1, 1).cells()[-1] == "–"
-    assert TwinFigure("ms", None, 1, 1).cells() == ("ms", "–", "1.0", "–")
+    assert TwinFigure("size, kB", (10, 200), 0).cells() == ("size, kB", "10", "200", "20.00")
+    assert TwinFigure("size, kB", (10, 200, 8, 4), 0).cells() == ("size, kB", "10", "200", "8", "4", "0.50")
+    assert TwinFigure("accuracy, %", (60, 61.5), 2).cells() == ("accuracy, %", "60.00", "61.50", "+1.50 points")
+    assert TwinFigure("binary MACs, M", (0, 1), 1).cells()[-1] == "–"
+    assert TwinFigure("ms", (None, 1), 1).cells() == ("ms", "–", "1.0", "–")
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
-    (tmp_path / "twin.json").write_text('{"figures": 3}')
-    with pytest.raises(ElLarqError, match=r"twin\.json is damaged"):
-        read_twins(tmp_path)
+    for damaged in ('{"figures": 3}', '{"figures": [], "title": "", "caveat": "", "sha256": {"binary": "", "int8": ""}}'):
+        (tmp_path / "twin.json").write_text(damaged)
+        with pytest.raises(ElLarqError, match=r"twin\.json is damaged"):
+            read_twins(tmp_path)
     (tmp_path / "twin.json").write_text('{"schema": 1}')
     assert read_twins(tmp_path) is None
