@@ -74,8 +74,9 @@ def _session(lines: Sequence[Line]) -> Iterator[Example]:
 def difference(output: Sequence[Line], printed: str, numbers: bool) -> str | None:
     """The first difference between a documented output and what was printed, with the page's line; None if there is none.
 
-    What legitimately differs is left out: times, accuracies, folders, what depends on the load of the machine; and all numbers,
-    without ``numbers``. Equal lines that follow each other, as those of the epochs are without their numbers, count once.
+    What legitimately differs is left out: times, accuracies, folders, what depends on the load of the machine; without ``numbers``,
+    also each number that is a word of its own, except the 8 of "8 bit". Sizes of files may differ by what their cards take.
+    Lines of epochs that follow each other count once.
     """
     lines = printed.splitlines()
     found = [(lines[index], masked) for index, masked in _mask(lines, numbers)]
@@ -83,14 +84,14 @@ def difference(output: Sequence[Line], printed: str, numbers: bool) -> str | Non
     for index, expected in _mask([line.text for line in output], numbers):
         line = output[index]
         last = line.number
-        if expected == _GAP:
+        if expected.text == _GAP:
             gap = True
             continue
-        while gap and position < len(found) and found[position][1] != expected:
+        while gap and position < len(found) and not expected.agrees(found[position][1]):
             position += 1
         if position == len(found):
             return f"line {line.number} is not printed{' after the lines above it' if index else ''}: {line.text!r}"
-        if found[position][1] != expected:
+        if not expected.agrees(found[position][1]):
             return f"line {line.number} is {line.text!r}, but {found[position][0]!r} is printed"
         position, gap = position + 1, False
     if not gap and position < len(found):
@@ -99,6 +100,9 @@ def difference(output: Sequence[Line], printed: str, numbers: bool) -> str | Non
 
 
 _NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+_WHOLE_NUMBER = re.compile(rf"(?<![\w-])(?>\d+(?:x\d+)+|{_NUMBER})(?!\w|[ -]bit)")
+"""A number or shape that is a word of its own. Not the 8 of int8, and not the number of bits, which says what is counted."""
+
 _VARIES = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
@@ -114,11 +118,13 @@ _VARIES = tuple(
         (r"\b(measured on) \w+", r"\1 MACHINE"),
         (r"\b(sha256) [0-9a-f]{64}", r"\1 N"),
         (rf"{_NUMBER} (?:h \d+ min|min|s)\b", "N s"),
-        (rf"{_NUMBER}(?= (?:ms|dB)\b)", "N"),
+        (rf"{_NUMBER}(?= (?:ms|dB|of a step)\b)", "N"),
         (rf"\b{_NUMBER} images of\b", "N images of"),  # that a conversion is verified or calibrated with
-        (r"[-+]?\d+\.\d+%", "N%"),
-        (r"\d+(?:\.\d+)?e-\d+|\b0e\+00", "N"),
-        (rf"(file +|\.tflite, |bits in ){_NUMBER}(?= bytes)", r"\1N"),  # with the card, or compressed
+        (r"(with kernels as \w+,|against float:) top-1 agrees for \d+\.\d%", r"\1 top-1 agrees for N%"),
+        (r"(differ by up to) \d\.\de[-+]\d\d (of the largest one)", r"\1 N \2"),
+        (r"(?<!agrees for )(?<![\d.])[-+]?\d+\.\d+%", "N%"),  # accuracies and shares of signs
+        (r"\b\d(?:\.\d+)?e-(?:0[5-9]|[1-9]\d)\b|\b0e\+00", "less than 1e-04"),
+        (rf"(bits in ){_NUMBER}(?= bytes)", r"\1N"),  # compressed
     )
 )
 """What differs from one machine, folder or training to another."""
@@ -126,28 +132,55 @@ _VARIES = tuple(
 _PASSING = re.compile(r"about .* more steps(;.*)?$|epoch \d+/\d+, step |note: .* times the minimum: ")
 """Lines that are printed if the machine is slow or busy."""
 
-_MEASURED = re.compile(r"\bms$|^(recall|precision|ratio|difference)$")
-"""Headings of columns with figures that differ."""
+_MEASURED = re.compile(r"\bms$|^(recall|precision|ratio|difference)$|^top-1 on ")
+"""Headings of columns, or of rows, with figures that differ."""
+
+_SIZE = re.compile(r"(?<=\.tflite, )[\d,]+(?= bytes)|(?<=file )[\d,]+(?= bytes)")
+_SIZES = "file, kB"
+"""The heading of a row with sizes of files."""
+
+_CARD = 1024
+"""The number of bytes by which sizes of equal models may differ: the card names data sets, folders and accuracies."""
 
 
-def _mask(lines: Sequence[str], numbers: bool) -> Iterator[tuple[int, str]]:
-    """The indices and masked texts of the lines that are compared."""
+@dataclass(frozen=True)
+class _Masked:
+    """A line that is compared: its text without what differs, and sizes of files in bytes."""
+
+    text: str
+    sizes: tuple[float, ...]
+
+    def agrees(self, other: "_Masked") -> bool:
+        near = all(abs(size - another) <= _CARD for size, another in zip(self.sizes, other.sizes, strict=False))
+        return self.text == other.text and near
+
+
+def _mask(lines: Sequence[str], numbers: bool) -> Iterator[tuple[int, _Masked]]:
+    """The lines that are compared, each with its index."""
     measured: set[int] = set()
     before = None
     for index, text in enumerate(lines):
         if re.fullmatch(r"[\s\u2500-\u257f]*", text) or _PASSING.match(text):  # an empty line, or one of a table's frame
             continue
         cells = [cell.strip() for cell in re.split("[│┃]", text)]
+        sizes: list[float] = []
         if "┃" in text:
             measured = {column for column, heading in enumerate(cells) if _MEASURED.search(heading)}
         elif "│" in text:
-            cells = ["N" if column in measured else cell for column, cell in enumerate(cells)]
+            label, values = cells[1], range(2, len(cells) - 1)
+            if label == _SIZES and numbers:
+                sizes = [1e3 * float(cells[column].replace(",", "")) for column in values]
+            there = {*values} if label == _SIZES or _MEASURED.search(label) else measured
+            cells = ["N" if column in there else cell for column, cell in enumerate(cells)]
         masked = " | ".join(cells) if len(cells) > 1 else text
         for pattern, replacement in _VARIES:
             masked = pattern.sub(replacement, masked)
-        if not numbers:
-            masked = re.sub(_NUMBER, "N", masked)
         masked = " ".join(masked.split())
-        if masked != before:
-            yield index, masked
+        if numbers:
+            sizes += [float(size.replace(",", "")) for size in _SIZE.findall(masked)]
+            masked = _SIZE.sub("N", masked)
+        else:
+            masked = _WHOLE_NUMBER.sub("N", masked)
+        if masked != before or not masked.startswith("epoch N"):
+            yield index, _Masked(masked, tuple(sizes))
         before = masked
