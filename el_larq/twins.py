@@ -10,7 +10,7 @@ from el_larq.files import parse_json
 
 TWIN = "twin.json"
 MODEL = "model.tflite"
-SCHEMA = 1
+SCHEMA = 2
 BINARY, FLOAT, BINARY_INT8, INT8 = "binary", "float", "binary-int8", "int8"
 COLUMNS = {BINARY: "binary", FLOAT: "float twin", BINARY_INT8: "binary, int8", INT8: "int8 twin"}
 """The folders of the .tflite files, in the order of the table, and their headings. The last two are there with the int8 twin."""
@@ -65,12 +65,15 @@ def read_twins(path: Path) -> Twins | None:
     """The table of a finished comparison in the folder ``path``; None if it is not finished.
 
     Raises:
-        ElLarqError: the file is damaged.
+        ElLarqError: the file is damaged, or of another version of el-larq.
     """
+    again = f"run el-larq compare RUN --against {INT8 if own_folders.is_there(path / INT8 / MODEL) else FLOAT} again"
     try:
         content = parse_json(own_folders.read(path / TWIN))
         if "figures" not in content:
             return None
+        if (schema := content.get("schema", SCHEMA)) != SCHEMA:
+            raise ElLarqError(f"{path / TWIN} was made by {'an older' if schema < SCHEMA else 'a newer'} el-larq; {again}")
         hashes = {column: str(content["sha256"][column]) for column in COLUMNS if column in content["sha256"]}
         if [*hashes] not in ([*COLUMNS][:2], [*COLUMNS]):
             raise ValueError
@@ -80,7 +83,7 @@ def read_twins(path: Path) -> Twins | None:
         ]
         return Twins(path, str(content["title"]), tuple(figures), str(content["caveat"]), hashes)
     except (ValueError, KeyError, TypeError) as error:
-        raise ElLarqError(f"{path / TWIN} is damaged; run el-larq compare RUN --against float again") from error
+        raise ElLarqError(f"{path / TWIN} is damaged; {again}") from error
 
 
 def _number(value: Any) -> float | None:

@@ -7,7 +7,7 @@ twin also `binary-int8/` and `int8/`, and twin.json and table.md. Trainings and 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 from el_larq import own_folders
 from el_larq.comparison.calls import Call, run
 from el_larq.comparison.comparison_plan import Task
+from el_larq.comparison.results_folder import recorded
 from el_larq.data.names import folders
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, write_bytes, write_json
 from el_larq.inspection.inspect import inspect
 from el_larq.methods.method_registry import get_method
 from el_larq.outputs import check_folder
-from el_larq.training.config import OWN, TrainConfig, is_finished, read_config, read_result
+from el_larq.training.config import CONFIG, OWN, TrainConfig, is_finished, read_config, read_result
 from el_larq.training.run_folder import is_stage
 from el_larq.training.training_plan import Settings, TrainingPlan, find_stored, resolve, settings_of
 from el_larq.twins import BINARY, COLUMNS, FLOAT, INT8, MODEL, SCHEMA, TWIN, TwinFigure, Twins
@@ -64,6 +65,7 @@ def _settings(config: TrainConfig, source: Path) -> Settings:
     if options.get("variant") == get_method(config.method).variant:
         options.pop("variant", None)  # the method chose it
     settings |= {"method": "float", "network_options": options, "deterministic": "on" if config.deterministic else "off"}
+    settings["recipe"] = replace(settings["recipe"], qat_bits=0)  # otherwise its float file would be trained for int8
     if isinstance(config.validation, float | int):
         settings["validation"] = float(config.validation)
     if config.init_from is not None:
@@ -87,14 +89,17 @@ def compare_twin(source: Path, out: Path, int8: bool = False, notify: Callable[[
     plan = plan_twin(source, out)
     config = read_config(source)
     _check_owner(source, out)
+    _check_epochs(config, source, out / FLOAT)
     notify(f"training {config.network} with method float as {source} was trained: {_describe(config)} -> {plan.out}")
+    for note in _notes(config):
+        notify(f"note: {note}")
     int8 = int8 or own_folders.is_there(out / INT8 / MODEL)
     columns = [*COLUMNS] if int8 else [BINARY, FLOAT]
     files = {column: out / column / MODEL for column in columns}
-    _call("perform_twins", (source, [path.parent for path in files.values()], Task("twin", plan, deploy=True)))
-    accuracies = [_test_accuracy(path, config.dataset, notify) for path in files.values()]
-    latencies = _call("measure_all", [*files.values()])
+    _call("perform_twins", (source, [path.parent for path in files.values()], Task("twin", plan, deploy=False)))
     hashes = {column: hashlib.sha256(own_folders.read(path)).hexdigest() for column, path in files.items()}
+    accuracies = [_test_accuracy(path, hashes[column], config.dataset, notify) for column, path in files.items()]
+    latencies = _call("measure_all", [*files.values()])
     milliseconds = [latencies.get(sha256, {}).get("median_ms") for sha256 in hashes.values()]
     seconds = [read_result(source)["seconds"], read_result(out / FLOAT)["seconds"]] * (len(columns) // 2)
     twins = Twins(
@@ -118,12 +123,12 @@ def _call(function: str, argument: Any) -> Any:
     return outcome.value
 
 
-def _test_accuracy(model: Path, dataset: str, notify: Callable[[str], None]) -> float:
-    """From 0 to 1. Evaluated in this process, since those of `calls` can have none of their own."""
+def _test_accuracy(model: Path, sha256: str, dataset: str, notify: Callable[[str], None]) -> float:
+    """From 0 to 1. Evaluated in this process, since those of `calls` can have none of their own; once for the same file."""
     from el_larq.evaluation.evaluate import REPORT, evaluate
 
     report = model.parent / "evaluation" / REPORT
-    if not own_folders.is_there(report):
+    if recorded(report, "sha256") != sha256:
         notify(f"evaluating {model} on {dataset}")
         evaluate(model, dataset, out=report.parent)
     return float(parse_json(own_folders.read(report))["top1"])
@@ -140,6 +145,29 @@ def _check_owner(source: Path, out: Path) -> None:
         raise UsageError(f"{out} already contains files that are not a twin's; choose another folder with -o")
     if known["run"] != str(source.absolute()):
         raise UsageError(f"{out} belongs to {known['run']}; choose another folder with -o")
+
+
+def _check_epochs(config: TrainConfig, source: Path, twin: Path) -> None:
+    """Raise UsageError if the run was extended after its twin was started."""
+    if not own_folders.is_there(twin / CONFIG):
+        return
+    ours, theirs = config.recipe["epochs"], read_config(twin).recipe["epochs"]
+    if ours != theirs:
+        raise UsageError(
+            f"{source} has {ours} epochs now and its float twin {theirs}; extend that with "
+            f"el-larq train --resume {twin} --epochs {ours}, or choose another folder with -o"
+        )
+
+
+def _notes(config: TrainConfig) -> Iterator[str]:
+    """What is not alike in the two trainings, or makes them hard to compare."""
+    if config.init_from is not None:
+        yield (
+            f"the float twin starts from the weights of {config.init_from['source']} too; if these are of a binary network, it has "
+            "only the epochs of this recipe to learn real-valued ones"
+        )
+    if config.recipe.get("qat_bits"):
+        yield "the float twin is trained without simulated int8 (qat_bits 0)"
 
 
 def _describe(config: TrainConfig) -> str:

@@ -118,6 +118,15 @@ class ResultsFolder:
         return content
 
 
+def recorded(path: Path, name: str) -> Any:
+    """A value in a JSON file of a folder. None if there is none or the file is damaged: what it describes is made again."""
+    try:
+        content = parse_json(own_folders.read(path)) if own_folders.is_there(path) else None
+    except ValueError:
+        return None
+    return content.get(name) if isinstance(content, dict) else None
+
+
 def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings with the fields of the recipe and its stages that were added after they were written."""
     recipe = settings.get("recipe")

@@ -11,8 +11,9 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
+from el_larq import own_folders
 from el_larq.comparison.comparison_plan import Task
-from el_larq.comparison.results_folder import clear
+from el_larq.comparison.results_folder import clear, recorded
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
 from el_larq.converters.steps import CALIBRATION_IMAGES
@@ -26,6 +27,8 @@ from el_larq.training.config import CONFIG, FIRST_RESUMABLE, RESULT, read_config
 from el_larq.training.run_data import load_data
 from el_larq.training.run_options import RunOptions
 from el_larq.training.train import resume_run, start
+
+_MODEL = "model.h5"
 
 # At import time, because the process that imports this module then captures messages about missing GPUs.
 tf.config.list_physical_devices()
@@ -57,12 +60,13 @@ def _can_go_on(folder: Path) -> bool:
 
 
 def perform_twins(argument: tuple[Path, list[Path], Task]) -> None:
-    """Convert a finished run and its float twin, which is trained before, into the folders of a comparison; skip what is done.
+    """Convert a finished run and its float twin into the folders of a comparison; skip what is done.
 
-    With four folders, the last two are for both converted with int8 (`el_larq.comparison.float_twin`).
+    With four folders, the last two are for both converted with int8 (`el_larq.comparison.float_twin`). The twin is trained only
+    after the run's own conversions, which may be refused.
 
     Raises:
-        ElLarqError: the run's data have changed since, so that the twin would not be trained alike.
+        ElLarqError: the run's data have changed since, so that the twin would not be trained alike; or a conversion failed.
     """
     source, places, task = argument
     config = read_config(source)
@@ -70,18 +74,29 @@ def perform_twins(argument: tuple[Path, list[Path], Task]) -> None:
     if config.dataset_fingerprint not in (None, data.fingerprint):
         raise ElLarqError(f"{source}: the data of {data.name} have changed since it was trained; train it again first")
     images = min(CALIBRATION_IMAGES, data.train_size)
+    network = task.plan.network_name
     int8 = {"int8": "full", "calibrate": data.name, "calibration_images": images}
     binary, real, *quantized = places
-    _deploy_once(source, task, binary)
-    perform(task)
-    for folder, place in zip((source, real), quantized, strict=False):
-        _deploy_once(folder, task, place, **int8)
+    for folder, place, place_int8 in zip((source, task.folder), (binary, real), quantized or (None, None), strict=True):
+        if folder == task.folder:
+            perform(task)
+        _deploy_once(folder, network, place)
+        if place_int8 is not None:
+            try:
+                _deploy_once(folder, network, place_int8, **int8)
+            except ElLarqError as error:
+                raise ElLarqError(f"{folder} cannot be converted with int8, so compare --against float: {error}") from error
 
 
-def _deploy_once(folder: Path, task: Task, place: Path, **options: Any) -> None:
-    if not (place / "deployed.json").is_file():
+def _deploy_once(folder: Path, network: str, place: Path, **options: Any) -> None:
+    """Convert the model of the run in ``folder`` unless ``place`` has it already, from the same weights."""
+    if recorded(place / "deployed.json", "source_sha256") != _hash(folder / _MODEL):
         place.mkdir(exist_ok=True)
-        deploy(folder, task.plan.network_name, place, **options)
+        deploy(folder, network, place, **options)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(own_folders.read(path)).hexdigest()
 
 
 def deploy(folder: Path, network: str, place: Path | None = None, **options: Any) -> None:
@@ -93,7 +108,8 @@ def deploy(folder: Path, network: str, place: Path | None = None, **options: Any
     place = place or folder
     target = place / "model.tflite"
     allow = NETWORKS[network].allow if network in NETWORKS else tuple(read_result(folder).get("allow", []))
-    job = convert(folder / "model.h5", target, options=Options(allow=allow, **options))
+    source = _hash(folder / _MODEL)
+    job = convert(folder / _MODEL, target, options=Options(allow=allow, **options))
     details = {entry.step: entry.details for entry in job.report}
     assert job.loaded is not None
     counts = count(job.loaded)
@@ -104,7 +120,8 @@ def deploy(folder: Path, network: str, place: Path | None = None, **options: Any
         "binary_convolutions": details["audit"]["binary"],
         "tflite_bytes": target.stat().st_size,
         "peak_ram_bytes": inspect(target).arena,
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "source_sha256": source,
+        "sha256": _hash(target),
         "top1_agreement": details["verify"]["top1_agreement"],
     }
     write_json(place / "deployed.json", facts)
