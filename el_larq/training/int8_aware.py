@@ -7,7 +7,7 @@ teachers, optimizers and saved files do not depend on it, and the saved model is
   behind them multiplies whole channels, so the file, in which it is folded, has the same integers;
 - outputs are rounded to 8 bits, with one range per layer, where the file has an int8 tensor: behind everything except what passes
   values on (`_PASSING`), a convolution or dense layer whose normalization is folded into it, and what a ReLU is fused with;
-- tensors that a sign is taken of have the half step of offset where the file can have it.
+- tensors that a sign is taken of have the half step of offset where the file has it (`simulated_offsets`).
 
 Ranges are moving averages, over the steps, of the images' minima and maxima; at the start they are averages over CALIBRATION
 batches, in float. From FROZEN_FROM of the steps on, ranges and the statistics of batch normalizations keep their values, and the
@@ -19,15 +19,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-import larq
 import tensorflow as tf
 import tf_keras as keras
 
-from el_larq.counting.kernels import declared_bits, quantized_kernels
+from el_larq.counting.kernels import quantized_kernels
 from el_larq.errors import UsageError
 from el_larq.keras_internals import LayerCall, is_functional, layer_calls, leaf_layers
 from el_larq.layers import AddToLast, ElasticLink, GatedLink, SplitChannels, TernarySplit
 from el_larq.training.fake_quantization import round_kernel, round_values
+from el_larq.training.simulated_offsets import COMPUTING, activation, is_folded, is_quantizer, takes_sign, tensors_with_offset
 
 RATE = 0.01
 """The weight of a step's ranges in the moving averages."""
@@ -39,14 +39,6 @@ FROZEN_FROM = 2 / 3
 
 _KERNELS = {"kernel": 1, "depthwise_kernel": 2, "pointwise_kernel": 1}
 """Attributes with kernels, and how many of their last axes are output channels."""
-
-_COMPUTING = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Dense,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-)
 
 _PASSING = (
     keras.layers.InputLayer,
@@ -64,13 +56,11 @@ _PASSING = (
 )
 """Layers whose outputs have no other values than their inputs, so they are rounded already."""
 
-_BINARY = (larq.quantizers.Quantizer, TernarySplit)
-
 _FIXED = ("softmax", "sigmoid", "tanh")
 """Activations with a scale fixed by TensorFlow Lite; not simulated."""
 
-_WITH_OFFSET = (
-    *_COMPUTING,
+_BEFORE_RELU = (
+    *COMPUTING,
     keras.layers.Add,
     keras.layers.AveragePooling2D,
     keras.layers.BatchNormalization,
@@ -78,7 +68,7 @@ _WITH_OFFSET = (
     ElasticLink,
     GatedLink,
 )
-"""Layers whose outputs can have the offset in front of a sign, and which an offset can pass."""
+"""Layers that a ReLU behind them is fused with."""
 
 
 class _Site:
@@ -88,6 +78,12 @@ class _Site:
         self.signs = signs
         self.low = tf.Variable(tf.zeros([]), trainable=False)
         self.high = tf.Variable(tf.zeros([]), trainable=False)
+        self.seen = 0
+
+    def calibrate(self, values: Any) -> None:
+        """Average in a range with the same weight as each one before, of all batches and calls."""
+        self.seen += 1
+        self.see(values, 1 / self.seen)
 
     def see(self, values: Any, rate: float) -> None:
         """Average in the range of a batch: the means of its images' extremes."""
@@ -112,7 +108,7 @@ class Simulation:
             raise UsageError(f"{network.name} has no real-valued convolution or dense layer, so there is nothing for qat_bits")
         self._sites = {layer: _Site(signs) for layer, signs in rounded_outputs(network).items()}
         self.variables = [variable for site in self._sites.values() for variable in (site.low, site.high)]
-        self._is_rounding, self._is_frozen, self._rate = True, False, 0.0
+        self._is_rounding, self._is_calibrating, self._is_frozen, self._rate = True, False, False, 0.0
 
     def describe(self) -> str:
         """One line for the user."""
@@ -157,11 +153,13 @@ class Simulation:
 
     def calibrate(self, model: keras.Model, batches: Iterable[tuple[Any, ...]]) -> None:
         """Set all ranges to averages over batches of the network in float."""
+        for site in self._sites.values():
+            site.seen = 0
+        self._is_calibrating = True
         with self.in_float():
-            for number, (images, *_) in enumerate(batches):
-                self._rate = 1 / (number + 1)
+            for images, *_ in batches:
                 model(images, training=False)
-        self._rate = 0.0
+        self._is_calibrating = False
 
     def _simulated(self, layer: keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
         parts, site = self._kernels.get(layer, {}), self._sites.get(layer)
@@ -174,7 +172,9 @@ class Simulation:
                 values = call(*args, **kwargs)
             if site is None:
                 return values
-            if self._rate:
+            if self._is_calibrating:
+                site.calibrate(values)
+            elif self._rate:
                 site.see(values, self._rate)
             return round_values(values, site.low, site.high, signs=site.signs) if self._is_rounding else values
 
@@ -195,7 +195,7 @@ def _replaced(layer: keras.layers.Layer, parts: dict[str, list[int]]) -> Iterato
 
 def _real_kernels(layer: keras.layers.Layer) -> dict[str, list[int]]:
     """The attributes with real-valued kernels of a layer that is int8 in a file, and the axes of their output channels."""
-    if not isinstance(layer, _COMPUTING) or isinstance(layer, keras.layers.Conv2DTranspose):
+    if not isinstance(layer, COMPUTING) or isinstance(layer, keras.layers.Conv2DTranspose):
         return {}
     quantized = {kernel.part for kernel in quantized_kernels(layer)}
     kernels = {part: getattr(layer, part, None) for part in _KERNELS if part not in quantized}
@@ -215,49 +215,38 @@ def _models(model: keras.Model) -> Iterator[keras.Model]:
 
 def rounded_outputs(network: keras.Model) -> dict[keras.layers.Layer, bool]:
     """The layers whose output is rounded, and whether it has the offset of signs."""
-    calls = [call for model in _models(network) for call in layer_calls(model)]
+    models = list(_models(network))
+    calls = [call for model in models for call in layer_calls(model)]
+    with_offset = set().union(*map(tensors_with_offset, models))
     readers: dict[int, list[LayerCall]] = {}
     for call in calls:
         for tensor in call.inputs:
             readers.setdefault(id(tensor), []).append(call)
 
-    def read_by(call: LayerCall) -> list[LayerCall]:
-        """The calls that read a call's values, also behind layers that pass them on."""
-        found = []
-        for reader in (reader for tensor in call.outputs for reader in readers.get(id(tensor), [])):
-            found += [reader, *read_by(reader)] if isinstance(reader.layer, _PASSING) else [reader]
-        return found
+    def feeds_sign(tensor: Any) -> bool:
+        """Whether a sign is taken of a tensor, also behind layers that pass its values on."""
+        return any(
+            takes_sign(reader.layer) or (isinstance(reader.layer, _PASSING) and any(map(feeds_sign, reader.outputs)))
+            for reader in readers.get(id(tensor), [])
+        )
 
     rounded: dict[Any, bool] = {}
     for call in calls:
         layer, outputs = call.layer, call.outputs
-        if call.is_input or isinstance(layer, (keras.Model, *_PASSING, *_BINARY)) or _activation(layer) in _FIXED:
+        if call.is_input or isinstance(layer, (keras.Model, TernarySplit, *_PASSING)) or is_quantizer(layer):
             continue
-        direct = [reader for tensor in outputs for reader in readers.get(id(tensor), [])]
-        if len(outputs) != 1 or outputs[0].dtype != tf.float32 or (len(direct) == 1 and _is_fused(layer, direct[0].layer)):
+        if activation(layer) in _FIXED or len(outputs) != 1 or outputs[0].dtype != tf.float32:
             continue
-        read = read_by(call)
-        signs = any(_takes_sign(reader.layer) for reader in read) and isinstance(layer, _WITH_OFFSET)
-        signs = signs and all(_takes_sign(reader.layer) or isinstance(reader.layer, (*_PASSING, *_WITH_OFFSET)) for reader in read)
-        rounded[layer] = signs and rounded.get(layer, True)
+        direct = readers.get(id(outputs[0]), [])
+        if len(direct) == 1 and _is_fused(layer, direct[0].layer):
+            continue
+        rounded[layer] = id(outputs[0]) in with_offset and feeds_sign(outputs[0]) and rounded.get(layer, True)
     return rounded
 
 
 def _is_fused(layer: keras.layers.Layer, reader: keras.layers.Layer) -> bool:
     """Whether a file computes a layer and the only reader of its output in one operator."""
-    if isinstance(reader, keras.layers.BatchNormalization):
-        return isinstance(layer, _COMPUTING) and _activation(layer) == "linear"
     is_relu = isinstance(reader, keras.layers.ReLU) or (
-        isinstance(reader, keras.layers.Activation) and _activation(reader) == "relu"
+        isinstance(reader, keras.layers.Activation) and activation(reader) == "relu"
     )
-    return is_relu and isinstance(layer, _WITH_OFFSET)
-
-
-def _activation(layer: keras.layers.Layer) -> str:
-    if isinstance(layer, keras.layers.Softmax):
-        return "softmax"
-    return getattr(getattr(layer, "activation", None), "__name__", "linear")
-
-
-def _takes_sign(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, _BINARY) or declared_bits(getattr(layer, "input_quantizer", None)) == 1
+    return is_folded(layer, reader) or (is_relu and isinstance(layer, _BEFORE_RELU))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import larq
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -77,13 +78,113 @@ def test_a_relu_is_fused_and_pools_pass_values_on() -> None:
     found = _names(_network("quicknet", "binary"))
     assert "transition1_relu" in found
     assert not {"stage1_block4_shortcut", "transition1_pool", "transition1_conv", "stage4_block4_shortcut"} & set(found)
-    assert found["transition1_norm"]
+    assert "transition1_norm" in found
 
 
 def test_no_offset_where_a_file_cannot_have_it() -> None:
     found = _names(_network("resnet18", "reactnet"))
     assert {found[f"stage1_block1_conv1_{name}"] for name in ("shift", "link", "rprelu", "norm")} == {False}
     assert not any(found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("quicknet", "binary"),  # an addition in front of a ReLU cannot take an offset
+        ("mobilenet", "el"),  # nor a convolution with zeros around its input
+        pytest.param("resnet26", "el", marks=pytest.mark.slow),
+        ("resnet18", "bireal"),
+        pytest.param("densenet28", "el", marks=pytest.mark.slow),  # nor a normalization behind a concatenation
+    ],
+)
+def test_as_many_tensors_have_the_offset_as_in_the_file(name: str, method: str, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    generator = np.random.default_rng(0)
+    network = el_larq.build(name, method, input_shape=(16, 16, 1), num_classes=10, width=0.125)
+    for variable in (variable for layer in network.layers for variable in layer.weights):
+        if "gamma" in variable.name:
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+        if "beta" in variable.name:
+            variable.assign(generator.normal(0, 0.3, variable.shape))
+    np.save(tmp_path / "images.npy", generator.random((16, 16, 16, 1), np.float32))
+    options = Options(int8="full", calibrate=str(tmp_path / "images.npy"), calibration_images=16, verify_images=2)
+    quantized = convert(network, options=options).quantized
+    assert quantized is not None
+    assert len(quantized.offsets.tensors) + len(quantized.offsets.without) >= 13
+    assert sum(rounded_outputs(network).values()) == len(quantized.offsets.tensors)
+
+
+def _signs_of(x: Any, name: str) -> Any:
+    return larq.layers.QuantConv2D(4, 3, padding="same", pad_values=1, input_quantizer="ste_sign", name=name)(x)
+
+
+def test_where_an_offset_can_come_from_and_go() -> None:
+    """By hand, for each rule: whether the output of "norm" has the offset if a sign is taken of it."""
+    layers = keras.layers
+
+    def found(read: Callable[[Any], Any], convolve: Any = None) -> bool:
+        image = keras.Input((8, 8, 4))
+        norm = layers.BatchNormalization(name="norm")((convolve or layers.Conv2D(4, 3))(image))
+        others = [_signs_of(norm, "signs"), *([other] if (other := read(norm)) is not None else [])]
+        return _names(keras.Model(image, others)).get("norm", False)
+
+    def classifier(x: Any) -> Any:
+        return layers.Dense(2)(layers.Flatten()(x))
+
+    assert found(lambda x: None)
+    assert found(classifier)
+    assert found(lambda x: classifier(layers.GlobalAveragePooling2D()(layers.Concatenate()([x, x]))))
+    assert found(layers.Conv2D(2, 3))
+    assert found(layers.Conv2D(2, 1, padding="same"))
+    assert not found(layers.Conv2D(2, 3, padding="same"))  # zeros around the map
+    assert not found(layers.ReLU())
+    assert not found(lambda x: classifier(layers.Multiply()([x, x])))
+    assert not found(layers.Flatten())  # an output of the network
+    assert not found(lambda x: None, layers.Conv2D(4, 3, activation="relu"))  # no bias behind the activation
+    assert not found(lambda x: None, layers.MaxPooling2D())
+    assert not found(lambda x: _signs_of(layers.MaxPooling2D()(layers.Concatenate()([x, layers.ReLU()(x)])), "more"))
+
+
+def test_an_offset_is_created_behind_pools_and_additions() -> None:
+    layers = keras.layers
+    image = keras.Input((8, 8, 4))
+    pooled = layers.MaxPooling2D()(layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, padding="same")(image)))
+    signs = layers.Flatten()(_signs_of(pooled, "signs"))
+    assert _names(keras.Model(image, layers.Dense(2)(signs)))["norm"]
+    image = keras.Input((8, 8, 4))
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(image)
+    x = layers.Add(name="sum")([x, layers.ReLU()(layers.Conv2D(4, 1)(image))])
+    found = _names(keras.Model(image, layers.Dense(2)(layers.Flatten()(_signs_of(x, "signs")))))
+    assert found["sum"]
+    assert not found["conv"]
+    x = layers.Add(name="without")([layers.ReLU()(layers.Conv2D(4, 1)(image)), layers.ReLU()(layers.Conv2D(4, 1)(image))])
+    assert not _names(keras.Model(image, layers.Dense(2)(layers.Flatten()(_signs_of(x, "signs")))))["without"]
+
+
+def test_a_quantizer_in_an_activation_takes_signs() -> None:
+    image = keras.Input((8, 8, 4))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, 3)(image))
+    x = keras.layers.Activation(larq.quantizers.SteSign(), name="signs")(x)
+    x = larq.layers.QuantConv2D(4, 3, name="conv")(x)
+    assert _names(keras.Model(image, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(x)))) == {
+        "norm": True,
+        "conv": False,
+        "logits": False,
+    }
+
+
+def test_the_first_range_of_a_layer_called_twice_is_the_mean_of_its_calls() -> None:
+    image = keras.Input((4,))
+    twice = keras.layers.Dense(4, use_bias=False, name="twice")
+    network = keras.Model(image, keras.layers.Dense(2)(twice(twice(image))))
+    twice.set_weights([3 * np.eye(4, dtype=np.float32)])
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 4)).astype(np.float32)
+    simulation = Simulation(network)
+    with simulation:
+        simulation.calibrate(network, [(images[:4],), (images[4:],)])
+    low, high = (float(variable) for variable in simulation.variables[:2])
+    assert low == pytest.approx((3 + 9) / 2 * images.min(1).mean(), rel=1e-5)
+    assert high == pytest.approx((3 + 9) / 2 * images.max(1).mean(), rel=1e-5)
 
 
 def test_the_network_computes_with_rounded_kernels_and_outputs() -> None:
