@@ -11,8 +11,8 @@ valued or binary, directly or behind additions, averages and selections, whose v
     everything else, and outputs    must not get any
 
 A tensor whose offset would go where it must not be has none. Where layers do not show what the file will have, there is none:
-behind normalizations that no convolution takes in, `AddToLast`, `InteractedBitcount`, `LearnedScale`, `TernarySplit` and convolutions
-with several bases.
+behind normalizations that no convolution takes in, `AddToLast`, `InteractedBitcount`, `LearnedScale`, `TernarySplit` and
+convolutions with several bases.
 """
 
 from collections.abc import Iterator
