@@ -36,7 +36,7 @@ from el_larq.cli.common import (
 @click.option(
     "--calibrated-on",
     metavar="DATA|FILE.npy",
-    help="What an int8 MODEL was calibrated on, to be warned if its score is of the same images. [default: what its card says]",
+    help="Data set or file that an int8 MODEL was calibrated on; warns if it has images of the test split. [default: its card]",
 )
 @output_option
 @preprocessing_options

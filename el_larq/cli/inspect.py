@@ -76,6 +76,8 @@ def command(
         raise UsageError("--plot, --audit, --full and --total are for one model; give each to a command of its own")
     if evaluations is not None and len(models) == 1:
         raise UsageError("--evaluations is for several models; that of a single one is what el-larq evaluate prints")
+    if evaluations is not None and not evaluations.is_dir():
+        raise UsageError(f"{evaluations}: no such folder; name the one with the results of el-larq evaluate")
     if any(model.suffix != ".tflite" for model in models):
         start_tensorflow()
         import_layers(modules)
@@ -128,14 +130,19 @@ def _compare(inspections: "list[Inspection]", evaluations: Path, as_json: bool) 
 
 
 def _top1(model: Path, evaluations: Path) -> dict[str, float]:
-    """By data set and number of images, the top-1 of those evaluations in the folder that are of this very file."""
+    """By what was evaluated, the top-1 of those evaluations in the folder that are of this very file."""
+    from collections import Counter
+
     from el_larq.downloads.asset import hash_file
     from el_larq.files import hash_path
     from el_larq.report.stored_evaluation import EVALUATION, read_evaluation
 
     sha256 = hash_file(model) if model.is_file() else hash_path(model)
     found = [read_evaluation(path) for path in sorted(evaluations.glob(f"*/{EVALUATION}"))]
-    return {f"{one.dataset}, {one.images:,} images": one.top1 for one in found if one.sha256 == sha256}
+    own = [(f"{one.dataset}, {one.images:,} images", one) for one in found if one.sha256 == sha256]
+    count = Counter(label for label, _ in own)
+    # Several, as of several outputs or with other preprocessing, are told apart by their folders.
+    return {label if count[label] == 1 else f"{label}, {one.folder.name}": one.top1 for label, one in own}
 
 
 def _audit(model: Path, as_json: bool) -> None:

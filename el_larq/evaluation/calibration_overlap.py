@@ -1,6 +1,7 @@
 """Whether an int8 model may have been calibrated on the images that it is scored on, which would make its score worthless."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from el_larq import card
 from el_larq.data.dataset import Dataset, View
-from el_larq.data.dataset_registry import check_dataset
+from el_larq.data.dataset_registry import check_dataset, parse_name
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.printable import printable
@@ -43,17 +44,30 @@ def calibration_notes(
     source = model_card.get("calibrated_on")
     known = str(source.get("file", source.get("dataset"))) if isinstance(source, dict) else None
     differs: tuple[str, ...] = ()
-    if said is not None and known is not None and known != (Path(said).name if said.endswith(".npy") else said):
+    if said is not None and known is not None and not _same(known, Path(said).name if said.endswith(".npy") else said):
         differs = (f"its card says that it was calibrated on {printable(known)}, not on {printable(said)}",)
     if said is not None and said.endswith(".npy"):
         return (*differs, _compared(Path(said), view, preprocessing))
     source = said if said is not None else known
-    if source is None or source == data.name:  # its training split
+    if source is None or _same(source, data.name):  # its training split
         return differs
     text = (
         f"its int8 ranges were calibrated on {printable(source)}; the score means little if that contains images of this test split"
     )
     return (*differs, text)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names are those of the same data set, which a card may state as it was typed."""
+    return _images_of(one) == _images_of(other)
+
+
+def _images_of(name: str) -> str:
+    """The name without what does not say which images they are: its folder's spelling, version and augmentation."""
+    try:
+        return str(replace(parse_name(name), version=None, data_dir=None, augment=None))
+    except UsageError:  # a file, or a data set that was given as an object
+        return name
 
 
 def _compared(path: Path, view: View, preprocessing: Preprocessing) -> str:
@@ -63,7 +77,7 @@ def _compared(path: Path, view: View, preprocessing: Preprocessing) -> str:
     for start in range(0, len(view), _CHUNK):
         found += sum(_digest(image) in calibrated for image in view[start : start + _CHUNK])
     if not found:
-        return f"none of the {len(view):,} images is in {path}, which the model was calibrated on"
+        return f"none of the {len(view):,} images was found in {path}, pixel by pixel; resized or augmented ones would not be found"
     return (
         f"the model was calibrated on {found:,} of the {len(view):,} images that it is scored on ({path}); the score means little"
     )
@@ -80,11 +94,15 @@ def _pictures(path: Path, preprocessing: Preprocessing) -> set[bytes]:
     if not isinstance(inputs, np.ndarray) or inputs.shape[1:] != shape or inputs.dtype != np.float32:
         wanted = f"float32 inputs of shape (N, {', '.join(map(str, shape))})"
         raise UsageError(f"{path} does not have {wanted}, on which the model can have been calibrated")
+    if len(inputs) == 0:
+        raise UsageError(f"{path} contains no images")
     mean, std = np.asarray(preprocessing.mean, np.float64), np.asarray(preprocessing.std, np.float64)
     order = slice(None, None, -1 if preprocessing.channel_order == "bgr" else 1)
     digests = set()
     for image in inputs:
-        values = np.clip(np.rint(np.nan_to_num(image.astype(np.float64)) * std + mean), 0, 255)
+        if not np.isfinite(image).all():
+            raise UsageError(f"{path} contains NaN or Inf")
+        values = np.clip(np.rint(image.astype(np.float64) * std + mean), 0, 255)
         digests.add(_digest(values.astype(np.uint8)[..., order]))
     return digests
 

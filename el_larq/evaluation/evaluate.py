@@ -114,6 +114,7 @@ class _Opened:
     start: a function of the preprocessing and the position of the output; it returns a context manager that yields a
         `PredictBatches`.
     scales: the name of a layer inside the model that scales its inputs, if there is one.
+    has_ranges: whether it computes with int8, with ranges from some images.
     """
 
     sha256: str
@@ -122,6 +123,7 @@ class _Opened:
     outputs: list[Output]
     start: Callable[[Preprocessing, int], Any]
     scales: str | None = None
+    has_ranges: bool = False
 
 
 def evaluate(
@@ -170,6 +172,8 @@ def evaluate(
     path = find_model(model)
     given = stated(**statements)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
+    if calibrated_on is not None and not opened.has_ranges:
+        raise UsageError(f"{path}: does not compute with int8, so no images gave it ranges; omit --calibrated-on")
     scored, several = choose(opened.outputs, output, str(path)), len(opened.outputs) > 1
     if len(opened.input_shape) != 3 or not opened.input_shape[0]:
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are not images")
@@ -299,6 +303,7 @@ def _open_tflite(path: Path, workers: int | None, trust: bool) -> _Opened:
         model_card,
         of_graph(graph),
         lambda p, position: _TfliteRun(Workers(content, str(path), p, workers, position=position, trust=trust)),
+        has_ranges=any(tensor.type == "int8" and not tensor.constant for tensor in graph.tensors),
     )
 
 

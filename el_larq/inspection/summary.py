@@ -67,6 +67,7 @@ class Inspection:
     notes: remarks needed to interpret these figures.
     other_operations: for a .tflite, the work of its operators in addition to multiply-accumulates.
     cost: predicted instructions on the core that was given, see `el_larq.tflite.instructions`.
+    restored: bytes of RAM, in addition to the arena, for weights that are stored as int8 or float16 and computed as float32.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Inspection:
     notes: tuple[str, ...] = field(default=())
     other_operations: tuple[Work, ...] = ()
     cost: PredictedCost | None = None
+    restored: int = 0
 
     def __repr__(self) -> str:
         return f"Inspection({self.model!r}: {self.size:,} bytes, {len(self.layers):,} layers, {self.ops:,.0f} OPs)"

@@ -58,6 +58,7 @@ def inspect_graph(graph: TfliteGraph, source: str, core: str | None = None) -> I
         tuple(notes),
         other_operations,
         cost,
+        restored,
     )
 
 

@@ -156,12 +156,25 @@ def test_several_models_stand_side_by_side_with_the_accuracy_of_their_evaluation
     assert first["size"] == MODEL.stat().st_size
 
 
+def test_several_evaluations_of_a_model_are_told_apart_by_their_folders(el_larq_command: Command, tmp_path: Path) -> None:
+    sha256 = hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    figures = {"model": "x", "output": "y", "dataset": "digits", "images": 4, "ece": 0.0, "sha256": sha256}
+    table = {"classes": [{"label": "a"}, {"label": "b"}], "confusion": [[2, 1], [0, 1]]}
+    for name, top1 in (("main", 0.75), ("other", 0.25)):
+        (tmp_path / "scores" / name).mkdir(parents=True)
+        (tmp_path / "scores" / name / "evaluation.json").write_text(json.dumps(figures | table | {"top1": top1}))
+    result = el_larq_command("inspect", MODEL, MODEL, "--evaluations", "scores", "--json", cwd=tmp_path)
+    first, _ = json.loads(result.stdout)["models"]
+    assert first["top1"] == {"digits, 4 images, main": 0.75, "digits, 4 images, other": 0.25}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ((MODEL, MODEL, "--full"), "are for one model"),
         ((MODEL, "--evaluations", "there"), "is for several models"),
         ((MODEL, "none.tflite"), "none.tflite: no such file"),
+        ((MODEL, MODEL, "--evaluations", "none"), "none: no such folder"),
     ],
 )
 def test_what_several_models_cannot_have_is_refused(el_larq_command: Command, arguments: tuple[object, ...], said: str) -> None:

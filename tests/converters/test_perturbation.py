@@ -13,8 +13,8 @@ from perturbation import missed
 import el_larq
 from el_larq.converters.pipeline import convert
 
-SHARE = 0.08
-"""How many of the changes of a deep network are tested on one day."""
+SHARE = {"quicknet_small": 0.15, "resnet26": 0.08}
+"""How many of the changes of a deep network are tested on one day: about 24."""
 
 
 def test_a_change_of_any_constant_is_refused(small: Any) -> None:
@@ -36,7 +36,9 @@ def test_changes_of_the_constants_of_a_deep_network_are_refused(network: str, me
     job = convert(keras.Model(model.inputs, model.outputs, name=network))
     of_the_day = random.Random(os.environ["EL_LARQ_SAMPLE"])
     images = models.images(8, 32, 3)
-    passed, departed = missed(job.need_original(), job.need_tflite(), images, bits=1, chosen=lambda: of_the_day.random() < SHARE)
+    passed, departed = missed(
+        job.need_original(), job.need_tflite(), images, bits=1, chosen=lambda: of_the_day.random() < SHARE[network]
+    )
     # Five percent of a small constant may move values by less than the tolerance of a flip, which verify takes for rounding.
     assert [what for what, flipped_images in passed.items() if flipped_images == 0] == []
     assert len(passed) <= max(2, departed // 10), passed

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import damage
@@ -144,8 +145,10 @@ class ClassCase:
     further: list[tuple[str, ...]]
 
 
-def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_others: int = 1, offset: int = 0) -> Iterator[ClassCase]:
-    """Each case, or every ``step``-th from number ``offset`` (modulo the step). A file exists until the next case is requested.
+def cases(
+    seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_others: int = 1, random: Random | None = None
+) -> Iterator[ClassCase]:
+    """Each case, or one of ``step`` by ``random``; without it, every ``step``-th. A file exists until the next case.
 
     Public classes as outermost object and as layer of a .keras are given to `inspect` and, in turn, one of the other commands; if
     `inspect` can open the file, to all of them. Other cases (other places, single fields, classes that are not public) are given
@@ -158,14 +161,14 @@ def cases(seeds: Path, folder: Path, watched: Path, step: int = 1, step_of_other
         "NETWORK:build": f"{folder / 'network.py'}:build",
         "dir:IMAGES": f"dir:{folder / 'images'}",
     }
-    # Starting a training takes several times as long as the others.
-    second, only = itertools.cycle(list(COMMANDS)[1:]), itertools.cycle(list(COMMANDS)[:-1])
+    # Starting a training takes several times as long as the others. A case has the same commands whichever others are left out.
+    second, only = list(COMMANDS)[1:], list(COMMANDS)[:-1]
     counts = {True: itertools.count(), False: itertools.count()}
     for known, place, config, whole in _combinations(watched):
-        each = step if whole else step_of_others
-        if next(counts[whole]) % each == offset % each:
+        each, number = step if whole else step_of_others, next(counts[whole])
+        if (number % each == 0) if random is None else (random.random() < 1 / each):
             path = place.write(seeds, folder, config)
-            chosen = ["inspect", next(second)] if whole else [next(only)]
+            chosen = ["inspect", second[number % len(second)]] if whole else [only[number % len(only)]]
             further = [name for name in COMMANDS if name not in chosen] if whole else []
             replaced = words | {"FILE": str(path)}
             first, rest = (

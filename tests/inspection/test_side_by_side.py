@@ -1,5 +1,6 @@
 """Several models in one table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import el_larq
@@ -16,12 +17,12 @@ def test_each_figure_is_that_of_its_model() -> None:
     assert headings == ("", *(str(DATA / name) for name in NAMES))
     assert table["file, kB"] == [f"{(DATA / name).stat().st_size / 1e3:,.1f}" for name in NAMES]
     for bits in (1, 8, 32):
-        for label, of, scale in ((f"weights of {bits} bit, k", "weights", 1e3), (f"MACs of {bits} bit, M", "macs", 1e6)):
+        for label, of, scale in ((f"{bits}-bit weights, k", "weights", 1e3), (f"{bits}-bit MACs, M", "macs", 1e6)):
             wanted = [getattr(model, of)[bits] / scale for model in models]
             assert (label in table) == any(wanted)
             found = [float(cell.replace(",", "")) for cell in table.get(label, "000")]
             assert all(abs(a - b) <= 0.051 for a, b in zip(wanted, found, strict=True)), label
-    assert any(f"MACs of {bits} bit, M" in table for bits in (1, 8))
+    assert any(f"{bits}-bit MACs, M" in table for bits in (1, 8))
     assert table["top-1 on digits, 8 images, %"] == ["12.50", "-", "100.00"]
     assert table["top-1 on photos, 4 images, %"] == ["-", "-", "0.00"]
     assert "instructions, M" not in table
@@ -32,4 +33,13 @@ def test_a_core_adds_instructions() -> None:
     _, rows = side_by_side(models, [{}, {}])
     assert not any("top-1" in label for label, *_ in rows)
     (cells,) = [cells for label, *cells in rows if label == "instructions, M"]
-    assert cells == [f"{model.cost.instructions / 1e6:,.1f}" for model in models if model.cost is not None]
+    costs = [model.cost for model in models if model.cost is not None]
+    assert cells == [f"{'> ' if cost.uncounted else ''}{cost.instructions / 1e6:,.1f}" for cost in costs]
+    incomplete = [replace(model, cost=replace(cost, operators=())) for model, cost in zip(models, costs, strict=True)]
+    assert side_by_side(incomplete, [{}, {}])[1][-1] == ("instructions, M", "0.0", "0.0")
+
+
+def test_weights_restored_as_float32_have_a_row() -> None:
+    models = [replace(el_larq.inspect(DATA / NAMES[0]), restored=size) for size in (0, 719_872)]
+    _, rows = side_by_side(models, [{}, {}])
+    assert ("RAM for weights restored as float32, kB", "0.0", "719.9") in rows
