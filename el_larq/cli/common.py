@@ -250,4 +250,4 @@ def show_wrapped(line: object, indent: int = 0) -> None:
 
 def _looks_like_number(cell: object) -> bool:
     text = str(cell).strip()
-    return not text or text[0].isdigit() or text[0] in "+-±–"
+    return not text or text[0].isdigit() or text[0] in "+-±–>"
