@@ -48,7 +48,7 @@ KINDS = (
 )
 """A network for each kind of block; the others only repeat theirs more often."""
 
-WITH_EL, WITH_ANY = 3, 3
+WITH_EL, WITH_ANY = 2, 2
 """How many networks with `el`, and how many other pairs, are tested at full depth on one day."""
 
 

@@ -1,7 +1,7 @@
 """Random networks of Larq's and Keras' layers convert right, or are refused for what is true of them.
 
 A network is a function of its number, so a failure can be repeated: `python tests/converters/test_random_networks.py NUMBER`.
-The slow suite takes 200 of them, by date. All of them: `python tests/converters/test_random_networks.py 0-599`.
+The slow suite takes 150 of them, by date. All of them: `python tests/converters/test_random_networks.py 0-599`.
 """
 
 import el_larq  # isort: skip  (first: it selects Keras 2)
@@ -49,7 +49,7 @@ FIRST_LATER = 450
 IMAGES = 4
 NUMBERS = 600
 # Of these, on one day: how many, in how many parts, which run at the same time, and how many seconds of processor time a part has.
-SAMPLE, PARTS, SECONDS = 200, 4, 150
+SAMPLE, PARTS, SECONDS = 150, 3, 150
 CLEARED = 6
 """The number of networks after which Keras' state is cleared: Keras 3 then collects garbage, a sixth of a network's time."""
 
