@@ -38,9 +38,8 @@ def with_bitcasts(model: Any) -> int:
         return 0
     bitcast = add_operator_code(model, schema.BuiltinOperator.BITCAST, version=1)
     operators = []
-    integers: dict[
-        int, int
-    ] = {}  # by tensor of float32, the same bits as int32: several views may be taken of one tensor, or of a view
+    # By tensor of float32, the same bits as int32: several views may be taken of one tensor, or of a view.
+    integers: dict[int, int] = {}
     for operator in graph.operators:
         if id(operator) not in chosen:
             operators.append(operator)

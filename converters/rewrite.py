@@ -61,6 +61,18 @@ def add_buffer(model: Any, content: bytes) -> int:
     return len(model.buffers) - 1
 
 
+def add_constant(model: Any, values: np.ndarray, like: int) -> int:
+    """The number of a new tensor of float32 with these values, named as tensor number ``like``."""
+    from larq_compute_engine.mlir.python import tflite_schema as schema
+
+    graph = model.subgraphs[0]
+    tensor: Any = schema.TensorT()
+    tensor.shape, tensor.hasRank, tensor.type = np.array(values.shape, np.int32), True, schema.TensorType.FLOAT32
+    tensor.buffer, tensor.name = add_buffer(model, values.astype("<f4").tobytes()), graph.tensors[like].name
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
 def drop_unused_buffers(model: Any) -> None:
     """Empty the buffers that nothing refers to, and the tensors that no operator reads or computes. Their numbers stay."""
     for graph in model.subgraphs:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.converters.rewrite import add_buffer, constant_values, operator_codes
+from el_larq.converters.rewrite import add_constant, constant_values, operator_codes
 
 MAX_CHANNELS = 256
 MAX_GROWTH = 0.02
@@ -55,7 +55,7 @@ def with_row_constants(model: Any, size: int) -> int:
         if used + site.bytes > left:
             continue
         inputs = [int(index) for index in site.operator.inputs]
-        inputs[site.position] = _constant(model, np.tile(site.values, (1, 1, site.width, 1)), inputs[site.position], schema)
+        inputs[site.position] = add_constant(model, np.tile(site.values, (1, 1, site.width, 1)), inputs[site.position])
         site.operator.inputs = np.array(inputs, np.int32)
         used += site.bytes
         count += 1
@@ -83,13 +83,3 @@ def _site(model: Any, graph: Any, operator: Any) -> _Site | None:
 def _shape(tensor: Any) -> tuple[int, ...]:
     dynamic = tensor.shapeSignature is not None and any(size < 0 for size in tensor.shapeSignature)
     return () if tensor.shape is None or dynamic else tuple(int(size) for size in tensor.shape)
-
-
-def _constant(model: Any, values: np.ndarray, like: int, schema: Any) -> int:
-    """The number of a new tensor with these values."""
-    graph = model.subgraphs[0]
-    tensor = schema.TensorT()
-    tensor.shape, tensor.hasRank, tensor.type = np.array(values.shape, np.int32), True, schema.TensorType.FLOAT32
-    tensor.buffer, tensor.name = add_buffer(model, values.astype("<f4").tobytes()), graph.tensors[like].name
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1

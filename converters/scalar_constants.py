@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from el_larq.converters.rewrite import add_buffer, constant_values, operator_codes
+from el_larq.converters.rewrite import add_constant, constant_values, operator_codes
 
 
 def with_scalar_constants(model: Any) -> int:
@@ -36,7 +36,7 @@ def with_scalar_constants(model: Any) -> int:
         position = next((p for p, index in enumerate(inputs) if _is_repeated(model, index)), None)
         if position is None or _size(graph, inputs[1 - position]) != _size(graph, int(operator.outputs[0])):
             continue
-        inputs[position] = _number(model, inputs[position], schema)
+        inputs[position] = add_constant(model, _values(model, graph.tensors[inputs[position]])[:1], inputs[position])
         operator.inputs = np.array(inputs, np.int32)
         count += 1
     return count
@@ -52,20 +52,14 @@ def _is_repeated(model: Any, index: int) -> bool:
     tensor = model.subgraphs[0].tensors[index]
     if tensor.type != 0 or not _is_constant(model, index):  # 0: float32
         return False
-    values = constant_values(model, tensor).reshape(-1).view(np.int32)
+    values = _values(model, tensor).view(np.int32)
     return len(values) > 1 and bool(np.all(values == values[0]))
+
+
+def _values(model: Any, tensor: Any) -> np.ndarray:
+    return constant_values(model, tensor).reshape(-1)
 
 
 def _size(graph: Any, index: int) -> list[int]:
     tensor = graph.tensors[index]
     return [] if tensor.shape is None else [int(size) for size in tensor.shape]
-
-
-def _number(model: Any, like: int, schema: Any) -> int:
-    """The number of a new tensor with one value, the first of another one."""
-    graph, tensor = model.subgraphs[0], schema.TensorT()
-    tensor.shape, tensor.hasRank, tensor.type = np.array([1], np.int32), True, schema.TensorType.FLOAT32
-    tensor.buffer = add_buffer(model, constant_values(model, graph.tensors[like]).reshape(-1)[:1].tobytes())
-    tensor.name = graph.tensors[like].name
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1

@@ -1,7 +1,6 @@
 """The images that ranges are calibrated on: of a data set's training split, or of a .npy file."""
 
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,12 @@ from el_larq import card
 from el_larq.converters.job import Job
 from el_larq.converters.steps import CALIBRATION_IMAGES
 from el_larq.data.dataset_registry import check_dataset, load_dataset
+from el_larq.data.npy_file import open_npy
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.errors import UsageError
 from el_larq.printable import counted
 
 _BATCH = 32
-_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError)
-"""What NumPy raises for files that are not arrays, and for damaged ones."""
 
 _MARGIN = 0.05
 """By how much of the range of inputs values may lie outside it: interpolation overshoots."""
@@ -63,13 +61,7 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
 
 def _of_file(path: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None, count: int) -> np.ndarray:
     """Images spread evenly over the file; only these are read."""
-    try:
-        with np.errstate(over="ignore"):  # a shape may be anything
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGE as error:
-        raise ElLarqError(f"calibration: {path} cannot be read as an array: {summarize(error)}") from error
-    if not isinstance(images, np.ndarray):
-        raise ElLarqError(f"calibration: {path} cannot be read as an array: it contains several; save one with numpy.save")
+    images = open_npy(path, "calibration: ")
     if images.ndim == 0 or images.shape[1:] != shape:
         raise UsageError(f"calibration: {path} has the shape {images.shape}; the model takes (N, {', '.join(map(str, shape))})")
     if images.dtype != np.float32:

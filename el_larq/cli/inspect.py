@@ -114,9 +114,11 @@ def command(
 
 def _compare(inspections: "list[Inspection]", evaluations: Path, as_json: bool) -> None:
     from el_larq.inspection.side_by_side import side_by_side
-    from el_larq.zoo.named_models import find_model
+    from el_larq.report.stored_evaluation import accuracies
+    from el_larq.zoo.named_models import find_model, hash_model
 
-    known = [_top1(find_model(one.model), evaluations) for one in inspections]
+    found = accuracies(evaluations)
+    known = [found.get(hash_model(find_model(one.model)), {}) for one in inspections]
     if as_json:
         print_json({"models": [one.to_dict() | {"top1": top1} for one, top1 in zip(inspections, known, strict=True)]})
         return
@@ -127,22 +129,6 @@ def _compare(inspections: "list[Inspection]", evaluations: Path, as_json: bool) 
             say(f"note: {one.model}: {line}")
     if missing := [one.model for one, top1 in zip(inspections, known, strict=True) if not top1]:
         say(f"note: not evaluated, so without accuracy: {', '.join(missing)} (el-larq evaluate FILE)")
-
-
-def _top1(model: Path, evaluations: Path) -> dict[str, float]:
-    """By what was evaluated, the top-1 of those evaluations in the folder that are of this very file."""
-    from collections import Counter
-
-    from el_larq.downloads.asset import hash_file
-    from el_larq.files import hash_path
-    from el_larq.report.stored_evaluation import EVALUATION, read_evaluation
-
-    sha256 = hash_file(model) if model.is_file() else hash_path(model)
-    found = [read_evaluation(path) for path in sorted(evaluations.glob(f"*/{EVALUATION}"))]
-    own = [(f"{one.dataset}, {one.images:,} images", one) for one in found if one.sha256 == sha256]
-    count = Counter(label for label, _ in own)
-    # Several, as of several outputs or with other preprocessing, are told apart by their folders.
-    return {label if count[label] == 1 else f"{label}, {one.folder.name}": one.top1 for label, one in own}
 
 
 def _audit(model: Path, as_json: bool) -> None:

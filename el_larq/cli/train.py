@@ -257,13 +257,13 @@ def _resume(folder: Path, learning_rate: float | None, epochs: int | None, how: 
 
 def _print_result(folder: Path, as_json: bool) -> None:
     from el_larq.models.network_registry import needed_allowances
-    from el_larq.training.config import read_config, read_result
+    from el_larq.training.config import INT8_ACCURACY, read_config, read_result
 
     result, model, config = read_result(folder), folder / "model.h5", read_config(folder)
     if as_json:
         print_json({"run": str(folder), "model": str(model), **result})
         return
-    simulated = result.get("simulated_int8_accuracy")
+    simulated = result.get(INT8_ACCURACY)
     with_int8 = "" if simulated is None else f" ({simulated:.4f} with simulated int8)"
     show(f"test accuracy {result['accuracy']:.4f}{with_int8} after {result['seconds']:.0f} s; model: {model}")
     # Runs of older versions do not contain what their model needs.

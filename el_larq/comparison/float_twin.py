@@ -6,7 +6,6 @@ twin also `binary-int8/` and `int8/`, and twin.json and table.md. Trainings and 
 `el_larq.comparison.calls`.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from el_larq import own_folders
 from el_larq.comparison.calls import Call, run
 from el_larq.comparison.comparison_plan import Task
-from el_larq.comparison.results_folder import recorded
+from el_larq.comparison.results_folder import hash_of, recorded
 from el_larq.data.names import folders
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, write_bytes, write_json
@@ -97,7 +96,7 @@ def compare_twin(source: Path, out: Path, int8: bool = False, notify: Callable[[
     columns = [*COLUMNS] if int8 else [BINARY, FLOAT]
     files = {column: out / column / MODEL for column in columns}
     _call("perform_twins", (source, [path.parent for path in files.values()], Task("twin", plan, deploy=False)))
-    hashes = {column: hashlib.sha256(own_folders.read(path)).hexdigest() for column, path in files.items()}
+    hashes = {column: hash_of(path) for column, path in files.items()}
     accuracies = [_test_accuracy(path, hashes[column], config.dataset, notify) for column, path in files.items()]
     latencies = _call("measure_all", [*files.values()])
     milliseconds = [latencies.get(sha256, {}).get("median_ms") for sha256 in hashes.values()]

@@ -10,6 +10,7 @@ Every file is written completely or not at all, and a run is finished when its r
 any moment can be resumed from its folder.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -116,6 +117,11 @@ class ResultsFolder:
         if wrong := find_misfit(content, _FORMS[path.name], path.name):
             raise _damaged(path, wrong)
         return content
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file of a folder."""
+    return hashlib.sha256(own_folders.read(path)).hexdigest()
 
 
 def recorded(path: Path, name: str) -> Any:

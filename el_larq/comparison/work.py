@@ -2,7 +2,6 @@
 
 import el_larq  # isort: skip  # noqa: F401  (first: it selects Keras 2)
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from el_larq import own_folders
 from el_larq.comparison.comparison_plan import Task
-from el_larq.comparison.results_folder import clear, recorded
+from el_larq.comparison.results_folder import clear, hash_of, recorded
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
 from el_larq.converters.steps import CALIBRATION_IMAGES
@@ -90,13 +88,9 @@ def perform_twins(argument: tuple[Path, list[Path], Task]) -> None:
 
 def _deploy_once(folder: Path, network: str, place: Path, **options: Any) -> None:
     """Convert the model of the run in ``folder`` unless ``place`` has it already, from the same weights."""
-    if recorded(place / "deployed.json", "source_sha256") != _hash(folder / _MODEL):
+    if recorded(place / "deployed.json", "source_sha256") != hash_of(folder / _MODEL):
         place.mkdir(exist_ok=True)
         deploy(folder, network, place, **options)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(own_folders.read(path)).hexdigest()
 
 
 def deploy(folder: Path, network: str, place: Path | None = None, **options: Any) -> None:
@@ -108,7 +102,7 @@ def deploy(folder: Path, network: str, place: Path | None = None, **options: Any
     place = place or folder
     target = place / "model.tflite"
     allow = NETWORKS[network].allow if network in NETWORKS else tuple(read_result(folder).get("allow", []))
-    source = _hash(folder / _MODEL)
+    source = hash_of(folder / _MODEL)
     job = convert(folder / _MODEL, target, options=Options(allow=allow, **options))
     details = {entry.step: entry.details for entry in job.report}
     assert job.loaded is not None
@@ -121,7 +115,7 @@ def deploy(folder: Path, network: str, place: Path | None = None, **options: Any
         "tflite_bytes": target.stat().st_size,
         "peak_ram_bytes": inspect(target).arena,
         "source_sha256": source,
-        "sha256": _hash(target),
+        "sha256": hash_of(target),
         "top1_agreement": details["verify"]["top1_agreement"],
     }
     write_json(place / "deployed.json", facts)

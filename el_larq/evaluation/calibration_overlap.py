@@ -3,20 +3,18 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
 from el_larq import card
 from el_larq.data.dataset import Dataset, View
 from el_larq.data.dataset_registry import check_dataset, parse_name
+from el_larq.data.npy_file import open_npy
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.errors import UsageError
 from el_larq.printable import printable
 
 _CHUNK = 256
-_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError)
-"""What NumPy raises for files that are not arrays, and for damaged ones."""
 
 
 def check_calibrated_on(source: str) -> None:
@@ -85,13 +83,8 @@ def _compared(path: Path, view: View, preprocessing: Preprocessing) -> str:
 
 def _pictures(path: Path, preprocessing: Preprocessing) -> set[bytes]:
     """Digests of the images, 0 to 255, that the inputs in a file were made of: x * std + mean, rounded."""
-    try:
-        with np.errstate(over="ignore"):  # a shape may be anything
-            inputs = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGE as error:
-        raise ElLarqError(f"{path} cannot be read as an array: {summarize(error)}") from error
-    shape = preprocessing.input_shape
-    if not isinstance(inputs, np.ndarray) or inputs.shape[1:] != shape or inputs.dtype != np.float32:
+    inputs, shape = open_npy(path), preprocessing.input_shape
+    if inputs.shape[1:] != shape or inputs.dtype != np.float32:
         wanted = f"float32 inputs of shape (N, {', '.join(map(str, shape))})"
         raise UsageError(f"{path} does not have {wanted}, on which the model can have been calibrated")
     if len(inputs) == 0:

@@ -18,21 +18,20 @@ from el_larq.data.names import folders
 from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
-from el_larq.downloads.asset import hash_file
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.calibration_overlap import calibration_notes
 from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.workers import Workers
-from el_larq.files import hash_path, read_bytes, write_json
+from el_larq.files import read_bytes, write_json
 from el_larq.model_files import run_of_model
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
 from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
 from el_larq.printable import printable
 from el_larq.tables import html_table
 from el_larq.tflite.reader import parse
-from el_larq.zoo.named_models import find_model
+from el_larq.zoo.named_models import find_model, hash_model
 
 # Images per chunk of a worker, and per batch of Keras; SAVE_EVERY is the number of seconds between saves of the state.
 CHUNK = 32
@@ -327,7 +326,7 @@ def _open_keras(path: Path, trust: bool) -> _Opened:
         raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
     shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
     return _Opened(
-        hash_file(path) if path.is_file() else hash_path(path),
+        hash_model(path),
         shape,
         card.read(path),
         of_keras(model),

@@ -1,5 +1,6 @@
 """Reads what `el-larq evaluate` wrote; figures of classes are computed from the confusion matrix. Does not import TensorFlow."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,23 @@ def read_evaluation(path: Path) -> StoredEvaluation:
         confusion,
         tuple(content.get("notes", ())),
     )
+
+
+def accuracies(folder: Path) -> dict[str, dict[str, float]]:
+    """By SHA-256 of a model and by what it was evaluated on, its top-1 in the evaluations that are in the folder's folders.
+
+    Raises:
+        ElLarqError: one of them is damaged.
+    """
+    found = [read_evaluation(path) for path in sorted(folder.glob(f"*/{EVALUATION}"))]
+    labels = [f"{one.dataset}, {one.images:,} images" for one in found]
+    count = Counter((one.sha256, label) for one, label in zip(found, labels, strict=True))
+    by_model: dict[str, dict[str, float]] = {}
+    for one, label in zip(found, labels, strict=True):
+        # Several, as of several outputs or with other preprocessing, are told apart by their folders.
+        name = label if count[one.sha256, label] == 1 else f"{label}, {one.folder.name}"
+        by_model.setdefault(one.sha256, {})[name] = one.top1
+    return by_model
 
 
 def _contradiction(content: dict[str, Any]) -> str:

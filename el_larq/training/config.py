@@ -33,6 +33,9 @@ OWN_SOURCE = "network.py"
 OWN_MODEL = "network.keras"
 """A model that was given as an object, as it was before the training, in the run folder; then it is also the network's name."""
 
+INT8_ACCURACY = "simulated_int8_accuracy"
+"""A figure of the test with `qat_bits`, and its name in result.json."""
+
 CONFIG, RESULT, FAILURE, METRICS = "config.json", "result.json", "failure.json", "metrics.jsonl"
 
 

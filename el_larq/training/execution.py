@@ -12,7 +12,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.validation import TEST
 from el_larq.files import write_json
 from el_larq.training.bop import make_signs
-from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged
+from el_larq.training.config import CONFIG, INT8_ACCURACY, OWN, RESULT, TrainConfig, damaged
 from el_larq.training.distribution import Distribution
 from el_larq.training.evaluator import SplitResult
 from el_larq.training.features import Features
@@ -21,7 +21,7 @@ from el_larq.training.frozen_layers import Trainable, restore_trainable
 from el_larq.training.half_precision import scaling
 from el_larq.training.initialize import initialize
 from el_larq.training.int8_aware import Simulation
-from el_larq.training.loop import INT8_ACCURACY, Loop
+from el_larq.training.loop import Loop
 from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
 from el_larq.training.progress import TrainingProgress

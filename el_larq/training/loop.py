@@ -19,6 +19,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.keras_internals import build_metrics
 from el_larq.printable import counted
 from el_larq.training.average import BATCHES
+from el_larq.training.config import INT8_ACCURACY
 from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.distribution import AgreedStop, Distribution
 from el_larq.training.epoch_log import EpochLog
@@ -41,9 +42,6 @@ from el_larq.training.training_state import TrainingState
 EVALUATION_BATCH, EVALUATION_PIXELS = 256, 1 << 22
 """The number of images in a batch of validation and test, and how many pixels they may have: of large images, fewer at once."""
 SEARCH_BATCHES = 4
-
-INT8_ACCURACY = "simulated_int8_accuracy"
-"""A figure of the test, and its name in result.json."""
 
 
 class Loop:

@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from el_larq.downloads.asset import hash_file
 from el_larq.errors import ElLarqError
+from el_larq.files import hash_path
 from el_larq.model_files import model_file
 from el_larq.models.keras_applications import PREFIX as KERAS_PREFIX
 from el_larq.models.keras_applications import get_application
@@ -56,6 +58,11 @@ def find_model(source: str | os.PathLike[str]) -> Path:
     if (weights := ApplicationWeights.parse(source)) is not None:
         return application_model_file(weights)
     return model_file(Path(source))
+
+
+def hash_model(path: Path) -> str:
+    """The SHA-256 by which an evaluation names a model: of its file, or of a SavedModel's files."""
+    return hash_file(path) if path.is_file() else hash_path(path)
 
 
 def absolute_model(source: str | os.PathLike[str]) -> str:

@@ -32,7 +32,7 @@ class Twice(keras.layers.Layer):
     [
         (["inspect", "none.h5"], 1, "none.h5: no such file"),
         (["train", "resnet27"], 2, "unknown network 'resnet27'; did you mean"),
-        (["inspect"], 2, "Missing argument 'MODEL'. (see el-larq inspect --help)"),
+        (["inspect"], 2, "Missing argument 'MODEL...'. (see el-larq inspect --help)"),
     ],
 )
 def test_an_error_is_json_with_json(arguments: list[str], status: int, error: str, el_larq_here: Command) -> None:
