@@ -327,6 +327,17 @@ def test_importing_the_package_imports_no_tensorflow() -> None:
     assert not _modules_after("import el_larq") & HEAVY
 
 
+def test_a_tflite_runs_without_tensorflow() -> None:
+    """Of LCE, only the compiled interpreter is imported, without its package."""
+    code = (
+        "import sys; from pathlib import Path; import numpy as np; from el_larq.tflite.interpreter import Interpreter\n"
+        f"interpreter = Interpreter(Path({str(ROOT / 'tests' / 'data' / 't1.tflite')!r}).read_bytes())\n"
+        "interpreter.run(interpreter.random_inputs(np.random.default_rng(0)))\n"
+        "assert 'larq_compute_engine' not in sys.modules"
+    )
+    assert not _modules_after(code) & (HEAVY - {"larq_compute_engine"})
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

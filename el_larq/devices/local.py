@@ -18,7 +18,7 @@ from el_larq.devices.probe import is_x86
 from el_larq.files import read_bytes
 from el_larq.memory_limit import limit_memory
 from el_larq.native_output import captured_stderr
-from el_larq.tflite.interpreter import Interpreter, import_lce
+from el_larq.tflite.interpreter import Interpreter, import_interpreter
 from el_larq.tflite.limited_interpreter import SECONDS_TO_LOAD, SECONDS_TO_START, clear_death
 from el_larq.tflite.reader import parse
 from el_larq.worker_process import MEMORY, Died, WorkerProcess
@@ -110,7 +110,7 @@ def measure_in_subprocess(
 
 def _measure_in_worker(paths: list[str], threads: tuple[int, ...], runs: int, warmup: int, trust: bool) -> list[Measurement]:
     with captured_stderr():
-        import_lce()
+        import_interpreter()
         if not trust:
             limit_memory(MEMORY)
         return measure(

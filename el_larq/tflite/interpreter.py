@@ -1,7 +1,11 @@
 """Runs a .tflite in this process with LCE's interpreter."""
 
+import importlib.util
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +14,21 @@ from el_larq.errors import ElLarqError, summarize
 from el_larq.native_output import captured_stderr, cause
 from el_larq.tflite.reader import parse
 
+_WRAPPER = "larq_compute_engine.tflite.python.interpreter_wrapper_lite"
 
-def import_lce() -> Any:
-    """Import LCE with its interpreter. This imports TensorFlow; importing el_larq has already selected Keras 2 by then."""
-    import larq_compute_engine as lce
 
-    _ = lce.testing.Interpreter
-    return lce
+def import_interpreter() -> Any:
+    """LCE's compiled interpreter. It needs nothing else of LCE, whose package would import TensorFlow, for three seconds."""
+    if _WRAPPER not in sys.modules:
+        package = importlib.util.find_spec("larq_compute_engine")
+        folders = (package and package.submodule_search_locations) or []
+        spec = PathFinder.find_spec(_WRAPPER, [str(Path(folder, "tflite", "python")) for folder in folders])
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError("No module named 'larq_compute_engine'", name="larq_compute_engine")
+        # Under the name by which LCE's package finds it, since it cannot be loaded twice.
+        sys.modules[_WRAPPER] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[_WRAPPER])
+    return sys.modules[_WRAPPER]
 
 
 class Interpreter:
@@ -32,12 +44,11 @@ class Interpreter:
     def __init__(self, content: bytes, *, threads: int = 1, indirect: bool = True, source: str = "the .tflite"):
         self.graph = parse(content, source)
         self.source = source
-        lce = import_lce()
+        create = import_interpreter().LiteInterpreter
+        reference, xnnpack = False, True
         with captured_stderr() as printed:
             try:
-                self._interpreter = lce.testing.Interpreter(
-                    content, num_threads=threads, use_indirect_bgemm=indirect, use_xnnpack=True
-                )
+                self._interpreter = create(content, threads, reference, indirect, xnnpack)
             except (RuntimeError, ValueError) as error:
                 reason = f"{summarize(error)}{cause(printed())}"
                 raise ElLarqError(f"{source}: LCE's interpreter refuses to load it: {reason}") from error
@@ -77,10 +88,10 @@ class Interpreter:
             expected, got = (" and ".join(map(str, found)) for found in (self.input_shapes, shapes))
             raise ElLarqError(f"{self.source}: takes inputs of shape {expected}; got {got}")
         try:
-            outputs = self._interpreter.predict(batches, verbose=0)
+            each = [self._interpreter.predict([value[None] for value in image]) for image in zip(*batches, strict=True)]
         except (RuntimeError, ValueError) as error:
             raise ElLarqError(f"{self.source}: LCE's interpreter cannot run it: {summarize(error)}") from error
-        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        return [np.concatenate(values) for values in zip(*each, strict=True)]
 
     def run_real(self, images: np.ndarray, position: int = 0) -> np.ndarray:
         """One real-valued output (N, ...) for real-valued inputs (N, ...); integers are quantized and dequantized as needed."""

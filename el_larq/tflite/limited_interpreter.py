@@ -15,7 +15,7 @@ from el_larq.worker_process import MEMORY, Died, WorkerProcess, notify
 SECONDS_TO_START = 600
 SECONDS_TO_LOAD = 60
 SECONDS_AN_IMAGE = 20
-"""Limits in seconds for: importing TensorFlow from a slow disk; loading a file; running it on one image."""
+"""Limits in seconds for: starting Python from a slow disk; loading a file; running it on one image."""
 
 if TYPE_CHECKING:
     from el_larq.tflite.interpreter import RawRun
@@ -99,13 +99,12 @@ def clear_death(error: Died, source: str) -> ElLarqError:
 
 
 def _open_and_call(content: bytes, source: str, trust: bool, function: Any, images: np.ndarray, *arguments: Any) -> Any:
-    import el_larq  # noqa: F401  (first: it selects Keras 2)
     from el_larq.native_output import captured_stderr
 
     with captured_stderr():
-        from el_larq.tflite.interpreter import Interpreter, import_lce
+        from el_larq.tflite.interpreter import Interpreter, import_interpreter
 
-        import_lce()
+        import_interpreter()
         if not trust:
             limit_memory(MEMORY)
         notify("ready")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import binary_models as models
+import larq_compute_engine as lce
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,7 +20,7 @@ from el_larq.converters.stored_kernels import with_restored_kernels, with_stored
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.tflite.arena import plan_arena
-from el_larq.tflite.interpreter import Interpreter, import_lce
+from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import TfliteGraph, parse
 
 L = keras.layers
@@ -94,7 +95,7 @@ def test_what_runs_equals_bit_by_bit_the_values_that_numpy_dequantizes(stored: J
             output.buffer = len(model.buffers) - 1
 
     options = {"num_threads": 1, "use_xnnpack": xnnpack, "use_indirect_bgemm": indirect}
-    got, wanted = (import_lce().testing.Interpreter(c, **options) for c in (content, models.edit(content, restore)))
+    got, wanted = (lce.testing.Interpreter(c, **options) for c in (content, models.edit(content, restore)))
     for batch in (models.images(3, 8, 3), models.images(5, 8, 3)[3:]):  # the second inference uses what the first one restored
         np.testing.assert_array_equal(got.predict(batch, verbose=0), wanted.predict(batch, verbose=0))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import binary_models as models
+import larq_compute_engine as lce
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -21,7 +22,7 @@ from el_larq.converters.lower import lower_model
 from el_larq.converters.rewrite import with_outputs
 from el_larq.converters.rules.rule_registry import check_graph
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.tflite.interpreter import Interpreter, import_lce
+from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.operators import unpack_signs
 from el_larq.tflite.reader import parse
 
@@ -98,11 +99,10 @@ def _other_kernels(content: bytes, images: np.ndarray) -> list[list[np.ndarray]]
     packed = [o.outputs[0].index for o in parse(content).operators if o.name == "LceQuantize"]
     content = with_outputs(content, packed)
     kernels: list[dict[str, Any]] = [{}, {"use_indirect_bgemm": True}, {"use_reference_bconv": True}]
-    return [
-        import_lce().testing.Interpreter(content, use_xnnpack=xnnpack, **kernel).predict([images], verbose=0)
-        for xnnpack in (True, False)
-        for kernel in kernels
+    interpreters: list[Any] = [
+        lce.testing.Interpreter(content, use_xnnpack=x, **kernel) for x in (True, False) for kernel in kernels
     ]
+    return [interpreter.predict([images], verbose=0) for interpreter in interpreters]
 
 
 def test_all_kernels_of_lce_agree(quantized: Quantized) -> None:
