@@ -1,6 +1,7 @@
-"""TensorFlow's output on stderr and in its log: captured or suppressed, and quoted where it explains an error."""
+"""TensorFlow's start and its output on stderr and in its log: captured or suppressed, and quoted where it explains an error."""
 
 import contextlib
+import gc
 import importlib.util
 import logging
 import os
@@ -43,9 +44,13 @@ class QuietStart(MetaPathFinder):
 
     It stays visible if ``hides`` is False, as after -v, or the user has set TF_CPP_MIN_LOG_LEVEL to 0. An error of the import is
     raised as always.
+
+    The import runs without garbage collections. If ``one_command`` is True, the process is el-larq's alone and short: then what
+    exists after the import, which stays to the end, is exempt from later collections too.
     """
 
     hides = True
+    one_command = False
 
     @classmethod
     def install(cls) -> None:
@@ -57,17 +62,33 @@ class QuietStart(MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None and self.hides and os.environ.get(_LEVEL) != "0":
+        if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module
+            hides = self.hides and os.environ.get(_LEVEL) != "0"
 
-            def quietly(module: Any) -> None:
-                with captured_stderr():
+            def start(module: Any) -> None:
+                with _without_collections(self.one_command), captured_stderr() if hides else contextlib.nullcontext():
                     execute(module)
-                    module.config.list_physical_devices()
+                    if hides:
+                        module.config.list_physical_devices()
 
-            loader.exec_module = quietly
+            loader.exec_module = start
         return spec
+
+
+@contextlib.contextmanager
+def _without_collections(freeze: bool) -> Iterator[None]:
+    """No garbage collections: an import creates hundreds of thousands of objects that stay, and each collection visits them all."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if freeze:
+            gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

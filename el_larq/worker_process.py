@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from el_larq.errors import ElLarqError, summarize
+from el_larq.native_output import QuietStart
 
 MEMORY = 3 * 2**30
 """Bytes that a call may use in addition to what the process and its libraries use, which is about half a gigabyte."""
@@ -161,6 +162,7 @@ def _serve(channel: Connection) -> None:
     """The process's main loop: execute calls until the parent closes the connection, or a call is interrupted by SIGTERM."""
     global _channel
     _channel = channel
+    QuietStart.one_command = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):

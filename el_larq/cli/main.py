@@ -11,6 +11,7 @@ import click
 from el_larq._version import VERSION
 from el_larq.cli.common import guard_terminal, say, say_traceback
 from el_larq.errors import ElLarqError, summarize
+from el_larq.native_output import QuietStart
 
 # The commands and their lines in `--help`; a command's module has its name, with "_" for "-".
 COMMANDS = {
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     verbose = "-v" in arguments or "--verbose" in arguments
     trace: BaseException | None = None
     guard_terminal()
+    QuietStart.one_command = True
     try:
         # click returns the status of a command that exits, otherwise the return value of the command, None.
         status, message = cli.main(arguments, prog_name="el-larq", standalone_mode=False) or 0, ""

@@ -60,8 +60,11 @@ def test_layers_are_imported_from_a_file_or_from_the_current_folder(
     assert missing.stderr == "el-larq: cannot import none.py: there is no such file\n"
 
 
-def test_python_starts_tensorflow_silently(small: Any) -> None:
-    script = f"import el_larq; el_larq.load_model({str(small.h5)!r}); import tensorflow as tf; tf.zeros([1])"
+def test_python_starts_tensorflow_silently_and_without_collecting_garbage(small: Any) -> None:
+    collections = "import gc; phases = []; gc.callbacks.append(lambda phase, _: phases.append(phase)); gc.collect()"
+    # A collection has two phases; one comes before the import and one after it.
+    start = "import tensorflow as tf; assert len(phases) <= 4, phases; assert gc.isenabled(); tf.zeros([1])"
+    script = f"import el_larq; {collections}; {start}; el_larq.load_model({str(small.h5)!r})"
     for level, silent in ((None, True), ("0", False)):
         environment = {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
         done = subprocess.run(
