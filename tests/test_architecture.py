@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ NO_REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "registry." + "npmjs.
 MAX_LINES = 500
 
 
+@cache
 def _tracked() -> list[Path]:
     """Files under version control, or that would be: what git does not ignore."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -92,6 +94,7 @@ def _tracked() -> list[Path]:
     return [ROOT / name for name in result.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
+@cache
 def _sources() -> dict[str, Path]:
     """Every module of the library by its installed name."""
     found = {}
@@ -102,16 +105,35 @@ def _sources() -> dict[str, Path]:
     return found
 
 
-def _imports(path: Path) -> Iterator[tuple[str, int]]:
+@pytest.fixture(scope="module", autouse=True)
+def _syntax_trees_are_forgotten() -> Iterator[None]:
+    """They are a million objects, which each garbage collection of a later test would visit."""
+    yield
+    _tree.cache_clear()
+    _nodes.cache_clear()
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(_tree(path)))
+
+
+@cache
+def _imports(path: Path) -> list[tuple[str, int]]:
     """Absolute names that a file imports anywhere, and the level of relative ones."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    found = []
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, 0
+            found += [(alias.name, 0) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or "", node.level
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}", node.level
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found += [(name, node.level) for name in names]
+    return found
 
 
 def _layer(module: str) -> str | None:
@@ -146,7 +168,7 @@ def test_classes_that_keras_stores_are_registered_by_importing_their_package() -
     for module, path in _sources().items():
         registered = [
             node.name
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            for node in _nodes(path)
             if isinstance(node, (ast.ClassDef, ast.FunctionDef))
             and any("register_keras_serializable" in ast.unparse(decorator) for decorator in node.decorator_list)
         ]
@@ -197,9 +219,8 @@ def test_modules_classes_and_aliases_have_names_of_their_own() -> None:
     assert _repeated([name for name in modules if name != "__init__"]) == set(), "two modules have this name: rename one"
     types = []
     for path in sources.values():
-        tree = ast.parse(path.read_text("utf-8"))
-        types += [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
-        types += [alias for node in tree.body if isinstance(node, ast.Assign) for alias in _alias(node)]
+        types += [node.name for node in _nodes(path) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        types += [alias for node in _tree(path).body if isinstance(node, ast.Assign) for alias in _alias(node)]
     assert _repeated(types) == set(), "two classes or aliases have this name: rename one"
 
 
@@ -214,9 +235,8 @@ def test_modules_of_this_project_that_are_named_exist() -> None:
     """In imports, and in strings as "module:function"."""
     sources = _sources()
     for path in _code():
-        text = path.read_text("utf-8")
-        named = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)}
-        named |= set(re.findall(r"[\"'](el_larq\.[a-z0-9_.]+):[a-z_]+[\"']", text))
+        named = {node.module for node in _nodes(path) if isinstance(node, ast.ImportFrom)}
+        named |= set(re.findall(r"[\"'](el_larq\.[a-z0-9_.]+):[a-z_]+[\"']", path.read_text("utf-8")))
         missing = {name for name in named if name is not None and name.startswith("el_larq.") and name not in sources}
         assert missing == set(), f"{path} names modules that do not exist"
 
@@ -234,9 +254,9 @@ NOT_OF_KERAS = {
 """Private names of Python, TensorFlow and Larq."""
 
 
-def _taken_attributes(tree: ast.AST) -> Iterator[str]:
+def _taken_attributes(nodes: list[ast.AST]) -> Iterator[str]:
     """Names of attributes that code takes from objects other than ``self`` and ``cls``, by a dot or by getattr and hasattr."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
             yield node.attr
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
@@ -245,12 +265,12 @@ def _taken_attributes(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", sorted(set(_sources()) - {"el_larq.keras_internals"}))
 def test_private_interfaces_of_keras_are_touched_in_one_file(module: str) -> None:
-    tree = ast.parse(_sources()[module].read_text("utf-8"))
+    nodes = _nodes(_sources()[module])
     imported = {name for name, _ in _imports(_sources()[module])}
     assert not {name for name in imported if name.startswith(("tf_keras.src", "tf_keras.protobuf"))}
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    own |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"}
-    taken = set(_taken_attributes(tree)) - own
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"}
+    taken = set(_taken_attributes(nodes)) - own
     private = {name for name in taken if name.startswith("_") and not name.startswith("__")} - NOT_OF_KERAS
     assert private | taken & KERAS_UNDOCUMENTED == set(), f"{module}: belongs to el_larq/keras_internals.py"
 
@@ -299,7 +319,7 @@ PRINTERS = {
 def test_nothing_is_printed_past_the_functions_that_clean_it() -> None:
     found = set()
     for module, path in _sources().items():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in _nodes(path):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in (
                 "print",
                 "click.echo",
