@@ -57,8 +57,9 @@ def train(run: Run, scratch: Path, mode: str) -> Path:
     if (out / "config.json").exists():
         el_larq.resume(out)
         return out
-    further: dict[str, Any] = {"init_from": train(run, scratch, "float32") / "model.h5", "qat_bits": 8, "epochs": EPOCHS_OF_INT8}
-    given: dict[str, Any] = {"epochs": EPOCHS} | (further if mode == "trained" else {}) | options
+    given: dict[str, Any] = {"epochs": EPOCHS} | options
+    if mode == "trained":
+        given |= {"init_from": train(run, scratch, "float32") / "model.h5", "qat_bits": 8, "epochs": EPOCHS_OF_INT8}
     el_larq.train(network, method=method, dataset=DATASET, batch_size=BATCH, seed=run.seed, deterministic="off", out=out, **given)
     return out
 

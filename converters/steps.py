@@ -1,5 +1,7 @@
 """The names of the conversion's steps, in order. Does not import TensorFlow, since the command line lists them."""
 
+from pathlib import Path
+
 from el_larq.compression.ranges import RANGES
 from el_larq.errors import UsageError, unknown_name
 
@@ -53,6 +55,7 @@ def check_stored(
     calibration_images: int | None = None,
     ranges: str | None = None,
     views: str = VIEWS[0],
+    int8_plot: Path | None = None,
 ) -> None:
     """Check what is quantized to 8 bits, the type in which kernels are stored, and that options that depend on these are used."""
     if int8 is not None and int8 not in INT8:
@@ -63,7 +66,8 @@ def check_stored(
         raise UsageError(f"kernels are stored either as int8 or as {weights}; give one of --int8 and --weights")
     if int8 in CALIBRATED and calibrate is None:
         raise UsageError(f"--int8 {int8} needs --calibrate: a data set, or a .npy file of inputs, that ranges are measured on")
-    given = {"--calibrate": calibrate, "--calibration-images": calibration_images, "--ranges": ranges}
+    given: dict[str, object] = {"--calibrate": calibrate, "--calibration-images": calibration_images, "--ranges": ranges}
+    given["--int8-plot"] = int8_plot
     for option, value in given.items():
         if value is not None and int8 not in CALIBRATED:
             raise UsageError(f"{option} is for --int8 {' and '.join(CALIBRATED)}; give one of them or omit it")

@@ -20,6 +20,7 @@ BASE = (
     "card",
     "conv",
     "errors",
+    "figure_file",
     "files",
     "keras_internals",
     "missing_operators",

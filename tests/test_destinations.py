@@ -156,6 +156,8 @@ REFUSED = {
     "convert to another kind": "convert model.h5 -o run/model.keras",
     "convert over another kind": "convert model.h5 -o notes.tflite",
     "convert into the SavedModel": "convert saved_model -o saved_model/variables/new.tflite",
+    "convert with a plot": "convert model.h5 -o a.tflite --int8 full --calibrate digits --int8-plot model.h5",
+    "convert with a plot over another kind": "convert model.h5 -o a.tflite --int8 full --calibrate digits --int8-plot notes.svg",
     "report": "report run -o run/model.h5",
     "report over a model": "report run -o run/model.html",
     "report over its input": "report model.tflite -o link.html",

@@ -64,6 +64,12 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
 )
 @click.option("--ranges", type=click.Choice(list(RANGES)), help=f"How int8 ranges are estimated. [default: {DEFAULT_RANGE}]")
 @click.option(
+    "--int8-plot",
+    "picture",
+    type=click.Path(path_type=Path),
+    help="For --int8 full and io: plot range, SQNR and changed signs of each tensor to this .svg, .png or .pdf.",
+)
+@click.option(
     "--weights",
     type=click.Choice(WEIGHTS),
     default=WEIGHTS[0],
@@ -92,6 +98,7 @@ def command(
     calibrate: str | None,
     calibration_images: int | None,
     ranges: str | None,
+    picture: Path | None,
     weights: str,
     by_layer: bool,
     table: bool,
@@ -105,6 +112,7 @@ def command(
     el-larq convert model.h5 -o model.tflite
     """
     from el_larq.converters.int8.calibration_data import check_calibration
+    from el_larq.converters.int8.int8_plot import FORMATS
     from el_larq.converters.rules.allow import parse_allowed
     from el_larq.data.dataset_registry import check_dataset
     from el_larq.data.stated import stated
@@ -112,7 +120,7 @@ def command(
     from el_larq.zoo.named_models import check_model
 
     check_skip(skip)
-    check_stored(int8, weights, calibrate, calibration_images, ranges, views)
+    check_stored(int8, weights, calibrate, calibration_images, ranges, views, picture)
     parse_allowed(allow)
     stated(**statements)
     if verify_on is not None:
@@ -120,11 +128,14 @@ def command(
     if calibrate is not None:
         check_calibration(calibrate)
     check_output(out, TFLITE, inputs=(model,))
+    if picture is not None:
+        check_output(picture, *FORMATS, inputs=(model, out))
     check_model(model)
 
     start_tensorflow()
     from el_larq.compression.layer_report import HEADINGS, cells
     from el_larq.converters.fold.left import Left
+    from el_larq.converters.int8.int8_plot import plot_int8
     from el_larq.converters.job import Options
     from el_larq.converters.pipeline import convert
     from el_larq.converters.rules.rule import Finding, summarized
@@ -152,6 +163,8 @@ def command(
         **statements,
         notify=(lambda _: None) if as_json else (lambda entry: say(f"{entry.step:8}{entry.seconds:6.1f} s  {entry.summary}")),
     )
+    if picture is not None and job.quantized is not None:
+        plot_int8(job.quantized.reports, out.name, picture)
     if as_json:
         print_json({"model": str(model), "tflite": str(out), "steps": [asdict(entry) for entry in job.report]})
         return

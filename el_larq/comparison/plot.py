@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from el_larq.comparison.table import ComparisonRow
-from el_larq.files import atomic_path
+from el_larq.figure_file import figure_file
 
 _COSTS = (
     ("binary MACs, millions", "bops", 1e6),
@@ -28,19 +28,14 @@ def plot(rows: Sequence[ComparisonRow], path: Path) -> None:
     Raises:
         ElLarqError: it cannot be written.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     networks = list(dict.fromkeys(row.network for row in rows))
     methods = list(dict.fromkeys(row.method for row in rows))
     styles = {
         name: (_COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)])
         for number, name in enumerate(methods)
     }
-    # With a fixed salt and no date, the same rows give the same file.
-    with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
-        height = max(3.2 * len(networks), 0.9 + 0.22 * len(methods))
-        figure = Figure(figsize=(14, height), layout="constrained")
+    height = max(3.2 * len(networks), 0.9 + 0.22 * len(methods))
+    with figure_file(path, (14, height), dpi=110) as figure:
         panels = figure.subplots(len(networks), len(_COSTS), sharey="row", squeeze=False)
         handles: dict[str, Any] = {}
         for line, network in zip(panels, networks, strict=True):
@@ -61,5 +56,3 @@ def plot(rows: Sequence[ComparisonRow], path: Path) -> None:
                 axes.spines[["top", "right"]].set_visible(False)
         if handles:
             figure.legend(list(handles.values()), list(handles), loc="outside right center", frameon=False)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)

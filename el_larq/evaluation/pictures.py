@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from el_larq.evaluation.scores import Scores
-from el_larq.files import atomic_path
+from el_larq.figure_file import figure_file
 from el_larq.printable import plot_label
 
 if TYPE_CHECKING:
@@ -21,15 +21,10 @@ _NAMED, _NUMBERED = 40, 20
 
 def draw(scores: Scores, folder: Path, title: str) -> None:
     """Write confusion.svg and reliability.svg into ``folder``."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
-        for name, paint in ((CONFUSION, _confusion), (RELIABILITY, _reliability)):
-            figure = Figure(figsize=(8, 7) if name == CONFUSION else (6, 5), layout="constrained")
-            paint(figure, scores, title)
-            with atomic_path(folder / name) as temporary:
-                figure.savefig(temporary, format="svg", metadata={"Date": None})
+    with figure_file(folder / CONFUSION, (8, 7)) as figure:
+        _confusion(figure, scores, title)
+    with figure_file(folder / RELIABILITY, (6, 5)) as figure:
+        _reliability(figure, scores, title)
 
 
 def _confusion(figure: "Figure", scores: Scores, title: str) -> None:

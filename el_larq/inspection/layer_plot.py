@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from el_larq.files import atomic_path
+from el_larq.figure_file import figure_file
 from el_larq.inspection.summary import CLASSES, Inspection
 from el_larq.outputs import PDF, PNG, SVG, check_output
 from el_larq.printable import plot_label
@@ -19,14 +19,9 @@ def plot(inspection: Inspection, path: Path) -> None:
         UsageError: the extension is not a known image format, or the path is a file that is not an image.
         ElLarqError: the file cannot be written.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     kind = check_output(path, *FORMATS, inputs=(inspection.model,))
     positions = range(len(inspection.layers))
-    # A fixed salt and no date make the file reproducible.
-    with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(10, 6), layout="constrained")
+    with figure_file(path, (10, 6), check=kind.check_replaceable) as figure:
         macs, memory = figure.subplots(2, 1, sharex=True)
         for bits in CLASSES:
             chosen = [i for i in positions if inspection.layers[i].mac_bits == bits]
@@ -49,5 +44,3 @@ def plot(inspection: Inspection, path: Path) -> None:
         memory.set_xlabel("layer, in the order they run")
         for axes in (macs, memory):
             axes.spines[["top", "right"]].set_visible(False)
-        with atomic_path(path, kind.check_replaceable) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:].lower(), metadata={"Date": None} if kind is SVG else None)

@@ -37,8 +37,11 @@ def round_values(values: Any, low: Any, high: Any, *, signs: bool = False) -> An
             from x, and added to y again, so no value from -127 to -2**-10 steps, and none from 0 to 126 steps, changes its sign.
     """
     scale, zero = scale_and_zero(low, high, signs=signs)
-    offset = OFFSET * scale if signs else tf.zeros_like(scale)
+    return _rounded(values, scale, zero, OFFSET * scale if signs else tf.zeros_like(scale))
 
+
+@tf.function(jit_compile=True)  # one pass over the values instead of a dozen
+def _rounded(values: Any, scale: Any, zero: Any, offset: Any) -> Any:
     @tf.custom_gradient
     def rounded(x: Any) -> Any:
         steps = (x - offset) / scale

@@ -66,7 +66,18 @@ def assert_exact(content: bytes, steps: dict[int, float], offsets: Offsets) -> N
         np.testing.assert_allclose(after[number], before[number] + wanted, atol=STEP / 20, rtol=1e-5)
 
 
-OFFSETS = ("linear", "binary", "add constant", "concatenate constant", "gather", "average pooling", "view", "concatenate", "add")
+OFFSETS = (
+    "linear",
+    "binary",
+    "add constant",
+    "multiply constant",
+    "concatenate constant",
+    "gather",
+    "average pooling",
+    "view",
+    "concatenate",
+    "add",
+)
 """The random operators that offsets are created in or pass."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import binary_models as models
@@ -16,6 +17,7 @@ from el_larq.converters.int8.int8_comparison import compare_int8
 from el_larq.converters.int8.int8_ends import with_int8_ends
 from el_larq.converters.int8.int8_file import with_int8
 from el_larq.converters.int8.int8_operators import find_scales
+from el_larq.converters.int8.int8_plot import plot_int8
 from el_larq.converters.int8.quantized_file import Quantized, quantize_file
 from el_larq.converters.int8.single_operators import OperatorRun, SingleOperators
 from el_larq.converters.lower import lower_model
@@ -258,3 +260,15 @@ def test_a_bias_beyond_int32_widens_the_scale_of_its_kernel() -> None:
     }
     made = with_int8(content, scales, affines, {})
     np.testing.assert_allclose(Interpreter(made).run(np.zeros((1, 4), np.float32))[0], [[0, 1e3]], rtol=1e-6)
+
+
+def test_the_plot_is_the_same_each_time_and_names_the_worst_tensor(quantized: Quantized, tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        plot_int8(quantized.reports, "model.tflite", tmp_path / name)
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text()
+    assert min(quantized.reports, key=lambda one: one.sqnr).name in text
+    plot_int8(quantized.reports, "model.tflite", tmp_path / "c.PNG")
+    assert (tmp_path / "c.PNG").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match="its name must end in"):
+        plot_int8(quantized.reports, "model.tflite", tmp_path / "a.txt")

@@ -125,6 +125,31 @@ def test_a_constant_of_a_concatenation_has_no_offset() -> None:
     int8_checks.assert_exact(content, steps, offsets)
 
 
+def test_an_offset_is_multiplied_per_channel() -> None:
+    """The first sign's offset passes a multiplication, and the sum in front of the last sign gets its own one number for all."""
+
+    def join(image: Any) -> Any:
+        x = _conv(image)
+        return L.Add()([x * tf.constant(np.linspace(-1, 2, 32, dtype=np.float32)), _binary(x, "first")])
+
+    content, steps, offsets = _offsets(join)
+    assert "MUL" in [operator.name for operator in parse(content).operators]
+    assert offsets.without == frozenset()
+    int8_checks.assert_exact(content, steps, offsets)
+
+
+def test_an_offset_per_channel_does_not_pass_what_moves_channels() -> None:
+    def join(image: Any) -> Any:
+        x = _conv(image)
+        y = tf.reverse(x * tf.constant(np.linspace(-1, 2, 32, dtype=np.float32)), [-1])
+        return L.Add()([y, _binary(x, "first")])
+
+    content, steps, offsets = _offsets(join)
+    assert {"MUL", "REVERSE_V2"} <= {operator.name for operator in parse(content).operators}
+    assert len(offsets.without) == 1
+    int8_checks.assert_exact(content, steps, offsets)
+
+
 def test_the_offset_of_another_tensor_does_not_reach_a_sign() -> None:
     """No bias can give the sum its own offset: behind one end is a ReLU, and the other one feeds a sign itself."""
 
