@@ -19,10 +19,10 @@ from recorded_runs import announce, append, begin, commit, machine, paired, pars
 import el_larq
 
 NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "el": ("resnet26", "el", {"width": 0.25, "downsample": "binary", "stem": "mobile"}),
-    "bireal": ("resnet18", "bireal", {"width": 0.25, "stem": "mobile"}),
-    "reactnet": ("reactnet_resnet18", "reactnet", {"width": 0.25, "stem": "mobile"}),
-    "bbg": ("resnet18", "bbg", {"width": 0.25, "stem": "mobile"}),
+    "el": ("resnet26", "el", {"width": 0.25, "network_options": {"downsample": "binary", "stem": "mobile"}}),
+    "bireal": ("resnet18", "bireal", {"width": 0.25, "network_options": {"stem": "mobile"}}),
+    "reactnet": ("reactnet_resnet18", "reactnet", {"width": 0.25, "network_options": {"stem": "mobile"}}),
+    "bbg": ("resnet18", "bbg", {"width": 0.25, "network_options": {"stem": "mobile"}}),
     "quicknet": ("quicknet_small", "el", {"width": 0.5}),
 }
 SEEDS = (0, 1, 2)
