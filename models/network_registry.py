@@ -25,6 +25,7 @@ class Network:
     builder: "module:function" of a function ``(input, num_classes, method, *, width, **options, **arguments)`` from a Keras
         input tensor to the logits.
     arguments: the arguments that distinguish this member of the family from the others.
+    image_size: height and width of the images in pixels, that it is built for by default, and that its costs are counted at.
     links: the links that the network supports; None for all.
     variants: the block variants offered in addition to the standard block; the builder takes one as ``variant``.
     allow: audit rules that conversion breaks with some of the options (``binary-depthwise``: LCE has no such convolution).
@@ -147,6 +148,22 @@ NETWORKS = {
             "nine inception modules of 1x1, 3x3 and 5x5 convolutions side by side, each with its link",
             "Szegedy et al.: Going Deeper with Convolutions, CVPR 2015; with batch normalization",
             "el_larq.models.googlenet:googlenet",
+            options=("stem",),
+        ),
+        Network(
+            "resnet20",
+            "basic blocks [3, 3, 3] from 16 channels on, for 32x32 pixels",
+            f"{_RESNET}, section 4.2",
+            "el_larq.models.resnet:resnet",
+            {"block": "basic", "repeats": (3, 3, 3), "channels": 16},
+            image_size=32,
+        ),
+        Network(
+            "vgg_small",
+            "six 3x3 convolutions of 128 to 512 channels and three poolings, without shortcuts, for 32x32 pixels",
+            "Zhang, Yang, Ye, Hua: LQ-Nets, ECCV 2018, arXiv 1807.10029",
+            "el_larq.models.vgg:vgg_small",
+            image_size=32,
             options=("stem",),
         ),
     )

@@ -1,4 +1,4 @@
-"""Residual networks of basic (ResNet18, 34) and bottleneck blocks (ResNet26, 50), and of single convolutions (ReActNet's ResNet18).
+"""Residual networks of basic (ResNet18, 20, 34), bottleneck (ResNet26, 50) and single-convolution blocks (ReActNet's ResNet18).
 
 Stem, classifier and, with ``downsample="real"``, the 1x1 convolution of a shortcut that changes shape are real-valued; every
 other convolution is a unit of the method. The 3x3 convolution has the stride (the first one in a basic block); shortcuts start with
@@ -33,16 +33,17 @@ def resnet(
     *,
     block: str,
     repeats: Sequence[int],
+    channels: int = 64,
     width: float = 1.0,
     stem: str | None = None,
     downsample: str = "real",
     variant: str | None = None,
 ) -> tf.Tensor:
-    """(N, H, W, C) to logits (N, num_classes); stage i has 64 * width * 2**i channels, four times as many in a bottleneck."""
+    """(N, H, W, C) to logits (N, num_classes); stage i has channels * width * 2**i channels, four times as many in a bottleneck."""
     if downsample not in DOWNSAMPLES:
         raise unknown_name("downsample", downsample, DOWNSAMPLES)
     blocks = {"single": _single, "basic": _basic, "bottleneck": _bottleneck}
-    filters = max(1, round(64 * width))
+    filters = max(1, round(channels * width))
     x = apply_stem(stem, x, filters, method.bn_momentum, method.activation)
     if variant == "two_stream":
         x = two_stream(x, filters, EXPANSION, repeats, method, partial(_shortcut, downsample=downsample))

@@ -23,6 +23,10 @@ def shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
     if hasattr(module, "BLOCKS"):
         # More channels; more channels and a stride; neither.
         monkeypatch.setattr(module, "BLOCKS", ((2, 1), (4, 2), (4, 1)))
+    elif hasattr(module, "FILTERS"):
+        monkeypatch.setattr(module, "FILTERS", ((128,), (256,)))  # the same channels; more channels
     else:
-        assert hasattr(module, "MODULES"), f"say here how {network} is shortened: it has neither repeats, layers nor BLOCKS"
+        assert hasattr(module, "MODULES"), (
+            f"say here how {network} is shortened: it has neither repeats, layers, BLOCKS nor FILTERS"
+        )
         monkeypatch.setattr(module, "MODULES", {"4a": module.MODULES["4a"]})

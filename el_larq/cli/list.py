@@ -183,7 +183,7 @@ def _print_published(as_json: bool) -> None:
         rows.append((network, *(text for cost in found for text in (_format_figure(cost.counted), _format_published(cost)))))
         sources.append((network, "; ".join(dict.fromkeys(cost.source for cost in found if cost.source))))
     print_table(
-        "Multiply-accumulates of one image at 224x224, counted here, and as published and rounded there (difference)",
+        f"Multiply-accumulates of one image at {_sizes()}, counted here, and as published and rounded there (difference)",
         ("network", "BOPs", "published", "FLOPs", "published", "OPs", "published"),
         rows,
     )
@@ -203,13 +203,25 @@ def _print_cost(core: str, as_json: bool) -> None:
         print_json({"core": core, "method": "el", "predicted": True, "networks": found})
         return
     print_table(
-        f"Predicted instructions of one inference at 224x224 with method el on {core}, in millions; instructions are not time",
+        f"Predicted instructions of one inference at {_sizes()} with method el on {core}, in millions; instructions are not time",
         ("network", "instructions", "BOPs", "FLOPs"),
         [
             (row["network"], f"{row['instructions'] / 1e6:.0f}", _format_figure(row["bops"]), _format_figure(row["flops"]))
             for row in found
         ],
     )
+
+
+def _sizes() -> str:
+    """The image sizes that the networks' costs are of: "224x224 (resnet20 and vgg_small: 32x32)"."""
+    from el_larq.models.network_registry import NETWORKS
+
+    by_size: dict[int, list[str]] = {}
+    for network in NETWORKS.values():
+        by_size.setdefault(network.image_size, []).append(network.name)
+    most, *others = sorted(by_size, key=lambda size: -len(by_size[size]))
+    rest = "; ".join(f"{' and '.join(by_size[size])}: {size}x{size}" for size in others)
+    return f"{most}x{most} ({rest})"
 
 
 def _describe_source(method: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The cost of networks at 224x224 pixels, as counted here and as published. Does not import TensorFlow.
+"""The cost of networks at their default image size, as counted here and as published. Does not import TensorFlow.
 
 The counts are those of `el_larq.counting.counts` for each network with its defaults (width 1, 1000 classes, three input channels,
 real-valued downsample convolutions) and binary convolutions. They are stored because counting builds the network, which takes
@@ -26,6 +26,8 @@ COUNTED: dict[str, tuple[int, int]] = {
     "densenet37": (4_506_808_320, 199_738_368),
     "densenet121": (2_406_842_368, 196_108_288),
     "googlenet": (1_103_972_352, 478_699_520),
+    "resnet20": (40_108_032, 768_512),
+    "vgg_small": (603_979_776, 11_730_944),
 }
 """BOPs and FLOPs of each network."""
 
@@ -48,6 +50,8 @@ INSTRUCTIONS: dict[str, dict[str, int]] = {
         "densenet37": (280_520_620, 249_955_436, 249_955_436),
         "densenet121": (258_411_375, 228_316_207, 228_316_207),
         "googlenet": (313_289_976, 233_634_232, 233_634_232),
+        "resnet20": (5_844_539, 5_797_211, 5_797_211),
+        "vgg_small": (23_997_060, 23_997_060, 23_997_060),
     }.items()
 }
 """Predicted instructions of one inference of each network with method el, by core, as `inspect --cost` predicts them for the Keras

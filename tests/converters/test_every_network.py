@@ -45,6 +45,7 @@ KINDS = (
     "densenet28",
     "densenet121",  # dense layers with a bottleneck
     "googlenet",
+    "vgg_small",
 )
 """A network for each kind of block; the others only repeat theirs more often."""
 

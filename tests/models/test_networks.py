@@ -98,6 +98,27 @@ def test_a_tiny_resnet18_counted_by_hand():
     assert real_weights(counts) == 36 + (32 + 128 + 512) + 64
 
 
+def test_resnet20_counted_by_hand():
+    """32x32x3, 18 3x3 convolutions of 16, 32 and 64 channels, 6 on each of 32x32, 16x16, 8x8."""
+    counts = count(build("resnet20", "el", num_classes=10))
+    stage1 = 6 * 9 * 16 * 16 * 1024
+    stage2 = (9 * 16 * 32 + 5 * 9 * 32 * 32) * 256
+    stage3 = (9 * 32 * 64 + 5 * 9 * 64 * 64) * 64
+    assert counts.bops == stage1 + stage2 + stage3 == 40_108_032
+    assert counts.flops == 9 * 3 * 16 * 1024 + 16 * 32 * 256 + 32 * 64 * 64 + 64 * 10 == 705_152
+
+
+def test_vgg_small_counted_by_hand():
+    """32x32x3; maps are halved behind convolutions 2, 4 and 6; links fit wherever shapes agree, or everywhere if elastic."""
+    model = build("vgg_small", "el", num_classes=10)
+    counts = count(model)
+    stages = (128 * 128 * 1024, (128 * 256 + 256 * 256) * 256, (256 * 512 + 512 * 512) * 64)
+    assert counts.bops == 9 * sum(stages) == 603_979_776
+    assert counts.flops == 9 * 3 * 128 * 1024 + 4 * 4 * 512 * 10 == 3_620_864
+    assert len(layers_of(model, ElasticLink)) == 5
+    assert len(layers_of(small("vgg_small", "bireal"), keras.layers.Add)) == 3
+
+
 def test_a_real_valued_network_has_no_binary_operations():
     counts = count(small("resnet18", "float"))
     assert (counts.bops, binary_weights(counts)) == (0, 0)
