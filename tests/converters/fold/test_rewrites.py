@@ -17,7 +17,7 @@ from el_larq.converters.fold.ir import AFFINE, BINARIZE, EXPAND, SQUEEZE, FoldGr
 from el_larq.converters.fold.left import Left, left_over
 from el_larq.converters.fold.normal_form import import_graph
 from el_larq.converters.fold.notes import Notes
-from el_larq.converters.fold.proof import TOLERANCE, compare
+from el_larq.converters.fold.proof import TOLERANCE, exact_outputs, largest_share
 from el_larq.converters.fold.scales import multiplications
 from el_larq.converters.fold.step import REWRITES, fold_model
 from el_larq.converters.frozen import FrozenModel
@@ -35,15 +35,23 @@ def _check(model: keras.Model) -> None:
     frozen = FrozenModel(model)
     original = import_graph(frozen)
     graph = original.copy()
+    wanted, before = exact_outputs(original, frozen), _state(graph)
     for name, rewrite in REWRITES.items():
         rewrite(graph, Notes())
-        assert compare(original, graph, frozen) <= TOLERANCE, name
+        if (after := _state(graph)) != before:
+            assert largest_share(wanted, exact_outputs(graph, frozen)) <= TOLERANCE, name
+            before = after
     images = np.random.default_rng(1).standard_normal((3, *frozen.input_shape))
     exact = tf.function(lambda x: original.run([x], precision=tf.float64)[0][0])(tf.constant(images)).numpy()
     float64_of_keras = frozen.fetch(frozen.outputs)(images.astype(np.float32))[0]
     # One sign within rounding of zero may flip in single precision; most images agree.
     agree = np.abs(exact - float64_of_keras).max(axis=1) <= 1e-4 * np.abs(exact).max()
     assert agree.any()
+
+
+def _state(graph: FoldGraph) -> list[tuple[Any, ...]]:
+    """Equal for a graph that has not changed: its nodes, and all that determines what they compute."""
+    return [(node, node.op, *node.inputs, id(node.value), str(node.attributes), node.integers) for node in graph.nodes()]
 
 
 @settings(NETWORKS, max_examples=4)
