@@ -26,6 +26,12 @@ def small(network: str, method: Any = "el", **arguments: Any) -> Any:
     return build(network, method, **{"input_shape": (16, 16, 1), "num_classes": 10, "width": 0.125} | arguments)
 
 
+@cache
+def common(network: str, method: str) -> Any:
+    """The `small` network without further arguments, built once; only to be read."""
+    return small(network, method)
+
+
 def layers_of(model: Any, kind: Any) -> list[Any]:
     return [layer for layer in leaf_layers(model) if isinstance(layer, kind)]
 
@@ -120,9 +126,9 @@ def test_vgg_small_counted_by_hand():
 
 
 def test_a_real_valued_network_has_no_binary_operations():
-    counts = count(small("resnet18", "float"))
+    counts = count(common("resnet18", "float"))
     assert (counts.bops, binary_weights(counts)) == (0, 0)
-    binary = count(small("resnet18", "el"))
+    binary = count(common("resnet18", "el"))
     assert counts.flops == binary.flops + binary.bops
     assert real_weights(counts) == real_weights(binary) + binary_weights(binary)
 
@@ -131,13 +137,13 @@ def test_weights_that_meet_real_inputs_are_binary_but_their_operations_are_not()
     half = replace(METHODS["binary"], input_quantizer=None)
     counts = count(small("resnet18", half))
     assert counts.bops == 0
-    assert binary_weights(counts) == binary_weights(count(small("resnet18", "binary")))
+    assert binary_weights(counts) == binary_weights(count(common("resnet18", "binary")))
 
 
 @pytest.mark.parametrize("method", ["bireal", "el", "bbg", "reactnet", "xnor"])
 @pytest.mark.parametrize("network", ["resnet18", "resnet26"])
 def test_links_shifts_and_scales_cost_no_counted_operations(network: str, method: str):
-    ours, plain = count(small(network, method)), count(small(network, "binary"))
+    ours, plain = count(common(network, method)), count(common(network, "binary"))
     assert (ours.bops, ours.flops, binary_weights(ours)) == (plain.bops, plain.flops, binary_weights(plain))
 
 
@@ -212,7 +218,7 @@ def test_an_image_too_small_for_a_stem_is_refused(name: str):
 # At full depth; tests/converters/test_every_network.py has each method.
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "densenet121"])
 def test_every_network_builds(network: str):
-    model = small(network, "el")
+    model = common(network, "el")
     assert model.name == network
     assert model.output_shape == (None, 10)
     logits = model(tf.zeros((2, 16, 16, 1)), training=False)
@@ -248,7 +254,7 @@ def test_with_identity_links_basic_blocks_have_one_addition_a_convolution(networ
 
 @pytest.mark.parametrize("network", ["resnet18", "resnet26", "resnet34", "resnet50"])
 def test_elastic_links_are_added_to_the_blocks_shortcuts(network: str):
-    model = small(network, "el")
+    model = common(network, "el")
     repeats = NETWORKS[network].arguments["repeats"]
     last = "conv2" if NETWORKS[network].arguments["block"] == "basic" else "conv3"
     blocks = [f"stage{s + 1}_block{b + 1}_{last}_shortcut" for s, n in enumerate(repeats) for b in range(n)]
@@ -257,8 +263,8 @@ def test_elastic_links_are_added_to_the_blocks_shortcuts(network: str):
 
 
 def test_without_links_only_the_blocks_shortcuts_add():
-    assert len(layers_of(small("resnet18", "binary"), keras.layers.Add)) == 8
-    assert len(layers_of(small("resnet18", "float"), keras.layers.Add)) == 8
+    assert len(layers_of(common("resnet18", "binary"), keras.layers.Add)) == 8
+    assert len(layers_of(common("resnet18", "float"), keras.layers.Add)) == 8
 
 
 @pytest.mark.parametrize("downsample", ["real", "binary"])
@@ -275,7 +281,7 @@ def test_the_shortcut_that_changes_shape_is_real_or_binary(downsample: str):
 
 
 def test_the_bottlenecks_stride_sits_on_the_three_by_three():
-    model = small("resnet26")
+    model = common("resnet26", "el")
     strides = {index: model.get_layer(f"stage2_block1_conv{index}_conv").strides for index in (1, 2, 3)}
     assert strides == {1: (1, 1), 2: (2, 2), 3: (1, 1)}
 
@@ -311,7 +317,7 @@ def test_link_options_reach_every_link():
     ],
 )
 def test_gamma_starts_lower_next_to_a_shortcut(network: str, options: dict[str, Any], expected: dict[str, float]):
-    model = small(network, "el", **options)
+    model = small(network, "el", **options) if options else common(network, "el")
     assert {name: float(model.get_layer(f"{name}_link").gamma) for name in expected} == pytest.approx(expected)
 
 

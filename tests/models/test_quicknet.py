@@ -28,6 +28,12 @@ def small(network: str = "quicknet_small", method: Any = "el", **arguments: Any)
     return build(network, method, **{"input_shape": (64, 64, 3), "num_classes": 10, "width": 0.125} | arguments)
 
 
+@cache
+def common(network: str, method: str) -> Any:
+    """The `small` network without further arguments, built once; only to be read."""
+    return small(network, method)
+
+
 def layers_of(model: Any, kind: Any) -> list[Any]:
     return [layer for layer in leaf_layers(model) if isinstance(layer, kind)]
 
@@ -108,7 +114,7 @@ def test_weights_and_operations_at_full_size(network: str, filters: tuple[int, .
 
 @pytest.mark.parametrize("network", QUICKNETS)
 def test_stages_halve_the_map(network: str):
-    model = small(network)
+    model = common(network, "el")
     repeats, filters = (NETWORKS[network].arguments[name] for name in ("repeats", "filters"))
     for stage, (blocks, channels) in enumerate(zip(repeats, filters, strict=True)):
         size = 16 >> stage
@@ -135,7 +141,7 @@ def test_odd_and_tiny_maps_pass_the_transitions(shape: tuple[int, int], last: tu
 
 
 def test_only_the_blocks_convolutions_are_binary():
-    model = small("quicknet_large", "binary")
+    model = common("quicknet_large", "binary")
     names = [layer.name for layer in layers_of(model, larq.layers.QuantConv2D)]
     blocks = [f"stage{s + 1}_block{b + 1}" for s, n in enumerate((6, 8, 12, 6)) for b in range(n)]
     assert names == [f"{block}_conv" for block in blocks]
@@ -144,7 +150,7 @@ def test_only_the_blocks_convolutions_are_binary():
 
 @pytest.mark.parametrize("method", ["float", "binary", "bireal", "el"])
 def test_each_convolution_has_one_residual_and_the_links_of_its_method(method: str):
-    model = small(method=method)
+    model = common("quicknet_small", method)
     link = METHODS[method].link
     suffix = "_link" if link.residual else "_shortcut"
     adds = [layer.name for layer in layers_of(model, keras.layers.Add)]
@@ -162,7 +168,7 @@ def test_a_binary_downsample_binarizes_the_transitions_on_values_of_both_signs()
 
 
 def test_the_blur_is_a_fixed_low_pass():
-    model = small()
+    model = common("quicknet_small", "el")
     for i in (1, 2, 3):
         blur = model.get_layer(f"transition{i}_blur")
         assert not blur.trainable_weights
@@ -174,7 +180,7 @@ def test_the_blur_is_a_fixed_low_pass():
 
 def test_a_transition_computes_what_its_definition_says():
     """On a ramp, inside the borders: the maximum of two by two, then a mean weighted 1, 2, 1 around every second position."""
-    model = small(input_shape=(64, 64, 1), method="binary")
+    model = common("quicknet_small", "binary")
     ramp = np.broadcast_to(np.arange(16.0, dtype=np.float32)[None, None, :, None], (1, 16, 16, 4))
     x = model.get_layer("transition1_relu")(ramp - 8)
     y = model.get_layer("transition1_blur")(model.get_layer("transition1_pool")(x)).numpy()
