@@ -48,11 +48,11 @@ REWRITES: dict[str, Rewrite] = {
 
 
 NOT_FOR_INT8 = ("bit_planes",)
-"""Rewrites whose values or weights, far larger than the smallest ones that matter, int8 would round away."""
+"""Rewrites with values far larger than the smallest ones that matter, which operators that compute with int8 would round away."""
 
 
 def fold(job: Job) -> Job:
-    folded = fold_model(job.need_model(), NOT_FOR_INT8 if job.options.int8 is not None else ())
+    folded = fold_model(job.need_model(), NOT_FOR_INT8 if job.options.quantizes else ())
     applied = sum(bool(note.applied) for note in folded.notes.values())
     places = sum(left.places for left in folded.left)
     summary = (

@@ -2,7 +2,8 @@
 
     q = round(w / scale),    scale = max |w| / 127 over the channel,    w' = scale * q
 
-The range is narrow, -127 to 127, so that q and -q both exist; the zero point is 0. Ties are rounded to even.
+The range is narrow, -127 to 127, so that q and -q both exist; the zero point is 0. Ties are rounded to even. A channel whose
+weights are all small multiples of the smallest one, as 1, 2, 4, ... are, has that one as its scale, and is represented exactly.
 Source: TensorFlow Lite 8-bit quantization specification.
 """
 
@@ -17,12 +18,19 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 def channel_scales(values: np.ndarray, axis: int) -> np.ndarray:
     """The scale of each channel, float32 (C,); 1 for a channel of zeros, and at least the smallest normal number.
 
+    A channel is represented exactly if its weights are integer multiples, 2 to 127 at most, of the smallest one that is not 0.
+
     values: a kernel, float32. axis: that of its output channels.
     """
     others = tuple(number for number in range(values.ndim) if number != axis % values.ndim)
-    largest = np.abs(values).max(axis=others, initial=0.0)
+    magnitudes = np.abs(values)
+    largest = magnitudes.max(axis=others, initial=0.0)
     scales = np.maximum(largest / LARGEST, SMALLEST).astype(np.float32)
-    return np.where(largest > 0, scales, np.float32(1))
+    least = magnitudes.min(axis=others, initial=np.inf, where=magnitudes > 0)
+    several = (least >= SMALLEST) & (least < largest) & (largest <= LARGEST * least)
+    candidates = np.where(several, least, scales).astype(np.float32)
+    exact = (dequantize(quantize(values, candidates, axis), candidates, axis) == values).all(axis=others)
+    return np.where(largest > 0, np.where(exact, candidates, scales), np.float32(1))
 
 
 def quantize(values: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:

@@ -47,6 +47,17 @@ def test_values_beyond_the_range_saturate_symmetrically() -> None:
     assert integers.tolist() == [[127, -127]]
 
 
+def test_multiples_of_the_smallest_weight_are_exact() -> None:
+    """As in a kernel that adds up binary digits. The second channel has a weight in between, the third reaches too far."""
+    digits = np.float32(0.3) * 2.0 ** np.arange(6)
+    values = np.array([[*digits, 0], [*digits, 0.4], [*digits, 0.3 * 128]], np.float32)
+    scales = channel_scales(values, 0)
+    np.testing.assert_array_equal(scales, np.float32([0.3, 0.3 * 32 / 127, 0.3 * 128 / 127]))
+    integers = quantize(values, scales, 0)
+    assert integers[0].tolist() == [1, 2, 4, 8, 16, 32, 0]
+    np.testing.assert_array_equal(dequantize(integers, scales, 0)[0], values[0])
+
+
 def test_a_channel_of_zeros_stays_zero() -> None:
     values = np.zeros((2, 3), np.float32)
     values[1] = [1, -2, 127]
@@ -56,9 +67,9 @@ def test_a_channel_of_zeros_stays_zero() -> None:
 
 
 def test_each_channel_has_its_own_scale_along_the_given_axis() -> None:
-    values = np.array([[1.0, 100.0], [0.5, -254.0]], np.float32)
+    values = np.array([[1.0, 100.3], [0.3, -254.0]], np.float32)
     np.testing.assert_allclose(channel_scales(values, 1), [1 / 127, 2])
-    np.testing.assert_allclose(channel_scales(values, 0), [100 / 127, 2])
+    np.testing.assert_allclose(channel_scales(values, 0), [100.3 / 127, 2])
 
 
 @given(st.integers(0, 2**31))

@@ -19,6 +19,7 @@ from el_larq.converters.fold.step import NOT_FOR_INT8, fold, fold_model
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.job import Job, Options
 from el_larq.converters.lower import lower_model
+from el_larq.converters.stored_kernels import with_restored_kernels, with_stored_kernels
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import parse
@@ -143,9 +144,23 @@ def test_the_file_has_the_digits_and_computes_the_same(kernel: int, size: int, d
     assert np.abs(got - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
-def test_int8_of_any_kind_leaves_it_out() -> None:
+def test_it_is_left_out_where_operators_compute_with_int8() -> None:
     applied = []
-    for int8 in (None, "weights"):
-        job = fold(Job(None, Options(int8=int8), model=FrozenModel(_network(1, 7))))
+    for options in ({}, {"int8": "weights"}, {"int8": "full", "calibrate": "digits"}):
+        job = fold(Job(None, Options(**options), model=FrozenModel(_network(1, 7))))
         applied.append(len(job.details["rewrites"]["bit_planes"]["applied"]))
-    assert applied == [1, 0]
+    assert applied == [1, 1, 0]
+
+
+def test_the_kernel_that_adds_up_digits_is_stored_exactly() -> None:
+    content = lower_model(fold_model(FrozenModel(_network(1, 7))).model)
+    digits = [o for o in parse(content).operators if o.name == "DEPTHWISE_CONV_2D"]
+    (kernel,) = (o.inputs[1].array() for o in digits if o.inputs[1] is not None)
+    stored, kernels = with_stored_kernels(content, "int8")
+    (restored,) = (
+        o.inputs[1].array()
+        for o in parse(with_restored_kernels(stored)).operators
+        if o.name == "DEPTHWISE_CONV_2D" and o.inputs[1] is not None
+    )
+    np.testing.assert_array_equal(restored, kernel)
+    assert [one.sqnr for one in kernels if np.isinf(one.sqnr)] == [np.inf]
