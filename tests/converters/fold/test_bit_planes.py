@@ -146,8 +146,8 @@ def test_the_file_has_the_digits_and_computes_the_same(kernel: int, size: int, d
 
 def test_it_is_left_out_where_operators_compute_with_int8() -> None:
     applied = []
-    for options in ({}, {"int8": "weights"}, {"int8": "full", "calibrate": "digits"}):
-        job = fold(Job(None, Options(**options), model=FrozenModel(_network(1, 7))))
+    for options in (Options(), Options(int8="weights"), Options(int8="full", calibrate="digits")):
+        job = fold(Job(None, options, model=FrozenModel(_network(1, 7))))
         applied.append(len(job.details["rewrites"]["bit_planes"]["applied"]))
     assert applied == [1, 1, 0]
 
