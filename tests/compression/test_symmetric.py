@@ -52,7 +52,7 @@ def test_multiples_of_the_smallest_weight_are_exact() -> None:
     digits = np.float32(0.3) * 2.0 ** np.arange(6)
     values = np.array([[*digits, 0], [*digits, 0.4], [*digits, 0.3 * 128]], np.float32)
     scales = channel_scales(values, 0)
-    np.testing.assert_array_equal(scales, np.float32([0.3, 0.3 * 32 / 127, 0.3 * 128 / 127]))
+    np.testing.assert_array_equal(scales, np.array([0.3, 0.3 * 32 / 127, 0.3 * 128 / 127], np.float32))
     integers = quantize(values, scales, 0)
     assert integers[0].tolist() == [1, 2, 4, 8, 16, 32, 0]
     np.testing.assert_array_equal(dequantize(integers, scales, 0)[0], values[0])
