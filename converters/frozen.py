@@ -94,6 +94,7 @@ class FrozenModel:
             self._graph = freeze(concrete)
         self.variables = frozenset(inner.op.name for value, inner in concrete.graph.captures if value.dtype == tf.resource)
         self._values: dict[str, np.ndarray] = {}
+        self._fetched: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[..., list[np.ndarray]]] = {}
 
     @property
     def inputs(self) -> list[Any]:
@@ -123,8 +124,14 @@ class FrozenModel:
         """A function from `Images` to the values of the tensors.
 
         The values of the tensors in ``fed``, (N, ...), are its further arguments: the graph uses these values instead of computing
-        them.
+        them. Functions are kept: verification asks for the same ones for each file that it compares with the model.
         """
+        key = tuple(tensor.name for tensor in fed), tuple(tensor.name for tensor in tensors)
+        if key not in self._fetched:
+            self._fetched[key] = self._fetch(tensors, fed)
+        return self._fetched[key]
+
+    def _fetch(self, tensors: list[Any], fed: Sequence[Any]) -> Callable[..., list[np.ndarray]]:
         pruned = self._subgraph([*self.inputs, *fed], tensors)
 
         def run(images: Images, *values: np.ndarray) -> list[np.ndarray]:
@@ -187,7 +194,7 @@ class FrozenModel:
         """The values of the tensors that do not depend on the inputs, None for those that do."""
         stored = {tensor.name: find_source(tensor, reshaped=False) for tensor in tensors}
         computed = {t.name: t for t in tensors if not self._is_constant(stored[t.name]) and not self.depends(t)}
-        values = dict(zip(computed, self.fetch(list(computed.values()))(self.zeros(1)) if computed else [], strict=True))
+        values = dict(zip(computed, self._fetch(list(computed.values()), ())(self.zeros(1)) if computed else [], strict=True))
         return [values[tensor.name] if tensor.name in values else self._value(stored[tensor.name]) for tensor in tensors]
 
     def depends(self, tensor: Any) -> bool:

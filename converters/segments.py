@@ -12,7 +12,7 @@ packed tensor or sign with the fewest differences is chosen.
 Rounding to integers, in quantizers of several bits, is treated in the same way: the model is fed the flatbuffer's integers.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -116,7 +116,6 @@ class Segments:
         self._rounded = [*(STEPS * step for step in steps.values()), *(0.0 for _ in rounded)]
         # Several signs may be taken of the same tensor.
         self._reals = {sign.real.name: sign.real for sign in self._signs}
-        self._functions: dict[tuple[int, ...], Callable[..., list[np.ndarray]]] = {}
         self._choices: list[list[_Pair]] = []
         self.layers: list[LayerSigns] = []
         self._choose_by_kernel(list(matches), {tensor.index: position for position, tensor in enumerate(packed)})
@@ -215,12 +214,8 @@ class Segments:
     ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         """The model's outputs, with some of its signs fed, and the tensors that signs are taken of, by name."""
         wanted = self._reals if with_reals else {}
-        key = (with_reals, *fed)
-        if key not in self._functions:
-            self._functions[key] = self._model.fetch(
-                [*self._model.outputs, *wanted.values()], [self._signs[index].values for index in fed]
-            )
-        values = self._functions[key](images, *fed.values())
+        function = self._model.fetch([*self._model.outputs, *wanted.values()], [self._signs[index].values for index in fed])
+        values = function(images, *fed.values())
         outputs = len(self._model.outputs)
         return values[:outputs], dict(zip(wanted, values[outputs:], strict=True))
 
