@@ -23,7 +23,7 @@ NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bireal": ("resnet18", "bireal", {"width": 0.25, "network_options": {"stem": "mobile"}}),
     "reactnet": ("reactnet_resnet18", "reactnet", {"width": 0.25, "network_options": {"stem": "mobile"}}),
     "bbg": ("resnet18", "bbg", {"width": 0.25, "network_options": {"stem": "mobile"}}),
-    "quicknet": ("quicknet_small", "el", {"width": 0.5}),
+    "quicknet": ("quicknet_small", "el", {"width": 0.25}),
 }
 SEEDS = (0, 1, 2)
 DATASET, EPOCHS, EPOCHS_OF_INT8, BATCH = "fashion_mnist", 3, 1, 128
