@@ -90,10 +90,10 @@ def test_no_offset_where_a_file_cannot_have_it() -> None:
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        ("quicknet", "binary"),  # an addition in front of a ReLU cannot take an offset
+        pytest.param("quicknet", "binary", marks=pytest.mark.slow),  # an addition in front of a ReLU cannot take an offset
         ("mobilenet", "el"),  # nor a convolution with zeros around its input
         pytest.param("resnet26", "el", marks=pytest.mark.slow),
-        ("resnet18", "bireal"),
+        pytest.param("resnet18", "bireal", marks=pytest.mark.slow),
         pytest.param("densenet28", "el", marks=pytest.mark.slow),  # nor a normalization behind a concatenation
     ],
 )
