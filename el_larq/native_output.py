@@ -78,6 +78,13 @@ class QuietStart(MetaPathFinder):
 
 
 @contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Hides what native code prints of the machine, unless that of TensorFlow's start is visible."""
+    with captured_stderr() if QuietStart.hides and os.environ.get(_LEVEL) != "0" else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
 def _without_collections(freeze: bool) -> Iterator[None]:
     """No garbage collections: an import creates hundreds of thousands of objects that stay, and each collection visits them all."""
     enabled = gc.isenabled()

@@ -48,7 +48,7 @@ REWRITES: dict[str, Rewrite] = {
 
 
 NOT_FOR_INT8 = ("bit_planes",)
-"""Rewrites with values far larger than the smallest ones that matter, which operators that compute with int8 would round away."""
+"""Rewrites whose largest values are so far above the smallest that matter that int8 operators would round these away."""
 
 
 def fold(job: Job) -> Job:

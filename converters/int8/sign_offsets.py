@@ -10,8 +10,8 @@ and travels with the values until a bias takes it away again:
     views, selections, averages     pass an offset on
     concatenation                   passes on an offset that all inputs have; constants have none
 
-An offset is one number, or one per channel, until an addition makes it the one that a sign needs. One per channel passes what keeps
-channels where they are.
+An offset is one number, or one per channel, until an addition makes it the one that a sign needs. An offset per channel can pass
+only operators that keep channels in place.
 
 An addition in front of a sign gets what is missing from the bias of the convolution at one of its ends, if nothing else reads that
 end. Where an offset would reach anything else, or the zeros around a map, and where no bias is in reach, the tensor keeps its
@@ -203,7 +203,9 @@ class _Attempt:
 
 
 def _equal(offset: Offset, other: Offset) -> bool:
-    return bool(np.all(np.equal(offset, other)))
+    """Whether two offsets are the same in each channel. Those of different numbers of channels are not."""
+    sizes = {np.shape(each) for each in (offset, other)} - {()}
+    return len(sizes) < 2 and bool(np.all(np.equal(offset, other)))
 
 
 def _simplest(offset: np.ndarray) -> Offset:

@@ -203,7 +203,7 @@ def _print_cost(core: str, as_json: bool) -> None:
         print_json({"core": core, "method": "el", "predicted": True, "networks": found})
         return
     print_table(
-        f"Predicted instructions of one inference at {_sizes()} with method el on {core}, in millions; instructions are not time",
+        f"Predicted instructions of one inference at {_sizes()}, method el, on {core}, in millions; instructions are not time",
         ("network", "instructions", "BOPs", "FLOPs"),
         [
             (row["network"], f"{row['instructions'] / 1e6:.0f}", _format_figure(row["bops"]), _format_figure(row["flops"]))
@@ -213,7 +213,7 @@ def _print_cost(core: str, as_json: bool) -> None:
 
 
 def _sizes() -> str:
-    """The image sizes that the networks' costs are of: "224x224 (resnet20 and vgg_small: 32x32)"."""
+    """The image sizes that the networks' costs are of: "224x224 (resnet20 and vgg_small: 32x32), 1,000 classes"."""
     from el_larq.models.network_registry import NETWORKS
 
     by_size: dict[int, list[str]] = {}
@@ -221,7 +221,7 @@ def _sizes() -> str:
         by_size.setdefault(network.image_size, []).append(network.name)
     most, *others = sorted(by_size, key=lambda size: -len(by_size[size]))
     rest = "; ".join(f"{' and '.join(by_size[size])}: {size}x{size}" for size in others)
-    return f"{most}x{most} ({rest})"
+    return f"{most}x{most} ({rest}), 1,000 classes"
 
 
 def _describe_source(method: dict[str, Any]) -> str:

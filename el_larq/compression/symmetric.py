@@ -27,7 +27,7 @@ def channel_scales(values: np.ndarray, axis: int) -> np.ndarray:
     largest = magnitudes.max(axis=others, initial=0.0)
     scales = np.maximum(largest / LARGEST, SMALLEST).astype(np.float32)
     least = magnitudes.min(axis=others, initial=np.inf, where=magnitudes > 0)
-    several = (least >= SMALLEST) & (least < largest) & (largest <= LARGEST * least)
+    several = (least >= SMALLEST) & (least < largest) & (largest / LARGEST <= least)
     candidates = np.where(several, least, scales).astype(np.float32)
     exact = (dequantize(quantize(values, candidates, axis), candidates, axis) == values).all(axis=others)
     return np.where(largest > 0, np.where(exact, candidates, scales), np.float32(1))

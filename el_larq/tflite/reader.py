@@ -362,5 +362,7 @@ _OPTIONS: dict[str, Callable[[_Reader], Callable[[Table], dict[str, Any]]]] = {
     "AVERAGE_POOL_2D": lambda reader: reader.pool,
     "MAX_POOL_2D": lambda reader: reader.pool,
     "ADD": lambda reader: reader.activation,
+    "SUB": lambda reader: reader.activation,
+    "MUL": lambda reader: reader.activation,
     "FULLY_CONNECTED": lambda reader: reader.activation,
 }

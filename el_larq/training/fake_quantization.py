@@ -12,6 +12,7 @@ import tensorflow as tf
 from el_larq.compression.affine import HIGHEST, LOWEST, STEPS
 from el_larq.compression.sign_safe import OFFSET
 from el_larq.compression.symmetric import LARGEST, SMALLEST
+from el_larq.native_output import quietly
 
 
 def scale_and_zero(low: Any, high: Any, *, signs: bool) -> tuple[Any, Any]:
@@ -37,10 +38,17 @@ def round_values(values: Any, low: Any, high: Any, *, signs: bool = False) -> An
             from x, and added to y again, so no value from -127 to -2**-10 steps, and none from 0 to 126 steps, changes its sign.
     """
     scale, zero = scale_and_zero(low, high, signs=signs)
-    return _rounded(values, scale, zero, OFFSET * scale if signs else tf.zeros_like(scale))
+    # XLA rounds in one pass over the values instead of a dozen. On a GPU it needs files that not every installation has.
+    rounded = _rounded if tf.config.list_logical_devices("GPU") else _compiled
+    return rounded(values, scale, zero, OFFSET * scale if signs else tf.zeros_like(scale))
 
 
-@tf.function(jit_compile=True)  # one pass over the values instead of a dozen
+def start_compiler() -> None:
+    """Compile for the first time, without what XLA then prints of the machine."""
+    with quietly():
+        round_values(tf.zeros(1), 0.0, 1.0)
+
+
 def _rounded(values: Any, scale: Any, zero: Any, offset: Any) -> Any:
     @tf.custom_gradient
     def rounded(x: Any) -> Any:
@@ -53,10 +61,14 @@ def _rounded(values: Any, scale: Any, zero: Any, offset: Any) -> Any:
     return rounded(values)
 
 
+_compiled = tf.function(_rounded, jit_compile=True)
+
+
 def round_kernel(kernel: Any, axes: Sequence[int]) -> Any:
     """A kernel as int8 per channel holds it, in its shape, float32; its gradient is that of the result, dL/dw = dL/dw'.
 
-    axes: those of the output channels. Each channel has the scale max |w| / 127, so no weight is clipped.
+    axes: those of the output channels. Each channel has the scale max |w| / 127, so no weight is clipped. The other scale that
+        `symmetric` has for channels of small multiples of one number, which training seldom makes, is not simulated.
     """
     kernel = tf.convert_to_tensor(kernel)
     others = [axis for axis in range(kernel.shape.rank) if axis not in axes]

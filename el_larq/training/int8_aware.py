@@ -26,7 +26,7 @@ from el_larq.counting.kernels import quantized_kernels
 from el_larq.errors import UsageError
 from el_larq.keras_internals import LayerCall, is_functional, layer_calls, leaf_layers
 from el_larq.layers import AddToLast, ElasticLink, GatedLink, SplitChannels, TernarySplit
-from el_larq.training.fake_quantization import round_kernel, round_values
+from el_larq.training.fake_quantization import round_kernel, round_values, start_compiler
 from el_larq.training.simulated_offsets import COMPUTING, activation, is_folded, is_quantizer, takes_sign, tensors_with_offset
 
 RATE = 0.01
@@ -119,6 +119,7 @@ class Simulation:
         )
 
     def __enter__(self) -> Self:
+        start_compiler()
         for layer in self._layers:
             # Not an attribute that Keras tracks. Layers read it at each call.
             layer.__dict__["call"] = self._simulated(layer, layer.call)

@@ -58,6 +58,12 @@ def test_multiples_of_the_smallest_weight_are_exact() -> None:
     np.testing.assert_array_equal(dequantize(integers, scales, 0)[0], values[0])
 
 
+def test_the_largest_weights_do_not_overflow() -> None:
+    values = np.array([[3e37, 3.1e36], [3e38, 3.1e36]], np.float32)
+    scales = channel_scales(values, 0)
+    np.testing.assert_allclose(scales, [3e37 / 127, 3e38 / 127], rtol=1e-6)
+
+
 def test_a_channel_of_zeros_stays_zero() -> None:
     values = np.zeros((2, 3), np.float32)
     values[1] = [1, -2, 127]

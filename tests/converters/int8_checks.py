@@ -110,6 +110,7 @@ def random_model(seed: int, steps: int = 7, names: Sequence[str] = ()) -> keras.
         "gate": lambda x: x * tf.sigmoid(L.Dense(32)(L.GlobalAveragePooling2D(keepdims=True)(x))),
         "add constant": lambda x: x + constant(32),
         "multiply constant": lambda x: x * constant(32),
+        "multiply and relu": lambda x: tf.nn.relu(x * constant(32)),
         "maximum constant": lambda x: tf.maximum(x, constant(32)),
         "minimum constant": lambda x: tf.minimum(x, float(random.normal(0, 3))),
         "maximum far": lambda x: tf.maximum(x, -1e4),

@@ -1,5 +1,7 @@
 """Rounding to int8 in a training, against `el_larq.compression` in NumPy, and its gradients against the definition."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -94,3 +96,9 @@ def test_a_normalization_behind_it_leaves_the_integers_of_a_kernel() -> None:
 def test_a_range_without_values_rounds_nothing_but_clips() -> None:
     found = round_values(tf.constant([0.0, 3.0]), tf.constant(0.0), tf.constant(0.0))
     np.testing.assert_array_equal(found, Affine.of_range(0, 0).rounded(np.array([0.0, 3.0], np.float32)))
+
+
+def test_the_compiler_starts_silently() -> None:
+    code = "import el_larq; from el_larq.training.fake_quantization import start_compiler; start_compiler()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

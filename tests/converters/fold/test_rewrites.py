@@ -51,7 +51,18 @@ def _check(model: keras.Model) -> None:
 
 def _state(graph: FoldGraph) -> list[tuple[Any, ...]]:
     """Equal for a graph that has not changed: its nodes, and all that determines what they compute."""
-    return [(node, node.op, *node.inputs, id(node.value), str(node.attributes), node.integers) for node in graph.nodes()]
+    return [
+        (
+            node,
+            node.op,
+            *node.inputs,
+            node.shape,
+            None if node.value is None else node.value.tobytes(),
+            str(node.attributes),
+            node.integers,
+        )
+        for node in graph.nodes()
+    ]
 
 
 @settings(NETWORKS, max_examples=4)

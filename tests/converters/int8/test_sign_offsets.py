@@ -150,6 +150,32 @@ def test_an_offset_per_channel_does_not_pass_what_moves_channels() -> None:
     int8_checks.assert_exact(content, steps, offsets)
 
 
+def test_a_multiplication_with_a_fused_relu_takes_no_offset() -> None:
+    def join(image: Any) -> Any:
+        x = _conv(image)
+        y = tf.nn.relu(x * tf.constant(np.linspace(-1, 2, 32, dtype=np.float32)))
+        return L.Add()([y, _binary(x, "first")])
+
+    content, steps, offsets = _offsets(join)
+    assert [o.options["activation"] for o in parse(content).operators if o.name == "MUL"] == [1]
+    assert (len(offsets.tensors), len(offsets.without)) == (1, 1)
+    int8_checks.assert_exact(content, steps, offsets)
+
+
+def test_a_concatenation_of_offsets_per_channel_takes_none() -> None:
+    def join(image: Any) -> Any:
+        parts = []
+        for number, channels in enumerate((32, 16)):
+            x = L.Conv2D(channels, 3, padding="same", bias_initializer="normal")(image)
+            parts += [x * tf.constant(np.linspace(-1, 2, channels, dtype=np.float32)), _binary(x, f"first{number}")]
+        return L.Add()([_conv(tf.concat(parts[::2], -1), size=1), *parts[1::2]])
+
+    content, steps, offsets = _offsets(join)
+    assert "CONCATENATION" in [operator.name for operator in parse(content).operators]
+    assert len(offsets.without) == 2
+    int8_checks.assert_exact(content, steps, offsets)
+
+
 def test_the_offset_of_another_tensor_does_not_reach_a_sign() -> None:
     """No bias can give the sum its own offset: behind one end is a ReLU, and the other one feeds a sign itself."""
 
