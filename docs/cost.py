@@ -42,17 +42,20 @@ class Case:
 
     network: str
     method: str
-    counted: float
+    counted: float | None
     rewritten: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
 _SMALL = {"downsample": "binary", "stem": "small"}
+_PAIR = {"variant": "linked_pair"}
 CASES = {
     "resnet26, no link": Case("resnet26", "el", 265.3, 255.3, {"link": "none"}),
     "resnet26 el": Case("resnet26", "el", 287.1, 271.3),
+    "resnet26 el, linked pairs": Case("resnet26", "el", None, None, _PAIR),
     "resnet26, binary downsample, small stem, no link": Case("resnet26", "el", 96.3, None, {"link": "none"} | _SMALL),
     "resnet26 el, binary downsample, small stem": Case("resnet26", "el", 123.5, 112.5, _SMALL),
+    "resnet26 el, linked pairs, binary downsample, small stem": Case("resnet26", "el", None, None, _PAIR | _SMALL),
     "resnet18 bireal": Case("resnet18", "bireal", 133.5, 124.2),
     "resnet18 el": Case("resnet18", "el", 136.0, 126.5),
     "mobilenet el": Case("mobilenet", "el", 62.5, 54.8),
@@ -97,8 +100,9 @@ def draw(costs: dict[str, PredictedCost], path: Path) -> None:
                 width = sum(one.instructions for one in cost.operators if one.operator in operators) / 1e6
                 axes.barh(row, width, left=start, color=colour, height=0.6, label=kind if row == 0 else None)
                 start += width
-            axes.text(max(start, CASES[name].counted) + 3, row, f"{start:.0f}", va="center")
-            counted = axes.plot([CASES[name].counted] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.2)
+            count = CASES[name].counted or start
+            axes.text(max(start, count) + 3, row, f"{start:.0f}", va="center")
+            counted = axes.plot([count] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.2)
             counted[0].set_label("counted, older file" if row == 0 else None)
         axes.set_yticks(range(len(costs)), [name.replace(", binary", ",\nbinary") for name in costs])
         axes.invert_yaxis()

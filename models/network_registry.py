@@ -61,7 +61,7 @@ def _resnet(name: str, block: str, repeats: tuple[int, ...]) -> Network:
         _RESNET,
         "el_larq.models.resnet:resnet",
         {"block": block, "repeats": repeats},
-        variants=("two_stream",) if block == "bottleneck" else (),
+        variants=("two_stream", "linked_pair") if block == "bottleneck" else (),
     )
 
 

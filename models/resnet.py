@@ -5,7 +5,12 @@ other convolution is a unit of the method. The 3x3 convolution has the stride (t
 average pooling.
 
 Blocks of a single convolution follow Bi-Real Net's layout for any link: one shortcut per convolution (`el_larq.models.shortcuts`).
-Bottleneck blocks offer Bi-Real-50's two streams as the variant ``two_stream`` (`el_larq.models.two_stream`).
+Bottleneck blocks offer Bi-Real-50's two streams as the variant ``two_stream`` (`el_larq.models.two_stream`), and ``linked_pair``:
+
+    y = unit(unit(x, 1x1, no link), 3x3, link from x)        instead of  unit(unit(x, 1x1), 3x3)
+
+One link around two convolutions costs less than one around each: the first convolution writes bits, and there is one addition less.
+No source describes it; it is this project's own. docs/cost.md has what it saves and what it does to accuracy.
 """
 
 from collections.abc import Sequence
@@ -17,6 +22,7 @@ import tf_keras as keras
 from el_larq.conv import Conv
 from el_larq.errors import unknown_name
 from el_larq.layers import normalize
+from el_larq.links import none
 from el_larq.methods.method import Method
 from el_larq.models.network_registry import DOWNSAMPLES
 from el_larq.models.shortcuts import unit_with_shortcut
@@ -42,7 +48,8 @@ def resnet(
     """(N, H, W, C) to logits (N, num_classes); stage i has channels * width * 2**i channels, four times as many in a bottleneck."""
     if downsample not in DOWNSAMPLES:
         raise unknown_name("downsample", downsample, DOWNSAMPLES)
-    blocks = {"single": _single, "basic": _basic, "bottleneck": _bottleneck}
+    bottleneck = partial(_bottleneck, is_pair_linked=variant == "linked_pair")
+    blocks = {"single": _single, "basic": _basic, "bottleneck": bottleneck}
     filters = max(1, round(channels * width))
     x = apply_stem(stem, x, filters, method.bn_momentum, method.activation)
     if variant == "two_stream":
@@ -74,10 +81,13 @@ def _basic(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, 
     return method.unit(method.unit(x, first), second, shortcut=shortcut)
 
 
-def _bottleneck(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
+def _bottleneck(
+    x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str, *, is_pair_linked: bool
+) -> tf.Tensor:
     shortcut = _shortcut(x, filters * EXPANSION, strides, name, method, downsample)
-    y = method.unit(x, Conv(f"{name}_conv1", filters, 1, bypassed=True))
-    y = method.unit(y, Conv(f"{name}_conv2", filters, 3, strides, bypassed=True))
+    first = method.with_link(none.LINK) if is_pair_linked else method
+    y = first.unit(x, Conv(f"{name}_conv1", filters, 1, bypassed=True))
+    y = method.unit(y, Conv(f"{name}_conv2", filters, 3, strides, bypassed=True), linked=x if is_pair_linked else None)
     return method.unit(y, Conv(f"{name}_conv3", filters * EXPANSION, 1), shortcut=shortcut)
 
 

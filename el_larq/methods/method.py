@@ -133,8 +133,13 @@ class Method(Binarization):
             raise UsageError(f"method {self.name!r} does not binarize, so no stage of it has binary activations")
         return replace(self, binarize=binarize, instead_of_sign=instead_of_sign)
 
-    def unit(self, x: "tf.Tensor", conv: Conv, shortcut: "tf.Tensor | None" = None) -> "tf.Tensor":
-        """The unit for one convolution: (N, H, W, C) to (N, ceil(H / strides), ceil(W / strides), filters)."""
+    def unit(
+        self, x: "tf.Tensor", conv: Conv, shortcut: "tf.Tensor | None" = None, *, linked: "tf.Tensor | None" = None
+    ) -> "tf.Tensor":
+        """The unit for one convolution: (N, H, W, C) to (N, ceil(H / strides), ceil(W / strides), filters).
+
+        linked: the features (N, H, W, any number of channels) that the link carries, if not those of x.
+        """
         from el_larq.layers import normalize  # imported here because it imports TensorFlow
         from el_larq.methods import stages
 
@@ -151,7 +156,7 @@ class Method(Binarization):
             elif stage == "norm":
                 y = normalize(y, f"{conv.name}_norm", self.bn_momentum)
             elif stage == "link":
-                y = self.link.attach(x, y, conv)
+                y = self.link.attach(x if linked is None else linked, y, conv)
             elif stage == "shortcut":
                 y = y if shortcut is None else stages.add(shortcut, y, conv.name)
             elif stage == "activation":
