@@ -17,8 +17,6 @@ import statistics
 import subprocess
 import sys
 import time
-from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +124,10 @@ def _run(file: Path, xnnpack: bool, times: int) -> None:
 
 
 def _interpreter(file: Path, xnnpack: bool) -> Any:
-    """LCE's interpreter with its indirect kernel and one thread, imported without TensorFlow, which would take valgrind minutes."""
-    (package,) = (Path(entry) / "larq_compute_engine" for entry in sys.path if (Path(entry) / "larq_compute_engine").is_dir())
-    name, path = "interpreter_wrapper_lite", package / "tflite/python/interpreter_wrapper_lite.so"
-    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, str(path)))
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.LiteInterpreter(file.read_bytes(), 1, False, True, xnnpack)
+    """LCE's interpreter with its indirect kernel and one thread; without TensorFlow, which would take valgrind minutes."""
+    from el_larq.tflite.interpreter import import_interpreter
+
+    return import_interpreter().LiteInterpreter(file.read_bytes(), 1, False, True, xnnpack)
 
 
 if __name__ == "__main__":

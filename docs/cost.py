@@ -16,6 +16,7 @@ import numpy as np
 import tf_keras as keras
 
 from el_larq.converters.job import Options
+from el_larq.figure_file import figure_file
 from el_larq.inspection.keras_layers import inspect_model
 from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.keras_internals import leaf_layers
@@ -88,11 +89,7 @@ def convert(model: keras.Model, case: Case) -> bytes:
 
 def draw(costs: dict[str, PredictedCost], path: Path) -> None:
     """A bar for each network, split by kind of operator, with its count."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"svg.hashsalt": "el-larq", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(9, 3.4), layout="constrained")
+    with figure_file(path, (9, 3.4)) as figure:
         axes = figure.subplots()
         for row, (name, cost) in enumerate(costs.items()):
             start = 0.0
@@ -109,7 +106,6 @@ def draw(costs: dict[str, PredictedCost], path: Path) -> None:
         axes.set_xlabel(f"million instructions of one inference, predicted for {CORE}; not time")
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
-        figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:

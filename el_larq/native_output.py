@@ -53,6 +53,10 @@ class QuietStart(MetaPathFinder):
     one_command = False
 
     @classmethod
+    def is_hiding(cls) -> bool:
+        return cls.hides and os.environ.get(_LEVEL) != "0"
+
+    @classmethod
     def install(cls) -> None:
         if "tensorflow" not in sys.modules and not any(isinstance(finder, cls) for finder in sys.meta_path):
             sys.meta_path.insert(0, cls())
@@ -65,7 +69,7 @@ class QuietStart(MetaPathFinder):
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module
-            hides = self.hides and os.environ.get(_LEVEL) != "0"
+            hides = self.is_hiding()
 
             def start(module: Any) -> None:
                 with _without_collections(self.one_command), captured_stderr() if hides else contextlib.nullcontext():
@@ -80,7 +84,7 @@ class QuietStart(MetaPathFinder):
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Hides what native code prints of the machine, unless that of TensorFlow's start is visible."""
-    with captured_stderr() if QuietStart.hides and os.environ.get(_LEVEL) != "0" else contextlib.nullcontext():
+    with captured_stderr() if QuietStart.is_hiding() else contextlib.nullcontext():
         yield
 
 

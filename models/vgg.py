@@ -7,8 +7,8 @@
     head      flatten, dense
 
 The convolutions of the stages are units of the method with their links. Max pooling is 2x2 with stride 2, behind the whole unit, so
-a link is pooled together with what it is added to. There is no shortcut: a link that needs equal shapes applies to the last
-convolution of each stage only.
+a link is pooled together with what it is added to. The network has no shortcuts, so a link that needs equal shapes applies to the
+last convolution of each stage only.
 
 Source: Zhang, Yang, Ye, Hua: LQ-Nets, ECCV 2018.
 """

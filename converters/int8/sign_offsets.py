@@ -10,7 +10,7 @@ and travels with the values until a bias takes it away again:
     views, selections, averages     pass an offset on
     concatenation                   passes on an offset that all inputs have; constants have none
 
-An offset is one number, or one per channel, until an addition makes it the one that a sign needs. An offset per channel can pass
+An offset is a scalar or has a value for each channel, until an addition makes it what a sign needs. An offset per channel can pass
 only operators that keep channels in place.
 
 An addition in front of a sign gets what is missing from the bias of the convolution at one of its ends, if nothing else reads that
@@ -73,8 +73,8 @@ def find_offsets(graph: TfliteGraph, scales: Scales, affines: dict[int, Affine],
 class _Attempt:
     """One pass over the operators.
 
-    steps: of int8 tensors, by index. offsets: of tensors, by index: one number, or one per channel (the last axis). causes: the
-    tensors that an offset was created for.
+    steps: of int8 tensors, by index. offsets: of tensors, by index: scalars, or values for each channel (the last axis). causes:
+    the tensors that an offset was created for.
     """
 
     graph: TfliteGraph

@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 from counted import binary_weights, real_weights
+from structure import layers_of
+from structure import small as common
 
 from el_larq.counting.counts import Counts, count
 from el_larq.errors import UsageError
-from el_larq.keras_internals import leaf_layers
 from el_larq.layers import ElasticLink
 from el_larq.methods.method_registry import METHODS, get_method
 from el_larq.models.build import build
@@ -22,18 +23,8 @@ from el_larq.models.stems import STEMS, apply_stem
 
 
 def small(network: str, method: Any = "el", **arguments: Any) -> Any:
-    """A network small enough to build in a moment."""
+    """The network of `common`, built anew: also with methods that are made for a test."""
     return build(network, method, **{"input_shape": (16, 16, 1), "num_classes": 10, "width": 0.125} | arguments)
-
-
-@cache
-def common(network: str, method: str) -> Any:
-    """The `small` network without further arguments, built once; only to be read."""
-    return small(network, method)
-
-
-def layers_of(model: Any, kind: Any) -> list[Any]:
-    return [layer for layer in leaf_layers(model) if isinstance(layer, kind)]
 
 
 # --- Counts ---------------------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_a_constant_of_a_concatenation_has_no_offset() -> None:
 
 
 def test_an_offset_is_multiplied_per_channel() -> None:
-    """The first sign's offset passes a multiplication, and the sum in front of the last sign gets its own one number for all."""
+    """The first sign's offset passes a multiplication, and the last sign's tensor gets its own, the same for all channels."""
 
     def join(image: Any) -> Any:
         x = _conv(image)
