@@ -2,11 +2,13 @@
 
     python benchmarks/int8_accuracy.py                    five networks, three seeds; continues where it stopped
     python benchmarks/int8_accuracy.py --only el-0        runs whose name contains the text
+    python benchmarks/int8_accuracy.py --only el-0 --epochs 10 --modes float32    what a longer training gives
     python benchmarks/int8_accuracy.py --table            the table of docs/int8.md, from the results so far
 
 Networks are trained on Fashion-MNIST, converted as float32, with `--int8 weights`, and with `--int8 full` on 256 training images;
-then they are trained further with int8 simulated (`--qat-bits 8`), and converted with `--int8 full` again. The seed of a training
-determines its weights but for rounding (`deterministic` is off, which is faster).
+then they are trained further with int8 simulated (`--qat-bits 8`), and converted with `--int8 full` again. The control,
+`continued`, is trained further by the same recipe without int8, and converted as float32. The seed of a training determines its
+weights but for rounding (`deterministic` is off, which is faster).
 """
 
 import statistics
@@ -32,8 +34,10 @@ MODES: dict[str, dict[str, Any]] = {
     "weights": {"int8": "weights"},
     "full": {"int8": "full", "calibrate": DATASET},
     "trained": {"int8": "full", "calibrate": DATASET},
+    "continued": {},
 }
-"""`trained` is `full` after the training with int8."""
+"""`trained` is `full` after the training with int8, `continued` is `float32` after the same training without it."""
+FURTHER = {"trained": {"qat_bits": 8}, "continued": {"recipe": "int8", "qat_bits": 0}}
 COLUMNS = ("name", "network", "method", "seed", "epochs", "mode", "accuracy", "images", "bytes", "commit", "machine")
 
 
@@ -41,25 +45,26 @@ COLUMNS = ("name", "network", "method", "seed", "epochs", "mode", "accuracy", "i
 class Run:
     name: str
     seed: int
+    epochs: int = EPOCHS
 
     @property
     def folder(self) -> str:
-        return f"{self.name}-{self.seed}"
+        return f"{self.name}-{self.seed}" + (f"-{self.epochs}-epochs" if self.epochs != EPOCHS else "")
 
 
 def train(run: Run, scratch: Path, mode: str) -> Path:
     """The folder of the finished training, which is begun or continued if need be."""
     network, method, options = NETWORKS[run.name]
     start = scratch / run.folder
-    out = start.with_name(f"{start.name}-int8") if mode == "trained" else start
+    out = start.with_name(f"{start.name}-{mode}") if mode in FURTHER else start
     if (out / "result.json").exists():
         return out
     if (out / "config.json").exists():
         el_larq.resume(out)
         return out
-    given: dict[str, Any] = {"epochs": EPOCHS} | options
-    if mode == "trained":
-        given |= {"init_from": train(run, scratch, "float32") / "model.h5", "qat_bits": 8, "epochs": EPOCHS_OF_INT8}
+    given: dict[str, Any] = {"epochs": run.epochs} | options
+    if mode in FURTHER:
+        given |= {"init_from": train(run, scratch, "float32") / "model.h5", "epochs": EPOCHS_OF_INT8} | FURTHER[mode]
     el_larq.train(network, method=method, dataset=DATASET, batch_size=BATCH, seed=run.seed, deterministic="off", out=out, **given)
     return out
 
@@ -72,13 +77,13 @@ def measure(run: Run, scratch: Path, mode: str) -> dict[str, Any]:
     el_larq.convert(folder / "model.h5", file, options=Options(verify_images=64, **MODES[mode]))
     found = el_larq.evaluate(file, DATASET, out=scratch / f"{run.folder}-{mode}-evaluation")
     network, method, _ = NETWORKS[run.name]
-    values = (run.name, network, method, run.seed, EPOCHS, mode, round(found.scores.top1, 4), found.scores.images)
+    values = (run.name, network, method, run.seed, run.epochs, mode, round(found.scores.top1, 4), found.scores.images)
     return dict(zip(COLUMNS, (*values, file.stat().st_size, commit(), machine()), strict=True))
 
 
 def table(rows: list[dict[str, str]]) -> str:
     by_run: dict[str, dict[str, dict[str, float]]] = {}
-    for row in rows:
+    for row in (row for row in rows if int(row["epochs"]) == EPOCHS):
         by_run.setdefault(row["name"], {}).setdefault(row["mode"], {})[row["seed"]] = float(row["accuracy"])
     lines = ["| network | seeds | float32 | " + " | ".join(f"`{mode}`, points" for mode in list(MODES)[1:]) + " |"]
     lines.append("| --- " * (len(MODES) + 2) + "|")
@@ -96,20 +101,21 @@ def table(rows: list[dict[str, str]]) -> str:
 def main() -> None:
     command_line = parser(__doc__, "int8")
     command_line.add_argument("--only", default="", help="only runs whose name contains this text")
+    command_line.add_argument("--epochs", type=int, default=EPOCHS, help=f"of each training from scratch; the table is of {EPOCHS}")
     command_line.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     options = command_line.parse_args()
     if options.table:
         print(table(read(options.results)))
         return
-    runs = [run for seed in SEEDS for name in NETWORKS if options.only in (run := Run(name, seed)).folder]
-    done = {(row["name"], row["seed"], row["mode"]) for row in read(options.results)}
+    runs = [run for seed in SEEDS for name in NETWORKS if options.only in (run := Run(name, seed, options.epochs)).folder]
+    done = {(row["name"], row["seed"], row["epochs"], row["mode"]) for row in read(options.results)}
     if options.list:
         print(*(run.folder for run in runs), sep="\n")
         return
     begin(options.scratch)
     for run in announce(runs):
         for mode in options.modes:
-            if (run.name, str(run.seed), mode) not in done:
+            if (run.name, str(run.seed), str(run.epochs), mode) not in done:
                 row = measure(run, options.scratch, mode)
                 append(options.results, COLUMNS, row)
                 print(f"{run.folder} {mode}: {row['accuracy']}, {row['bytes']:,} bytes", flush=True)
