@@ -184,16 +184,19 @@ def _print_layers(inspection: "Inspection") -> None:
         macs = (str(layer.mac_bits), f"{layer.macs:,}") if layer.macs else ("", "")
         sizes = (f"{size / 1000:,.1f}" if size else "" for size in (layer.memory, layer.activation, layer.live))
         cost = "?" if layer.instructions is None else f"{layer.instructions:,}" if layer.instructions else ""
-        rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes, cost if inspection.cost else ""))
+        signs = layer.balance
+        balance = ("", "") if signs is None else (f"{100 * signs.positive:.1f}", f"{signs.entropy:.3f}")
+        rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes, cost if inspection.cost else "", *balance))
     weights = [f"{bits}-bit weights" for bits in (1, 8, 32)]
     headings = ["layer", "kind", "output", *weights, "bits", "MACs", "weights kB", "output kB", "live kB", "instructions"]
+    headings += ["+1 %", "entropy"]
     # Empty columns are left out.
     shown = [i for i in range(len(headings)) if i < 3 or any(row[i] for row in rows)]
     print_table(
         inspection.model,
         [headings[i] for i in shown],
         [[row[i] for i in shown] for row in rows],
-        droppable=("live kB", "output kB", *reversed(weights), "output", "weights kB"),
+        droppable=("+1 %", "live kB", "output kB", "entropy", *reversed(weights), "output", "weights kB"),
     )
 
 

@@ -9,6 +9,8 @@ import tf_keras as keras
 
 from el_larq.keras_internals import leaf_layers
 
+_TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DTranspose)
+
 _QUANTIZERS = {
     "kernel_quantizer": "kernel",
     "depthwise_quantizer": "depthwise_kernel",
@@ -49,6 +51,19 @@ class QuantizedKernel:
             layer: Any = self.layer
             return [np.asarray(kernel) for kernel in layer.binary_kernels()]
         return [np.asarray(self.quantizer(tf.constant(self.latent.numpy())))]
+
+    def filters(self) -> list[np.ndarray]:
+        """As `values`, each kernel as (C_out, ..., C_in), a filter per output channel."""
+        return [as_filters(self.layer, self.part, kernel) for kernel in self.values()]
+
+
+def as_filters(layer: keras.layers.Layer, part: str, kernel: np.ndarray) -> np.ndarray:
+    """A layer's kernel as (C_out, ..., C_in), a filter per output channel; ``part`` as in `QuantizedKernel`."""
+    if part == "depthwise_kernel":
+        return np.moveaxis(kernel.reshape(*kernel.shape[:-2], 1, -1), -1, 0)
+    if isinstance(layer, keras.layers.Dense):
+        return kernel.T[:, None, None, :]
+    return np.moveaxis(kernel, -2 if isinstance(layer, _TRANSPOSED) else -1, 0)
 
 
 def quantized_kernels(layer: keras.layers.Layer) -> list[QuantizedKernel]:

@@ -1,5 +1,6 @@
 """Inspects the layers of a Keras model, and predicts the size and memory of its .tflite."""
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import tf_keras as keras
 
 from el_larq import card
+from el_larq.counting.balance import Balance, balance
 from el_larq.counting.counts import LayerCount, calls, count_call
+from el_larq.counting.kernels import quantized_kernels
 from el_larq.errors import ElLarqError
 from el_larq.inspection.predicted_graph import PredictedGraph
 from el_larq.inspection.predicted_weights import Neighbours, stored_bytes
 from el_larq.inspection.summary import Inspection, Layer, bit_class
-from el_larq.keras_internals import is_functional
+from el_larq.keras_internals import CONVOLUTION, is_functional
 from el_larq.loading.load import check_has_layers, load_model
 from el_larq.model_outputs import of_keras
 from el_larq.tflite.arena import plan_arena
@@ -73,12 +76,14 @@ def inspect_model(
         predicted["real-valued weights"] += real_bytes
         shape = _shape(output_shape, f"{source}: {layer.name}")
         kernels = counted or ()
+        balances = _balances(layer) if first else {}
         rest = dict(_weights(layer, kernels)) if first else {}
         # A layer with several kernels has a row for each; the last row has the bytes of the whole layer.
         for kernel in kernels[:-1]:
             bits = bit_class(max(kernel.kernel_bits, kernel.input_bits))
             weights = {bit_class(kernel.kernel_bits): kernel.weights} if first else {}
-            layers.append(Layer(kernel.name, type(layer).__name__, (1, *shape[1:]), weights, kernel.macs, bits, 0, 0, 0))
+            row = Layer(kernel.name, type(layer).__name__, (1, *shape[1:]), weights, kernel.macs, bits, 0, 0, 0)
+            layers.append(replace(row, balance=balances.get(id(kernel.variable))))
             for known, number in weights.items():
                 rest[known] -= number
         last = kernels[-1] if kernels else None
@@ -94,6 +99,7 @@ def inspect_model(
                 4 * prod(shape[1:]),
                 max((memory.live[index] for index in lce_graph.operators_of.get(id(layer), ())), default=0),
                 None if core is None else predict_cost(lce_graph.operators_for(layer), core).instructions if first else 0,
+                None if last is None else balances.get(id(last.variable)),
             )
         )
     return Inspection(
@@ -128,6 +134,15 @@ def _shape(shape: Any, layer: str) -> tuple[int, ...]:
     if any(size is None for size in shape[1:]):
         raise ElLarqError(f"{layer}: its output {tuple(shape)} has no fixed size, so its memory cannot be predicted")
     return tuple(shape)
+
+
+def _balances(layer: keras.layers.Layer) -> dict[int, Balance]:
+    """The balance of a layer's binary kernels, by the id of the variable."""
+    if not isinstance(layer, (CONVOLUTION, keras.layers.Dense)):
+        return {}
+    kernels = [kernel for kernel in quantized_kernels(layer) if kernel.bits == 1]
+    found = {id(kernel.latent): balance(kernel.filters()) for kernel in kernels}
+    return {variable: one for variable, one in found.items() if one is not None}
 
 
 def _weights(layer: keras.layers.Layer, kernels: tuple[LayerCount, ...]) -> dict[int, int]:

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from el_larq.counting.kernels import QuantizedKernel, quantized_kernels
+from el_larq.counting.kernels import QuantizedKernel, as_filters, quantized_kernels
 from el_larq.inspection.binary_layer import BinaryLayer, Kernels, LeftOut, one_magnitude, two_signs
 from el_larq.keras_internals import CONVOLUTION, leaf_layers
 from el_larq.loading.load import check_has_layers, load_model
-
-_TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.Conv1DTranspose)
 
 
 def from_keras(path: Path, trust: bool = False) -> Kernels:
@@ -39,7 +37,7 @@ def _add(found: Kernels, kernel: QuantizedKernel) -> None:
     if not isinstance(layer, (CONVOLUTION, keras.layers.Dense)):
         found.left_out.append(LeftOut(name, f"{type(layer).__name__} has no kernel of filters"))
         return
-    kernels = [_filters(layer, kernel.part, values) for values in kernel.values()]
+    kernels = kernel.filters()
     if not all(map(one_magnitude, kernels)):
         found.left_out.append(LeftOut(name, f"its filters contain more than two values ({quantizer})"))
         return
@@ -51,19 +49,10 @@ def _add(found: Kernels, kernel: QuantizedKernel) -> None:
 
 def _add_plain(found: Kernels, layer: Any) -> None:
     part = next((part for part in ("kernel", "depthwise_kernel") if hasattr(layer, part)), None)
-    filters = None if part is None else _filters(layer, part, np.asarray(getattr(layer, part)))
+    filters = None if part is None else as_filters(layer, part, np.asarray(getattr(layer, part)))
     if filters is not None and two_signs(filters):
         found.layers.append(BinaryLayer.of(layer.name, filters, _bias(layer), type(layer).__name__))
 
 
 def _bias(layer: Any) -> np.ndarray | None:
     return None if layer.bias is None else np.asarray(layer.bias)
-
-
-def _filters(layer: Any, part: str, kernel: np.ndarray) -> np.ndarray:
-    """A kernel as (C_out, ..., C_in), one filter per output channel."""
-    if part == "depthwise_kernel":
-        return np.moveaxis(kernel.reshape(*kernel.shape[:-2], 1, -1), -1, 0)
-    if isinstance(layer, keras.layers.Dense):
-        return kernel.T[:, None, None, :]
-    return np.moveaxis(kernel, -2 if isinstance(layer, _TRANSPOSED) else -1, 0)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from el_larq import card
+from el_larq.counting.balance import Balance
 from el_larq.errors import ElLarqError
 from el_larq.inspection.elementwise import Work
 from el_larq.tables import html_table
@@ -35,6 +36,8 @@ class Layer:
     activation: bytes of its outputs, for one input.
     live: bytes of all activations and buffers alive while it runs.
     instructions: predicted for one inference, if a core is given; None for an operator without a prediction.
+    balance: of its binary kernel; None for one that is not binary. LCE may store a filter with the opposite signs, which
+        changes `positive` of a .tflite, but not `entropy`.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Layer:
     activation: int
     live: int
     instructions: int | None = None
+    balance: Balance | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Inspection:
 
     def summary(self) -> list[tuple[str, str]]:
         """The part of `totals` that is read first, without the parts of the file and with the card in a line."""
-        brief = ("predicted", "as .tflite", "metadata", "card", "peak RAM")
+        brief = ("predicted", "as .tflite", "balance", "metadata", "card", "peak RAM")
         lines = [(heading, text) for heading, text in self.totals() if heading not in brief]
         at = next((i for i, (heading, _) in enumerate(lines) if heading in ("input", "output", "note")), len(lines))
         memory = [("peak RAM", f"{self.arena:,} bytes of activations and buffers")]
@@ -117,6 +121,7 @@ class Inspection:
                 + ", ".join(f"{size:,} {name}" for name, size in self.predicted.items() if size),
             ),
             ("weights", _by_bits(self.weights)),
+            *([("balance", _balance(self.balance))] if self.balance is not None else []),
             ("MACs", _by_bits(self.macs)),
             ("OPs", f"{self.ops:,.0f} = {self.flops:,} FLOPs + {self.bops:,} BOPs / 64"),
             *([("other ops", _other_work(self))] if self.other_operations else []),
@@ -148,6 +153,15 @@ class Inspection:
         return {bits: sum(layer.weights.get(bits, 0) for layer in self.layers) for bits in CLASSES}
 
     @property
+    def balance(self) -> Balance | None:
+        """Of all binary kernels together; None if there is none."""
+        found = [(layer.weights.get(1, 0), layer.balance) for layer in self.layers if layer.balance is not None]
+        total = sum(count for count, _ in found)
+        if not total:
+            return None
+        return Balance(sum(n * one.positive for n, one in found) / total, sum(n * one.entropy for n, one in found) / total)
+
+    @property
     def macs(self) -> dict[int, int]:
         return {bits: sum(layer.macs for layer in self.layers if layer.mac_bits == bits) for bits in CLASSES}
 
@@ -174,6 +188,7 @@ class Inspection:
             content["cost"] |= {"instructions": self.cost.instructions, "uncounted": self.cost.uncounted}
         return content | {
             "weights": self.weights,
+            "balance": None if self.balance is None else asdict(self.balance),
             "macs": self.macs,
             "bops": self.bops,
             "flops": self.flops,
@@ -187,6 +202,10 @@ def _other_work(inspection: Inspection) -> str:
     kinds = ("multiplications", "additions", "comparisons", "functions")
     totals = ((kind, sum(getattr(one, kind) for one in inspection.other_operations)) for kind in kinds)
     return ", ".join(f"{total:,} {kind}" for kind, total in totals if total) or "none"
+
+
+def _balance(found: Balance) -> str:
+    return f"{found.positive:.2%} of the binary weights are +1; entropy in their filters {found.entropy:.4f} bits"
 
 
 def _predicted(cost: PredictedCost) -> str:

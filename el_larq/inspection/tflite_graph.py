@@ -2,7 +2,10 @@
 
 from math import prod
 
+import numpy as np
+
 from el_larq import card
+from el_larq.counting.balance import balance
 from el_larq.errors import ElLarqError
 from el_larq.inspection.elementwise import work
 from el_larq.inspection.summary import Inspection, Layer, bit_class
@@ -10,7 +13,7 @@ from el_larq.model_outputs import of_graph
 from el_larq.tflite.arena import plan_arena
 from el_larq.tflite.instructions import predict_cost, predict_operator
 from el_larq.tflite.macs import count_macs, mac_bits
-from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, output_shape, restores_constant
+from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, kernel_signs, output_shape, restores_constant
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 from el_larq.tflite.types import BITS, tensor_bytes
 
@@ -79,6 +82,7 @@ def _layer(operator: Operator, live: int, core: str | None) -> Layer:
         sum(tensor_bytes(tensor) for tensor in operator.outputs),
         live,
         None if core is None else predict_operator(operator, core),
+        balance([np.where(kernel_signs(operator), -1, 1)]) if operator.name == BINARY else None,
     )
 
 

@@ -6,13 +6,17 @@ flips: the fraction of all binary weights whose sign one step changes, averaged 
     epoch. If it stays high, the learning rate is too high for the signs to settle; near 0, they have settled.
 starved: the fraction of all latent weights whose gradient the quantizer blocks at the end of the epoch, whatever the loss is. They
     lie outside the range that the straight-through estimator passes. With a kernel constraint (`weight_clip`), it is 0.
+positive, entropy: the share of binary weights that are +1, and the mean entropy of a weight in its filter, in bits, at the end of
+    the epoch (`el_larq.counting.balance`). Filters whose entropy falls towards 0 have almost one sign only.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.counting.balance import balance
 from el_larq.counting.kernels import one_bit_kernels
 
 SAMPLED = 16
@@ -28,8 +32,8 @@ class KernelMetrics:
         self.sampled = [0.0, 0]
         self._every = -(-steps_per_epoch // SAMPLED)
         self._before: Any = None
-        pairs = [(kernel.quantizer, kernel.latent) for kernel in one_bit_kernels(model) if kernel.layer.trainable]
-        self._has_kernels = bool(pairs)
+        self._kernels = [kernel for kernel in one_bit_kernels(model) if kernel.layer.trainable]
+        pairs = [(kernel.quantizer, kernel.latent) for kernel in self._kernels]
 
         def signs() -> tf.Tensor:
             return tf.concat([tf.reshape(quantizer(latent + 0.0) > 0, [-1]) for quantizer, latent in pairs], 0)
@@ -56,7 +60,7 @@ class KernelMetrics:
 
     def before_step(self, step: int) -> None:
         """``step``: the number of completed steps."""
-        if self._has_kernels and step % self._every == 0:
+        if self._kernels and step % self._every == 0:
             self._before = self._signs()
 
     def after_step(self) -> None:
@@ -67,8 +71,9 @@ class KernelMetrics:
 
     def epoch(self) -> dict[str, float]:
         """The figures of the epoch that ends now; empty for a model that trains no binary kernels."""
-        if not self._has_kernels:
+        if not self._kernels:
             return {}
         total, count = self.sampled
         flips = {"flips": total / count} if count else {}
-        return flips | {"starved": float(self._starved())}
+        signs = balance(filters for kernel in self._kernels for filters in kernel.filters())
+        return flips | {"starved": float(self._starved())} | (asdict(signs) if signs is not None else {})

@@ -9,7 +9,10 @@ import tensorflow as tf
 from el_larq import own_folders
 from el_larq.errors import ElLarqError, summarize
 
-_TAGS = {"train": ("loss", "accuracy", "learning_rate", "flips", "starved"), "validation": ("val_loss", "val_accuracy")}
+_TAGS = {
+    "train": ("loss", "accuracy", "learning_rate", "flips", "starved", "positive", "entropy"),
+    "validation": ("val_loss", "val_accuracy"),
+}
 
 
 class TensorBoard:

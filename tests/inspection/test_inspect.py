@@ -67,6 +67,12 @@ def test_keras_and_tflite_say_the_same(small: Any) -> None:
     assert tflite.macs == h5.macs == archive.macs == saved.macs
     assert tflite.weights[1] == h5.weights[1] == 9 * 32 * 32 + 9 * 32 * 48
     assert sum(h5.weights.values()) == small.model.count_params()
+    assert tflite.balance is not None
+    assert h5.balance is not None
+    assert tflite.balance.entropy == pytest.approx(h5.balance.entropy)
+    balanced = [[layer.balance.entropy for layer in one.layers if layer.balance] for one in (tflite, h5, saved)]
+    assert balanced[1] == balanced[2] == pytest.approx(balanced[0])
+    assert len(balanced[0]) == 2
     assert h5.predicted["binary kernels"] == tflite.predicted["binary kernels"]
     assert h5.predicted_size == pytest.approx(tflite.predicted_size - tflite.predicted["metadata"], rel=0.05)
     assert h5.arena == pytest.approx(tflite.arena, rel=0.15)

@@ -41,9 +41,10 @@ def test_a_flip_is_a_changed_sign_and_a_starved_weight_has_no_gradient() -> None
         metrics.before_step(step)
         kernel.assign(kernel * factor)
         metrics.after_step()
-    assert metrics.epoch() == pytest.approx({"flips": (1 / 3 + 0) / 2, "starved": 2 / 6})
+    balance = {"positive": 3 / 6, "entropy": 1.0}  # each of the three filters has a positive and a negative weight
+    assert metrics.epoch() == pytest.approx({"flips": (1 / 3 + 0) / 2, "starved": 2 / 6} | balance)
     metrics.begin_epoch()
-    assert metrics.epoch() == pytest.approx({"starved": 2 / 6})
+    assert metrics.epoch() == pytest.approx({"starved": 2 / 6} | balance)
 
 
 def test_kernels_of_frozen_layers_are_not_counted() -> None:
@@ -58,7 +59,7 @@ def test_kernels_of_frozen_layers_are_not_counted() -> None:
     frozen.kernel.assign(-frozen.kernel)
     trained.kernel.assign(trained.kernel * [[[[-1.0, 1.0], [1.0, 1.0]]]])
     metrics.after_step()
-    assert metrics.epoch() == pytest.approx({"flips": 1 / 4, "starved": 1 / 4})
+    assert metrics.epoch() == pytest.approx({"flips": 1 / 4, "starved": 1 / 4, "positive": 1 / 2, "entropy": 1.0})
     trained.trainable = False
     assert KernelMetrics(model, 1).epoch() == {}
 

@@ -126,7 +126,8 @@ def test_metrics_have_one_line_an_epoch(trained: Trained):
     lines = (trained.folder / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 1
     record = json.loads(lines[0])
-    keys = {"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "flips", "starved"}
+    keys = {"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+    keys |= {"flips", "starved", "positive", "entropy"}
     assert set(record) == keys
     assert (record["epoch"], record["step"]) == (1, 4)
     assert all(math.isfinite(record[key]) for key in keys)
