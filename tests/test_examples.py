@@ -43,6 +43,7 @@ def html(cells: list[dict[str, Any]]) -> list[str]:
     return [line for data in outputs for line in "".join(data.get("text/html", [])).splitlines()]
 
 
+@pytest.mark.slow
 def test_the_notebook_needs_the_installed_package_alone() -> None:
     """Its cells import what pip installs with el-larq, and no path of this machine is in it."""
     text = NOTEBOOK.read_text("utf-8")

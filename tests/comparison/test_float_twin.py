@@ -138,6 +138,7 @@ def twinned(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Twinn
     return twins
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_or_was_made_of_other_weights_is_done_again(twinned: Twinned) -> None:
     assert twinned.compare(int8=False) == ["binary", "training", "float"]
     assert twinned.compare(int8=True) == ["binary-int8", "int8"]

@@ -101,6 +101,7 @@ def test_what_fold_leaves_of_a_melius_net_is_reported_in_one_line_per_kind(tmp_p
     assert any("more (" in line or "operations per image" in line for line in warnings)
 
 
+@pytest.mark.slow
 def test_bi_real_net_converts_clean() -> None:
     model = build("resnet18", "bireal", width=0.5, input_shape=(16, 16, 3), num_classes=10)
     job = el_larq.convert(model, options=OPTIONS)

@@ -78,6 +78,7 @@ def test_a_network_with_a_new_links_options_is_built() -> None:
         el_larq.build("resnet18", "el", link_options={"share": 0.25})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared")
 def test_a_new_links_options_are_trained_stored_and_compared_on_resume(tmp_path: Path) -> None:
     settings, given = _on_command_line("--link", "shared", "--share", "0.25")

@@ -46,6 +46,7 @@ def test_it_is_the_average_of_the_formula_and_leaves_the_model_as_it_was() -> No
         np.testing.assert_array_equal(variable, value)
 
 
+@pytest.mark.slow
 def test_a_run_saves_the_average_and_resumes_exactly(start: Any, digits: InMemory, tmp_path: Path, assert_same: Any) -> None:
     whole = start(tmp_path / "whole", recipe=RECIPE)
     with pytest.raises(KeyboardInterrupt):

@@ -34,6 +34,7 @@ def _cosine(step: int) -> float:
     return 1e-2 * (1 + math.cos(math.pi * (step - 1) / (MORE * PER_EPOCH - 1))) / 2
 
 
+@pytest.mark.slow
 def test_an_extended_run_that_is_killed_ends_with_the_same_weights(
     undisturbed: Trained, digits: InMemory, assert_same: Any, tmp_path: Path
 ) -> None:

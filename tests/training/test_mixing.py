@@ -153,6 +153,7 @@ def test_loss_and_accuracy_take_mixed_labels():
     assert float(metric.result()) == pytest.approx(right / 10)
 
 
+@pytest.mark.slow
 def test_a_training_with_all_of_them_resumes_exactly(tmp_path: Path, digits: InMemory, start: Any):
     recipe = Recipe("all", "", epochs=2, batch_size=32, learning_rate=1e-2)
     recipe = replace(recipe, random_augment=1, mixup=0.2, cutmix=1.0, class_weights="balanced")

@@ -99,18 +99,18 @@ def _scalars(folder: Path) -> list[tuple[str, str, int, bytes]]:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             found += [(path.parent.name, value.tag, event.step, value.tensor.tensor_content) for value in event.summary.value]
-    assert len(found) == 3 * 5 + 3 * 2  # per epoch: five of the training, two of the validation
+    assert len(found) == 3 * 7 + 3 * 2  # per epoch: five of the training, two of the validation
     return sorted(found)
 
 
 @pytest.mark.parametrize(
     ("name", "call", "after"),
     [
-        ("state-000000000.ckpt", 1, False),  # before the first state
-        ("metrics.jsonl", 2, False),  # between the weights of an epoch and its line
+        pytest.param("state-000000000.ckpt", 1, False, marks=pytest.mark.slow),  # before the first state
+        pytest.param("metrics.jsonl", 2, False, marks=pytest.mark.slow),  # between the weights of an epoch and its line
         ("state-000000008.ckpt", 1, False),  # between an epoch's line and its state
         ("model.keras", 1, True),  # between the model and the result
-        ("result.json", 1, True),  # before the states are removed
+        pytest.param("result.json", 1, True, marks=pytest.mark.slow),  # before the states are removed
     ],
 )
 def test_killed_between_two_files_it_ends_with_the_same(
@@ -166,6 +166,7 @@ def fake_search(model: keras.Model, batches: list[tuple[np.ndarray, np.ndarray]]
     kernel.assign_add(shift.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_a_search_runs_once_before_each_epoch_but_the_first(
     start: Any,
     digits: InMemory,
@@ -196,7 +197,7 @@ def test_a_search_runs_once_before_each_epoch_but_the_first(
 # --- Ends other than a kill ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["step", "evaluation"])
+@pytest.mark.parametrize("where", ["step", pytest.param("evaluation", marks=pytest.mark.slow)])
 def test_an_interruption_saves_and_says_how_to_continue(
     start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path, where: str
 ) -> None:
@@ -381,7 +382,11 @@ def test_a_full_disk_ends_in_one_line_and_a_resume_fixes_it(
 
 @pytest.mark.parametrize(
     ("room", "made"),
-    [(0, set()), (20_000, set()), pytest.param(60_000, {"model.h5"}, id="room for model.h5 alone")],
+    [
+        pytest.param(0, set(), marks=pytest.mark.slow),
+        pytest.param(20_000, set(), marks=pytest.mark.slow),
+        pytest.param(60_000, {"model.h5"}, id="room for model.h5 alone"),
+    ],
 )
 def test_a_disk_that_is_full_when_the_model_is_saved_costs_nothing_of_the_training(
     room: int, made: set[str], start: Any, digits: InMemory, undisturbed: Trained, assert_same: Any, tmp_path: Path

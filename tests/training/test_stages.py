@@ -148,6 +148,7 @@ def test_a_stage_begins_with_the_weights_of_the_one_it_starts_from(run: Run, tmp
 # --- Interrupted and resumed ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_interrupted_within_and_between_stages_it_ends_with_the_same_weights(
     staged: Trained, run: Run, digits: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -35,12 +35,11 @@ def _some(split: Split, first: int, count: int) -> Split:
 
 def train_tiny(folder: Path, **changes: Any) -> Trained:
     arguments: dict[str, Any] = {
-        "network": "resnet26",
+        "network": "vgg_small",
         "dataset": tiny_digits(),
         "epochs": 1,
         "batch_size": 32,
         "width": 0.125,
-        "network_options": {"stem": "small"},
         "seed": 3,
         "out": folder,
     }
@@ -88,7 +87,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
     assert config["recipe"].pop("summary")
     recipe = json.loads(json.dumps(asdict(get_recipe("standard").with_changes(epochs=1, batch_size=32))))
     assert config == {
-        "network": "resnet26",
+        "network": "vgg_small",
         "method": "el",
         "link": "elastic",
         "placement": None,
@@ -100,7 +99,7 @@ def test_the_config_says_what_was_asked_for(trained: Trained):
         "image_size": 16,
         "preprocessing": tiny_digits().preprocessing.to_dict(),
         "width": 0.125,
-        "network_options": {"stem": "small"},
+        "network_options": {},
         "recipe": {name: value for name, value in recipe.items() if name != "summary"},
         "seed": 3,
         "strict": False,
@@ -151,7 +150,7 @@ def test_both_model_files_load_and_agree(trained: Trained):
     np.testing.assert_array_equal(h5(x), trained.model(x))
     for a, b in zip(h5.get_weights(), trained.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert h5.name == "resnet26"
+    assert h5.name == "vgg_small"
     assert h5.optimizer is None
 
 
@@ -170,7 +169,7 @@ def test_the_card_is_stored_in_the_model_file(trained: Trained, suffix: str):
     assert content["labels"] == list("0123456789")
     assert card.preprocessing(content, str(path)) == tiny_digits().preprocessing
     assert content["accuracy"] == {"split": "test", "top1": pytest.approx(trained.accuracy, abs=1e-5)}
-    assert (content["network"], content["method"], content["link"]) == ("resnet26", "el", "elastic")
+    assert (content["network"], content["method"], content["link"]) == ("vgg_small", "el", "elastic")
     assert content["dataset"] == {"name": "digits", "version": 1}
     assert content["trained_with"]["seed"] == 3
     assert content["schema"] == card.SCHEMA

@@ -60,7 +60,7 @@ def test_without_a_validation_split_a_tenth_is_held_out(start: Any, digits: InMe
     assert "val_accuracy" in records(trained.folder)[0]
 
 
-@pytest.mark.parametrize("share", [0, 0.25])
+@pytest.mark.parametrize("share", [0, pytest.param(0.25, marks=pytest.mark.slow)])
 def test_a_share_is_kept_by_a_resume_and_0_is_without_validation(
     start: Any, digits: InMemory, tmp_path: Path, assert_same: Any, share: float
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_file_with_a_name_of_its_own_has_no_labels(weights: Path) -> None:
     assert "labels" not in card.read(find_model(f"keras:MobileNetV2={named_as_another}"))
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_further_on_ones_own_pictures(network: Any, weights: Path, pictures: Path, tmp_path: Path) -> None:
     recipe = Recipe("head", "", epochs=1, batch_size=2, learning_rate=1e-2, freeze="backbone")
     notices: list[str] = []
