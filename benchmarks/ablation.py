@@ -10,7 +10,9 @@ measured and the hours that are left are printed. Fashion-MNIST is Debian's pack
 
 Every run uses the recipe `demo` with a batch size of 128 and all training images; the accuracy is that of the last epoch's model
 on the test split. The default is method `el`: an elastic link behind the norm, one trained gamma per link, real-valued
-downsampling. ResNet26 appears twice on Fashion-MNIST: at width 0.25 to compare links, and at width 0.125 for all factors.
+downsampling. ResNet26 appears twice on Fashion-MNIST, at width 0.25: with the default stem, whose maps are 28x28, to compare links,
+and with the stem "mobile", whose maps are 14x14 and which takes a quarter of the time, for all factors. BBG's two parts, balanced
+kernels and gates, are taken apart around Bi-Real Net, the plain sign with identity links.
 
 The table. Runs of one seed start from the same random numbers and see the same batches, so they are compared in pairs. For a value
 v of a factor and the reference r, with accuracies a of the n seeds that both have, d_s = a_v,s - a_r,s; the table has their mean
@@ -38,6 +40,7 @@ COLUMNS: tuple[str, ...] = (
     "factor",
     "value",
     "network",
+    "stem",
     "dataset",
     "method",
     "options",
@@ -49,22 +52,25 @@ COLUMNS: tuple[str, ...] = (
     "commit",
     "machine",
 )
-KEY = ("factor", "value", "network", "dataset", "seed", "epochs", "width")
+KEY = ("factor", "value", "network", "stem", "dataset", "seed", "epochs", "width")
 """What identifies a run."""
 
 DEFAULT = "elastic"
 """The value that the others of a factor are compared with, or those of factor "link" if a factor does not have it."""
+REFERENCES = {"bbg": "neither"}
+"""In place of `DEFAULT`."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A network on a data set, and how many epochs it is trained."""
+    """A network on a data set, and how many epochs it is trained; an empty stem is the network's default."""
 
     network: str
     dataset: str
     width: float
     epochs: int
     seeds: int
+    stem: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Run:
     @property
     def key(self) -> tuple[str, ...]:
         s = self.setting
-        return tuple(map(str, (self.factor, self.value, s.network, s.dataset, self.seed, s.epochs, s.width)))
+        return tuple(map(str, (self.factor, self.value, s.network, s.stem, s.dataset, self.seed, s.epochs, s.width)))
 
     @property
     def folder(self) -> str:
@@ -87,9 +93,11 @@ class Run:
 
 
 RESNET = Setting("resnet26", "fashion_mnist", 0.25, 3, 3)
-RESNET_SMALL = Setting("resnet26", "fashion_mnist", 0.125, 3, 3)
+RESNET_14 = Setting("resnet26", "fashion_mnist", 0.25, 3, 3, "mobile")
 MOBILENET = Setting("mobilenet", "fashion_mnist", 0.5, 3, 3)
 PHOTOS = Setting("resnet26", "photos", 0.125, 8, 5)
+VGG = Setting("vgg_small", "fashion_mnist", 0.25, 3, 3)
+RESNET20 = Setting("resnet20", "fashion_mnist", 0.5, 3, 3)
 
 Variant = tuple[str, str, str, dict[str, Any]]
 """Factor, value, method, and further arguments of `el_larq.train`."""
@@ -106,6 +114,14 @@ DOWNSAMPLE: list[Variant] = [
     ("link at binary downsample", DEFAULT, "el", _BINARY),
     ("link at binary downsample", "identity", "el", {"link": "identity", **_BINARY}),
     ("link at binary downsample", "none", "binary", _BINARY),
+]
+
+
+BBG: list[Variant] = [("bbg", "neither", "bireal", {}), ("bbg", "balanced kernels and gates", "bbg", {})]
+PARTS_OF_BBG: list[Variant] = [
+    ("bbg", "balanced kernels", "bbg", {"link": "identity"}),
+    ("bbg", "gates", "bireal", {"link": "gated"}),
+    ("bbg", "balanced by the median, and gates", "bbg", {"method_options": {"center": "median"}}),
 ]
 
 
@@ -129,10 +145,14 @@ FACTORS: list[Variant] = [
 def plan() -> list[Run]:
     """All runs, the most important ones first; the seeds of a comparison follow each other."""
     blocks: list[list[tuple[Setting, list[Variant]]]] = [
-        [(MOBILENET, LINKS), (RESNET, LINKS)],
-        [(RESNET, DOWNSAMPLE)],
-        [(MOBILENET, BIREAL), (RESNET, BIREAL)],
-        [(MOBILENET, FACTORS), (RESNET_SMALL, [*LINKS, *FACTORS])],
+        [(MOBILENET, LINKS)],
+        [(RESNET_14, [*LINKS, *DOWNSAMPLE])],
+        [(VGG, BBG), (RESNET20, BBG)],
+        [(RESNET, LINKS)],
+        [(RESNET_14, [*FACTORS, *BIREAL])],
+        [(VGG, PARTS_OF_BBG), (RESNET20, PARTS_OF_BBG)],
+        [(MOBILENET, [*FACTORS, *BIREAL])],
+        [(RESNET, [*DOWNSAMPLE, *BIREAL])],
         [(PHOTOS, [*LINKS, *(variant for variant in FACTORS if variant[0] in ("placement", "gamma"))])],
     ]
     return [
@@ -164,7 +184,9 @@ def step_seconds(setting: Setting, steps: int = 8) -> tuple[float, float, int]:
 
     data = el_larq.load_dataset(setting.dataset).without_validation()
     shape = data.preprocessing.input_shape
-    model = build(setting.network, get_method("el"), input_shape=shape, num_classes=data.num_classes, width=setting.width)
+    model = build(
+        setting.network, get_method("el"), input_shape=shape, num_classes=data.num_classes, width=setting.width, **_stem(setting)
+    )
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     batches = list(itertools.islice(data.training_batches(BATCH, 1, 0), steps + 2))
     for images, labels in batches[:2]:
@@ -183,9 +205,17 @@ def print_budget(runs: list[Run]) -> None:
         count = sum(run.setting == setting for run in runs)
         hours = 1.1 * count * setting.epochs * steps / 3600
         total, idle = total + hours * wall, idle + hours * cpu / 2
-        size = f"{setting.network}, width {setting.width:g}, {setting.dataset}"
+        size = f"{_label(setting.network, setting.stem)}, width {setting.width:g}, {setting.dataset}"
         print(f"{size}: {count} runs, {wall:.2f} s a step ({cpu:.2f} s of CPU): {hours * wall:.1f} hours", flush=True)
     print(f"{len(runs)} runs, about {total:.1f} hours at the present load, at least {idle:.1f} on two idle cores", flush=True)
+
+
+def _stem(setting: Setting) -> dict[str, str]:
+    return {"stem": setting.stem} if setting.stem else {}
+
+
+def _label(network: str, stem: str) -> str:
+    return f'{network}, stem "{stem}"' if stem else network
 
 
 def train(run: Run, scratch: Path) -> tuple[float, float]:
@@ -195,6 +225,7 @@ def train(run: Run, scratch: Path) -> tuple[float, float]:
     keras.backend.clear_session()
     gc.collect()
     folder, setting = scratch / run.folder, run.setting
+    stem = _stem(setting)
     if (folder / "config.json").exists():
         trained = el_larq.resume(folder, notify=print)
     else:
@@ -210,7 +241,7 @@ def train(run: Run, scratch: Path) -> tuple[float, float]:
             seed=run.seed,
             validation=0.0,
             out=folder,
-            **run.options,
+            **run.options | ({"network_options": run.options.get("network_options", {}) | stem} if stem else {}),
         )
     return trained.accuracy, trained.seconds
 
@@ -228,22 +259,23 @@ class Difference:
     accuracy: float
     mean: float
     half: float | None
+    is_reference: bool = False
 
 
 def compare(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, ...], list[Difference]]]:
     """The differences of each (network, dataset, width, epochs); the reference itself has a difference of 0 and no interval."""
     groups: dict[tuple[str, ...], dict[tuple[str, str], dict[str, float]]] = {}
     for row in rows:
-        group = groups.setdefault((row["network"], row["dataset"], row["width"], row["epochs"]), {})
+        group = groups.setdefault((_label(row["network"], row["stem"]), row["dataset"], row["width"], row["epochs"]), {})
         group.setdefault((row["factor"], row["value"]), {})[row["seed"]] = float(row["accuracy"])
     for title, group in groups.items():
         found = []
         for (factor, value), by_seed in group.items():
-            reference = group.get((factor, DEFAULT)) or group.get(("link", DEFAULT)) or {}
+            reference = group.get((factor, REFERENCES.get(factor, DEFAULT))) or group.get(("link", DEFAULT)) or {}
             seeds = sorted(by_seed.keys() & reference.keys())
             accuracy = statistics.fmean(by_seed.values())
             if by_seed is reference:
-                found.append(Difference(factor, value, len(by_seed), accuracy, 0.0, None))
+                found.append(Difference(factor, value, len(by_seed), accuracy, 0.0, None, is_reference=True))
             elif seeds:
                 mean, half = paired([by_seed[seed] - reference[seed] for seed in seeds])
                 found.append(Difference(factor, value, len(seeds), accuracy, mean, half))
@@ -259,7 +291,7 @@ def table(rows: list[dict[str, str]]) -> str:
             "| --- | --- | --- | --- | --- |",
         ]
         for row in differences:
-            difference = "reference" if row.value == DEFAULT else points(row.mean, row.half)
+            difference = "reference" if row.is_reference else points(row.mean, row.half)
             lines.append(f"| {row.factor} | {row.value} | {row.seeds} | {100 * row.accuracy:.2f} % | {difference} |")
         lines.append("")
     return "\n".join(lines)
@@ -282,7 +314,7 @@ def main() -> None:
     for run in announce(runs):
         accuracy, seconds = train(run, options.scratch)
         setting = run.setting
-        values = (*run.key[:4], run.method, json.dumps(run.options, sort_keys=True), run.seed, setting.epochs, setting.width)
+        values = (*run.key[:5], run.method, json.dumps(run.options, sort_keys=True), run.seed, setting.epochs, setting.width)
         values = (*values, round(accuracy, 4), round(seconds), commit(), machine())
         append(options.results, COLUMNS, dict(zip(COLUMNS, values, strict=True)))
         shutil.rmtree(options.scratch / run.folder)
