@@ -210,7 +210,7 @@ def print_budget(runs: list[Run]) -> None:
     print(f"{len(runs)} runs, about {total:.1f} hours at the present load, at least {idle:.1f} on two idle cores", flush=True)
 
 
-def _stem(setting: Setting) -> dict[str, str]:
+def _stem(setting: Setting) -> dict[str, Any]:
     return {"stem": setting.stem} if setting.stem else {}
 
 
