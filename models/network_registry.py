@@ -11,6 +11,8 @@ from el_larq.methods.method import Method
 from el_larq.missing_operators import BINARY_DEPTHWISE, describe_missing
 from el_larq.tables import TableList
 
+DEFAULT_METHOD, REAL_VALUED = "el", "float"
+
 DOWNSAMPLES = ("real", "binary")
 DEPTHWISES = ("real", "binary")
 
@@ -30,6 +32,7 @@ class Network:
     variants: the block variants offered in addition to the standard block; the builder takes one as ``variant``.
     allow: audit rules that conversion breaks with some of the options (``binary-depthwise``: LCE has no such convolution).
     options: the user's options in addition to width and variant; keywords of the builder.
+    real_valued: nothing in it can be binarized, so it takes real-valued methods only, and is built with one by default.
     """
 
     name: str
@@ -42,6 +45,12 @@ class Network:
     variants: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     options: tuple[str, ...] = ("stem", "downsample")
+    real_valued: bool = False
+
+    @property
+    def default_method(self) -> str:
+        """The method that it is built with if none is named."""
+        return REAL_VALUED if self.real_valued else DEFAULT_METHOD
 
     @property
     def supported_links(self) -> tuple[str, ...]:
@@ -166,6 +175,15 @@ NETWORKS = {
             image_size=32,
             options=("stem",),
         ),
+        Network(
+            "mobilenet_v2",
+            "MobileNetV2, real-valued: 17 inverted residuals with ReLU6, with the layer names of Keras Applications' weights",
+            "Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2, CVPR 2018, arXiv 1801.04381",
+            "el_larq.models.mobilenet_v2:mobilenet_v2",
+            links=("none",),
+            options=(),
+            real_valued=True,
+        ),
     )
 }
 
@@ -190,8 +208,12 @@ def get_network(name: str) -> Network:
 
 
 def fits(network: Network, method: Method) -> bool:
-    """Whether the network supports the method's link and offers the block variant it needs."""
-    return method.link.name in network.supported_links and method.variant in (None, *network.variants)
+    """Whether the network supports the method's link, offers the variant it needs, and can be binarized if the method does so."""
+    return (
+        not (network.real_valued and method.binary)
+        and method.link.name in network.supported_links
+        and method.variant in (None, *network.variants)
+    )
 
 
 def check_pair(network: Network, link: str, method: str) -> None:
@@ -213,8 +235,13 @@ def resolve_options(network: Network, method: Method, options: Mapping[str, Any]
     A value of None means that an option is not given.
 
     Raises:
-        UsageError: the network does not support the method's link or lacks an option, or a value is not one of the option's words.
+        UsageError: the network does not support the method or its link, or lacks an option, or a value is not one of the option's
+            words.
     """
+    if network.real_valued and method.binary:
+        raise UsageError(
+            f"network {network.name!r} is real-valued: method {method.name!r} has nothing to binarize; use --method float"
+        )
     given = {name: value for name, value in options.items() if value is not None}
     variant = resolve_variant(network, method, given.pop("variant", None))
     check_pair(network, method.link.name, method.name)
@@ -235,7 +262,7 @@ def check_options(network: Network, options: Mapping[str, Any]) -> None:
     """
     for name, value in options.items():
         if name not in network.options:
-            raise UsageError(f"network {network.name!r} has no option {name!r}; it takes {', '.join(network.options)}")
+            raise UsageError(f"network {network.name!r} has no option {name!r}; it takes {', '.join(network.options) or 'none'}")
         if value is not None and name in _CHOICES and value not in _CHOICES[name]:
             raise unknown_name(name, str(value), _CHOICES[name])
 

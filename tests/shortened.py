@@ -23,10 +23,12 @@ def shorten(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
     if hasattr(module, "BLOCKS"):
         # More channels; more channels and a stride; neither.
         monkeypatch.setattr(module, "BLOCKS", ((2, 1), (4, 2), (4, 1)))
+    elif hasattr(module, "STAGES"):
+        monkeypatch.setattr(module, "STAGES", ((1, 16, 1, 1), (6, 24, 2, 2)))  # without expand; with a stride; with a shortcut
     elif hasattr(module, "FILTERS"):
         monkeypatch.setattr(module, "FILTERS", ((128,), (256,)))  # the same channels; more channels
     else:
         assert hasattr(module, "MODULES"), (
-            f"say here how {network} is shortened: it has neither repeats, layers, BLOCKS nor FILTERS"
+            f"say here how {network} is shortened: it has neither repeats, layers, BLOCKS, STAGES nor FILTERS"
         )
         monkeypatch.setattr(module, "MODULES", {"4a": module.MODULES["4a"]})

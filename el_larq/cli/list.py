@@ -203,7 +203,8 @@ def _print_cost(core: str, as_json: bool) -> None:
         print_json({"core": core, "method": "el", "predicted": True, "networks": found})
         return
     print_table(
-        f"Predicted instructions of one inference at {_sizes()}, method el, on {core}, in millions; instructions are not time",
+        f"Predicted instructions of one inference at {_sizes()}, method el (mobilenet_v2: float), on {core}, in millions; "
+        "instructions are not time",
         ("network", "instructions", "BOPs", "FLOPs"),
         [
             (row["network"], f"{row['instructions'] / 1e6:.0f}", _format_figure(row["bops"]), _format_figure(row["flops"]))

@@ -180,8 +180,8 @@ def collect_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     from el_larq.data.names import with_options
     from el_larq.methods.method_registry import parse_options
-    from el_larq.models.network_registry import OPTIONS
-    from el_larq.training.training_plan import DEFAULT_METHOD, Settings
+    from el_larq.models.network_registry import DEFAULT_METHOD, OPTIONS
+    from el_larq.training.training_plan import Settings
 
     # Most options have the names of settings.
     found = {name: given[name] for name in sorted(Settings.__optional_keys__) if given.get(name) is not None}

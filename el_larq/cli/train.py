@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--method",
     shell_complete=complete_from("el_larq.methods.method_registry:METHODS"),
-    help="Binarization method; see el-larq list methods. [default: el]",
+    help="Binarization method; see el-larq list methods. [default: el; float if the network is real-valued]",
 )
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the method; can be repeated.")
 @link_options

@@ -1,8 +1,8 @@
 """The cost of networks at their default image size, as counted here and as published. Does not import TensorFlow.
 
 The counts are those of `el_larq.counting.counts` for each network with its defaults (width 1, 1000 classes, three input channels,
-real-valued downsample convolutions) and binary convolutions. They are stored because counting builds the network, which takes
-seconds; a test repeats the count, and the prediction of instructions.
+real-valued downsample convolutions) and binary convolutions, where it has any. They are stored because counting builds the
+network, which takes seconds; a test repeats the count, and the prediction of instructions.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ COUNTED: dict[str, tuple[int, int]] = {
     "googlenet": (1_103_972_352, 478_699_520),
     "resnet20": (40_108_032, 768_512),
     "vgg_small": (603_979_776, 11_730_944),
+    "mobilenet_v2": (0, 300_774_272),
 }
 """BOPs and FLOPs of each network."""
 
@@ -52,10 +53,11 @@ INSTRUCTIONS: dict[str, dict[str, int]] = {
         "googlenet": (313_289_976, 233_634_232, 233_634_232),
         "resnet20": (5_844_539, 5_797_211, 5_797_211),
         "vgg_small": (23_997_060, 23_997_060, 23_997_060),
+        "mobilenet_v2": (166_903_305, 117_865_377, 117_865_377),
     }.items()
 }
-"""Predicted instructions of one inference of each network with method el, by core, as `inspect --cost` predicts them for the Keras
-model. They are estimates; docs/cost.md has their error."""
+"""Predicted instructions of one inference of each network with method el, or float if it is real-valued, by core, as
+`inspect --cost` predicts them for the Keras model. They are estimates; docs/cost.md has their error."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from el_larq.training.recipe import Recipe
 from el_larq.training.teacher import Teacher, load_teacher
 from el_larq.training.training_plan import TrainingPlan
 
-_BLOCK = re.compile(r"((?:stage\d+_)?(?:block|layer)\d+|inception\d[a-z])_")
+_BLOCK = re.compile(r"((?:stage\d+_)?(?:block_?|layer)\d+|inception\d[a-z])_")
 _EPSILON = 1e-12
 
 Distance = Callable[[Any, Any, Sequence[Any]], Any]

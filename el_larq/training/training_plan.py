@@ -17,7 +17,7 @@ from el_larq.methods.method import Method
 from el_larq.methods.method_registry import get_method, resolve_method
 from el_larq.models.keras_applications import PREFIX as KERAS_PREFIX
 from el_larq.models.keras_applications import get_application
-from el_larq.models.network_registry import NETWORKS, check_width, get_network, resolve_options
+from el_larq.models.network_registry import DEFAULT_METHOD, NETWORKS, check_width, get_network, resolve_options
 from el_larq.outputs import check_folder
 from el_larq.training.cluster import check_distributable
 from el_larq.training.config import OWN, TrainConfig, recipe_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from el_larq.data.dataset import Dataset
 
-DEFAULT_METHOD = "el"
 
 CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "precision", "qat_bits", "freeze")
 """Settings in place of the recipe's."""
@@ -75,7 +74,8 @@ class SharedSettings(TypedDict, total=False):
 class Settings(SharedSettings, total=False):
     """What a training can be given in addition to its network: `SharedSettings`, and
 
-    method, link: names from the registries. The default is "el" with its own link, or no method for a user network that takes none.
+    method, link: names from the registries. The default is "el" with its own link, "float" for a network that is real-valued, or no
+        method for a user network that takes none.
     placement, link_options, method_options: of the link and of the method, see `el_larq.models.build.build`.
     seed: of initialization, shuffling and augmentation.
     deterministic: "on", "off", or "auto": on unless TensorFlow sees a GPU (`el_larq.training.determinism`).
@@ -238,6 +238,10 @@ def _network_and_start(network: str) -> tuple[str, str | None]:
     return network, network
 
 
+def _default_method(network: "str | keras.Model") -> str:
+    return NETWORKS[network].default_method if isinstance(network, str) and network in NETWORKS else DEFAULT_METHOD
+
+
 def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> TrainingPlan:
     """The plan for these `Settings`, of which ``recipe`` is one whose names are resolved (`el_larq.training.teachers`).
 
@@ -252,7 +256,7 @@ def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> Train
         chosen = {"init_from": recipe.start, "teacher": recipe.teacher} | chosen
         chosen = {name: value for name, value in chosen.items() if value is not None}
     method = resolve_method(
-        chosen.get("method", recipe.method or DEFAULT_METHOD),
+        chosen.get("method", recipe.method or _default_method(network)),
         chosen.get("link"),
         chosen.get("placement"),
         chosen.get("link_options"),

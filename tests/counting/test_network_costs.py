@@ -15,7 +15,7 @@ from el_larq.tflite.instructions import CORES, predict_cost
 @pytest.mark.parametrize("network", NETWORKS)
 def test_stored_counts_are_those_of_the_network(network: str) -> None:
     keras.backend.clear_session()
-    model = build(network, "el")
+    model = build(network, NETWORKS[network].default_method)
     counts = count(model)
     assert COUNTED[network] == (counts.bops, counts.flops)
     operators = PredictedGraph(model).all_operators

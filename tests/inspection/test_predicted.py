@@ -75,7 +75,7 @@ def test_instructions_are_those_of_the_folded_operators() -> None:
 
 def _small(network: str) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return el_larq.build(network, "el", input_shape=(32, 32, 3), num_classes=10, width=0.25)
+    return el_larq.build(network, NETWORKS[network].default_method, input_shape=(32, 32, 3), num_classes=10, width=0.25)
 
 
 EVERY_DAY = ("resnet18", "mobilenet")
