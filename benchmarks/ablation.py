@@ -3,6 +3,7 @@
     python benchmarks/ablation.py [--only TEXT] [--scratch build/ablation] [--results docs/results/ablation.csv]
     python benchmarks/ablation.py --list       what would run, in order
     python benchmarks/ablation.py --table      paired differences as Markdown
+    python benchmarks/ablation.py --plot docs/ablation.svg    the same as a picture
 
 One training at a time, at the lowest priority. A line is added to the results when a run ends; runs that have one are skipped,
 and one that was stopped or killed resumes from its folder in the scratch folder. Before it starts, a step of each size is
@@ -297,10 +298,35 @@ def table(rows: list[dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def plot(rows: list[dict[str, str]], path: Path) -> None:
+    """A panel per network and data set: the mean difference of each value, with its 95 % interval if there are several seeds."""
+    from el_larq.figure_file import figure_file
+
+    found = [(title, [one for one in differences if not one.is_reference]) for title, differences in compare(rows)]
+    panels = [(title, differences) for title, differences in found if differences]
+    heights = [len(differences) + 1.5 for _, differences in panels]
+    with figure_file(path, (8, 0.32 * sum(heights) + 0.4)) as figure:
+        axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)[:, 0]
+        for axis, ((network, dataset, width, epochs), differences) in zip(axes, panels, strict=True):
+            for position, one in enumerate(differences):
+                half = None if one.half is None else 100 * one.half
+                axis.errorbar(100 * one.mean, -position, xerr=half, fmt="o" if half else "x", color="#1f5fa8", capsize=3)
+            axis.axvline(0, color="0.6", linewidth=1)
+            names = [f"{one.factor}: {one.value} ({one.seeds} {'seed' if one.seeds == 1 else 'seeds'})" for one in differences]
+            axis.set_yticks([-position for position in range(len(names))], names)
+            axis.set_ylim(0.7 - len(names), 0.7)
+            axis.set_title(f"{network}, width {width}, {dataset}, {epochs} epochs", loc="left", fontsize=10)
+        axes[-1].set_xlabel("difference to the reference, points, with 95 % intervals")
+
+
 def main() -> None:
     command_line = parser(__doc__, "ablation")
     command_line.add_argument("--only", default="", help="only runs whose folder's name contains this text, as in mobilenet")
+    command_line.add_argument("--plot", type=Path, metavar="FILE", help="draw the table to this .svg, .png or .pdf, and end")
     options = command_line.parse_args()
+    if options.plot is not None:
+        plot(read(options.results), options.plot)
+        return
     if options.table:
         print(table(read(options.results)))
         return

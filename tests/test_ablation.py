@@ -1,6 +1,7 @@
 """What benchmarks/ablation.py computes without training."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -86,3 +87,13 @@ def test_values_are_compared_with_their_own_reference_over_common_seeds(ablation
     assert "| bbg | neither | 2 | 80.50 % | reference |" in text
     assert "| bbg | gates | 2 | 82.50 % | +2.00 [+2.00, +2.00] |" in text
     assert "| link at binary downsample | none | 2 | 50.00 % | -1.00 [-13.71, +11.71] |" in text
+
+
+def test_the_page_and_its_picture_are_those_of_the_results(ablation: ModuleType, tmp_path: Path) -> None:
+    docs = SCRIPT.parents[1] / "docs"
+    rows = ablation.read(docs / "results" / "ablation.csv")
+    assert ablation.table(rows) in (docs / "ablation.md").read_text("utf-8"), "replace the tables: benchmarks/ablation.py --table"
+    ablation.plot(rows, tmp_path / "ablation.svg")
+    drawn, stored = ((folder / "ablation.svg").read_text("utf-8") for folder in (tmp_path, docs))
+    texts = [set(re.findall(r">([^<>]+)</text>", content)) for content in (drawn, stored)]
+    assert texts[0] == texts[1], "draw the picture: benchmarks/ablation.py --plot docs/ablation.svg"
