@@ -47,11 +47,12 @@ MAY_IMPORT = {
     "links": ("layers", "quantizers"),
     "data": ("tflite", "layers", "quantizers"),
     "methods": ("links", "layers", "quantizers"),
-    "models": ("methods", "links", "data", "layers", "quantizers"),
+    "detection": ("data",),
+    "models": ("detection", "methods", "links", "data", "layers", "quantizers"),
     "loading": ("layers", "quantizers"),
     "counting": ("layers",),
     "downloads": (),
-    "zoo": ("downloads", "models", "loading", "methods", "links", "data", "layers", "quantizers"),
+    "zoo": ("downloads", "models", "detection", "loading", "methods", "links", "data", "layers", "quantizers"),
 }
 """Packages from the bottom up and what each may import in addition to itself and the base."""
 
@@ -59,6 +60,7 @@ _BELOW = (
     "zoo",
     "downloads",
     "models",
+    "detection",
     "loading",
     "counting",
     "methods",

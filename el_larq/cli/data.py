@@ -36,10 +36,11 @@ def show_sheet(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Draw a contact sheet of DATASET as training sees it, and print class counts, mean and std.
+    """Draw a contact sheet of DATASET as training sees it, with boxes if it has any, and print class counts, mean and std.
 
     \b
     el-larq data show dir:my_data -o sheet.png
+    el-larq data show voc:VOCdevkit -o sheet.png --count 16
     """
     from el_larq.data.dataset_registry import check_dataset, load_dataset
     from el_larq.data.names import folders, with_options
@@ -48,14 +49,20 @@ def show_sheet(
 
     name = with_options(dataset, data_dir, augment)
     kind = check_output(out, PNG, JPEG, inputs=folders(name))
-    check_dataset(name)
+    check_dataset(name, task=None)
 
     start_tensorflow()
     from el_larq.data.sheet import draw
     from el_larq.data.validation import SHARE
 
-    data = load_dataset(name, image_size, strict=strict, notify=say)
-    sheet = draw(data, count, seed)
+    data = load_dataset(name, image_size, strict=strict, notify=say, task=None)
+    detection = data.task == "detection"
+    if detection:
+        from el_larq.detection.drawing import annotator
+
+        sheet = draw(data, count, seed, annotator(data.labels))
+    else:
+        sheet = draw(data, count, seed)
     with atomic_path(out, kind.check_replaceable) as temporary:
         sheet.picture.save(temporary)
     counts = data.class_counts()
@@ -63,6 +70,7 @@ def show_sheet(
     facts = {
         "sheet": str(out),
         "dataset": data.name,
+        "task": data.task,
         "image_size": how.height,
         "channels": how.channels,
         "images": {split: len(images) for split, images in data.splits.items()},
@@ -80,13 +88,13 @@ def show_sheet(
     if counts:
         rows = list(zip(data.labels, *counts.values(), strict=True))
         show(f"{data.name}: {len(rows)} classes" + (f", the first {_CLASSES}" if len(rows) > _CLASSES else ""))
-        print_table("images", ("class", *counts), rows[:_CLASSES])
+        print_table("objects" if detection else "images", ("class", *counts), rows[:_CLASSES])
     else:
         show(f"{data.name}: {data.num_classes} classes, not counted, since the data set is read from disk during training")
     uses = {"train": "training", "validation": "validation", "test": "testing"}
     sizes = ", ".join(f"{len(images):,} for {uses[split]}" for split, images in data.splits.items())
     show(f"images     {sizes}, {how.height}x{how.width}x{how.channels}")
-    if data.validation is None:
+    if data.validation is None and not detection:  # no training takes boxes yet
         show(f"validation el-larq train holds out {SHARE:.0%} of the training images, unless --validation is given")
     show(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
     show(f"std        {'  '.join(f'{value:.1f}' for value in sheet.std)}")

@@ -57,7 +57,7 @@ WHOLE_BATCH = BatchShare()
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """A classification data set with a training split, a test split and, if it has one, a validation split.
+    """A data set with a training split, a test split and, if it has one, a validation split.
 
     name: the complete name, with absolute folders, from which `load_dataset` loads the data set again.
     preprocessing: how its images become inputs; it is stored on the card of a model trained on the data set.
@@ -71,6 +71,9 @@ class Dataset(ABC):
     train: Sized
     test: Sized
     validation: Sized | None = field(default=None, kw_only=True)
+
+    task: ClassVar[str] = "classification"
+    """What its labels are for: "classification", one class per image, or "detection", boxes with classes."""
 
     exact_resume: ClassVar[bool] = True
     """Whether `training_batches` with a later start gives exactly the batches that an uninterrupted stream would give."""

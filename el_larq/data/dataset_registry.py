@@ -8,7 +8,7 @@ Data sets in MNIST's format are listed in `mnist_like.KNOWN`, those of TensorFlo
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, overload
 
@@ -26,11 +26,12 @@ MIN_IMAGE_SIZE = 8
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """module: the module of an embedded data set; empty if the data must be prepared first."""
+    """module: the module of an embedded data set; empty if the data must be prepared first. task: `Dataset.task`."""
 
     name: str
     summary: str
     module: str = ""
+    task: str = "classification"
 
 
 DATASETS = {
@@ -38,6 +39,12 @@ DATASETS = {
     for entry in (
         DatasetEntry("digits", "1,797 handwritten digits, 10 classes, 16x16 grey; embedded", "el_larq.data.digits"),
         DatasetEntry("photos", "12,240 crops of 18 photographs, 18 classes, 32x32 grey; embedded, hard", "el_larq.data.photos"),
+        DatasetEntry(
+            "shapes",
+            "1,500 photographs with 5 classes of drawn shapes, 300x300 in colour, with boxes; embedded",
+            "el_larq.detection.shapes",
+            "detection",
+        ),
         *(DatasetEntry(entry.name, entry.summary) for entry in (*KNOWN.values(), *STANDARD.values())),
     )
 }
@@ -45,17 +52,26 @@ DATASETS = {
 PATTERNS = {
     "dir:PATH": "a folder of images with train/, val/ and test/, or to be split; one folder per class",
     "idx:PATH": "a folder with four IDX files, as MNIST comes in: train-images-idx3-ubyte, ..., with or without .gz",
+    "voc:PATH": "images with boxes in the layout of Pascal VOC: Annotations/*.xml, JPEGImages/ and, possibly, ImageSets/",
+    "coco:PATH": "images with boxes in COCO's format: annotations/instances_*.json, or train/_annotations.coco.json",
+    "yolo:PATH": "images with boxes as text files: images/, labels/, and data.yaml or classes.txt",
     "tfds:NAME": "any set of classified images that TensorFlow Datasets has prepared; tfds:NAME:VERSION@DATA_DIR",
 }
 
 LOADERS = {
     "dir": "el_larq.data.image_folder:load",
     "idx": "el_larq.data.mnist_like:load",
+    "voc": "el_larq.detection.voc_folder:load",
+    "coco": "el_larq.detection.coco_folder:load",
+    "yolo": "el_larq.detection.yolo_folder:load",
     "mnist": "el_larq.data.mnist_like:load",
     "tfds": "el_larq.data.prepared:load",
     "standard": "el_larq.data.prepared:load",
 }
 """By kind of data set, "module:function" of ``(name, image_size, preprocessing, strict, notify)``; see `load_dataset`."""
+
+_DETECTION = ("voc", "coco", "yolo")
+"""Kinds whose images have boxes."""
 
 _EMBEDDED = tuple(entry.name for entry in DATASETS.values() if entry.module)
 
@@ -65,9 +81,33 @@ def parse_name(name: str) -> names.Name:
     return names.parse(name, _EMBEDDED, tuple(STANDARD), tuple(KNOWN))
 
 
-def check_dataset(name: str) -> None:
-    """Raise ElLarqError if a data set cannot be loaded, as far as can be checked without TensorFlow and without reading images."""
+def task_of(name: str) -> str:
+    """What a data set's labels are for: "classification" or "detection". Raises UsageError for an unknown name."""
     parsed = parse_name(name)
+    if parsed.kind == "embedded":
+        return DATASETS[parsed.base].task
+    return "detection" if parsed.kind in _DETECTION else "classification"
+
+
+def _check_task(name: str, task: str | None) -> None:
+    if task is None or task_of(name) == task:
+        return
+    if task == "classification":
+        raise UsageError(f"{name} has images with boxes, for detection; this needs a data set with a class per image")
+    raise UsageError(
+        f"{name} has a class per image, and no boxes; this needs one with boxes: shapes, voc:PATH, coco:PATH or yolo:PATH"
+    )
+
+
+def check_dataset(name: str, task: str | None = "classification") -> None:
+    """Raise ElLarqError if a data set cannot be loaded, as far as can be checked without TensorFlow and without reading images.
+
+    task: what its labels must be for; None for anything.
+    """
+    parsed = parse_name(name)
+    _check_task(name, task)
+    if parsed.kind in _DETECTION and not Path(parsed.base).is_dir():
+        raise UsageError(f"{parsed.base}: no such folder; {parsed.kind}:PATH takes one with images and boxes")
     if parsed.kind == "dir" and not Path(parsed.base).is_dir():
         raise UsageError(f"{parsed.base}: no such folder; dir:PATH takes one with train/ and test/, or with one folder per class")
     if parsed.kind in ("idx", "mnist"):
@@ -95,6 +135,7 @@ def load_dataset(
     preprocessing: Preprocessing | None = None,
     strict: bool = False,
     notify: Callable[[str], None] = ...,
+    task: str | None = ...,
 ) -> Dataset: ...
 
 
@@ -105,29 +146,33 @@ def load_dataset(
     preprocessing: Preprocessing | None = None,
     strict: bool = False,
     notify: Callable[[str], None] = lambda line: None,
+    task: str | None = "classification",
 ) -> Dataset:
     """Load a data set by name, in its own image size or the given one.
 
     Arguments:
-        name: as printed by `el-larq list datasets`: "digits", "fashion_mnist", "cifar10", "dir:PATH", "idx:PATH", "tfds:NAME", ...;
+        name: as printed by `el-larq list datasets`: "digits", "fashion_mnist", "cifar10", "dir:PATH", "voc:PATH", "tfds:NAME", ...;
             `el_larq.data.names` describes the syntax.
         image_size: height and width in pixels, 8 or more; None is the data set's own.
         preprocessing: that of the model which the images are for; for an embedded data set, it is ignored if its size or channels
             differ from those of the images.
         strict: an image that cannot be read is an error; otherwise it is reported, left out and counted.
         notify: called with one line for each such image, and with other notes.
+        task: what its labels must be for: "classification", "detection" (the result is then a
+            `el_larq.detection.detection_set.DetectionSet`), or None for either.
 
     Raises:
         UsageError: an unknown name, an image size that is too small, or data that cannot be used.
         ElLarqError: the data do not exist or cannot be read.
     """
     parsed = parse_name(name)
+    _check_task(name, task)
     check_image_size(image_size)
     if parsed.kind == "embedded":
         module = importlib.import_module(DATASETS[parsed.base].module)
         data = module.load() if image_size is None else module.load(image_size)
         fits = preprocessing is not None and preprocessing.input_shape == data.preprocessing.input_shape
-        return replace(data, preprocessing=preprocessing) if fits else data
+        return data.with_preprocessing(preprocessing) if preprocessing is not None and fits else data
     data = load_by_name(LOADERS[parsed.kind])(parsed, image_size, preprocessing, strict, notify)
     # Otherwise, a run would be resumed on changed data, and its folder named after a path.
     assert type(data).fingerprint is not Dataset.fingerprint, (

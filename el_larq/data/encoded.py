@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -133,19 +134,19 @@ class Encoded:
             self.unreadable.report(self.name(index), error)
             return None
 
-    def without_unreadable(self) -> "Encoded":
+    def without_unreadable(self) -> Self:
         """Decode all images, in several threads, and return the split without those that cannot be read."""
         with ThreadPoolExecutor(_THREADS) as pool:
             good = list(pool.map(lambda index: self.try_image(index) is not None, range(len(self))))
         return self if all(good) else self.part(np.array(good))
 
-    def with_preprocessing(self, preprocessing: Preprocessing, cache: Cache) -> "Encoded":
+    def with_preprocessing(self, preprocessing: Preprocessing, cache: Cache) -> Self:
         """The same images for another input; the cache's images are decoded for it."""
         changed = copy.copy(self)
         changed.preprocessing, changed.cache = preprocessing, cache
         return changed
 
-    def part(self, chosen: np.ndarray) -> "Encoded":
+    def part(self, chosen: np.ndarray) -> Self:
         """The images selected by a mask or by an array of indices."""
         kept = copy.copy(self)
         kept.labels, kept.numbers = self.labels[chosen], self.numbers[chosen]

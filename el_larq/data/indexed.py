@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from el_larq.data.augmentation import Augmentation
 from el_larq.data.dataset import View
 from el_larq.data.encoded import Cache, Encoded
 from el_larq.data.held_out import counts, held_out
@@ -24,6 +25,7 @@ class Indexed(Stored):
 
     train: Encoded
     test: Encoded
+    augmentation: Augmentation
     validation: Encoded | None = field(default=None, kw_only=True)
 
     @property

@@ -1,6 +1,7 @@
 """Preprocessing inferred from a sample of a user's images: input size, greyscale or colour, mean and standard deviation."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -46,4 +47,4 @@ def with_statistics(how: Preprocessing, images: Iterable[Image.Image]) -> Prepro
     mean = tuple(round(float(value), 3) for value in statistics.mean)
     std = tuple(max(round(float(value), 3), 1.0) for value in statistics.std)
     one = how.channels == 1
-    return Preprocessing(how.height, how.width, how.channels, mean[0] if one else mean, std[0] if one else std, how.crop)
+    return replace(how, mean=mean[0] if one else mean, std=std[0] if one else std)

@@ -1,8 +1,9 @@
 """How data sets are named on the command line. A name contains everything that is needed to load the data set again.
 
-    digits, photos                            embedded
+    digits, photos, shapes                    embedded
     dir:PATH                                  a folder of images
     idx:PATH                                  a folder with four IDX files
+    voc:PATH, coco:PATH, yolo:PATH            a folder of images with boxes, in one of these formats
     tfds:NAME[/CONFIG][:VERSION][@DATA_DIR]   prepared by TensorFlow Datasets
     cifar10[@DATA_DIR], ...                   the same, with the preprocessing that is usual in the literature
     fashion_mnist[@DATA_DIR], ...             MNIST and sets like it, as IDX files or prepared by TensorFlow Datasets
@@ -17,7 +18,7 @@ from pathlib import Path
 from el_larq.data.augmentation import Augmentation
 from el_larq.errors import UsageError, unknown_name
 
-FOLDERS = {"dir": "dir:", "idx": "idx:"}
+FOLDERS = {"dir": "dir:", "idx": "idx:", "voc": "voc:", "coco": "coco:", "yolo": "yolo:"}
 """Kinds of data sets that are a folder of the user's, and what precedes the folder in their names."""
 
 TFDS = "tfds:"

@@ -43,6 +43,7 @@ class Preprocessing:
         usual "resize to 256, centre crop of 224".
     channel_order: "rgb" or "bgr", the order of the input's channels; a mean and std per channel are in this order.
     resampling: "bilinear" or "bicubic", both with antialiasing.
+    stretch: the whole image is scaled to the input, whatever its aspect ratio, as detectors take it. ``crop`` is then 1.
     """
 
     height: int
@@ -53,6 +54,7 @@ class Preprocessing:
     crop: float = 1.0
     channel_order: str = "rgb"
     resampling: str = "bilinear"
+    stretch: bool = False
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
@@ -74,6 +76,8 @@ class Preprocessing:
             raise ValueError(f"channel_order must be rgb or bgr; got {self.channel_order!r}")
         if self.channel_order == "bgr" and self.channels != 3:
             raise ValueError(f"channel_order bgr needs 3 channels; got {self.channels}")
+        if not isinstance(self.stretch, bool) or (self.stretch and self.crop != 1):
+            raise ValueError(f"stretch must be true or false, and true only without a crop; got {self.stretch!r}")
         if self.resampling not in _RESAMPLING:
             raise ValueError(f"resampling must be {' or '.join(_RESAMPLING)}; got {self.resampling!r}")
 
@@ -127,8 +131,11 @@ class Preprocessing:
     def centre(self, width: int, height: int, share: float = 1.0) -> Box:
         """The largest centred part of an image of ``width`` x ``height`` that has this input's aspect ratio.
 
-        share: the fraction of that part to keep in each direction. The result is always within the image.
+        share: the fraction of that part to keep in each direction. The result is always within the image; with ``stretch``, it is
+            the image.
         """
+        if self.stretch:
+            return 0, 0, width, height
         scale = min(width / self.width, height / self.height) * share
         # Rounding may make a side 1e-14 longer than the image's, which Pillow refuses.
         part_width, part_height = min(self.width * scale, width), min(self.height * scale, height)
@@ -149,6 +156,8 @@ class Preprocessing:
             del fields["channel_order"]
         if self.resampling == "bilinear":
             del fields["resampling"]
+        if not self.stretch:
+            del fields["stretch"]
         return fields
 
     @classmethod

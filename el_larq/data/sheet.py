@@ -1,6 +1,7 @@
 """A contact sheet of a data set: training images after augmentation, with statistics of their channels."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,15 @@ class Sheet:
     images: int
 
 
-def draw(data: Dataset, count: int, seed: int) -> Sheet:
-    """Draw the first ``count`` images of a training with this seed, in its order, augmented and not scaled."""
+Annotate = Callable[[Image.Image, np.ndarray], str]
+"""Draws an image's label on its tile, if it is more than a class, and returns the text below the tile."""
+
+
+def draw(data: Dataset, count: int, seed: int, annotate: Annotate | None = None) -> Sheet:
+    """Draw the first ``count`` images of a training with this seed, in its order, augmented and not scaled.
+
+    annotate: for a data set whose labels are not classes; None writes the class's name.
+    """
     height, width, channels = data.preprocessing.input_shape
     size = data.train_size
     seen = min(max(count, min(STATISTICS, STATISTICS_PIXELS // (height * width))), size)
@@ -52,7 +60,7 @@ def draw(data: Dataset, count: int, seed: int) -> Sheet:
                 measured += 1
                 if len(tiles) < count:
                     tiles.append(_tile(image))
-                    names.append(data.labels[label])
+                    names.append(annotate(tiles[-1], label) if annotate else data.labels[label])
     figures = (tuple(round(float(value), 3) for value in values) for values in (statistics.mean, statistics.std))
     return Sheet(_arrange(tiles, names), *figures, images=measured)
 

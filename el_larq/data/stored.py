@@ -1,7 +1,7 @@
 """What data sets of encoded images have in common."""
 
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from el_larq.data.augmentation import Augmentation
 from el_larq.data.dataset import Dataset
@@ -9,12 +9,14 @@ from el_larq.data.dataset import Dataset
 
 @dataclass(frozen=True, repr=False)
 class Stored(Dataset):
-    """short_name: for names of folders.
+    """augmentation: of images, or of images and the boxes in them; declared by each class.
+
+    short_name: for names of folders.
 
     contents: identifies the training and test splits, by a hash or a version; validation_contents: the same for a validation split.
     """
 
-    augmentation: Augmentation
+    augmentation: Any
     short_name: str
     contents: str
     validation_contents: str = field(default="", kw_only=True)

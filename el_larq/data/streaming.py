@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
+from el_larq.data.augmentation import Augmentation
 from el_larq.data.dataset import WHOLE_BATCH, BatchShare, View
 from el_larq.data.encoded import Unreadable
 from el_larq.data.held_out import count_held_out
@@ -121,6 +122,7 @@ class Streaming(Stored):
 
     train: Records
     test: Records
+    augmentation: Augmentation
     validation: Records | None = field(default=None, kw_only=True)
     unreadable: Unreadable
 

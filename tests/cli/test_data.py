@@ -63,6 +63,36 @@ def test_show_counts_every_split_and_says_what_is_held_out(tmp_path: Path, capsy
     assert "holds out" not in said
 
 
+def test_show_draws_the_boxes_of_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A grey image with one object, whose box is drawn in the colour of its class."""
+    for folder in ("images", "labels"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (100, 100), (90, 90, 90)).save(tmp_path / "set" / "images" / f"{number}.png")
+        (tmp_path / "set" / "labels" / f"{number}.txt").write_text("1 0.5 0.6 0.4 0.4\n")
+    (tmp_path / "set" / "labels" / "2.txt").write_text("1 0.5 0.6 0.4 0.4\n2 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "set" / "classes.txt").write_text("cup\nplate\n")
+    sheet = tmp_path / "sheet.png"
+    arguments = ["show", f"yolo:{tmp_path / 'set'}", "-o", str(sheet), "--count", "1", "--image-size", "100", "--augment", "none"]
+    command.main(arguments, standalone_mode=False)
+    said = capsys.readouterr()
+    assert "1 box is of an unknown class (left out; " in said.err
+    assert "│ plate │     2 │    1 │" in said.out
+    assert "objects" in said.out
+    assert "holds out" not in said.out
+    with Image.open(sheet) as image:
+        tile = np.asarray(image.convert("RGB"))[4:104, 4:104]
+    green = (tile == (0x3C, 0xB4, 0x4B)).all(axis=-1)
+    assert green[79, 30:70].all()
+    assert green[29:40, 30].all()  # the name's background
+    assert green[40:80, 30].all()
+    assert green[40:80, 69].all()
+    assert not green[45:75, 35:65].any()
+    assert not green[81:].any()
+    with pytest.raises(ElLarqError, match="of an unknown class"):
+        command.main([*arguments, "--strict"], standalone_mode=False)
+
+
 def test_tiles_are_the_first_images_of_a_training(tmp_path: Path) -> None:
     data = load_dataset("digits")
     sheet = draw(data, 3, seed=5)
@@ -95,6 +125,8 @@ def test_large_inputs_are_read_one_at_a_time(tmp_path: Path) -> None:
         (["digit", "-o", "sheet.png"], "unknown data set 'digit'; did you mean digits"),
         (["digits", "--augment", "crop", "-o", "sheet.png"], "digits is embedded"),
         (["dir:none", "-o", "sheet.png"], "no such folder"),
+        (["voc:none", "-o", "sheet.png"], "no such folder"),
+        (["shapes", "--augment", "none", "-o", "sheet.png"], "shapes is embedded"),
     ],
 )
 def test_wrong_use_is_refused_before_tensorflow(

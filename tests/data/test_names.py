@@ -14,6 +14,10 @@ HOME = str(Path.home())
     [
         ("digits", "digits"),
         ("dir:/a/b", "dir:/a/b"),
+        ("shapes", "shapes"),
+        ("voc:/a,augment=none", "voc:/a,augment=none"),
+        ("coco:~/a", f"coco:{HOME}/a"),
+        ("yolo:/a b", "yolo:/a b"),
         ("dir:/a,b@c:d", "dir:/a,b@c:d"),
         ("dir:~/a", f"dir:{HOME}/a"),
         ("dir:/a,augment=crop", "dir:/a,augment=crop"),

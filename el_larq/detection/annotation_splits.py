@@ -1,0 +1,84 @@
+"""What the formats of annotations have in common: lists of files, names of images, splits. Does not import TensorFlow."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from el_larq.data.image_folder import TEST_SHARE, image_files
+from el_larq.detection.annotations import StatedImage
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import read_bytes
+
+MAX_TEXT = 1 << 26
+"""Bytes of a text file that is read, at most."""
+
+_ABSOLUTE = re.compile("/|[A-Za-z]:/")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """labels: the names of the classes. images: by "train", "test" and, possibly, "validation"."""
+
+    labels: tuple[str, ...]
+    images: dict[str, list[StatedImage]]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, stripped, without empty ones. Raises ElLarqError if it cannot be read or is not text."""
+    try:
+        return [line.strip() for line in read_bytes(path, MAX_TEXT).decode().splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise ElLarqError(f"{path}: not a text in UTF-8") from None
+
+
+def is_inside(name: str) -> bool:
+    """Whether a file's name in an annotation stays inside the folder it is relative to: neither absolute nor upwards."""
+    normal = name.replace("\\", "/")
+    return not (_ABSOLUTE.match(normal) or ".." in PurePosixPath(normal).parts or "\0" in normal)
+
+
+def image_index(folder: Path) -> dict[str, str]:
+    """The paths of the images in a folder and its subfolders, by name without suffix."""
+    try:
+        return {Path(path).stem: path for path, _ in image_files(str(folder))}
+    except OSError as error:
+        raise ElLarqError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
+
+
+def split_by_names(folder: Path, images: Sequence[StatedImage]) -> dict[str, list[StatedImage]]:
+    """A fixed fifth of the images for testing, which follows from their names in the folder alone."""
+
+    def key(image: StatedImage) -> bytes:
+        name = os.path.relpath(image.path, folder).replace(os.sep, "/")
+        return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+
+    if len(images) < 2:
+        raise UsageError(f"{folder}: contains {len(images)} annotated images; at least two are needed, one of them for testing")
+    test = {image.path for image in sorted(images, key=key)[: max(1, round(TEST_SHARE * len(images)))]}
+    return {
+        "train": [image for image in images if image.path not in test],
+        "test": [image for image in images if image.path in test],
+    }
+
+
+def with_test(folder: Path, images: dict[str, list[StatedImage]]) -> dict[str, list[StatedImage]]:
+    """The splits that were found, completed: without test images, those for validation take their place, or a fixed fifth."""
+    found = {split: part for split, part in images.items() if part}
+    if "train" not in found:
+        raise ElLarqError(f"{folder}: no annotated images for training")
+    if "test" not in found and "validation" in found:
+        found["test"] = found.pop("validation")
+    return found if "test" in found else found | split_by_names(folder, found["train"])
+
+
+def check_labels(path: Path, labels: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes from a file, in their order. Raises ElLarqError for none, an empty name or a repeated one."""
+    names = tuple(labels)
+    if not names:
+        raise ElLarqError(f"{path}: names no classes")
+    if repeated := next((name for name in names if names.count(name) > 1 or not name.strip()), None):
+        raise ElLarqError(f"{path}: the class {repeated!r} is empty or occurs twice; give each class a name of its own")
+    return names

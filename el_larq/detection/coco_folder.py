@@ -1,0 +1,170 @@
+"""`coco:PATH`: a folder with annotations in COCO's JSON format. Does not import TensorFlow.
+
+    PATH/annotations/instances_train2017.json, instances_val2017.json; PATH/train2017/, val2017/ (or images/train2017/)
+    PATH/train/_annotations.coco.json and its images, valid/, test/: as annotation services export
+    PATH/annotations.json and PATH/images/: a fixed fifth is for testing
+
+A file is for the split whose name its own name or its folder's contains: train, val or valid, test. Without test images, those for
+validation are for testing. Boxes are [x, y, width, height] in pixels; crowds are ignored objects. Classes are the categories of the
+training file, by identifier.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from el_larq.data.names import Name
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.detection.annotation_splits import Splits, check_labels, is_inside, with_test
+from el_larq.detection.annotations import MAX_OBJECTS, Findings, StatedImage, StatedObject
+from el_larq.detection.detection_set import DetectionSet, load_splits
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import parse_json, read_bytes
+
+MAX_BYTES = 200_000_000
+"""A larger file is refused: as Python's objects, JSON takes about ten times its size in memory."""
+
+_SPLITS = (("train", "train"), ("val", "validation"), ("test", "test"))
+_OTHERS = re.compile("captions|keypoints|panoptic|stuff|image_info")
+
+
+def load(
+    name: Name,
+    image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    strict: bool = False,
+    notify: Callable[[str], None] = lambda line: None,
+) -> DetectionSet:
+    """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
+    findings = Findings(strict)
+    splits = _read(Path(name.base), findings)
+    return load_splits(name, splits, findings, "background", image_size, preprocessing, notify)
+
+
+def _read(path: Path, findings: Findings) -> Splits:
+    files = _files(path)
+    images, labels = {}, ()
+    for split, file in files.items():
+        images[split], found = read_coco(file, path, findings)
+        if split == "train":
+            labels = found
+    return Splits(labels, with_test(path, images))
+
+
+def _files(path: Path) -> dict[str, Path]:
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder; coco:PATH takes one with annotations/*.json, or with train/ and its JSON file")
+    candidates = [file for pattern in ("annotations/*.json", "*/*.json", "*.json") for file in sorted(path.glob(pattern))]
+    files = [file for file in dict.fromkeys(candidates) if not _OTHERS.search(file.name) and not file.name.startswith(".")]
+    found: dict[str, Path] = {}
+    for file in files:
+        split = _split(file, path)
+        if split in found:
+            one, other = (str(where.relative_to(path)) for where in (found[split], file))
+            raise UsageError(f"{path}: {one} and {other} are both for the {split} split; keep one of them in the folder")
+        if split is not None:
+            found[split] = file
+    if not found and len(files) == 1:
+        found["train"] = files[0]
+    if "train" not in found:
+        raise UsageError(f"{path}: no JSON file with train in its name or its folder's name; coco:PATH takes COCO's layout")
+    return found
+
+
+def _split(file: Path, root: Path) -> str | None:
+    names = [file.stem.lower()] + ([file.parent.name.lower()] if file.parent != root else [])
+    return next((split for name in names for word, split in _SPLITS if word in name), None)
+
+
+def read_coco(file: Path, root: Path, findings: Findings) -> tuple[list[StatedImage], tuple[str, ...]]:
+    """The images of an annotation file, and the names of its categories by identifier.
+
+    Raises:
+        ElLarqError: the file is too large, or not what it should be as a whole; single entries are findings.
+    """
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise ElLarqError(
+            f"{file}: {size:,} bytes are more than the {MAX_BYTES:,} that are read; remove its segmentations or split it"
+        )
+    try:
+        content = parse_json(read_bytes(file, MAX_BYTES))
+    except ValueError as error:
+        raise ElLarqError(f"{file}: no JSON: {error}") from None
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
+    ):
+        raise ElLarqError(f"{file}: not COCO's format: it has no lists images, annotations and categories")
+    categories = _categories(file, content["categories"])
+    objects: dict[Any, list[StatedObject]] = {}
+    for number, entry in enumerate(content["annotations"]):
+        try:
+            identifier, item = _object(entry, categories)
+            objects.setdefault(identifier, []).append(item)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            findings.report("broken", str(file), f"annotations[{number}]: {type(error).__name__}: {error}")
+    return _images(file, root, content["images"], objects, findings), tuple(categories.values())
+
+
+def _categories(file: Path, entries: list[Any]) -> dict[int, str]:
+    try:
+        named = {int(entry["id"]): str(entry["name"]) for entry in entries}
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ElLarqError(f"{file}: a category has no id or no name") from None
+    named = dict(sorted(named.items()))
+    check_labels(file, named.values())
+    return named
+
+
+def _object(entry: Any, categories: dict[int, str]) -> tuple[int, StatedObject]:
+    left, top, width, height = map(float, entry["bbox"])
+    category = entry["category_id"]
+    label = categories.get(category, f"category {category}")
+    item = StatedObject(label, (top, left, top + height, left + width), entry.get("iscrowd", 0) == 1)
+    return _identifier(entry["image_id"]), item
+
+
+def _identifier(value: Any) -> Any:
+    if not isinstance(value, (int, str)):
+        raise TypeError(f"{value!r} is no identifier")
+    return value
+
+
+def _images(
+    file: Path, root: Path, entries: list[Any], objects: dict[Any, list[StatedObject]], findings: Findings
+) -> list[StatedImage]:
+    folders = _folders(file, root)
+    found: list[StatedImage] = []
+    for number, entry in enumerate(entries):
+        where = f"{file}: images[{number}]"
+        try:
+            name, identifier = str(entry["file_name"]), _identifier(entry["id"])
+            stated = float(entry.get("height") or 0), float(entry.get("width") or 0)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            findings.report("damaged", where, f"{type(error).__name__}: {error}")
+            continue
+        items = objects.pop(identifier, [])
+        if not is_inside(name):
+            findings.report("elsewhere", where, name)
+            continue
+        folder = next((folder for folder in folders if (folder / name).is_file()), None)
+        if folder is None:
+            findings.report("missing", where, name)
+            continue
+        if len(items) > MAX_OBJECTS:
+            findings.report("damaged", where, f"more than {MAX_OBJECTS:,} objects")
+            continue
+        folders.sort(key=lambda other: other != folder)  # so that the next image is found at once
+        found.append(StatedImage(str(folder / name), f"{file}: {name}", stated if min(stated) > 0 else None, items))
+    for identifier, items in objects.items():
+        for _ in items:
+            findings.report("orphan", str(file), f"image {identifier!r}")
+    return found
+
+
+def _folders(file: Path, root: Path) -> list[Path]:
+    """Where the images of an annotation file may be."""
+    split = file.stem.removeprefix("instances_")
+    places = (root / split, root / "images" / split, file.parent, file.parent / "images", root / "images", root)
+    return [place for place in dict.fromkeys(places) if place.is_dir()]

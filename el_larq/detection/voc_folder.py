@@ -1,0 +1,111 @@
+"""`voc:PATH`: a folder in the layout of Pascal VOC. Does not import TensorFlow.
+
+    PATH/VOC2007/Annotations/000005.xml, JPEGImages/000005.jpg, ImageSets/Main/train.txt, trainval.txt, val.txt, test.txt
+        PATH is VOCdevkit, with one or more years, or one such year. If some year has test.txt, training is on train and val of all
+        years and testing on test ("07+12"); otherwise training is on train and testing on val.
+    PATH/Annotations/a.xml, PATH/JPEGImages/a.jpg (or images/): own images without ImageSets; a fixed fifth is for testing
+
+Classes are those that occur in the training images, sorted by name, or the lines of PATH/classes.txt or labels.txt, in their order.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from el_larq.data.names import Name
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.detection.annotation_splits import Splits, image_index, is_inside, read_lines, with_test
+from el_larq.detection.annotations import Findings, StatedImage, class_names
+from el_larq.detection.detection_set import DetectionSet, load_splits
+from el_larq.detection.voc_xml import MAX_BYTES, parse_voc
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.files import read_bytes
+
+_LABEL_FILES = ("classes.txt", "labels.txt")
+_IMAGE_FOLDERS = ("JPEGImages", "images")
+
+
+def load(
+    name: Name,
+    image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    strict: bool = False,
+    notify: Callable[[str], None] = lambda line: None,
+) -> DetectionSet:
+    """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
+    findings = Findings(strict)
+    path = Path(name.base)
+    splits = _read(path, findings)
+    return load_splits(name, splits, findings, "empty", image_size, preprocessing, notify)
+
+
+def _read(path: Path, findings: Findings) -> Splits:
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder; voc:PATH takes VOCdevkit, or a folder with Annotations/ and JPEGImages/")
+    years = (
+        [path]
+        if (path / "Annotations").is_dir()
+        else sorted(entry.parent for entry in path.glob("*/Annotations") if entry.is_dir())
+    )
+    if not years:
+        raise UsageError(f"{path}: contains no Annotations/, and no folder that does; voc:PATH takes Pascal VOC's layout")
+    stated: dict[str, list[StatedImage]] = {"train": [], "test": []}
+    sets = {year: _image_sets(year) for year in years}
+    tested = any("test" in names for names in sets.values())
+    listed = any(sets.values())
+    for year, names in sets.items():
+        images = _images(year)
+        if not listed:
+            stated["train"] += _annotated(year, sorted(xml.stem for xml in (year / "Annotations").glob("*.xml")), images, findings)
+        for split, identifiers in _split_names(names, tested).items():
+            stated[split] += _annotated(year, identifiers, images, findings)
+    labels = next((read_lines(path / file) for file in _LABEL_FILES if (path / file).is_file()), None)
+    splits = with_test(path, stated)
+    return Splits(tuple(labels) if labels else class_names(splits["train"]), splits)
+
+
+def _image_sets(year: Path) -> dict[str, list[str]]:
+    """The names of images in ImageSets/Main: of train, val, trainval and test, as far as there are files."""
+    found = {}
+    for name in ("train", "val", "trainval", "test"):
+        file = year / "ImageSets" / "Main" / f"{name}.txt"
+        if file.is_file():
+            found[name] = [line.split()[0] for line in read_lines(file)]
+    return found
+
+
+def _split_names(names: dict[str, list[str]], tested: bool) -> dict[str, list[str]]:
+    both = names.get("trainval") or [*names.get("train", ()), *names.get("val", ())]
+    if tested:
+        return {"train": both, "test": names.get("test", [])}
+    if "train" in names and "val" in names:
+        return {"train": names["train"], "test": names["val"]}
+    return {"train": both}
+
+
+def _images(year: Path) -> dict[str, str]:
+    """The paths of a year's images by their names without suffix."""
+    folder = next((year / name for name in _IMAGE_FOLDERS if (year / name).is_dir()), None)
+    if folder is None:
+        raise UsageError(f"{year}: contains Annotations/, but neither {'/ nor '.join(_IMAGE_FOLDERS)}/")
+    return image_index(folder)
+
+
+def _annotated(year: Path, names: Sequence[str], images: dict[str, str], findings: Findings) -> Iterator[StatedImage]:
+    for name in names:
+        xml = year / "Annotations" / f"{name}.xml"
+        if not is_inside(name):
+            findings.report("elsewhere", str(year / "ImageSets"), name)
+            continue
+        try:
+            annotation = parse_voc(read_bytes(xml, MAX_BYTES))
+        except (ElLarqError, ValueError) as error:
+            findings.report("damaged", str(xml), str(error).removeprefix(f"{xml}: "))
+            continue
+        if not is_inside(annotation.filename):
+            findings.report("elsewhere", str(xml), annotation.filename)
+            continue
+        image = images.get(Path(annotation.filename).stem) or images.get(name)
+        if image is None:
+            findings.report("missing", str(xml), annotation.filename or name)
+            continue
+        yield StatedImage(image, str(xml), annotation.size, annotation.objects)

@@ -1,0 +1,173 @@
+"""`yolo:PATH`: a folder with a text file of labels per image, as most annotation tools export. Does not import TensorFlow.
+
+    PATH/images/train/a.jpg, PATH/labels/train/a.txt, and val/ and test/ likewise
+    PATH/train/images/a.jpg, PATH/train/labels/a.txt, and valid/ and test/ likewise
+    PATH/images/a.jpg, PATH/labels/a.txt: a fixed fifth is for testing
+
+A line is "CLASS X Y WIDTH HEIGHT": the number of the class from 0, the box's centre and sides as fractions of the image; or the
+corners "CLASS X1 Y1 X2 Y2 X3 Y3 ..." of a polygon, whose bounding box is taken. An image without a file of labels, or with an empty
+one, is background. The names of the classes are in PATH/data.yaml (``names``) or, one per line, in classes.txt, there or in
+labels/. Where data.yaml names folders (``train``, ``val``, ``test``), these are used.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from el_larq.data.image_folder import image_files
+from el_larq.data.names import Name
+from el_larq.data.preprocessing import Preprocessing
+from el_larq.detection.annotation_splits import Splits, check_labels, is_inside, read_lines, with_test
+from el_larq.detection.annotations import MAX_OBJECTS, Findings, StatedImage, StatedObject
+from el_larq.detection.detection_set import DetectionSet, load_splits
+from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.files import read_bytes
+
+_YAML_BYTES = 1 << 20
+_SPLITS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+_DATA = ("data.yaml", "data.yml", "dataset.yaml")
+_CLASSES = ("classes.txt", "labels/classes.txt", "obj.names")
+
+
+def load(
+    name: Name,
+    image_size: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    strict: bool = False,
+    notify: Callable[[str], None] = lambda line: None,
+) -> DetectionSet:
+    """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
+    findings = Findings(strict)
+    splits = _read(Path(name.base), findings)
+    return load_splits(name, splits, findings, "background", image_size, preprocessing, notify)
+
+
+def _read(path: Path, findings: Findings) -> Splits:
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder; yolo:PATH takes one with images/, labels/ and data.yaml or classes.txt")
+    settings = _settings(path)
+    labels = _labels(path, settings)
+    folders = _stated_folders(path, settings) or _usual_folders(path)
+    try:
+        images = {
+            split: [image for place in places for image in _images(place, labels, findings)] for split, places in folders.items()
+        }
+    except OSError as error:
+        raise ElLarqError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+    return Splits(labels, with_test(path, images))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    file = next((path / name for name in _DATA if (path / name).is_file()), None)
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(read_bytes(file, _YAML_BYTES))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ElLarqError(f"{file}: no YAML: {summarize(error)}") from None
+    if not isinstance(content, dict):
+        raise ElLarqError(f"{file}: not a mapping with names")
+    return content
+
+
+def _labels(path: Path, settings: dict[str, Any]) -> tuple[str, ...]:
+    names = settings.get("names")
+    if isinstance(names, dict):
+        if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
+            raise ElLarqError(f"{path}: the keys of names in data.yaml are not the numbers from 0 to {len(names) - 1}")
+        names = [name for _, name in sorted(names.items(), key=lambda entry: int(entry[0]))]
+    if isinstance(names, list):
+        return check_labels(path / _DATA[0], map(str, names))
+    file = next((path / name for name in _CLASSES if (path / name).is_file()), None)
+    if file is None:
+        raise UsageError(f"{path}: no names of classes; give them in data.yaml (names: [cat, dog]) or one per line in classes.txt")
+    return check_labels(file, read_lines(file))
+
+
+def _stated_folders(path: Path, settings: dict[str, Any]) -> dict[str, list[Path]]:
+    """The folders that data.yaml names, by split. Paths in it are often those of another machine; none leads out of this folder."""
+    found = {}
+    for split, keys in _SPLITS.items():
+        value = next((settings[key] for key in keys if settings.get(key)), None)
+        if value is None:
+            continue
+        places = []
+        for name in value if isinstance(value, list) else [value]:
+            # "../train/images" is how a well-known service writes train/images.
+            relative = str(name).replace("\\", "/").removeprefix("../")
+            if not is_inside(relative) or not (path / relative).is_dir():
+                raise UsageError(
+                    f"{path}: data.yaml names {str(name)!r} for {keys[0]}, which is not a folder in it; correct the line"
+                )
+            places.append(path / relative)
+        found[split] = places
+    if found and "train" not in found:
+        raise UsageError(f"{path}: data.yaml names no folder for train; add it, or remove the others")
+    return found
+
+
+def _usual_folders(path: Path) -> dict[str, list[Path]]:
+    found = {}
+    for (split, names), pattern in itertools.product(_SPLITS.items(), ("images/{}", "{}/images")):
+        places = [place for name in names if (place := path / pattern.format(name)).is_dir()]
+        if places:
+            found[split] = found.get(split, []) + places
+    if "train" in found:
+        return found
+    if (path / "images").is_dir():
+        return {"train": [path / "images"]}
+    raise UsageError(f"{path}: has no images/; yolo:PATH takes one with images/, labels/ and data.yaml or classes.txt")
+
+
+def _images(folder: Path, labels: tuple[str, ...], findings: Findings) -> Iterator[StatedImage]:
+    text_folder = _labels_beside(folder)
+    named = set()
+    for path, _ in image_files(str(folder)):
+        text = (text_folder / Path(path).relative_to(folder)).with_suffix(".txt")
+        named.add(text)
+        objects: list[StatedObject] = []
+        if text.is_file():
+            try:
+                objects = parse_yolo(read_lines(text), labels)
+            except (ElLarqError, ValueError) as error:
+                findings.report("damaged", str(text), str(error).removeprefix(f"{text}: "))
+                continue
+        yield StatedImage(path, str(text), (1, 1), objects)
+    if text_folder != folder and text_folder.is_dir():
+        for text in sorted(text_folder.rglob("*.txt")):
+            if text not in named and text.name != "classes.txt":
+                findings.report("missing", str(text), "no image of this name")
+
+
+def _labels_beside(folder: Path) -> Path:
+    """The folder of labels for a folder of images: the last "images" in its path becomes "labels"."""
+    parts = PurePosixPath(folder).parts
+    if "images" not in parts:
+        return folder
+    last = len(parts) - 1 - parts[::-1].index("images")
+    return Path(*parts[:last], "labels", *parts[last + 1 :])
+
+
+def parse_yolo(lines: list[str], labels: tuple[str, ...]) -> list[StatedObject]:
+    """The objects that the lines of a file name, as fractions. Raises ValueError for a line that is none."""
+    if len(lines) > MAX_OBJECTS:
+        raise ValueError(f"more than {MAX_OBJECTS:,} lines")
+    return [_line(number, line, labels) for number, line in enumerate(lines, 1)]
+
+
+def _line(number: int, line: str, labels: tuple[str, ...]) -> StatedObject:
+    try:
+        word, *rest = line.split()
+        label, values = int(word), [float(value) for value in rest]
+    except ValueError:
+        raise ValueError(f"line {number} is not a class and numbers: {line[:60]!r}") from None
+    name = labels[label] if 0 <= label < len(labels) else f"class {label}"
+    if len(values) == 4:
+        x, y, width, height = values
+        return StatedObject(name, (y - height / 2, x - width / 2, y + height / 2, x + width / 2))
+    if len(values) >= 6 and len(values) % 2 == 0:
+        return StatedObject(name, (min(values[1::2]), min(values[::2]), max(values[1::2]), max(values[::2])))
+    raise ValueError(f"line {number} has {len(values)} numbers; a box has 4, a polygon 6 or more, two per corner")
