@@ -15,6 +15,8 @@ It has no unit of a method: nothing in it is binarized. Its use is as a real-val
 Source: Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2, CVPR 2018, arXiv 1801.04381; names and epsilon as in Keras Applications.
 """
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -39,7 +41,8 @@ def rounded_channels(channels: float) -> int:
 
 def mobilenet_v2(x: tf.Tensor, num_classes: int, method: Method, *, width: float = 1.0) -> tf.Tensor:
     """(N, H, W, C) to logits (N, num_classes). Of the method, only the momentum of its normalizations is used."""
-    strides = 2 if min(x.shape[1:3]) >= IMAGENET_FROM else 1
+    shape: Any = x.shape
+    strides = 2 if min(shape[1:3]) >= IMAGENET_FROM else 1
     conv = keras.layers.Conv2D(
         rounded_channels(STEM * width), 3, strides, "same", use_bias=False, kernel_initializer="he_normal", name="Conv1"
     )
@@ -57,7 +60,8 @@ def mobilenet_v2(x: tf.Tensor, num_classes: int, method: Method, *, width: float
 
 def _block(x: tf.Tensor, expansion: int, filters: int, strides: int, number: int, method: Method) -> tf.Tensor:
     name = f"block_{number}" if number else "expanded_conv"
-    channels, y = x.shape[-1], x
+    shape: Any = x.shape
+    channels, y = shape[-1], x
     if number:
         y = _normalized(_pointwise(y, expansion * channels, f"{name}_expand"), f"{name}_expand_BN", f"{name}_expand_relu", method)
     y = keras.layers.DepthwiseConv2D(

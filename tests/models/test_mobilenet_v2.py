@@ -17,9 +17,8 @@ from el_larq.training.training_plan import make_plan
 @pytest.mark.parametrize("width", [0.35, 1.4])
 def test_it_computes_what_keras_applications_does_from_the_same_weights(width: float) -> None:
     keras.utils.set_random_seed(0)
-    theirs: Any = keras.applications.MobileNetV2(
-        input_shape=(64, 64, 3), alpha=width, weights=None, classes=10, classifier_activation=None
-    )
+    build: Any = keras.applications.MobileNetV2
+    theirs = build(input_shape=(64, 64, 3), alpha=width, weights=None, classes=10, classifier_activation=None)
     ours: Any = el_larq.build("mobilenet_v2", "float", input_shape=(64, 64, 3), num_classes=10, width=width)
     numbers = np.random.default_rng(0)
     for layer in theirs.layers:
