@@ -31,6 +31,8 @@ class Evaluator:
 
     def __init__(self, model: keras.Model, num_classes: int, stop: Stop, distribution: Distribution):
         self._model, self._num_classes, self._stop, self._distribution = model, num_classes, stop, distribution
+        # Tracing the network a second time takes longer than counting what nobody asked for, unless replicas must sum the counts.
+        self._counts_always = distribution.replicas == 1
         self._metrics = ReplicaVariables([variable for metric in model.metrics for variable in metric.variables], distribution)
 
         def step(images: tf.Tensor, labels: tf.Tensor, confusions: bool) -> tuple[Any, Any]:
@@ -69,7 +71,7 @@ class Evaluator:
         figures: dict[str, Any] = {}
         total = np.zeros((self._num_classes, self._num_classes), np.int64) if confusions else None
         for images, labels in self._distribution.joined(batches):
-            figures, counts = self._step(*self._distribution.split(images, labels), confusions)
+            figures, counts = self._step(*self._distribution.split(images, labels), confusions or self._counts_always)
             if total is not None:
                 total += counts.numpy()
             if self._stop.asked:

@@ -52,8 +52,7 @@ class KernelMetrics:
                 total += int(latent.shape.num_elements() or 0)
             return blocked / total
 
-        self._signs: Any = tf.function(signs)
-        self._starved: Any = tf.function(starved)
+        self._signs, self._starved = signs, starved
 
     def begin_epoch(self) -> None:
         self.sampled = [0.0, 0]
