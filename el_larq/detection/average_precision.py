@@ -21,6 +21,7 @@ Visual Object Classes Challenge: A Retrospective, IJCV 2015; Lin et al.: Microso
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -90,10 +91,10 @@ def score_detections(truths: Sequence[Objects], detections: Sequence[Detections]
         if not count:
             continue
         images = [_of_class(*pair, number) for pair in zip(truths, detections, strict=True)]
-        voc = _curve(images, count, lambda *image: _voc_matches(*image, VOC_THRESHOLD))
+        voc = _curve(images, count, partial(_voc_matches, least=VOC_THRESHOLD))
         voc_11[number], voc_all[number] = _mean_at(_ELEVEN, *voc), _area(*voc)
         for row, threshold in enumerate(THRESHOLDS):
-            curve = _curve(images, count, lambda *image, least=threshold: _coco_matches(*image, least))
+            curve = _curve(images, count, partial(_coco_matches, least=threshold))
             coco[row, number] = _mean_at(_RECALLS, *curve)
     return DetectionScores(voc_11, voc_all, coco)
 
