@@ -11,6 +11,7 @@ class Conv:
     name: prefix of the names of the unit's layers; unique in the network.
     filters: number of output channels.
     kernel_size, strides: the same in both directions, in pixels.
+    dilation: the distance of the pixels that neighbouring weights apply to, in both directions; above 1 only without a stride.
     depthwise: one kernel per channel; filters is then the number of channels.
     groups: the number of groups that the channels are split into; each is convolved separately.
     real: the convolution itself stays real-valued; norm, link, shortcut and activation are still the method's.
@@ -24,6 +25,7 @@ class Conv:
     filters: int
     kernel_size: int
     strides: int = 1
+    dilation: int = 1
     depthwise: bool = False
     groups: int = 1
     real: bool = False

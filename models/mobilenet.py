@@ -65,7 +65,24 @@ def mobilenet(
     variant: str | None = None,
     channels_per_group: int | None = None,
 ) -> tf.Tensor:
-    """(N, H, W, C) to logits (N, num_classes). Images below 64 pixels get the `cifar` stem, which keeps their size.
+    """(N, H, W, C) to logits (N, num_classes), from the last of `mobilenet_blocks`."""
+    blocks = mobilenet_blocks(
+        x, method, width=width, stem=stem, depthwise=depthwise, variant=variant, channels_per_group=channels_per_group
+    )
+    return keras.layers.Dense(num_classes, name="logits")(keras.layers.GlobalAveragePooling2D(name="pool")(blocks[-1]))
+
+
+def mobilenet_blocks(
+    x: tf.Tensor,
+    method: Method,
+    *,
+    width: float = 1.0,
+    stem: str | None = None,
+    depthwise: str | None = None,
+    variant: str | None = None,
+    channels_per_group: int | None = None,
+) -> list[tf.Tensor]:
+    """The outputs of the blocks for images (N, H, W, C). Images below 64 pixels get the `cifar` stem, which keeps their size.
 
     depthwise: "real" (the default) or "binary" depthwise convolutions; only for the standard block.
     channels_per_group: K of variant "mid", at least 1; the default is 32.
@@ -84,7 +101,7 @@ def mobilenet(
         raise UsageError(f"a group has at least 1 channel; got {k}")
     channels = max(1, round(32 * width))
     x = apply_stem(stem, x, channels, method.bn_momentum, method.activation, default="mobile")
-    start = channels
+    start, outputs = channels, []
     for index, (factor, strides) in enumerate(BLOCKS):
         name = f"block{index + 1}"
         filters = start * factor
@@ -94,8 +111,8 @@ def mobilenet(
             first = Conv(f"{name}_depthwise", channels, 3, strides, depthwise=True, real=depthwise != "binary")
             x = method.unit(method.unit(x, first), Conv(f"{name}_pointwise", filters, 1))
         channels = filters
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.layers.Dense(num_classes, name="logits")(x)
+        outputs.append(x)
+    return outputs
 
 
 def _mid(x: tf.Tensor, channels: int, filters: int, strides: int, name: str, method: Method, k: int) -> tf.Tensor:

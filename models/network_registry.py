@@ -16,7 +16,9 @@ DEFAULT_METHOD, REAL_VALUED = "el", "float"
 DOWNSAMPLES = ("real", "binary")
 DEPTHWISES = ("real", "binary")
 
-_CHOICES = {"downsample": DOWNSAMPLES, "depthwise": DEPTHWISES}
+HEADS = ("real", "binary")
+
+_CHOICES = {"downsample": DOWNSAMPLES, "depthwise": DEPTHWISES, "heads": HEADS}
 """Options that take one of a few words, the same for every network that has the option."""
 
 
@@ -187,6 +189,41 @@ NETWORKS = {
     )
 }
 
+_SSD = "Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg: SSD: Single Shot MultiBox Detector, ECCV 2016"
+
+DETECTORS = {
+    network.name: network
+    for network in (
+        Network(
+            "ssd300",
+            "SSD300: VGG16 with strided convolutions for max-pooling, dilated conv6, six maps from 38x38 to 1x1, 8,732 anchors",
+            _SSD,
+            "el_larq.models.ssd300:ssd300",
+            image_size=300,
+            options=("heads",),
+        ),
+        Network(
+            "ssd_resnet18",
+            "SSD on the last three stages of ResNet18 and three smaller maps",
+            f"{_SSD}; {_RESNET}",
+            "el_larq.models.ssd:ssd_resnet18",
+            image_size=300,
+            options=("stem", "downsample", "heads"),
+        ),
+        Network(
+            "ssd_mobilenet",
+            "SSD on two maps of MobileNetV1 and three smaller ones",
+            f"{_SSD}; Howard et al.: MobileNets, arXiv 1704.04861",
+            "el_larq.models.ssd:ssd_mobilenet",
+            image_size=300,
+            options=("stem", "depthwise", "channels_per_group", "heads"),
+            variants=("mid",),
+            allow=(BINARY_DEPTHWISE,),
+        ),
+    )
+}
+"""Networks for detection. Their outputs are not logits, so they are apart from `NETWORKS`, which commands take."""
+
 
 OPTIONS = tuple(dict.fromkeys(option for network in NETWORKS.values() for option in (*network.options, "variant")))
 """The names of all options of networks, in addition to width."""
@@ -202,9 +239,21 @@ def _cells(name: str) -> tuple[str, str]:
 
 
 def get_network(name: str) -> Network:
+    """A classification network.
+
+    Raises:
+        UsageError: an unknown name, or that of a detector.
+    """
+    if name in DETECTORS:
+        raise UsageError(f"{name} is a detector, which can be built (el_larq.build) and not yet be trained; see docs/detection.md")
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
     return NETWORKS[name]
+
+
+def get_any_network(name: str) -> Network:
+    """A network for classification or for detection. Raises UsageError for an unknown name."""
+    return DETECTORS[name] if name in DETECTORS else get_network(name)
 
 
 def fits(network: Network, method: Method) -> bool:

@@ -45,7 +45,27 @@ def resnet(
     downsample: str = "real",
     variant: str | None = None,
 ) -> tf.Tensor:
-    """(N, H, W, C) to logits (N, num_classes); stage i has channels * width * 2**i channels, four times as many in a bottleneck."""
+    """(N, H, W, C) to logits (N, num_classes), from the last of `resnet_stages`."""
+    stages = resnet_stages(
+        x, method, block=block, repeats=repeats, channels=channels, width=width, stem=stem, downsample=downsample, variant=variant
+    )
+    return keras.layers.Dense(num_classes, name="logits")(keras.layers.GlobalAveragePooling2D(name="pool")(stages[-1]))
+
+
+def resnet_stages(
+    x: tf.Tensor,
+    method: Method,
+    *,
+    block: str,
+    repeats: Sequence[int],
+    channels: int = 64,
+    width: float = 1.0,
+    stem: str | None = None,
+    downsample: str = "real",
+    variant: str | None = None,
+) -> list[tf.Tensor]:
+    """The outputs of the stages for images (N, H, W, C); stage i has channels * width * 2**i channels, four times as many in a
+    bottleneck. Of the variant ``two_stream``, the output of the last stage alone."""
     if downsample not in DOWNSAMPLES:
         raise unknown_name("downsample", downsample, DOWNSAMPLES)
     bottleneck = partial(_bottleneck, is_pair_linked=variant == "linked_pair")
@@ -53,27 +73,27 @@ def resnet(
     filters = max(1, round(channels * width))
     x = apply_stem(stem, x, filters, method.bn_momentum, method.activation)
     if variant == "two_stream":
-        x = two_stream(x, filters, EXPANSION, repeats, method, partial(_shortcut, downsample=downsample))
-    else:
-        for stage, count in enumerate(repeats):
-            for index in range(count):
-                strides = 2 if stage and not index else 1
-                name = f"stage{stage + 1}_block{index + 1}"
-                x = blocks[block](x, filters * 2**stage, strides, name, method, downsample)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.layers.Dense(num_classes, name="logits")(x)
+        return [two_stream(x, filters, EXPANSION, repeats, method, partial(shortcut_of, downsample=downsample))]
+    outputs = []
+    for stage, count in enumerate(repeats):
+        for index in range(count):
+            strides = 2 if stage and not index else 1
+            name = f"stage{stage + 1}_block{index + 1}"
+            x = blocks[block](x, filters * 2**stage, strides, name, method, downsample)
+        outputs.append(x)
+    return outputs
 
 
 def _single(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
     conv = Conv(f"{name}_conv", filters, 3, strides)
-    shortcut = _shortcut(x, filters, strides, name, method, downsample)
+    shortcut = shortcut_of(x, filters, strides, name, method, downsample)
     return unit_with_shortcut(x, conv, method) if shortcut is x else method.unit(x, conv, shortcut=shortcut)
 
 
 def _basic(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
     first = Conv(f"{name}_conv1", filters, 3, strides, bypassed=True)
     second = Conv(f"{name}_conv2", filters, 3)
-    shortcut = _shortcut(x, filters, strides, name, method, downsample)
+    shortcut = shortcut_of(x, filters, strides, name, method, downsample)
     if method.link.residual:
         # One shortcut per convolution: the link itself, except where the shape changes.
         y = method.unit(x, first, shortcut=None if shortcut is x else shortcut)
@@ -84,14 +104,14 @@ def _basic(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, 
 def _bottleneck(
     x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str, *, is_pair_linked: bool
 ) -> tf.Tensor:
-    shortcut = _shortcut(x, filters * EXPANSION, strides, name, method, downsample)
+    shortcut = shortcut_of(x, filters * EXPANSION, strides, name, method, downsample)
     first = method.with_link(none.LINK) if is_pair_linked else method
     y = first.unit(x, Conv(f"{name}_conv1", filters, 1, bypassed=True))
     y = method.unit(y, Conv(f"{name}_conv2", filters, 3, strides, bypassed=True), linked=x if is_pair_linked else None)
     return method.unit(y, Conv(f"{name}_conv3", filters * EXPANSION, 1), shortcut=shortcut)
 
 
-def _shortcut(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
+def shortcut_of(x: tf.Tensor, filters: int, strides: int, name: str, method: Method, downsample: str) -> tf.Tensor:
     """x itself where the shape is unchanged; else average pooling by the stride and a 1x1 convolution."""
     if strides == 1 and x.shape[-1] == filters:
         return x

@@ -7,6 +7,7 @@ from el_larq.layers.elastic_link import ElasticLink as ElasticLink
 from el_larq.layers.elastic_link import gamma_start as gamma_start
 from el_larq.layers.gated_link import GatedLink as GatedLink
 from el_larq.layers.interacted_bitcount import InteractedBitcount as InteractedBitcount
+from el_larq.layers.l2_normalize import L2Normalize as L2Normalize
 from el_larq.layers.leaky_clip import LeakyClip as LeakyClip
 from el_larq.layers.learned_scale import LearnedScale as LearnedScale
 from el_larq.layers.multi_base_conv import MultiBaseConv2D as MultiBaseConv2D

@@ -94,6 +94,7 @@ def _make_layer(conv: Conv, group: int | None, bases: int, shifts: int) -> Any:
     shape: dict[str, Any] = {
         "kernel_size": conv.kernel_size,
         "strides": conv.strides,
+        "dilation_rate": conv.dilation,
         "padding": conv.padding,
         "pad_values": 1.0 if conv.padding == "same" else 0.0,
         "use_bias": False,

@@ -51,6 +51,7 @@ def make_convolution(method: Binarization, conv: Conv, group: int | None = None)
     shape: dict[str, Any] = {
         "kernel_size": conv.kernel_size,
         "strides": conv.strides,
+        "dilation_rate": conv.dilation,
         "padding": conv.padding,
         "use_bias": False,
         "name": f"{conv.name}_conv" if group is None else f"{conv.name}_group{group}_conv",
@@ -85,11 +86,12 @@ def make_convolution(method: Binarization, conv: Conv, group: int | None = None)
 
 
 def scale_by_input(x: "tf.Tensor", z: "tf.Tensor", conv: Conv, k: str) -> "tf.Tensor":
-    """XNOR-Net's K times the output z of a convolution of x, where the option ``k`` enables it and x is binarized.
+    """XNOR-Net's K times the output z of a convolution of x, where the option ``k`` enables it and x is binarized. Dilated
+    convolutions have no K: its source defines it for neighbouring pixels.
 
     k: off, 1x1, 3x3 (all kernels larger than 1x1) or all.
     """
-    if k == "off" or conv.real_input is not None or (k != "all" and (conv.kernel_size == 1) != (k == "1x1")):
+    if k == "off" or conv.dilation > 1 or conv.real_input is not None or (k != "all" and (conv.kernel_size == 1) != (k == "1x1")):
         return z
     groups = conv.filters if conv.depthwise else conv.groups
     return ActivationScale(conv.kernel_size, conv.strides, groups, name=f"{conv.name}_k")([x, z])
