@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from el_larq.card import Card
+from el_larq.converters.guideline.guideline_options import Guideline
 from el_larq.converters.steps import CALIBRATED, VIEWS, WEIGHTS, check_stored
 from el_larq.data.stated import Stated
 from el_larq.errors import ElLarqError, UsageError, unknown_name
@@ -38,6 +39,7 @@ class Options:
             float32 (N, ...).
         calibration_images: the number of images to calibrate on; None for 256.
         ranges: how ranges are estimated, one of `el_larq.compression.ranges.RANGES`; None for "mse".
+        guideline: for "full": quantize a real-valued model by these steps (`el_larq.quantize`); None for ranges alone.
         by_layer: if verification fails, report how many signs differ at each binary convolution.
     """
 
@@ -54,6 +56,7 @@ class Options:
     calibrate: str | None = None
     calibration_images: int | None = None
     ranges: str | None = None
+    guideline: Guideline | None = None
     stated: Stated = field(default_factory=Stated)
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ _HOME = {
     "load_dataset": "el_larq.data.dataset_registry",
     "load_model": "el_larq.zoo.named_models",
     "predict": "el_larq.evaluation.predict",
+    "quantize": "el_larq.converters.quantize_model",
     "read_weights": "el_larq.inspection.weights",
     "resume": "el_larq.training.train",
     "train": "el_larq.training.train",

@@ -3,6 +3,7 @@
 from el_larq.comparison.compare import compare as compare
 from el_larq.conv import Conv as Conv
 from el_larq.converters.pipeline import convert as convert
+from el_larq.converters.quantize_model import quantize as quantize
 from el_larq.data.dataset_registry import load_dataset as load_dataset
 from el_larq.evaluation.evaluate import evaluate as evaluate
 from el_larq.evaluation.predict import predict as predict
@@ -34,6 +35,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "predict",
+    "quantize",
     "read_weights",
     "resume",
     "train",

@@ -122,6 +122,8 @@ def _shortened(arguments: list[str]) -> list[str]:
     if arguments[0] == "convert":
         fewer = ["--calibration-images", "32"] if "--calibrate" in arguments else []
         return [*arguments, *fewer] if "--verify-images" in arguments else [*arguments, *fewer, "--verify-images", "32"]
+    if arguments[0] == "quantize":
+        return [*arguments, "--calibration-images", "32"]
     if arguments[0] != "train" or "--resume" in arguments:
         return arguments
     if stages := _number_of_stages(arguments):

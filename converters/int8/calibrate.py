@@ -1,6 +1,6 @@
 """Ranges of the tensors of a float .tflite on calibration images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
@@ -75,14 +75,16 @@ def observe(content: bytes, graph: TfliteGraph, scales: Scales, images: Sequence
     return observers
 
 
-def observe_all(content: bytes, graph: TfliteGraph, images: Sequence[np.ndarray]) -> tuple[Scales, dict[int, Observer]]:
+def observe_all(
+    content: bytes, graph: TfliteGraph, images: Sequence[np.ndarray], kept: Set[int] = frozenset()
+) -> tuple[Scales, dict[int, Observer]]:
     """The scales of a graph and their observers. Operators with a constant that would make steps too large stay float.
 
-    images: a batch (N, ...) for each input.
+    images: a batch (N, ...) for each input. kept: the numbers of other operators that are to stay float.
     """
     far: set[int] = set()
     while True:
-        scales = find_scales(graph, far)
+        scales = find_scales(graph, far, kept)
         observers = observe(content, graph, scales, images)
         found = {o.index for o, first, values in joined_constants(graph, scales) if _is_far(values, observers.get(first))}
         if not found:

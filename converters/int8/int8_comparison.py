@@ -65,15 +65,17 @@ def compare_int8(
 ) -> Int8Comparison:
     """Compare on a batch (N, ...) for each input.
 
+    unquantized: the float file that outputs are compared with. It differs from the one that the int8 file is made of, with which
+    operators are compared, if layers were edited before (`converters/guideline`).
     int8_ends: the same file with int8 inputs and outputs, if there is one.
 
     Raises:
         ElLarqError: a scale or a constant is stored wrongly, or an operator or an end computes something else.
     """
     few = [batch[:_IMAGES] for batch in images]
-    single = SingleOperators(made.content, unquantized)
+    single = SingleOperators(made.content, made.source)
     check_constants(made, single)
-    _check_required_ranges(made, unquantized, few)
+    _check_required_ranges(made, made.source, few)
     worst = 0.0
     for run in single.run(few):
         coarse = run.operator.name in _COARSE

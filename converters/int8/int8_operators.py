@@ -43,6 +43,8 @@ DIFFERENT_SCALES = "its inputs must have one scale, but operators in front of it
 
 FAR_CONSTANT = "a constant of it more than doubles the range of the values that it is joined with"
 
+KEPT = "it is kept float on request"
+
 BEHIND_FAR_CONSTANT = "it reads values with a constant that more than doubles their range"
 
 INT8 = OWN_SCALE | SHARED_SCALE | set(FIXED_SCALE)
@@ -122,11 +124,11 @@ def joined_constants(graph: TfliteGraph, scales: Scales) -> Iterator[tuple[Opera
                 yield operator, scales.shares[operator.outputs[0].index], constant.array()
 
 
-def find_scales(graph: TfliteGraph, far: Set[int] = frozenset()) -> Scales:
+def find_scales(graph: TfliteGraph, far: Set[int] = frozenset(), kept: Set[int] = frozenset()) -> Scales:
     """What computes with int8 in a float graph. An operator that would join tensors with different required scales stays float.
 
     far: the numbers of operators with a constant far outside of the range of their values. These and the readers of their values
-    stay float.
+    stay float. kept: the numbers of operators that are to stay float.
     """
     operators: set[int] = set()
     left: list[tuple[Operator, str]] = []
@@ -146,7 +148,9 @@ def find_scales(graph: TfliteGraph, far: Set[int] = frozenset()) -> Scales:
         required = {fixed.get(find(tensor.index)) for tensor in tensors} | ({None} if constants_read(operator) else set())
         if reason is None and shared and len(required) > 1:
             reason = DIFFERENT_SCALES
-        if operator.index in far:
+        if operator.index in kept:
+            reason = KEPT
+        elif operator.index in far:
             reason = FAR_CONSTANT
         elif reason is None and operator.name in INT8 and any(tensor.index in far_tensors for tensor in tensors):
             reason = BEHIND_FAR_CONSTANT

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from el_larq.compression.layer_report import to_list
+from el_larq.converters.guideline.guideline_step import quantize_by_guideline
 from el_larq.converters.int8.calibration_data import calibration_images
 from el_larq.converters.int8.int8_ends import with_int8_ends
 from el_larq.converters.int8.quantized_file import Quantized, quantize_file
@@ -16,6 +17,8 @@ from el_larq.printable import counted
 def quantize(job: Job) -> Job:
     before = job.need_tflite()
     images, source = calibration_images(job)
+    if job.options.guideline is not None:
+        return quantize_by_guideline(job, before, images, source, job.options.guideline)
     ranges = job.options.ranges or DEFAULT_RANGE
     made = quantize_file(before, images, ranges)
     io = job.options.int8 == "io"

@@ -3,6 +3,7 @@
 It works on the flatbuffer, where operators are those that will run: none can stay float without being named.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +25,11 @@ _REPORTED_IMAGES = 8
 class Quantized:
     """A float .tflite made int8.
 
-    content: the file, with float inputs and outputs. reports: of each int8 tensor that is not a view, on some of the images.
+    source: the float file. content: the int8 file, with float inputs and outputs. reports: of each int8 tensor that is not a view,
+        on some of the images.
     """
 
+    source: bytes
     content: bytes
     scales: Scales
     affines: dict[int, Affine]
@@ -34,8 +37,8 @@ class Quantized:
     reports: list[TensorReport]
 
 
-def quantize_file(content: bytes, images: np.ndarray, ranges: str) -> Quantized:
-    """Quantize a float .tflite with ranges from its inputs (N, ...).
+def quantize_file(content: bytes, images: np.ndarray, ranges: str, kept: Set[int] = frozenset()) -> Quantized:
+    """Quantize a float .tflite with ranges from its inputs (N, ...). kept: the numbers of operators that are to stay float.
 
     Raises:
         UsageError: it is quantized already, or has no real-valued layer.
@@ -45,14 +48,14 @@ def quantize_file(content: bytes, images: np.ndarray, ranges: str) -> Quantized:
         raise UsageError("quantize: the model is quantized already; omit --int8")
     if not any(operator.name in KERNEL_AXES for operator in graph.operators):
         raise UsageError("quantize: the model has no real-valued convolution or dense layer to quantize; omit --int8")
-    scales, observers = observe_all(content, graph, [images])
+    scales, observers = observe_all(content, graph, [images], kept)
     found = affines(observers, graph, scales, ranges)
     positive = {first for first, seen in observers.items() if seen.low >= 0}
     positive -= {first for _, first, values in joined_constants(graph, scales) if values.min() < 0}
     negative = {tensor for tensor, first in scales.shares.items() if first not in positive}
     offsets = find_offsets(graph, scales, found, negative)
     reports = _reports(content, graph, scales, found, offsets, images[:_REPORTED_IMAGES])
-    return Quantized(with_int8(content, scales, found, offsets.shifts), scales, found, offsets, reports)
+    return Quantized(content, with_int8(content, scales, found, offsets.shifts), scales, found, offsets, reports)
 
 
 def _reports(

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train a network with a method on a data set.",
     "compare": "Compare networks and methods in one table and one plot.",
     "convert": "Convert a Keras model to a .tflite for Larq Compute Engine.",
+    "quantize": "Quantize a real-valued Keras model to int8 by the guideline.",
     "inspect": "Show size, operations and memory of a model by layer.",
     "evaluate": "Measure the accuracy of a Keras model or a .tflite.",
     "export-weights": "Export a model's binary kernels as packed bits and scales.",

@@ -8,6 +8,10 @@ BINS = 4096
 """The number of bins, even, so that 0 is an edge."""
 
 
+_SMALL = 2.0**-100
+"""A limit below it takes float64: the inverse of a bin's width would overflow in float32."""
+
+
 class Observer:
     """The values of one tensor, batch after batch, in constant memory.
 
@@ -31,12 +35,14 @@ class Observer:
         Raises:
             ElLarqError: a value is not finite, or there is none.
         """
-        values = np.asarray(values, np.float64).ravel()
+        values = np.asarray(values).ravel()
+        if values.dtype != np.float32:
+            values = values.astype(np.float64)
         if not values.size:
             raise ElLarqError(f"calibration: a batch of {self.name} is empty")
-        if not np.isfinite(values).all():
-            raise ElLarqError(f"calibration: {self.name} has values that are not finite; check the images and their preprocessing")
         low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):  # NaN is in both
+            raise ElLarqError(f"calibration: {self.name} has values that are not finite; check the images and their preprocessing")
         if self.count:
             keep = self._momentum
             self.low, self.high = min(self.low, low), max(self.high, high)
@@ -46,8 +52,11 @@ class Observer:
             self.low, self.high, self.average_low, self.average_high = low, high, low, high
         self.count += values.size
         self._widen(max(-low, high))
+        if self.limit < _SMALL:
+            values = values.astype(np.float64)
         if self.limit:
-            places = np.floor(values * (BINS // 2 / self.limit)).astype(np.int64) + BINS // 2
+            # The limit is a power of two, so this is exact in float32 too.
+            places = np.floor(values * values.dtype.type(BINS // 2 / self.limit)).astype(np.int64) + BINS // 2
             self.counts += np.bincount(places, minlength=BINS)
         else:
             self.counts[BINS // 2] += values.size

@@ -36,7 +36,13 @@ def percentile(seen: Observer, percent: float = PERCENTILE) -> tuple[float, floa
 
 def mse(seen: Observer) -> tuple[float, float]:
     """The range with the smallest mean square of what rounding and clipping change."""
-    return _searched(seen, _square_error)
+    used = seen.counts > 0
+    x, counts = seen.centers[used], seen.counts[used]
+
+    def square_error(_: Observer, low: float, high: float) -> float:
+        return float((counts * np.square(x - Affine.of_range(low, high).rounded(x))).sum())
+
+    return _searched(seen, square_error)
 
 
 def kl(seen: Observer) -> tuple[float, float]:
@@ -84,12 +90,6 @@ def _quantile(seen: Observer, share: float) -> float:
     sums = np.concatenate([[0], np.cumsum(seen.counts)])
     value = np.interp(share * seen.count, sums, seen.edges)
     return float(np.clip(value, seen.low, seen.high))
-
-
-def _square_error(seen: Observer, low: float, high: float) -> float:
-    used = seen.counts > 0
-    x = seen.centers[used]
-    return float((seen.counts[used] * np.square(x - Affine.of_range(low, high).rounded(x))).sum())
 
 
 def _divergence(seen: Observer, low: float, high: float) -> float:

@@ -1,0 +1,52 @@
+"""What users choose of the guideline. Does not import TensorFlow, since the command line lists it."""
+
+from dataclasses import dataclass
+
+from el_larq.errors import UsageError, unknown_name
+
+RECIPES = ("guideline", "minmax")
+"""All steps, or none of them: ranges from the extremes, as the plain TensorFlow Lite converter does."""
+
+STEPS = {
+    "relu6": "ReLU6 between two layers becomes ReLU, so that they can be equalized",
+    "equalize": "cross-layer equalization: channels between two layers get similar ranges",
+    "absorb": "biases that keep a channel above 0 move to the next layer",
+    "ranges": "ranges with the smallest mean square error, instead of the extremes",
+    "bias": "biases take away the mean error of each channel",
+}
+"""In the order in which they are applied. Normalizations are always folded, and kernels always have a scale per channel."""
+
+BIAS = ("empirical", "analytic")
+"""How biases are corrected. The first is the default."""
+
+
+@dataclass(frozen=True)
+class Guideline:
+    """How a real-valued model is quantized to 8 bits.
+
+    recipe: "guideline" or "minmax". skip: steps to leave out. keep_float: the number of layers that stay float: those whose int8
+    form costs the outputs most. bias: "empirical" or "analytic", see `el_larq.converters.guideline.bias_correction`.
+    """
+
+    recipe: str = RECIPES[0]
+    skip: tuple[str, ...] = ()
+    keep_float: int = 0
+    bias: str = BIAS[0]
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise unknown_name("recipe", self.recipe, RECIPES)
+        for step in self.skip:
+            if step not in STEPS:
+                raise unknown_name("step", step, STEPS)
+        if self.skip and self.recipe == "minmax":
+            raise UsageError("recipe minmax has none of the guideline's steps; omit --skip")
+        if self.keep_float < 0:
+            raise UsageError(f"the number of layers to keep float must be 0 or more; got {self.keep_float}")
+        if self.bias not in BIAS:
+            raise unknown_name("kind of bias correction", self.bias, BIAS)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps to apply, in order."""
+        return () if self.recipe == "minmax" else tuple(step for step in STEPS if step not in self.skip)

@@ -1,0 +1,47 @@
+"""The step `quantize` of a conversion by the guideline: its result as text and as data."""
+
+from typing import Any
+
+import numpy as np
+
+from el_larq.compression.layer_report import to_list
+from el_larq.converters.guideline.guideline import ByGuideline, by_guideline
+from el_larq.converters.guideline.guideline_options import Guideline
+from el_larq.converters.job import Job
+from el_larq.printable import counted
+
+
+def quantize_by_guideline(job: Job, before: bytes, images: np.ndarray, source: dict[str, Any], chosen: Guideline) -> Job:
+    """images: all calibration images (N, ...). source: where they are from, for the card."""
+    found = by_guideline(before, images, chosen)
+    content = found.made.content
+    details = _details(found, source, chosen, len(content) - len(before))
+    card = job.card | {"calibrated_on": source, "quantized_by": {"recipe": chosen.recipe, "steps": details["steps"]}}
+    return job.done(_summary(found, source), details, tflite=content, unstored=before, card=card, quantized=found.made)
+
+
+def _details(found: ByGuideline, source: dict[str, Any], chosen: Guideline, size: int) -> dict[str, Any]:
+    return {
+        "calibration": source,
+        "recipe": chosen.recipe,
+        "steps": [effect.step for effect in found.effects[1:] if effect.kept],
+        "effects": [effect.to_dict() for effect in found.effects],
+        "trial_images": found.images,
+        "kept_float": list(found.kept_float),
+        "agreement": found.agreement,
+        "sqnr": found.sqnr if np.isfinite(found.sqnr) else None,
+        "bytes": size,
+        "int8": len(found.made.scales.operators),
+        "tensors": to_list(found.made.reports),
+    }
+
+
+def _summary(found: ByGuideline, source: dict[str, Any]) -> str:
+    scales = found.made.scales
+    total = len(scales.operators) + len(scales.left)
+    text = (
+        f"{counted(len(scales.operators), 'operator')} of {total} as int8; on the {counted(source['images'], 'calibration image')} "
+    )
+    text += f"of {source.get('dataset', source.get('file'))}: top-1 agrees with float for {found.agreement:.1%}, "
+    text += f"SQNR of the logits {found.sqnr:.1f} dB"
+    return text + (f"; float: {', '.join(found.kept_float)}" if found.kept_float else "")
