@@ -272,7 +272,8 @@ def compare(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, ...], list[
     for title, group in groups.items():
         found = []
         for (factor, value), by_seed in group.items():
-            reference = group.get((factor, REFERENCES.get(factor, DEFAULT))) or group.get(("link", DEFAULT)) or {}
+            own = (factor, REFERENCES[factor]) if factor in REFERENCES else (factor, DEFAULT)
+            reference = group.get(own, {} if factor in REFERENCES else group.get(("link", DEFAULT), {}))
             seeds = sorted(by_seed.keys() & reference.keys())
             accuracy = statistics.fmean(by_seed.values())
             if by_seed is reference:
@@ -310,7 +311,7 @@ def plot(rows: list[dict[str, str]], path: Path) -> None:
         for axis, ((network, dataset, width, epochs), differences) in zip(axes, panels, strict=True):
             for position, one in enumerate(differences):
                 half = None if one.half is None else 100 * one.half
-                axis.errorbar(100 * one.mean, -position, xerr=half, fmt="o" if half else "x", color="#1f5fa8", capsize=3)
+                axis.errorbar(100 * one.mean, -position, xerr=half, fmt="x" if half is None else "o", color="#1f5fa8", capsize=3)
             axis.axvline(0, color="0.6", linewidth=1)
             names = [f"{one.factor}: {one.value} ({one.seeds} {'seed' if one.seeds == 1 else 'seeds'})" for one in differences]
             axis.set_yticks([-position for position in range(len(names))], names)

@@ -192,22 +192,34 @@ def _print_published(as_json: bool) -> None:
 
 def _print_cost(core: str, as_json: bool) -> None:
     from el_larq.counting.network_costs import COUNTED, INSTRUCTIONS
+    from el_larq.models.network_registry import NETWORKS
     from el_larq.tflite.instructions import check_core
 
     check_core(core)
     found = [
-        {"network": name, "instructions": by_core[core], "bops": COUNTED[name][0], "flops": COUNTED[name][1]}
+        {
+            "network": name,
+            "method": NETWORKS[name].default_method,
+            "instructions": by_core[core],
+            "bops": COUNTED[name][0],
+            "flops": COUNTED[name][1],
+        }
         for name, by_core in sorted(INSTRUCTIONS.items(), key=lambda item: item[1][core])
     ]
     if as_json:
-        print_json({"core": core, "method": "el", "predicted": True, "networks": found})
+        print_json({"core": core, "predicted": True, "networks": found})
         return
     print_table(
-        f"Predicted instructions of one inference at {_sizes()}, method el (mobilenet_v2: float), on {core}, in millions; "
-        "instructions are not time",
-        ("network", "instructions", "BOPs", "FLOPs"),
+        f"Predicted instructions of one inference at {_sizes()}, on {core}, in millions; instructions are not time",
+        ("network", "method", "instructions", "BOPs", "FLOPs"),
         [
-            (row["network"], f"{row['instructions'] / 1e6:.0f}", _format_figure(row["bops"]), _format_figure(row["flops"]))
+            (
+                row["network"],
+                row["method"],
+                f"{row['instructions'] / 1e6:.0f}",
+                _format_figure(row["bops"]),
+                _format_figure(row["flops"]),
+            )
             for row in found
         ],
     )

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from el_larq.data.dataset import Dataset
 
-
 CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "precision", "qat_bits", "freeze")
 """Settings in place of the recipe's."""
 

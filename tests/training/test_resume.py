@@ -99,7 +99,7 @@ def _scalars(folder: Path) -> list[tuple[str, str, int, bytes]]:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             found += [(path.parent.name, value.tag, event.step, value.tensor.tensor_content) for value in event.summary.value]
-    assert len(found) == 3 * 7 + 3 * 2  # per epoch: five of the training, two of the validation
+    assert len(found) == 3 * 7 + 3 * 2  # per epoch: seven of the training, two of the validation
     return sorted(found)
 
 
