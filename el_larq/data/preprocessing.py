@@ -215,10 +215,23 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None, least
 
 def _upright(image: Image.Image) -> Image.Image:
     """A loaded image, rotated according to its EXIF orientation."""
-    if image.format in (*JPEG, "WEBP", "TIFF"):
+    if orientation(image) != 1:
         try:
-            turned = image.getexif().get(_ORIENTATION, 1) != 1
-            return ImageOps.exif_transpose(image) if turned else image.copy()
+            return ImageOps.exif_transpose(image)
         except Exception:  # damaged EXIF data do not make the picture unreadable
             return image.copy()
     return image.copy()
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation by which `open_image` turns an image, 1 to 8; height and width are exchanged from 5 on. 1 for no turn.
+
+    A TIFF is turned by Pillow itself, and the size that Pillow states is that of the turned image.
+    """
+    if image.format not in (*JPEG, "WEBP"):
+        return 1
+    try:
+        stated = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data do not make the picture unreadable
+        return 1
+    return stated if stated in range(1, 9) else 1

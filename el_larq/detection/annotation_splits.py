@@ -41,9 +41,10 @@ def is_inside(name: str) -> bool:
 
 
 def image_index(folder: Path) -> dict[str, str]:
-    """The paths of the images in a folder and its subfolders, by name without suffix."""
+    """The paths of the images in a folder and its subfolders, by name and by name without suffix; the former comes first."""
     try:
-        return {Path(path).stem: path for path, _ in image_files(str(folder))}
+        paths = [path for path, _ in image_files(str(folder))]
+        return {Path(path).stem: path for path in paths} | {Path(path).name: path for path in paths}
     except OSError as error:
         raise ElLarqError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from el_larq.data.preprocessing import image_formats
+from el_larq.data.preprocessing import image_formats, orientation
 from el_larq.detection.boxes import areas, clip_boxes
 from el_larq.errors import ElLarqError, summarize
 
@@ -160,15 +160,10 @@ def _size(image: StatedImage, findings: Findings) -> tuple[float, float] | None:
         return image.size
     try:
         with open(image.path, "rb") as file, Image.open(file, formats=image_formats()) as picture:
-            turned = picture.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
-            return (picture.width, picture.height) if turned else (picture.height, picture.width)
+            return (picture.width, picture.height) if orientation(picture) >= 5 else (picture.height, picture.width)
     except Exception as error:  # Pillow raises nearly every kind of error for damaged files
         findings.report("sizeless", image.path, f"neither its annotation nor the file has one: {summarize(error, 120)}")
         return None
-
-
-_ORIENTATION, _FIRST_TURNED = 0x0112, 5
-"""The EXIF tag of the orientation, and the first of its values for which height and width are exchanged."""
 
 
 def _objects(image: StatedImage, size: tuple[float, float], numbers: Mapping[str, int], findings: Findings) -> Objects:

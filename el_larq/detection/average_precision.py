@@ -36,7 +36,8 @@ MOST = 100
 """The number of detections per image and class that COCO's definition takes into account."""
 
 _RECALLS = np.linspace(0, 1, 101)
-_ELEVEN = np.linspace(0, 1, 11)
+_ELEVEN = np.arange(11) / 10
+"""Quotients as recalls are: np.linspace gives 0.30000000000000004, which a recall of 3/10 does not reach."""
 
 
 @dataclass(frozen=True)

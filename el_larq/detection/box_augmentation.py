@@ -51,9 +51,7 @@ class BoxAugmentation:
         if self.cuts:
             part = self._cut(part, objects.boxes, draws[_CUTS:_MIRROR])
         found = _inside(objects, part)
-        pixels = _render(image, part, how)
-        if self.colour and how.channels == 3:
-            pixels = _coloured(pixels, draws[_COLOURS:_ZOOM])
+        pixels = _render(image, part, how, draws[_COLOURS:_ZOOM] if self.colour and how.channels == 3 else None)
         if self.mirror and draws[_MIRROR] < 0.5:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
             top, left, bottom, right = found.boxes.T
@@ -96,8 +94,11 @@ def _inside(objects: Objects, part: np.ndarray) -> Objects:
     return Objects(boxes, objects.classes, objects.ignored).part(kept)
 
 
-def _render(image: Image.Image, part: np.ndarray, how: Preprocessing) -> np.ndarray:
-    """A part of an image's plane, in fractions of the image, as uint8 (height, width, channels)."""
+def _render(image: Image.Image, part: np.ndarray, how: Preprocessing, colours: np.ndarray | None) -> np.ndarray:
+    """A part of an image's plane, in fractions of the image, as uint8 (height, width, channels).
+
+    colours: the random numbers of `_coloured`, which changes the image and not the canvas; None for no change.
+    """
     seen = clip_boxes(part)
     sides = part[2:] - part[:2]
     # The rows and columns of the output that the image covers.
@@ -107,7 +108,8 @@ def _render(image: Image.Image, part: np.ndarray, how: Preprocessing) -> np.ndar
     y1, x1, y2, x2 = (float(value) for value in seen * (image.height, image.width, image.height, image.width))
     box = x1, y1, x2, y2
     if rows == how.height and columns == how.width:
-        return how.resize(image, box)
+        pixels = how.resize(image, box)
+        return pixels if colours is None else _coloured(pixels, colours)
     mean = (
         how.mean if isinstance(how.mean, tuple) else (how.mean,) * how.channels if how.mean is not None else _GREY[: how.channels]
     )
@@ -115,7 +117,8 @@ def _render(image: Image.Image, part: np.ndarray, how: Preprocessing) -> np.ndar
     canvas[:] = np.round(mean[::-1] if how.channel_order == "bgr" else mean)
     within = Preprocessing(int(rows), int(columns), how.channels, resampling=how.resampling)
     top, left = min(int(first[0]), how.height - int(rows)), min(int(first[1]), how.width - int(columns))
-    canvas[top : top + rows, left : left + columns] = within.resize(image, box)
+    pixels = within.resize(image, box)
+    canvas[top : top + rows, left : left + columns] = pixels if colours is None else _coloured(pixels, colours)
     return canvas
 
 

@@ -10,6 +10,7 @@ training file, by identifier.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,17 +110,28 @@ def read_coco(file: Path, root: Path, findings: Findings) -> tuple[list[StatedIm
 
 def _categories(file: Path, entries: list[Any]) -> dict[int, str]:
     try:
-        named = {int(entry["id"]): str(entry["name"]) for entry in entries}
+        listed = [(_category_number(entry["id"]), str(entry["name"])) for entry in entries]
     except (KeyError, TypeError, ValueError, OverflowError):
         raise ElLarqError(f"{file}: a category has no id or no name") from None
-    named = dict(sorted(named.items()))
+    named = dict(sorted(listed))
+    if len(named) < len(listed):
+        repeated, _ = Counter(number for number, _ in listed).most_common(1)[0]
+        raise ElLarqError(f"{file}: the category id {repeated} occurs twice; give each category an id of its own")
     check_labels(file, named.values())
     return named
 
 
+def _category_number(value: Any) -> int:
+    """Some tools write identifiers as text, or as floating point."""
+    number = int(value)
+    if isinstance(value, float) and number != value:
+        raise ValueError(f"{value!r} is not an integer")
+    return number
+
+
 def _object(entry: Any, categories: dict[int, str]) -> tuple[int, StatedObject]:
     left, top, width, height = map(float, entry["bbox"])
-    category = entry["category_id"]
+    category = _category_number(entry["category_id"])
     label = categories.get(category, f"category {category}")
     item = StatedObject(label, (top, left, top + height, left + width), entry.get("iscrowd", 0) == 1)
     return _identifier(entry["image_id"]), item
@@ -127,7 +139,7 @@ def _object(entry: Any, categories: dict[int, str]) -> tuple[int, StatedObject]:
 
 def _identifier(value: Any) -> Any:
     if not isinstance(value, (int, str)):
-        raise TypeError(f"{value!r} is no identifier")
+        raise TypeError(f"{value!r} is not an identifier")
     return value
 
 
@@ -136,6 +148,7 @@ def _images(
 ) -> list[StatedImage]:
     folders = _folders(file, root)
     found: list[StatedImage] = []
+    times = Counter(entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), (int, str)))
     for number, entry in enumerate(entries):
         where = f"{file}: images[{number}]"
         try:
@@ -145,6 +158,9 @@ def _images(
             findings.report("damaged", where, f"{type(error).__name__}: {error}")
             continue
         items = objects.pop(identifier, [])
+        if times[identifier] > 1:
+            findings.report("damaged", where, f"the id {identifier!r} occurs {times[identifier]} times")
+            continue
         if not is_inside(name):
             findings.report("elsewhere", where, name)
             continue

@@ -8,8 +8,9 @@
 Classes are those that occur in the training images, sorted by name, or the lines of PATH/classes.txt or labels.txt, in their order.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from el_larq.data.names import Name
 from el_larq.data.preprocessing import Preprocessing
@@ -104,8 +105,22 @@ def _annotated(year: Path, names: Sequence[str], images: dict[str, str], finding
         if not is_inside(annotation.filename):
             findings.report("elsewhere", str(xml), annotation.filename)
             continue
-        image = images.get(Path(annotation.filename).stem) or images.get(name)
+        image = _image_of(xml, annotation.filename, images)
         if image is None:
             findings.report("missing", str(xml), annotation.filename or name)
             continue
         yield StatedImage(image, str(xml), annotation.size, annotation.objects)
+
+
+def _image_of(xml: Path, filename: str, images: dict[str, str]) -> str | None:
+    """The image of an annotation: that of the same name. Copied and renamed files often state the name of another one.
+
+    The stated name decides between images that differ in their suffix, and is taken where there is no image of the same name;
+    the image must not have an annotation of its own then.
+    """
+    stated = PurePosixPath(filename.replace("\\", "/"))
+    own = ([stated.name] if stated.stem == xml.stem else []) + [xml.stem]
+    if image := next((images[name] for name in own if name in images), None):
+        return image
+    image = images.get(stated.name) or images.get(stated.stem)
+    return None if image is None or os.path.isfile(xml.with_name(f"{Path(image).stem}.xml")) else image

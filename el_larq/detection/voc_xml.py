@@ -65,15 +65,24 @@ class _Reading:
         self.result = VocAnnotation()
         self._path: list[str] = []
         self._values: dict[str, str] = {}
+        self._seen: set[str] = set()
 
     def start(self, tag: str, _: dict[str, str]) -> None:
         if not self._path and tag != "annotation":
             raise ValueError(f"its first element is <{tag[:40]}>, not <annotation>")
         if len(self._path) == _MAX_DEPTH:
             raise ValueError("its elements are nested too deep")
+        if "/".join(self._path[1:]) in _WANTED:
+            raise ValueError(f"its <{self._path[-1]}> contains elements")
         self._path.append(tag)
-        if self._path == ["annotation", "object"]:
+        name = "/".join(self._path[1:])
+        if name in self._seen:
+            raise ValueError(f"its <{tag}> occurs twice{' in an object' if name.startswith('object/') else ''}")
+        if name in _WANTED or name in ("size", "object/bndbox"):
+            self._seen.add(name)
+        if name == "object":
             self._values = {name: text for name, text in self._values.items() if not name.startswith("object/")}
+            self._seen = {name for name in self._seen if not name.startswith("object/")}
 
     def text(self, text: str) -> None:
         name = "/".join(self._path[1:])

@@ -12,7 +12,7 @@ labels/. Where data.yaml names folders (``train``, ``val``, ``test``), these are
 
 import itertools
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -53,7 +53,8 @@ def _read(path: Path, findings: Findings) -> Splits:
     folders = _stated_folders(path, settings) or _usual_folders(path)
     try:
         images = {
-            split: [image for place in places for image in _images(place, labels, findings)] for split, places in folders.items()
+            split: [image for place in places for image in _images(place, path, labels, findings)]
+            for split, places in folders.items()
         }
     except OSError as error:
         raise ElLarqError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
@@ -122,8 +123,8 @@ def _usual_folders(path: Path) -> dict[str, list[Path]]:
     raise UsageError(f"{path}: has no images/; yolo:PATH takes one with images/, labels/ and data.yaml or classes.txt")
 
 
-def _images(folder: Path, labels: tuple[str, ...], findings: Findings) -> Iterator[StatedImage]:
-    text_folder = _labels_beside(folder)
+def _images(folder: Path, root: Path, labels: tuple[str, ...], findings: Findings) -> Iterator[StatedImage]:
+    text_folder = _labels_beside(folder, root)
     named = set()
     for path, _ in image_files(str(folder)):
         text = (text_folder / Path(path).relative_to(folder)).with_suffix(".txt")
@@ -142,13 +143,13 @@ def _images(folder: Path, labels: tuple[str, ...], findings: Findings) -> Iterat
                 findings.report("missing", str(text), "no image of this name")
 
 
-def _labels_beside(folder: Path) -> Path:
-    """The folder of labels for a folder of images: the last "images" in its path becomes "labels"."""
-    parts = PurePosixPath(folder).parts
+def _labels_beside(folder: Path, root: Path) -> Path:
+    """The folder of labels for a folder of images: the last "images" in its path below the root becomes "labels"."""
+    parts = folder.relative_to(root).parts
     if "images" not in parts:
         return folder
     last = len(parts) - 1 - parts[::-1].index("images")
-    return Path(*parts[:last], "labels", *parts[last + 1 :])
+    return root.joinpath(*parts[:last], "labels", *parts[last + 1 :])
 
 
 def parse_yolo(lines: list[str], labels: tuple[str, ...]) -> list[StatedObject]:

@@ -57,6 +57,15 @@ def test_a_second_detection_of_an_object_is_wrong() -> None:
     assert result.coco[0, 0] == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
+@pytest.mark.parametrize("found", range(11))
+def test_some_of_ten_objects_by_hand(found: int) -> None:
+    """The first k of 10 objects, and nothing else: precision is 1 at the recalls 0, 0.1, ..., k / 10, which are k + 1 of 11."""
+    rows: list[Row] = [(0.1 * number, 0.0, 0.1 * number + 0.05, 0.1) for number in range(10)]
+    result = scores(objects(*rows), detections(*[(1 - 0.01 * number, row) for number, row in enumerate(rows[:found])]))
+    assert result.voc_11[0] == pytest.approx((found + 1) / 11 if found else 0, abs=1e-12)
+    assert result.voc_all[0] == pytest.approx(found / 10, abs=1e-12)
+
+
 def test_nothing_found_and_nothing_right() -> None:
     for found in (Detections(), detections((0.9, FAR))):
         result = scores(objects(A), found)
@@ -210,7 +219,7 @@ def test_200_random_cases_as_defined(group: int) -> None:
                 continue
             points = reference(truths, found, number, 0.5, voc=True)
             assert result.voc_all[number] == pytest.approx(area(points), abs=1e-12)
-            assert result.voc_11[number] == pytest.approx(sampled(points, np.linspace(0, 1, 11)), abs=1e-12)
+            assert result.voc_11[number] == pytest.approx(sampled(points, np.arange(11) / 10), abs=1e-12)
             for row in (0, 5, 9):
                 points = reference(truths, found, number, np.linspace(0.5, 0.95, 10)[row], voc=False)
                 assert result.coco[row, number] == pytest.approx(sampled(points, np.linspace(0, 1, 101)), abs=1e-12)

@@ -57,6 +57,20 @@ def test_colours_change_without_moving_boxes() -> None:
     assert 0 < sum(same) < 10  # each of four changes is made with probability 1/2
 
 
+def test_the_canvas_has_the_mean_colour_whatever_colours_change() -> None:
+    """Without cuts, an image that is zoomed out covers at most two of the corners, except where it fills the canvas."""
+    zoomed = 0
+    for position in range(40):
+        plain, _ = BoxAugmentation(False, 4, False, False).apply(picture(), TRUTH, HOW, 0, position)
+        changed, _ = BoxAugmentation(True, 4, False, False).apply(picture(), TRUTH, HOW, 0, position)
+        canvas = (plain == (10, 20, 30)).all(axis=-1)
+        assert (changed[canvas] == (10, 20, 30)).all()
+        if canvas.any():
+            zoomed += 1
+            assert canvas[[0, 0, -1, -1], [0, -1, 0, -1]].any()
+    assert 10 < zoomed < 30
+
+
 def test_it_is_a_function_of_seed_and_position() -> None:
     first, again, other = (BoxAugmentation().apply(picture(), TRUTH, HOW, seed, 5) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first[0], again[0])
