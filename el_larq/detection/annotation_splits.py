@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,10 @@ from el_larq.detection.annotations import StatedImage
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
 
-MAX_TEXT = 1 << 26
+MAX_TEXT = 1 << 22
 """Bytes of a text file that is read, at most."""
+
+MAX_CLASSES = 10_000
 
 _ABSOLUTE = re.compile("/|[A-Za-z]:/")
 
@@ -29,7 +32,7 @@ class Splits:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, stripped, without empty ones. Raises ElLarqError if it cannot be read or is not text."""
     try:
-        return [line.strip() for line in read_bytes(path, MAX_TEXT).decode().splitlines() if line.strip()]
+        return [line.strip() for line in read_bytes(path, MAX_TEXT).decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise ElLarqError(f"{path}: not a text in UTF-8") from None
 
@@ -76,10 +79,13 @@ def with_test(folder: Path, images: dict[str, list[StatedImage]]) -> dict[str, l
 
 
 def check_labels(path: Path, labels: Iterable[str]) -> tuple[str, ...]:
-    """Names of classes from a file, in their order. Raises ElLarqError for none, an empty name or a repeated one."""
+    """Names of classes from a file, in their order. Raises ElLarqError for none, too many, an empty name or a repeated one."""
     names = tuple(labels)
     if not names:
         raise ElLarqError(f"{path}: names no classes")
-    if repeated := next((name for name in names if names.count(name) > 1 or not name.strip()), None):
-        raise ElLarqError(f"{path}: the class {repeated!r} is empty or occurs twice; give each class a name of its own")
+    if len(names) > MAX_CLASSES:
+        raise ElLarqError(f"{path}: names {len(names):,} classes; at most {MAX_CLASSES:,} are read")
+    times = Counter(names)
+    if (repeated := next((name for name in names if times[name] > 1 or not name.strip()), None)) is not None:
+        raise ElLarqError(f"{path}: the class {repeated[:80]!r} is empty or occurs twice; give each class a name of its own")
     return names

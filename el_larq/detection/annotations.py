@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from el_larq.data.preprocessing import image_formats, orientation
 from el_larq.detection.boxes import areas, clip_boxes
@@ -37,6 +37,9 @@ KINDS = {
 }
 """What can be wrong: the words for one case and for several, and what is done."""
 
+_MAX_SHOWN = 200
+"""Characters of a name or of a text from an annotation in a message, at most."""
+
 _ALLOWED = ("background",)
 """Kinds that ``strict`` accepts: in these formats, an image without boxes is how background is annotated."""
 
@@ -51,7 +54,7 @@ class Findings:
 
     def report(self, kind: str, where: str, detail: str = "") -> None:
         """Count a case of a kind of `KINDS`; ``where`` is a file or an image. Raises ElLarqError with ``strict``."""
-        text = f"{where}: {detail}" if detail else where
+        text = ": ".join(_shortened(part) for part in (where, detail) if part)
         if self.strict and kind not in _ALLOWED:
             raise ElLarqError(f"{text} ({KINDS[kind][0]}); correct it, or omit --strict")
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -64,6 +67,10 @@ class Findings:
             for kind, count in self.counts.items()
         ]
         return "; ".join(parts) or None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,8 @@ def _size(image: StatedImage, findings: Findings) -> tuple[float, float] | None:
         with open(image.path, "rb") as file, Image.open(file, formats=image_formats()) as picture:
             return (picture.width, picture.height) if orientation(picture) >= 5 else (picture.height, picture.width)
     except Exception as error:  # Pillow raises nearly every kind of error for damaged files
-        findings.report("sizeless", image.path, f"neither its annotation nor the file has one: {summarize(error, 120)}")
+        reason = "not an image that can be read" if isinstance(error, UnidentifiedImageError) else summarize(error, 120)
+        findings.report("sizeless", image.path, f"neither its annotation nor the file has one: {reason}")
         return None
 
 

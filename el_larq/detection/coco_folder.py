@@ -4,11 +4,13 @@
     PATH/train/_annotations.coco.json and its images, valid/, test/: as annotation services export
     PATH/annotations.json and PATH/images/: a fixed fifth is for testing
 
-A file is for the split whose name its own name or its folder's contains: train, val or valid, test. Without test images, those for
+A file is for the split whose name is a word of its own name or its folder's: train, val or valid, test. A single file is for
+training. Without test images, those for
 validation are for testing. Boxes are [x, y, width, height] in pixels; crowds are ignored objects. Classes are the categories of the
 training file, by identifier.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +28,10 @@ from el_larq.files import parse_json, read_bytes
 MAX_BYTES = 200_000_000
 """A larger file is refused: as Python's objects, JSON takes about ten times its size in memory."""
 
-_SPLITS = (("train", "train"), ("val", "validation"), ("test", "test"))
+_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
+    ("val", "valid", "validation"), "validation"
+)
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 _OTHERS = re.compile("captions|keypoints|panoptic|stuff|image_info")
 
 
@@ -58,6 +63,8 @@ def _files(path: Path) -> dict[str, Path]:
         raise UsageError(f"{path}: no such folder; coco:PATH takes one with annotations/*.json, or with train/ and its JSON file")
     candidates = [file for pattern in ("annotations/*.json", "*/*.json", "*.json") for file in sorted(path.glob(pattern))]
     files = [file for file in dict.fromkeys(candidates) if not _OTHERS.search(file.name) and not file.name.startswith(".")]
+    if len(files) == 1:
+        return {"train": files[0]}
     found: dict[str, Path] = {}
     for file in files:
         split = _split(file, path)
@@ -66,16 +73,15 @@ def _files(path: Path) -> dict[str, Path]:
             raise UsageError(f"{path}: {one} and {other} are both for the {split} split; keep one of them in the folder")
         if split is not None:
             found[split] = file
-    if not found and len(files) == 1:
-        found["train"] = files[0]
     if "train" not in found:
         raise UsageError(f"{path}: no JSON file with train in its name or its folder's name; coco:PATH takes COCO's layout")
     return found
 
 
 def _split(file: Path, root: Path) -> str | None:
-    names = [file.stem.lower()] + ([file.parent.name.lower()] if file.parent != root else [])
-    return next((split for name in names for word, split in _SPLITS if word in name), None)
+    names = [file.stem] + ([file.parent.name] if file.parent != root else [])
+    words = [word.lower() for name in names for word in _WORD.findall(name)]
+    return next((_SPLITS[word] for word in words if word in _SPLITS), None)
 
 
 def read_coco(file: Path, root: Path, findings: Findings) -> tuple[list[StatedImage], tuple[str, ...]]:
@@ -92,7 +98,7 @@ def read_coco(file: Path, root: Path, findings: Findings) -> tuple[list[StatedIm
     try:
         content = parse_json(read_bytes(file, MAX_BYTES))
     except ValueError as error:
-        raise ElLarqError(f"{file}: no JSON: {error}") from None
+        raise ElLarqError(f"{file}: not JSON: {error}") from None
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
     ):
@@ -164,7 +170,7 @@ def _images(
         if not is_inside(name):
             findings.report("elsewhere", where, name)
             continue
-        folder = next((folder for folder in folders if (folder / name).is_file()), None)
+        folder = next((folder for folder in folders if os.path.isfile(folder / name)), None)
         if folder is None:
             findings.report("missing", where, name)
             continue

@@ -9,12 +9,13 @@ Classes are those that occur in the training images, sorted by name, or the line
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from el_larq.data.names import Name
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.detection.annotation_splits import Splits, image_index, is_inside, read_lines, with_test
+from el_larq.detection.annotation_splits import Splits, check_labels, image_index, is_inside, read_lines, with_test
 from el_larq.detection.annotations import Findings, StatedImage, class_names
 from el_larq.detection.detection_set import DetectionSet, load_splits
 from el_larq.detection.voc_xml import MAX_BYTES, parse_voc
@@ -35,11 +36,11 @@ def load(
     """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
     findings = Findings(strict)
     path = Path(name.base)
-    splits = _read(path, findings)
+    splits = _read(path, findings, lambda line: notify(f"{name}: {line}"))
     return load_splits(name, splits, findings, "empty", image_size, preprocessing, notify)
 
 
-def _read(path: Path, findings: Findings) -> Splits:
+def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Splits:
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder; voc:PATH takes VOCdevkit, or a folder with Annotations/ and JPEGImages/")
     years = (
@@ -53,15 +54,17 @@ def _read(path: Path, findings: Findings) -> Splits:
     sets = {year: _image_sets(year) for year in years}
     tested = any("test" in names for names in sets.values())
     listed = any(sets.values())
+    if listed and (unlisted := [year.name for year, names in sets.items() if not names]):
+        notify(f"{', '.join(unlisted)} left out: without lists in ImageSets/Main, which other years have")
     for year, names in sets.items():
         images = _images(year)
         if not listed:
             stated["train"] += _annotated(year, sorted(xml.stem for xml in (year / "Annotations").glob("*.xml")), images, findings)
         for split, identifiers in _split_names(names, tested).items():
             stated[split] += _annotated(year, identifiers, images, findings)
-    labels = next((read_lines(path / file) for file in _LABEL_FILES if (path / file).is_file()), None)
+    file = next((path / file for file in _LABEL_FILES if (path / file).is_file()), None)
     splits = with_test(path, stated)
-    return Splits(tuple(labels) if labels else class_names(splits["train"]), splits)
+    return Splits(check_labels(file, read_lines(file)) if file else class_names(splits["train"]), splits)
 
 
 def _image_sets(year: Path) -> dict[str, list[str]]:
@@ -70,8 +73,15 @@ def _image_sets(year: Path) -> dict[str, list[str]]:
     for name in ("train", "val", "trainval", "test"):
         file = year / "ImageSets" / "Main" / f"{name}.txt"
         if file.is_file():
-            found[name] = [line.split()[0] for line in read_lines(file)]
+            found[name] = [_listed_name(year, line) for line in read_lines(file)]
     return found
+
+
+def _listed_name(year: Path, line: str) -> str:
+    """The name in a line "NAME", or "NAME 1" as in the lists of a class. Names may contain spaces."""
+    if os.path.isfile(year / "Annotations" / f"{line}.xml"):
+        return line
+    return re.sub(r"\s+(-1|0|1)$", "", line)
 
 
 def _split_names(names: dict[str, list[str]], tested: bool) -> dict[str, list[str]]:

@@ -48,7 +48,7 @@ def parse_voc(content: bytes) -> VocAnnotation:
     try:
         parser.Parse(content, True)
     except expat.ExpatError as error:
-        raise ValueError(f"no XML: {error}") from None
+        raise ValueError(f"not XML: {error}") from None
     except LookupError:  # an encoding that Python does not know
         raise ValueError("its encoding is unknown") from None
     return reading.result

@@ -11,6 +11,7 @@ labels/. Where data.yaml names folders (``train``, ``val``, ``test``), these are
 """
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ def load(
     """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
     findings = Findings(strict)
     splits = _read(Path(name.base), findings)
+    tested = {image.path for image in splits.images["test"]}
+    if both := len(tested & {image.path for image in splits.images["train"]}):
+        notify(f"{name}: {both:,} of {len(tested):,} test images are also training images; scores on them do not count for others")
     return load_splits(name, splits, findings, "background", image_size, preprocessing, notify)
 
 
@@ -68,7 +72,7 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(read_bytes(file, _YAML_BYTES))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ElLarqError(f"{file}: no YAML: {summarize(error)}") from None
+        raise ElLarqError(f"{file}: not YAML: {summarize(error)}") from None
     if not isinstance(content, dict):
         raise ElLarqError(f"{file}: not a mapping with names")
     return content
@@ -77,15 +81,23 @@ def _settings(path: Path) -> dict[str, Any]:
 def _labels(path: Path, settings: dict[str, Any]) -> tuple[str, ...]:
     names = settings.get("names")
     if isinstance(names, dict):
-        if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
+        if not all(map(_is_name, names)) or sorted(map(str, names)) != sorted(map(str, range(len(names)))):
             raise ElLarqError(f"{path}: the keys of names in data.yaml are not the numbers from 0 to {len(names) - 1}")
         names = [name for _, name in sorted(names.items(), key=lambda entry: int(entry[0]))]
     if isinstance(names, list):
+        if not all(_is_name(name) for name in names):
+            raise ElLarqError(
+                f"{path}: names in data.yaml are not all texts; put those in quotes that YAML reads as something else"
+            )
         return check_labels(path / _DATA[0], map(str, names))
     file = next((path / name for name in _CLASSES if (path / name).is_file()), None)
     if file is None:
         raise UsageError(f"{path}: no names of classes; give them in data.yaml (names: [cat, dog]) or one per line in classes.txt")
     return check_labels(file, read_lines(file))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def _stated_folders(path: Path, settings: dict[str, Any]) -> dict[str, list[Path]]:
@@ -98,10 +110,12 @@ def _stated_folders(path: Path, settings: dict[str, Any]) -> dict[str, list[Path
         places = []
         for name in value if isinstance(value, list) else [value]:
             # "../train/images" is how a well-known service writes train/images.
-            relative = str(name).replace("\\", "/").removeprefix("../")
-            if not is_inside(relative) or not (path / relative).is_dir():
+            if not isinstance(name, str):
+                raise UsageError(f"{path}: data.yaml names no folder for {keys[0]}, but something else; correct the line")
+            relative = name.replace("\\", "/").removeprefix("../")
+            if not is_inside(relative) or not os.path.isdir(path / relative):
                 raise UsageError(
-                    f"{path}: data.yaml names {str(name)!r} for {keys[0]}, which is not a folder in it; correct the line"
+                    f"{path}: data.yaml names {name[:80]!r} for {keys[0]}, which is not a folder in it; correct the line"
                 )
             places.append(path / relative)
         found[split] = places

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from annotated_folders import CAT, DOG, IMAGES, coco_json, voc_xml, write_coco, write_image, write_voc, write_yolo
+from annotated_folders import CAT, DOG, IMAGES, WRITERS, coco_json, voc_xml, write_coco, write_image, write_voc, write_yolo
 from PIL import Image
 
 from el_larq.data.dataset_registry import load_dataset
 from el_larq.data.preprocessing import open_image
+from el_larq.detection import coco_folder
 from el_larq.detection.annotations import Findings, StatedImage, StatedObject, collect_images
 from el_larq.detection.coco_folder import read_coco
 from el_larq.detection.detection_set import DetectionSet
@@ -165,3 +166,120 @@ def test_images_that_share_an_id_are_left_out(tmp_path: Path) -> None:
     assert set(coco(tmp_path, content, findings)) == set("bde")
     assert findings.counts == {"damaged": 2}
     assert "images[0]: the id 0 occurs 2 times" in (findings.summary() or "")
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (("latest.json",), ["train"]),
+        (("instances_val2017.json",), ["train"]),
+        (("latest.json", "my_train.json"), ["train"]),
+        (("invalid-train.json", "InstancesTest.json"), ["test", "train"]),
+        (("train/a.json", "validation/a.json"), ["train", "validation"]),
+    ],
+)
+def test_splits_of_coco_are_whole_words(tmp_path: Path, names: tuple[str, ...], split: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert sorted(coco_folder._files(tmp_path)) == split
+
+
+def test_a_year_without_lists_is_mentioned(tmp_path: Path) -> None:
+    for year, names in (("VOC2007", "abcd"), ("VOC2012", "efg")):
+        write_voc(tmp_path / year, {name: [CAT] for name in names})
+    lists = tmp_path / "VOC2007" / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nb\n")
+    (lists / "val.txt").write_text("c\nd\n")
+    said: list[str] = []
+    assert set(classes(load(f"voc:{tmp_path}", notify=said.append))) == {"a.png", "b.png", "c.png", "d.png"}
+    assert said == [f"voc:{tmp_path}: VOC2012 left out: without lists in ImageSets/Main, which other years have"]
+
+
+def test_listed_names_may_contain_spaces(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a cat": [CAT], "cat 1": [CAT], "b": [CAT], "c d": [CAT]})
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a cat\ncat 1\n")
+    (lists / "val.txt").write_text("b  1\nc d -1\n")
+    assert set(classes(load(f"voc:{tmp_path}", strict=True))) == {"a cat.png", "cat 1.png", "b.png", "c d.png"}
+
+
+def test_test_images_that_are_training_images_are_mentioned(tmp_path: Path) -> None:
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text("names: [cat, dog]\ntrain: images\nval: ./images\n")
+    said: list[str] = []
+    load(f"yolo:{tmp_path}", notify=said.append)
+    assert said == [f"yolo:{tmp_path}: 5 of 5 test images are also training images; scores on them do not count for others"]
+
+
+@pytest.mark.parametrize("kind", ["voc", "yolo"])
+def test_classes_with_a_byte_order_mark(tmp_path: Path, kind: str) -> None:
+    WRITERS[kind](tmp_path)
+    (tmp_path / "classes.txt").write_text("cat\ndog\n", encoding="utf-8-sig")
+    if kind == "yolo":
+        text = tmp_path / "labels" / "a.txt"
+        text.write_text(text.read_text(), encoding="utf-8-sig")
+    assert load(f"{kind}:{tmp_path}", strict=True).labels == ("cat", "dog")
+
+
+@pytest.mark.parametrize("kind", ["voc", "yolo"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cat\ndog\ncat\n", "the class 'cat' is empty or occurs twice"),
+        ("".join(f"{number}\n" for number in range(10_001)), "names 10,001 classes; at most 10,000 are read"),
+        (f"{'x' * 70}\n" * 70_000, "bytes are more than the 4,194,304"),
+    ],
+    ids=["twice", "many", "large"],
+)
+def test_wrong_lists_of_classes_are_refused(tmp_path: Path, kind: str, text: str, message: str) -> None:
+    WRITERS[kind](tmp_path)
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(ElLarqError, match=f"classes.txt: .*{re.escape(message)}"):
+        load(f"{kind}:{tmp_path}")
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]\n" for before, name in zip("abcdefghijk", "bcdefghijkl", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{BOMB}names: *l\n", "names in data.yaml are not all texts"),
+        ("names: [cat, no]\n", "names in data.yaml are not all texts"),
+        ("names: {0: cat, 1: [dog]}\n", "names in data.yaml are not all texts"),
+        (f"{BOMB}names: [cat, dog]\ntrain: *l\n", "data.yaml names no folder for train, but something else"),
+        ("names: [cat, dog]\ntrain: {a: b}\n", "data.yaml names no folder for train, but something else"),
+        (f"names: [cat, dog]\ntrain: {'x' * 5000}\n", "for train, which is not a folder in it"),
+    ],
+    ids=["aliases", "boolean", "list", "path aliases", "mapping", "long"],
+)
+def test_yaml_of_other_kinds_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(ElLarqError, match=re.escape(message)) as caught:
+        load(f"yolo:{tmp_path}")
+    assert len(str(caught.value)) < 400
+
+
+def test_an_overlong_name_is_a_missing_image_and_is_shortened(tmp_path: Path) -> None:
+    content: dict[str, Any] = coco_json(IMAGES)
+    content["images"][0]["file_name"] = "x" * 5000
+    findings = Findings()
+    assert set(coco(tmp_path, content, findings)) == set("bcde")
+    assert findings.counts == {"missing": 1}
+    assert f"images[0]: {'x' * 199}…)" in (findings.summary() or "")
+    with pytest.raises(ElLarqError) as caught:
+        Findings(strict=True).report("missing", "y" * 5000, "x" * 5000)
+    assert str(caught.value).startswith(f"{'y' * 199}…: {'x' * 199}… (")
+
+
+def test_a_file_that_is_not_an_image_has_no_size(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"text")
+    findings = Findings()
+    collect_images([StatedImage(str(tmp_path / "a.png"), "a.xml", None, [])], ("cat",), findings, "empty")
+    assert "a.png: neither its annotation nor the file has one: not an image that can be read)" in (findings.summary() or "")

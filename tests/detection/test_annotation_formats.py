@@ -207,7 +207,7 @@ WRONG = {
     "XML truncated": (
         _voc(_xml("<annotation><object>")),
         "1 annotation cannot be read (left out with the image; ",
-        "b.xml: no XML",
+        "b.xml: not XML",
     ),
     "XML entity": (_voc(_xml('<!DOCTYPE a [<!ENTITY x "y">]><annotation/>')), "1 annotation cannot be read", "document type"),
     "XML number": (
@@ -319,21 +319,21 @@ REFUSED = {
     "all wrong": (_written({name: [FLAT] for name in "abc"}), "can be used: 3 boxes have no area"),
     "augmentation": (_written(GOOD, ",augment=crop"), "augments images without boxes"),
     "no JSON": (_folder("coco"), "no JSON file with train"),
-    "bad JSON": (_file("coco", "train.json", "{"), "train.json: no JSON"),
-    "deep JSON": (_file("coco", "train.json", "[" * 100_000), "train.json: no JSON"),
+    "bad JSON": (_file("coco", "train.json", "{"), "train.json: not JSON"),
+    "deep JSON": (_file("coco", "train.json", "[" * 100_000), "train.json: not JSON"),
     "other JSON": (_file("coco", "train.json", "[]"), "not COCO's format"),
     "no id": (_coco(lambda c: c["categories"][0].pop("id")), "a category has no id or no name"),
     "twice": (_coco(lambda c: c["categories"][0].update(name="dog")), "the class 'dog' is empty or occurs twice"),
     "no names": (_folder("yolo", "images"), "no names of classes"),
     "no images": (_file("yolo", "classes.txt", "cat"), "has no images/"),
-    "bad YAML": (_file("yolo", "data.yaml", "[a"), "no YAML"),
+    "bad YAML": (_file("yolo", "data.yaml", "[a"), "not YAML"),
     "elsewhere": (_file("yolo", "data.yaml", "names: [cat]\ntrain: /home/me/train"), "data.yaml names '/home/me/train' for train"),
     "gaps": (_file("yolo", "data.yaml", "names: {0: cat, 2: dog}"), "not the numbers from 0 to 1"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_data_set_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
+def test_what_is_not_a_data_set_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
     make, message = REFUSED[case]
     with pytest.raises(ElLarqError, match=re.escape(message)) as caught:
         load(make(tmp_path))

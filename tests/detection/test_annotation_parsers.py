@@ -85,7 +85,7 @@ def test_an_object_does_not_take_over_what_the_one_before_it_stated() -> None:
         (b"<annotation>" * 100, "nested too deep"),
         (b"<annotation><filename>" + b"a" * 2000 + b"</filename></annotation>", "its <filename> is too long"),
         (b" " * (MAX_BYTES + 1), "bytes are more than"),
-        (b'<?xml version="1.0" encoding="none"?><annotation/>', "unknown|no XML"),
+        (b'<?xml version="1.0" encoding="none"?><annotation/>', "unknown|not XML"),
         (b'<!DOCTYPE a [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><annotation>&c;</annotation>', "document type"),
         (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', "document type"),
         (b"<annotation>" + b"<object/>" * 2 + b"</annotation>", "has no <name>"),
