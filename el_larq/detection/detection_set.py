@@ -1,6 +1,7 @@
 """Data sets of images with annotated boxes."""
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from el_larq.errors import ElLarqError, UsageError
 
 IMAGE_SIZE = 300
 LISTED = 100
-"""The number of objects of an image, at most, in batches of listed objects."""
+"""The number of rows per image in batches of listed objects, if no image has more objects."""
 
 
 class AnnotatedSplit(Encoded):
@@ -49,6 +50,11 @@ class AnnotatedSplit(Encoded):
         """The objects of the image at that index."""
         return self._objects[int(self.numbers[index])]
 
+    @property
+    def most(self) -> int:
+        """The number of objects of the image with most of them."""
+        return max(map(len, self._objects), default=0)
+
     def class_counts(self, classes: int) -> list[int]:
         """The number of objects of each class, without ignored ones."""
         found = [self.objects(index).required.classes for index in range(len(self))]
@@ -59,8 +65,8 @@ class AnnotatedSplit(Encoded):
 class DetectionSet(Stored):
     """Batches have images and, for each image, one of two things:
 
-    - without anchors, the objects themselves, float32 (`LISTED`, 5): class and box in corner form; a class of -1 where there are
-    fewer;
+    - without anchors, the objects themselves, float32 (L, 5): class and box in corner form; a class of -1 where there are fewer. L
+      is `LISTED`, or more if an image has more objects;
     - with ``anchors``, centre form (A, 4), what a detector shall predict: float32 (A, 5), a class from 1, or 0 for background, and
       the encoded box, see `el_larq.detection.matching.targets`.
 
@@ -150,20 +156,23 @@ class DetectionSet(Stored):
 
         return self._in_threads(tf.data.Dataset.range(len(split)).batch(batch_size), batch, None)
 
+    @functools.cached_property
+    def _rows(self) -> int:
+        return max(LISTED, *(split.most for split in self.annotated_splits.values()))
+
     def _described(self, objects: Objects) -> np.ndarray:
         if self.anchors is not None:
             labels, codes = targets(objects.boxes, objects.classes, self.anchors)
             return np.concatenate([labels[:, None].astype(np.float32), codes], axis=1)
-        listed = np.full((LISTED, 5), -1, np.float32)
-        count = min(len(objects), LISTED)
-        listed[:count, 0], listed[:count, 1:] = objects.classes[:count], objects.boxes[:count]
+        listed = np.full((self._rows, 5), -1, np.float32)
+        listed[: len(objects), 0], listed[: len(objects), 1:] = objects.classes, objects.boxes
         return listed
 
     def _in_threads(self, elements: Any, batch: Callable[..., Any], batch_size: int | None) -> Any:
         import tensorflow as tf
 
         shape = self.preprocessing.input_shape
-        rows = LISTED if self.anchors is None else len(self.anchors)
+        rows = self._rows if self.anchors is None else len(self.anchors)
 
         def make(*element: Any) -> tuple[Any, Any]:
             # As in el_larq.data.threads: a function of its arguments, which runs in parallel with others.

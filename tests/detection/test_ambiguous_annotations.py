@@ -15,6 +15,7 @@ from el_larq.detection import coco_folder
 from el_larq.detection.annotations import Findings, StatedImage, StatedObject, collect_images
 from el_larq.detection.coco_folder import read_coco
 from el_larq.detection.detection_set import DetectionSet
+from el_larq.detection.drawing import annotator
 from el_larq.detection.voc_xml import parse_voc
 from el_larq.errors import ElLarqError
 
@@ -283,3 +284,14 @@ def test_a_file_that_is_not_an_image_has_no_size(tmp_path: Path) -> None:
     findings = Findings()
     collect_images([StatedImage(str(tmp_path / "a.png"), "a.xml", None, [])], ("cat",), findings, "empty")
     assert "a.png: neither its annotation nor the file has one: not an image that can be read)" in (findings.summary() or "")
+
+
+def test_all_of_many_objects_are_listed_and_counted(tmp_path: Path) -> None:
+    """150 objects: more than the usual number of rows."""
+    write_yolo(tmp_path, IMAGES | {name: [CAT] * 150 for name in "ab"})
+    data = load(f"yolo:{tmp_path},augment=none")
+    annotate, captions = annotator(data.labels), []
+    for images, listed in data.augmented_batches(1, seed=0).take(len(data.train)):
+        assert listed.shape == (1, 150, 5)
+        captions.append(annotate(Image.fromarray(images.numpy()[0]), listed.numpy()[0]))
+    assert "150 objects" in captions
