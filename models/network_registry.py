@@ -253,7 +253,9 @@ def get_network(name: str) -> Network:
 
 def get_any_network(name: str) -> Network:
     """A network for classification or for detection. Raises UsageError for an unknown name."""
-    return DETECTORS[name] if name in DETECTORS else get_network(name)
+    if name not in NETWORKS | DETECTORS:
+        raise unknown_name("network", name, NETWORKS | DETECTORS)
+    return (NETWORKS | DETECTORS)[name]
 
 
 def fits(network: Network, method: Method) -> bool:

@@ -12,6 +12,9 @@ from el_larq.converters.rewrite import with_outputs
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import TfliteGraph, parse
 
+NOISE_ONLY = -300.0
+"""In dB, of a tensor that is 0 in float and not in int8."""
+
 LAYER_IMAGES = 8
 """The number of images that the SQNR of each layer is of."""
 
@@ -21,7 +24,8 @@ class Effect:
     """What a step bought. Figures are those with this step and the ones before it that were kept.
 
     note: what the step changed. kept: whether it was kept; if not, the file does not contain it. sqnr: of the logits against those
-    of the model as it came, in dB. agreement: the share of the images with the same top-1, 0 to 1. layers: the SQNR in dB of each
+    of the model as it came, in dB. agreement: the share of decisions that are the same, 0 to 1: the largest of several logits, or
+    the sign of a single one. layers: the SQNR in dB of each
     layer's output, all errors in front of it included, against the float file with the same edits, by the name of its tensor.
     """
 
@@ -33,8 +37,9 @@ class Effect:
     layers: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: an SQNR that is not finite is None."""
-        finite = {name: value if np.isfinite(value) else None for name, value in {"": self.sqnr, **self.layers}.items()}
+        """For JSON: the SQNR of what is exact is None, and that of noise without a signal the number of lowest value."""
+        found = {"": self.sqnr, **self.layers}
+        finite = {name: None if value == np.inf else max(value, NOISE_ONLY) for name, value in found.items()}
         return {
             "step": self.step,
             "note": self.note,
@@ -64,12 +69,13 @@ class Reference:
     def compare(self, quantized: bytes, affines: dict[int, Affine]) -> tuple[float, float]:
         """SQNR in dB and top-1 agreement of an int8 file. affines: of its int8 tensors."""
         got = _real(Interpreter(with_outputs(quantized, [self.tensor])).run(self.images)[-1], affines.get(self.tensor))
-        agreed = np.mean(_decisions(got) == _decisions(self.values))
+        agreed = np.mean(decisions(got) == decisions(self.values))
         return sqnr(self.values, got), float(agreed)
 
 
-def _decisions(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1).argmax(axis=1)
+def decisions(values: np.ndarray) -> np.ndarray:
+    """What logits (N, ..., C) decide: the largest one, or for C = 1 whether it is positive."""
+    return values > 0 if values.shape[-1] == 1 else values.argmax(axis=-1)
 
 
 def _real(values: np.ndarray, affine: Affine | None) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Each step is tried on the first calibration images: the int8 file with it is compared with the float model. `relu6`, `equalize`
 and `absorb` are judged together, since each prepares the next one: if the SQNR of the logits is lower behind them than without
-them, all three are undone. `ranges` and `bias` are judged each by itself. What is kept is then calibrated on all images.
+them, all three are undone. `ranges` and `bias` are judged each by itself. What is kept is then calibrated on all images; the
+result is not compared with that of `minmax` again, so on other images than those of the trials it may be slightly worse.
 
 The order, and which steps there are, is this project's own; each step's file names its source. Batch normalizations are folded
 before, by LCE's converter, and kernels always have one symmetric scale per output channel (`el_larq.compression.symmetric`).
@@ -25,7 +26,7 @@ from el_larq.converters.int8.quantized_file import Quantized, quantize_file
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.printable import counted
 from el_larq.tflite.operators import BINARY
-from el_larq.tflite.reader import parse
+from el_larq.tflite.reader import TfliteGraph, parse
 
 TRIAL_IMAGES = 32
 """The number of images that steps are tried on, and that biases are corrected with."""
@@ -81,10 +82,12 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
     images: all calibration images, (N, ...).
 
     Raises:
-        UsageError: the model is binary, or has operators without an int8 form.
+        UsageError: the model is binary, has several outputs, a layer whose first dimension is not that of the images, operators
+            without an int8 form, or fewer layers than are to be kept float.
     """
     _check_real(content)
-    search = _Search(content, images[:TRIAL_IMAGES], chosen)
+    _check_keeps(content, chosen.keep_float)
+    search = _Search(content, images, chosen)
     best = search.run()
     kept = search.worst(best, chosen.keep_float)
     made = quantize_file(best.floats.content, images, best.ranges, frozenset(kept))
@@ -100,9 +103,9 @@ class _Search:
     """Tries the steps. effects: one for each step that was tried."""
 
     def __init__(self, content: bytes, images: np.ndarray, chosen: Guideline):
-        self.images, self.chosen = images, chosen
-        self.reference = Reference(content, images)
-        self.start = _Candidate(_Float(content, images), BASELINE, {})
+        self.all_images, self.images, self.chosen = images, images[:TRIAL_IMAGES], chosen
+        self.reference = Reference(content, self.images)
+        self.start = _Candidate(_Float(content, self.images), BASELINE, {})
         self.effects: list[Effect] = []
 
     def run(self) -> _Candidate:
@@ -116,9 +119,7 @@ class _Search:
         """The layers that cost the logits most: those without which their SQNR is highest, each kept float by itself."""
         if not count:
             return {}
-        layers = {o.index: o.outputs[0].name for o in best.floats.graph.operators if o.name in KERNEL_AXES}
-        if count > len(layers):
-            raise UsageError(f"--keep-float {count}: the model has {counted(len(layers), 'layer')}")
+        layers = _layers(best.floats.graph)
         reference = Reference(self.reference.content, self.images[:LAYER_IMAGES])
         found = {index: reference.compare(*best.quantized({index})[:2])[0] for index in layers}
         return {index: layers[index] for index in sorted(sorted(layers, key=lambda index: -found[index])[:count])}
@@ -129,7 +130,7 @@ class _Search:
         for step, edit, unit in (
             ("relu6", without_relu6, "ReLU6 to ReLU"),
             ("equalize", equalized, "pairs of layers"),
-            ("absorb", lambda content: with_absorbed_biases(content, self.images), "channels"),
+            ("absorb", lambda content: with_absorbed_biases(content, self.all_images), "channels"),
         ):
             if step in self.chosen.steps:
                 content, count = edit(content)
@@ -171,12 +172,34 @@ def _corrected(made: Quantized, shifts: Shifts) -> Quantized:
 
 
 def _check_real(content: bytes) -> None:
-    binary = sum(operator.name == BINARY for operator in parse(content).operators)
+    graph = parse(content)
+    binary = sum(operator.name == BINARY for operator in graph.operators)
     if binary:
         raise UsageError(
             f"quantize: the model has {counted(binary, 'binary convolution')}; use el-larq convert --int8 full, which keeps them "
             "binary and makes everything else int8"
         )
+    if len(graph.outputs) > 1:
+        raise UsageError(
+            f"quantize: the model has {len(graph.outputs)} outputs, and steps are judged by one; use el-larq convert --int8 full"
+        )
+    for operator in graph.operators:
+        shape = operator.outputs[0].shape if operator.outputs else ()
+        if operator.name in KERNEL_AXES and shape[:1] != (1,):
+            raise UsageError(
+                f"quantize: {operator.name} ({operator.outputs[0].name}) has the shape {list(shape)} for one image; the first "
+                "dimension of each layer must be that of the images, so layers inside TimeDistributed are not supported"
+            )
+
+
+def _layers(graph: TfliteGraph) -> dict[int, str]:
+    """The operators with kernels, and the names of their outputs."""
+    return {operator.index: operator.outputs[0].name for operator in graph.operators if operator.name in KERNEL_AXES}
+
+
+def _check_keeps(content: bytes, count: int) -> None:
+    if count > (layers := len(_layers(parse(content)))):
+        raise UsageError(f"--keep-float {count}: the model has {counted(layers, 'layer')}")
 
 
 def _check_all_int8(scales: Scales) -> None:

@@ -19,6 +19,7 @@ class _MultiBase(keras.layers.Layer):
     padding: str
     strides: tuple[int, int]
     kernel_size: tuple[int, int]
+    dilation_rate: tuple[int, int]
 
     def __init__(self, *args: Any, bases: int = 1, shifts: int = 1, pad_values: float = 0.0, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -64,7 +65,8 @@ class _MultiBase(keras.layers.Layer):
         if self.padding != "same":
             return x
         shape: Any = x.shape if None not in x.shape[1:3] else tf.shape(x)
-        sides = [same_padding(shape[axis + 1], self.kernel_size[axis], self.strides[axis]) for axis in (0, 1)]
+        reach = [(size - 1) * rate + 1 for size, rate in zip(self.kernel_size, self.dilation_rate, strict=True)]
+        sides = [same_padding(shape[axis + 1], reach[axis], self.strides[axis]) for axis in (0, 1)]
         return tf.pad(x, [[0, 0], *sides, [0, 0]], constant_values=self.pad_values)
 
     def get_config(self) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class MultiBaseConv2D(_MultiBase, keras.layers.Conv2D):
         return self.kernel
 
     def _convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, kernel, self.strides, "VALID")
+        return tf.nn.conv2d(x, kernel, self.strides, "VALID", dilations=self.dilation_rate)
 
 
 @keras.utils.register_keras_serializable("el_larq")
@@ -106,4 +108,4 @@ class MultiBaseDepthwiseConv2D(_MultiBase, keras.layers.DepthwiseConv2D):
         return self.depthwise_kernel
 
     def _convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.depthwise_conv2d(x, kernel, [1, *self.strides, 1], "VALID")
+        return tf.nn.depthwise_conv2d(x, kernel, [1, *self.strides, 1], "VALID", dilations=self.dilation_rate)

@@ -28,6 +28,9 @@ class MultiboxLoss(keras.losses.Loss):
     def __init__(self) -> None:
         super().__init__(reduction=keras.losses.Reduction.NONE, name="multibox")
 
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         labels = tf.cast(y_true[..., 0], tf.int32)
         logits, codes = y_pred[..., :-4], y_pred[..., -4:]

@@ -1,6 +1,7 @@
 """ABC-Net against its formulas, and its M x N convolutions in a .tflite."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +129,27 @@ def test_sizes_that_are_known_only_when_the_graph_runs(strides: int):
     for size in ((7, 8), (2, 5)):
         x = tf.constant(values(1, *size, 3))
         np.testing.assert_allclose(model.predict(x), layer(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_dilation_is_that_of_a_kernel_with_zeros_between(depthwise: bool):
+    from el_larq.layers import MultiBaseConv2D, MultiBaseDepthwiseConv2D
+
+    x = np.random.default_rng(0).normal(size=(2, 11, 9, 3)).astype(np.float32)
+    layer: Any = (
+        MultiBaseDepthwiseConv2D(3, padding="same", dilation_rate=2, use_bias=False, bases=2, shifts=2, pad_values=1.0)
+        if depthwise
+        else MultiBaseConv2D(4, 3, padding="same", dilation_rate=2, use_bias=False, bases=2, shifts=2, pad_values=1.0)
+    )
+    with tf.GradientTape() as tape:
+        y = layer(x)
+    assert all(gradient is not None for gradient in tape.gradient(y, layer.trainable_weights))
+    expected = np.zeros(y.shape)
+    for shift, beta in zip(layer.shift.numpy(), layer.beta.numpy(), strict=True):
+        signs = np.pad(np.where(x + shift >= 0.5, 1.0, -1.0), [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=1.0)
+        for kernel in layer.binary_kernels():
+            for row in range(3):
+                for column in range(3):
+                    part, weights = signs[:, 2 * row : 2 * row + 11, 2 * column : 2 * column + 9], kernel[row, column].numpy()
+                    expected += beta * (part * weights[:, 0] if depthwise else part @ weights)
+    np.testing.assert_allclose(y, expected, atol=1e-5)

@@ -1,10 +1,12 @@
 """SSD's loss against the formula as loops in NumPy."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from el_larq.training.multibox_loss import MultiboxLoss
 
@@ -56,3 +58,13 @@ def test_gradients_reach_objects_and_hard_background_only() -> None:
     gradient = abs(slope.numpy()[0])
     assert (gradient[:, :3].sum(axis=1) > 0).tolist() == [True] + [False] * 6 + [True] * 3
     assert (gradient[:, 3:] > 0).tolist() == [[True, False, False, False]] + [[False] * 4] * 9
+
+
+def test_a_model_compiled_with_it_is_loaded_again(tmp_path: Path) -> None:
+    image = keras.Input((4, 8))
+    model = keras.Model(image, keras.layers.Dense(8)(image))
+    model.compile("sgd", MultiboxLoss())
+    model.save(tmp_path / "model.keras")
+    assert isinstance(
+        keras.models.load_model(tmp_path / "model.keras", custom_objects={"MultiboxLoss": MultiboxLoss}).loss, MultiboxLoss
+    )

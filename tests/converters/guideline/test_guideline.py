@@ -164,3 +164,25 @@ def test_the_command_shows_what_each_step_bought(el_larq_here: Command, tmp_path
     assert result.returncode == 2
     assert "unknown step 'what'" in result.stderr
     assert not (tmp_path / "b.tflite").exists()
+
+
+def test_a_model_with_several_outputs_or_with_time_in_the_first_dimension_is_refused(calibrate: str, tmp_path: Path) -> None:
+    image = keras.Input((12, 12, 3))
+    y = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, activation="relu")(image))
+    with pytest.raises(UsageError, match="the model has 2 outputs"):
+        _quantize(keras.Model(image, [keras.layers.Dense(3)(y), keras.layers.Dense(2)(y)]), calibrate)
+    frames = keras.Input((4, 12, 12, 3))
+    y = keras.layers.TimeDistributed(keras.layers.Conv2D(4, 3, activation="relu"))(frames)
+    np.save(tmp_path / "frames.npy", np.random.default_rng(0).normal(size=(IMAGES, 4, 12, 12, 3)).astype(np.float32))
+    with pytest.raises(UsageError, match="layers inside TimeDistributed are not supported"):
+        _quantize(keras.Model(frames, keras.layers.Dense(3)(keras.layers.Flatten()(y))), str(tmp_path / "frames.npy"))
+
+
+def test_a_single_output_decides_by_its_sign_and_noise_without_a_signal_is_not_exact() -> None:
+    from el_larq.converters.guideline.effects import NOISE_ONLY, Effect, decisions
+
+    np.testing.assert_array_equal(decisions(np.array([[-1.0], [2.0]])), [[False], [True]])
+    np.testing.assert_array_equal(decisions(np.array([[-1.0, 3.0], [2.0, 1.0]])), [1, 0])
+    said = Effect("minmax", "", True, np.inf, 1.0, {"dead": -np.inf, "exact": np.inf, "some": 20.0}).to_dict()
+    assert said["sqnr"] is None
+    assert said["layers"] == {"dead": NOISE_ONLY, "exact": None, "some": 20.0}
