@@ -167,7 +167,7 @@ def test_an_unknown_data_set_offers_the_nearest():
 @pytest.mark.parametrize("name", [*DATASETS, "dir:nowhere", "tfds:nothing"])
 def test_an_image_size_below_the_minimum_is_refused(name: str, size: int):
     with pytest.raises(UsageError, match=f"image size {size} is too small; the minimum is 8"):
-        load_dataset(name, size)
+        load_dataset(name, size, task=None)
 
 
 def test_registered_data_sets_say_what_they_are():
