@@ -302,6 +302,7 @@ def table(rows: list[dict[str, str]]) -> str:
 def plot(rows: list[dict[str, str]], path: Path) -> None:
     """A panel per network and data set: the mean difference of each value, with its 95 % interval if there are several seeds."""
     from el_larq.figure_file import figure_file
+    from el_larq.printable import counted
 
     found = [(title, [one for one in differences if not one.is_reference]) for title, differences in compare(rows)]
     panels = [(title, differences) for title, differences in found if differences]
@@ -313,7 +314,7 @@ def plot(rows: list[dict[str, str]], path: Path) -> None:
                 half = None if one.half is None else 100 * one.half
                 axis.errorbar(100 * one.mean, -position, xerr=half, fmt="x" if half is None else "o", color="#1f5fa8", capsize=3)
             axis.axvline(0, color="0.6", linewidth=1)
-            names = [f"{one.factor}: {one.value} ({one.seeds} {'seed' if one.seeds == 1 else 'seeds'})" for one in differences]
+            names = [f"{one.factor}: {one.value} ({counted(one.seeds, 'seed')})" for one in differences]
             axis.set_yticks([-position for position in range(len(names))], names)
             axis.set_ylim(0.7 - len(names), 0.7)
             axis.set_title(f"{network}, width {width}, {dataset}, {epochs} epochs", loc="left", fontsize=10)

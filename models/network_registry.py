@@ -253,9 +253,10 @@ def get_network(name: str) -> Network:
 
 def get_any_network(name: str) -> Network:
     """A network for classification or for detection. Raises UsageError for an unknown name."""
-    if name not in NETWORKS | DETECTORS:
-        raise unknown_name("network", name, NETWORKS | DETECTORS)
-    return (NETWORKS | DETECTORS)[name]
+    known = NETWORKS | DETECTORS
+    if name not in known:
+        raise unknown_name("network", name, known)
+    return known[name]
 
 
 def fits(network: Network, method: Method) -> bool:

@@ -21,7 +21,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.conv import Conv
-from el_larq.detection.anchors import default_ratios
+from el_larq.detection.anchors import anchors_per_cell, default_ratios
 from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.models.mobilenet import mobilenet_blocks
@@ -80,7 +80,7 @@ def predict_boxes(maps: Sequence[tf.Tensor], num_classes: int, method: Method, h
         raise UsageError(f"method {method.name!r} does not binarize; omit --heads binary")
     parts = []
     for index, (x, ratios) in enumerate(zip(maps, default_ratios(len(maps)), strict=True), 1):
-        per_cell = 2 + 2 * len(ratios)
+        per_cell = anchors_per_cell(ratios)
         outputs = []
         for kind, size in (("classes", num_classes + 1), ("boxes", 4)):
             name = f"head{index}_{kind}"

@@ -47,9 +47,7 @@ class _Linear:
 
 
 def _rounded(operator: Operator) -> np.ndarray:
-    kernel = operator.inputs[1]
-    assert kernel is not None
-    values, axis = kernel.array(), KERNEL_AXES[operator.name]
+    values, axis = _kernel(operator), KERNEL_AXES[operator.name]
     scales = channel_scales(values, axis)
     return dequantize(quantize(values, scales, axis), scales, axis)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from el_larq.compression.affine import Affine
-from el_larq.compression.noise import sqnr
+from el_larq.compression.noise import decibels, sqnr
 from el_larq.converters.int8.int8_operators import KERNEL_AXES
 from el_larq.converters.rewrite import with_outputs
 from el_larq.tflite.interpreter import Interpreter
@@ -24,8 +24,7 @@ class Effect:
     """What a step bought. Figures are those with this step and the ones before it that were kept.
 
     note: what the step changed. kept: whether it was kept; if not, the file does not contain it. sqnr: of the logits against those
-    of the model as it came, in dB. agreement: the share of decisions that are the same, 0 to 1: the largest of several logits, or
-    the sign of a single one. layers: the SQNR in dB of each
+    of the model as it came, in dB. agreement: the share of `decisions` that are the same, 0 to 1. layers: the SQNR in dB of each
     layer's output, all errors in front of it included, against the float file with the same edits, by the name of its tensor.
     """
 
@@ -37,7 +36,7 @@ class Effect:
     layers: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the SQNR of what is exact is None, and that of noise without a signal the number of lowest value."""
+        """For JSON: the SQNR of what is exact is None, and that of noise without a signal `NOISE_ONLY`."""
         found = {"": self.sqnr, **self.layers}
         finite = {name: None if value == np.inf else max(value, NOISE_ONLY) for name, value in found.items()}
         return {
@@ -79,9 +78,7 @@ def decisions(values: np.ndarray) -> np.ndarray:
 
 
 def _real(values: np.ndarray, affine: Affine | None) -> np.ndarray:
-    if values.dtype != np.int8 or affine is None:
-        return values
-    return ((values.astype(np.float64) - affine.zero) * affine.scale).astype(np.float32)
+    return values if values.dtype != np.int8 or affine is None else affine.real(values)
 
 
 def layer_noise(content: bytes, quantized: bytes, affines: dict[int, Affine], images: np.ndarray) -> dict[str, float]:
@@ -98,6 +95,5 @@ def layer_noise(content: bytes, quantized: bytes, affines: dict[int, Affine], im
             wanted = wanted.astype(np.float64)
             signal[position] += np.square(wanted).sum()
             noise[position] += np.square(wanted - _real(got, affines.get(numbers[position]))).sum()
-    with np.errstate(divide="ignore"):
-        found = np.where(noise > 0, 10 * np.log10(signal / np.maximum(noise, 1e-300)), np.inf)
-    return {tensor.name: float(value) for tensor, value in zip(tensors, found, strict=True)}
+    found = map(decibels, signal.tolist(), noise.tolist())
+    return {tensor.name: value for tensor, value in zip(tensors, found, strict=True)}

@@ -9,7 +9,7 @@ The order, and which steps there are, is this project's own; each step's file na
 before, by LCE's converter, and kernels always have one symmetric scale per output channel (`el_larq.compression.symmetric`).
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,12 +50,21 @@ class ByGuideline:
 
 
 class _Float:
-    """A float file, with what was observed in it on the trial images."""
+    """A float file, with what was observed in it on the trial images, and the quantizations that follow from it."""
 
     def __init__(self, content: bytes, images: np.ndarray):
         self.content, self.graph = content, parse(content)
         self.scales, self.observers = observe_all(content, self.graph, [images])
         _check_all_int8(self.scales)
+        self._found: dict[tuple[str, frozenset[int]], tuple[Scales, dict[int, Affine]]] = {}
+
+    def quantization(self, ranges: str, kept: frozenset[int]) -> tuple[Scales, dict[int, Affine]]:
+        """Of a way to estimate ranges and operators that stay float; the same for candidates that differ in biases only."""
+        key = ranges, kept
+        if key not in self._found:
+            scales = find_scales(self.graph, kept=kept)
+            self._found[key] = scales, affines(self.observers, self.graph, scales, ranges)
+        return self._found[key]
 
 
 @dataclass(frozen=True)
@@ -66,14 +75,12 @@ class _Candidate:
     ranges: str
     shifts: Shifts
 
-    def quantized(self, kept: Set[int] = frozenset()) -> tuple[bytes, dict[int, Affine], Scales]:
+    def quantized(self, kept: frozenset[int] = frozenset()) -> tuple[bytes, dict[int, Affine], Scales]:
         """The int8 file, the quantization of its int8 tensors, and where they are. kept: the operators that stay float."""
-        floats = self.floats
-        scales = find_scales(floats.graph, kept=kept)
-        found = affines(floats.observers, floats.graph, scales, self.ranges)
+        scales, found = self.floats.quantization(self.ranges, kept)
         shifts = {index: shift for index, shift in self.shifts.items() if index not in kept}
         tensors = {tensor: found[first] for tensor, first in scales.shares.items()}
-        return with_int8(floats.content, scales, found, shifts), tensors, scales
+        return with_int8(self.floats.content, scales, found, shifts), tensors, scales
 
 
 def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGuideline:
@@ -85,8 +92,9 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
         UsageError: the model is binary, has several outputs, a layer whose first dimension is not that of the images, operators
             without an int8 form, or fewer layers than are to be kept float.
     """
-    _check_real(content)
-    _check_keeps(content, chosen.keep_float)
+    graph = parse(content)
+    _check_real(graph)
+    _check_keeps(graph, chosen.keep_float)
     search = _Search(content, images, chosen)
     best = search.run()
     kept = search.worst(best, chosen.keep_float)
@@ -121,7 +129,7 @@ class _Search:
             return {}
         layers = _layers(best.floats.graph)
         reference = Reference(self.reference.content, self.images[:LAYER_IMAGES])
-        found = {index: reference.compare(*best.quantized({index})[:2])[0] for index in layers}
+        found = {index: reference.compare(*best.quantized(frozenset({index}))[:2])[0] for index in layers}
         return {index: layers[index] for index in sorted(sorted(layers, key=lambda index: -found[index])[:count])}
 
     def _edits(self) -> Iterator[tuple[str, str, _Candidate]]:
@@ -171,8 +179,7 @@ def _corrected(made: Quantized, shifts: Shifts) -> Quantized:
     return replace(made, content=content, offsets=replace(made.offsets, shifts=shifts))
 
 
-def _check_real(content: bytes) -> None:
-    graph = parse(content)
+def _check_real(graph: TfliteGraph) -> None:
     binary = sum(operator.name == BINARY for operator in graph.operators)
     if binary:
         raise UsageError(
@@ -197,8 +204,8 @@ def _layers(graph: TfliteGraph) -> dict[int, str]:
     return {operator.index: operator.outputs[0].name for operator in graph.operators if operator.name in KERNEL_AXES}
 
 
-def _check_keeps(content: bytes, count: int) -> None:
-    if count > (layers := len(_layers(parse(content)))):
+def _check_keeps(graph: TfliteGraph, count: int) -> None:
+    if count > (layers := len(_layers(graph))):
         raise UsageError(f"--keep-float {count}: the model has {counted(layers, 'layer')}")
 
 

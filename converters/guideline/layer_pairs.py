@@ -10,14 +10,13 @@ pair has no border, and nothing but ReLU is between the two.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from el_larq.compression.equalization import absorbed, channel_maxima, equalizing_scales
 from el_larq.converters.int8.calibrate import run_tensors
 from el_larq.converters.int8.int8_operators import KERNEL_AXES
-from el_larq.converters.rewrite import add_constant, drop_unused_buffers, pack, unpack
+from el_larq.converters.rewrite import add_constant, add_operator_code, drop_unused_buffers, pack, unpack
 from el_larq.tflite.reader import Operator, TfliteGraph, parse
 
 NONE, RELU, RELU6 = 0, 1, 3
@@ -104,16 +103,12 @@ def without_relu6(content: bytes) -> tuple[bytes, int]:
     """The file with ReLU in place of ReLU6 between the layers of pairs, and the number of those."""
     from larq_compute_engine.mlir.python import tflite_schema as schema
 
-    indices = sorted({index for pair in find_pairs(parse(content)) for index in pair.relu6})
-    model, names = unpack(content), {operator.index: operator.name for operator in parse(content).operators}
+    graph, model = parse(content), unpack(content)
+    indices = sorted({index for pair in find_pairs(graph) for index in pair.relu6})
     for index in indices:
         operator = model.subgraphs[0].operators[index]
-        if names[index] == "RELU6":
-            code: Any = schema.OperatorCodeT()
-            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
-            code.version = 1
-            model.operatorCodes.append(code)
-            operator.opcodeIndex = len(model.operatorCodes) - 1
+        if graph.operators[index].name == "RELU6":
+            operator.opcodeIndex = add_operator_code(model, schema.BuiltinOperator.RELU, 1)
         else:
             operator.builtinOptions.fusedActivationFunction = RELU
     return pack(model), len(indices)
@@ -132,13 +127,10 @@ class _Layers:
             channels = operator.outputs[0].shape[-1]
             self.biases[index] = np.zeros(channels) if bias is None else bias.array().astype(np.float64)
 
-    def axis(self, operator: Operator) -> int:
-        return KERNEL_AXES[operator.name]
-
     def equalize(self, pair: LayerPair) -> float:
         """Equalize a pair; the largest change, as the logarithm of a factor."""
         first, second = pair.first.index, pair.second.index
-        axis = self.axis(pair.first)
+        axis = KERNEL_AXES[pair.first.name]
         maxima = channel_maxima(self.kernels[first], axis), channel_maxima(self.kernels[second], -1)
         scales = equalizing_scales(*maxima)
         self.kernels[first] = self.kernels[first] / _along(scales, self.kernels[first].ndim, axis)
@@ -149,7 +141,7 @@ class _Layers:
     def absorb(self, pair: LayerPair, offsets: np.ndarray) -> None:
         """Move what is always added to the values between a pair to the second bias."""
         kernel = self.kernels[pair.second.index] * offsets
-        kept = self.axis(pair.second)
+        kept = KERNEL_AXES[pair.second.name]
         self.biases[pair.first.index] = self.biases[pair.first.index] - offsets
         added = kernel.sum(axis=tuple(number for number in range(kernel.ndim) if number != kept))
         self.biases[pair.second.index] = self.biases[pair.second.index] + added

@@ -15,7 +15,7 @@ def one_operator(
     """An operator of an unpacked model by itself.
 
     Arguments:
-        number: of the operator. computed: the tensors that it reads and that are no constants; the inputs, in this order.
+        number: of the operator. computed: the tensors that it reads and that are not constants; the inputs, in this order.
         constants: other values for its constants, by tensor, in their own type.
         linear: leave out the fused activation.
     """

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from el_larq.compression.affine import Affine
 from el_larq.converters.int8.int8_operators import is_global_pool
 from el_larq.converters.rewrite import add_buffer, drop_unused_buffers, pack, unpack, with_outputs
 from el_larq.tflite.interpreter import Interpreter
@@ -90,7 +91,7 @@ class SingleOperators:
         found = self.model.subgraphs[0].tensors[index].quantization
         if values.dtype != np.int8 or found is None or found.scale is None:
             return values
-        return ((values.astype(np.float64) - found.zeroPoint[0]) * np.float64(found.scale[0])).astype(np.float32)
+        return Affine(float(found.scale[0]), int(found.zeroPoint[0])).real(values)
 
     def _compared(self, operator: Operator, tensor: Tensor, got: np.ndarray, wanted: np.ndarray) -> OperatorRun:
         if got.dtype != np.int8:

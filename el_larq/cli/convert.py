@@ -1,6 +1,5 @@
 """`el-larq convert`."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,22 @@ from el_larq.cli.common import (
     common_options,
     model_options,
     preprocessing_options,
-    print_json,
     print_table,
     say,
     show,
     start_tensorflow,
 )
+from el_larq.cli.conversion import (
+    calibration_images_option,
+    image_size_option,
+    out_option,
+    print_steps,
+    say_steps,
+    step_details,
+    verify_on_option,
+)
 from el_larq.compression.ranges import RANGES
-from el_larq.converters.steps import CALIBRATION_IMAGES, DEFAULT_RANGE, INT8, STEPS, VIEWS, WEIGHTS, check_skip, check_stored
+from el_larq.converters.steps import DEFAULT_RANGE, INT8, STEPS, VIEWS, WEIGHTS, check_skip, check_stored
 
 _WORST = 5
 """The number of int8 tensors that are shown without --table."""
@@ -32,7 +39,7 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
 
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
 @click.argument("model", type=MODEL)
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
+@out_option
 @click.option("--skip", multiple=True, help="Step to skip: fold, arrange, audit or verify; can be repeated.")
 @click.option(
     "--allow",
@@ -59,9 +66,7 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
     metavar="DATA",
     help="For --int8 full and io: measure ranges on the training images of a data set, or on a .npy file of inputs.",
 )
-@click.option(
-    "--calibration-images", type=click.IntRange(1), help=f"The number of images to calibrate on. [default: {CALIBRATION_IMAGES}]"
-)
+@calibration_images_option
 @click.option("--ranges", type=click.Choice(list(RANGES)), help=f"How int8 ranges are estimated. [default: {DEFAULT_RANGE}]")
 @click.option(
     "--int8-plot",
@@ -76,8 +81,8 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
     show_default=True,
     help="The type in which kernels of real-valued layers are stored.",
 )
-@click.option("--image-size", type=int, help="Input size in pixels, for a model without a fixed input size.")
-@click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
+@image_size_option
+@verify_on_option
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--by-layer", is_flag=True, help="If verification fails, show the layers with different signs.")
 @click.option("--table", is_flag=True, help="Show each convolution with its bits and its operator.")
@@ -161,17 +166,17 @@ def command(
         options=options,
         skip=skip,
         **statements,
-        notify=(lambda _: None) if as_json else (lambda entry: say(f"{entry.step:8}{entry.seconds:6.1f} s  {entry.summary}")),
+        notify=say_steps(as_json),
     )
     if picture is not None and job.quantized is not None:
         plot_int8(job.quantized.reports, out.name, picture)
     if as_json:
-        print_json({"model": str(model), "tflite": str(out), "steps": [asdict(entry) for entry in job.report]})
+        print_steps(model, out, job)
         return
-    quantized = next((entry.details for entry in job.report if entry.step == "quantize"), None)
+    quantized = step_details(job, "quantize")
     if quantized is not None:
         print_table("int8 tensors, worst first", HEADINGS, cells(quantized["tensors"][: None if table else _WORST]))
-    audit = next((entry.details for entry in job.report if entry.step == "audit"), None)
+    audit = step_details(job, "audit")
     if table and audit:
         rows = [
             (
@@ -189,7 +194,7 @@ def command(
         print_table("Convolutions", headings, rows)
     if audit and audit["nothing_binary"]:
         say("warning: nothing in this model is binary: LCE does not make it faster than TensorFlow Lite does")
-    for left in next((entry.details["left"] for entry in job.report if entry.step == "fold"), []):
+    for left in (step_details(job, "fold") or {"left": []})["left"]:
         say(f"not rewritten: {Left(**left)}")
     for finding in summarized(Finding(**finding) for finding in (audit or {}).get("findings", [])):
         what = "allowed" if finding.allowed else finding.severity

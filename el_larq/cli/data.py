@@ -54,15 +54,11 @@ def show_sheet(
     start_tensorflow()
     from el_larq.data.sheet import draw
     from el_larq.data.validation import SHARE
+    from el_larq.detection.drawing import annotator
 
     data = load_dataset(name, image_size, strict=strict, notify=say, task=None)
     detection = data.task == "detection"
-    if detection:
-        from el_larq.detection.drawing import annotator
-
-        sheet = draw(data, count, seed, annotator(data.labels))
-    else:
-        sheet = draw(data, count, seed)
+    sheet = draw(data, count, seed, annotator(data.labels) if detection else None)
     with atomic_path(out, kind.check_replaceable) as temporary:
         sheet.picture.save(temporary)
     counts = data.class_counts()

@@ -1,6 +1,5 @@
 """`el-larq quantize`."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,20 @@ from el_larq.cli.common import (
     common_options,
     model_options,
     preprocessing_options,
-    print_json,
     print_table,
-    say,
     show,
     start_tensorflow,
 )
+from el_larq.cli.conversion import (
+    calibration_images_option,
+    image_size_option,
+    out_option,
+    print_steps,
+    say_steps,
+    step_details,
+    verify_on_option,
+)
 from el_larq.converters.guideline.guideline_options import BIAS, RECIPES, STEPS
-from el_larq.converters.steps import CALIBRATION_IMAGES
 
 _WORST = 5
 """The number of layers that are shown."""
@@ -26,16 +31,14 @@ _WORST = 5
 
 @click.command(epilog="Steps: " + "; ".join(f"{name}: {text}" for name, text in STEPS.items()) + ".")
 @click.argument("model", type=MODEL)
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite to write.")
+@out_option
 @click.option(
     "--calibrate",
     metavar="DATA",
     required=True,
     help="Measure ranges on the training images of a data set, or on a .npy file of inputs.",
 )
-@click.option(
-    "--calibration-images", type=click.IntRange(1), help=f"The number of images to calibrate on. [default: {CALIBRATION_IMAGES}]"
-)
+@calibration_images_option
 @click.option(
     "--recipe",
     type=click.Choice(RECIPES),
@@ -52,8 +55,8 @@ _WORST = 5
     metavar="N",
     help="Keep the N layers float that cost the outputs most; each is tried by itself, which takes a while.",
 )
-@click.option("--image-size", type=int, help="Input size in pixels, for a model without a fixed input size.")
-@click.option("--verify-on", help="Data set to verify with. [default: the one the model was trained on]")
+@image_size_option
+@verify_on_option
 @preprocessing_options
 @model_options
 @common_options
@@ -110,12 +113,13 @@ def command(
         modules=modules,
         trust=trust,
         **statements,
-        notify=(lambda _: None) if as_json else (lambda entry: say(f"{entry.step:8}{entry.seconds:6.1f} s  {entry.summary}")),
+        notify=say_steps(as_json),
     )
     if as_json:
-        print_json({"model": str(model), "tflite": str(out), "steps": [asdict(entry) for entry in job.report]})
+        print_steps(model, out, job)
         return
-    found = next(entry.details for entry in job.report if entry.step == "quantize")
+    found = step_details(job, "quantize")
+    assert found is not None
     rows = [
         (one["step"], one["note"], "yes" if one["kept"] else "no", _decibels(one["sqnr"]), f"{one['agreement']:.1%}", _worst(one))
         for one in found["effects"]

@@ -50,4 +50,8 @@ class Affine:
 
     def rounded(self, values: np.ndarray) -> np.ndarray:
         """The values as int8 represents them, float32."""
-        return (self.scale * (self.integers(values).astype(np.int32) - self.zero)).astype(np.float32)
+        return self.real(self.integers(values))
+
+    def real(self, integers: np.ndarray) -> np.ndarray:
+        """The values that int8 integers stand for, float32."""
+        return (self.scale * (integers.astype(np.int32) - self.zero)).astype(np.float32)

@@ -9,6 +9,11 @@ def sqnr(values: np.ndarray, rounded: np.ndarray) -> float:
     Infinite if nothing was rounded, minus infinity if only zeros were.
     """
     signal, noise = (float(np.square(x.astype(np.float64)).sum()) for x in (values, values - rounded))
+    return decibels(signal, noise)
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10 of the quotient of two sums of squares; infinite without noise, minus infinity for noise without a signal."""
     if noise == 0:
         return float("inf")
     return float(10 * np.log10(signal / noise)) if signal else float("-inf")

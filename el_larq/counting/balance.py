@@ -24,14 +24,22 @@ class Balance:
 
 
 def balance(kernels: Iterable[np.ndarray]) -> Balance | None:
-    """Of kernels (C_out, ...), a filter per row, whose values above 0 count as +1; None if there is no weight."""
-    total, positive, entropy = 0, 0.0, 0.0
-    for kernel in (kernel for kernel in kernels if kernel.size):
-        shares = (kernel.reshape(len(kernel), -1) > 0).mean(axis=1, dtype=np.float64)
-        total += kernel.size
-        positive += kernel.size * float(shares.mean())
-        entropy += kernel.size * float(_entropy(shares).mean())
-    return Balance(positive / total, entropy / total) if total else None
+    """Of kernels (C_out, ...) with one filter in each row, whose values above 0 count as +1; None if there is no weight."""
+    return mean_balance((kernel.size, _balance(kernel)) for kernel in kernels if kernel.size)
+
+
+def mean_balance(parts: Iterable[tuple[int, Balance]]) -> Balance | None:
+    """Of several kernels together, from their numbers of weights and their balances; None if there is no weight."""
+    found = list(parts)
+    total = sum(count for count, _ in found)
+    if not total:
+        return None
+    return Balance(*(sum(count * getattr(one, name) for count, one in found) / total for name in ("positive", "entropy")))
+
+
+def _balance(kernel: np.ndarray) -> Balance:
+    shares = (kernel.reshape(len(kernel), -1) > 0).mean(axis=1, dtype=np.float64)
+    return Balance(float(shares.mean()), float(_entropy(shares).mean()))
 
 
 def _entropy(shares: np.ndarray) -> np.ndarray:

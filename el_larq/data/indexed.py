@@ -1,4 +1,4 @@
-"""A data set of encoded images, on disk or in memory, with random access by index."""
+"""Data sets of encoded images, on disk or in memory, with random access by index."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,20 +20,16 @@ PLAIN_CACHE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, repr=False)
-class Indexed(Stored):
-    """Decodes and augments whole batches in TensorFlow's threads; Pillow releases Python's global lock while it works."""
+class IndexedImages(Stored):
+    """Splits of encoded images, whatever their labels are."""
 
     train: Encoded
     test: Encoded
-    augmentation: Augmentation
     validation: Encoded | None = field(default=None, kw_only=True)
 
     @property
     def skipped(self) -> tuple[str, ...]:
         return tuple(sorted(self.train.unreadable.errors))
-
-    def class_counts(self) -> dict[str, list[int]]:
-        return counts(self)
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
         cache = self.train.cache
@@ -45,10 +41,6 @@ class Indexed(Stored):
         )
         return replace(self, preprocessing=preprocessing, train=train, test=test, validation=validation)
 
-    def hold_out(self, share: float) -> Self:
-        held = held_out(self, self.train.labels, share)
-        return replace(self, train=self.train.part(~held), validation=self.train.part(held))
-
     def test_view(self, index: np.ndarray) -> View:
         return IndexedView(self.test, index, self.preprocessing)
 
@@ -56,6 +48,20 @@ class Indexed(Stored):
     def reading(self) -> Iterator[None]:
         with self.train.unreadable.translated():
             yield
+
+
+@dataclass(frozen=True, repr=False)
+class Indexed(IndexedImages):
+    """Decodes and augments whole batches in TensorFlow's threads; Pillow releases Python's global lock while it works."""
+
+    augmentation: Augmentation
+
+    def class_counts(self) -> dict[str, list[int]]:
+        return counts(self)
+
+    def hold_out(self, share: float) -> Self:
+        held = held_out(self, self.train.labels, share)
+        return replace(self, train=self.train.part(~held), validation=self.train.part(held))
 
     def _train_pixels(self, order: Any, batch_size: int) -> Any:
         def batch(indices: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,11 @@ import numpy as np
 _FIRST_SCALE, _SECOND_SCALE, _LAST_SCALE = 10, 20, 90  # percent
 
 
+def anchors_per_cell(ratios: Sequence[float]) -> int:
+    """The number of anchors per cell for aspect ratios above 1."""
+    return 2 + 2 * len(ratios)
+
+
 @dataclass(frozen=True)
 class AnchorMap:
     """The anchors of one feature map.
@@ -37,7 +42,7 @@ class AnchorMap:
 
     @property
     def per_cell(self) -> int:
-        return 2 + 2 * len(self.ratios)
+        return anchors_per_cell(self.ratios)
 
     def boxes(self) -> np.ndarray:
         """In centre form, float32 (rows * columns * per_cell, 4), as fractions of the image's sides."""

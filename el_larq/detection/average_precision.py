@@ -85,7 +85,7 @@ def score_detections(truths: Sequence[Objects], detections: Sequence[Detections]
     if len(truths) != len(detections):
         raise ValueError(f"{len(truths)} images, but detections for {len(detections)}")
     if not any(len(objects.required) for objects in truths):
-        raise ValueError("there are no objects to be found")
+        raise ValueError("the images have no objects to find")
     voc_11, voc_all, coco = np.full(classes, np.nan), np.full(classes, np.nan), np.full((len(THRESHOLDS), classes), np.nan)
     for number in range(classes):
         count = sum(int((objects.required.classes == number).sum()) for objects in truths)

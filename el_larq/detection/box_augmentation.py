@@ -20,7 +20,7 @@ from PIL import Image, ImageEnhance
 from el_larq.data.augmentation import uniform
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.detection.annotations import Objects
-from el_larq.detection.boxes import areas, clip_boxes, iou_matrix
+from el_larq.detection.boxes import areas, clip_boxes, iou_matrix, to_centred
 
 OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 """The choices for a cut: none, or the least IoU with some object."""
@@ -78,19 +78,22 @@ class BoxAugmentation:
                 continue
             corner = canvas[:2] + np.array([y, x]) * (1 - sides) * side
             part = np.concatenate([corner, corner + sides * side])
-            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            held = ((centres > part[:2]) & (centres < part[2:])).all(axis=1)
-            if held.any() and iou_matrix(part[None], boxes).max() >= least:
+            if _centred_in(boxes, part).any() and iou_matrix(part[None], boxes).max() >= least:
                 return part
         return canvas
+
+
+def _centred_in(boxes: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Which boxes (N, 4) have their centre in a part, bool (N,)."""
+    centres = to_centred(boxes)[:, :2]
+    return ((centres > part[:2]) & (centres < part[2:])).all(axis=1)
 
 
 def _inside(objects: Objects, part: np.ndarray) -> Objects:
     """The objects whose centres are in a part, as fractions of it."""
     origin, sides = np.tile(part[:2], 2), np.tile(part[2:] - part[:2], 2)
-    centres = (objects.boxes[:, :2] + objects.boxes[:, 2:]) / 2
     boxes = clip_boxes((objects.boxes - origin) / sides)
-    kept = ((centres > part[:2]) & (centres < part[2:])).all(axis=1) & (areas(boxes) > _LEAST_AREA)
+    kept = _centred_in(objects.boxes, part) & (areas(boxes) > _LEAST_AREA)
     return Objects(boxes, objects.classes, objects.ignored).part(kept)
 
 

@@ -5,9 +5,8 @@
     PATH/annotations.json and PATH/images/: a fixed fifth is for testing
 
 A file is for the split whose name is a word of its own name or its folder's: train, val or valid, test. A single file is for
-training. Without test images, those for
-validation are for testing. Boxes are [x, y, width, height] in pixels; crowds are ignored objects. Classes are the categories of the
-training file, by identifier.
+training. Without test images, those for validation are for testing. Boxes are [x, y, width, height] in pixels; crowds are ignored
+objects. Classes are the categories of the training file, by identifier.
 """
 
 import os
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from el_larq.data.image_folder import SPLITS
 from el_larq.data.names import Name
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.detection.annotation_splits import Splits, check_labels, is_inside, with_test
@@ -28,9 +28,7 @@ from el_larq.files import parse_json, read_bytes
 MAX_BYTES = 200_000_000
 """A larger file is refused: as Python's objects, JSON takes about ten times its size in memory."""
 
-_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
-    ("val", "valid", "validation"), "validation"
-)
+_SPLITS = SPLITS | {"training": "train", "testing": "test"}
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 _OTHERS = re.compile("captions|keypoints|panoptic|stuff|image_info")
 

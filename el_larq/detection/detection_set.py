@@ -1,25 +1,23 @@
 """Data sets of images with annotated boxes."""
 
-import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from PIL import Image
 
 from el_larq.data import infer_preprocessing
-from el_larq.data.dataset import View
 from el_larq.data.encoded import CHECK_BYTES, Cache, Encoded, Unreadable
 from el_larq.data.held_out import count_held_out
-from el_larq.data.indexed import IndexedView
+from el_larq.data.indexed import IndexedImages
 from el_larq.data.names import Name
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.stored import Stored
+from el_larq.data.threads import in_threads
 from el_larq.detection.annotation_splits import Splits
 from el_larq.detection.annotations import AnnotatedImages, Findings, Objects, collect_images
 from el_larq.detection.box_augmentation import BoxAugmentation
@@ -62,7 +60,7 @@ class AnnotatedSplit(Encoded):
 
 
 @dataclass(frozen=True, repr=False)
-class DetectionSet(Stored):
+class DetectionSet(IndexedImages):
     """Batches have images and, for each image, one of two things:
 
     - without anchors, the objects themselves, float32 (L, 5): class and box in corner form; a class of -1 where there are fewer. L
@@ -85,29 +83,14 @@ class DetectionSet(Stored):
     def augments(self) -> bool:
         return self.augmentation is not None
 
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        return tuple(sorted(self.train.unreadable.errors))
-
     def class_counts(self) -> dict[str, list[int]]:
         """The number of objects per class, by split."""
         return {name: split.class_counts(self.num_classes) for name, split in self.annotated_splits.items()}
 
     @property
     def annotated_splits(self) -> dict[str, AnnotatedSplit]:
-        """The splits of this data set, by name."""
-        named = {"train": self.train, "test": self.test, "validation": self.validation}
-        return {name: split for name, split in named.items() if split is not None}
-
-    def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
-        cache = self.train.cache
-        if not preprocessing.decodes_like(self.preprocessing):
-            cache = Cache(cache.limit)
-        train, test, validation = (
-            None if split is None else split.with_preprocessing(preprocessing, cache)
-            for split in (self.train, self.test, self.validation)
-        )
-        return replace(self, preprocessing=preprocessing, train=train, test=test, validation=validation)
+        """`splits`, of which each has objects."""
+        return cast(dict[str, AnnotatedSplit], self.splits)
 
     def with_anchors(self, anchors: np.ndarray) -> Self:
         """This data set with batches for a detector with these anchors (A, 4), in centre form."""
@@ -118,14 +101,6 @@ class DetectionSet(Stored):
         held = np.zeros(self.train_size, bool)
         held[np.random.RandomState(0).permutation(self.train_size)[: count_held_out(self, self.train_size, share)]] = True
         return replace(self, train=self.train.part(~held), validation=self.train.part(held))
-
-    def test_view(self, index: np.ndarray) -> View:
-        return IndexedView(self.test, index, self.preprocessing)
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        with self.train.unreadable.translated():
-            yield
 
     def augmented(self, index: int, seed: int, position: int) -> tuple[np.ndarray, Objects]:
         """A training image, uint8 (H, W, C), and its objects after augmentation; another image if this one cannot be read."""
@@ -169,19 +144,9 @@ class DetectionSet(Stored):
         return listed
 
     def _in_threads(self, elements: Any, batch: Callable[..., Any], batch_size: int | None) -> Any:
-        import tensorflow as tf
-
+        described = self._rows if self.anchors is None else len(self.anchors), 5
         shape = self.preprocessing.input_shape
-        rows = self._rows if self.anchors is None else len(self.anchors)
-
-        def make(*element: Any) -> tuple[Any, Any]:
-            # As in el_larq.data.threads: a function of its arguments, which runs in parallel with others.
-            pixels, described = tf.numpy_function(batch, element, (tf.uint8, tf.float32), stateful=False)
-            pixels.set_shape((batch_size, *shape))
-            described.set_shape((batch_size, rows, 5))
-            return pixels, described
-
-        return elements.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return in_threads(elements, batch, shape, batch_size, label_shape=described, label_dtype="float32")
 
 
 def box_augmentation(name: Name) -> BoxAugmentation | None:

@@ -125,8 +125,8 @@ def _annotated(year: Path, names: Sequence[str], images: dict[str, str], finding
 def _image_of(xml: Path, filename: str, images: dict[str, str]) -> str | None:
     """The image of an annotation: that of the same name. Copied and renamed files often state the name of another one.
 
-    The stated name decides between images that differ in their suffix, and is taken where there is no image of the same name;
-    the image must not have an annotation of its own then.
+    The stated name decides between images that differ in their suffix. It is also taken if no image has the annotation's name,
+    unless the image that it names has an annotation of its own.
     """
     stated = PurePosixPath(filename.replace("\\", "/"))
     own = ([stated.name] if stated.stem == xml.stem else []) + [xml.stem]

@@ -1,6 +1,5 @@
 """Inspects the layers of a Keras model, and predicts the size and memory of its .tflite."""
 
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,9 @@ def inspect_model(
         for kernel in kernels[:-1]:
             bits = bit_class(max(kernel.kernel_bits, kernel.input_bits))
             weights = {bit_class(kernel.kernel_bits): kernel.weights} if first else {}
-            row = Layer(kernel.name, type(layer).__name__, (1, *shape[1:]), weights, kernel.macs, bits, 0, 0, 0)
-            layers.append(replace(row, balance=balances.get(id(kernel.variable))))
+            signs = balances.get(id(kernel.variable))
+            row = (kernel.name, type(layer).__name__, (1, *shape[1:]), weights, kernel.macs, bits, 0, 0, 0)
+            layers.append(Layer(*row, balance=signs))
             for known, number in weights.items():
                 rest[known] -= number
         last = kernels[-1] if kernels else None

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from el_larq import card
-from el_larq.counting.balance import Balance
+from el_larq.counting.balance import Balance, mean_balance
 from el_larq.errors import ElLarqError
 from el_larq.inspection.elementwise import Work
 from el_larq.tables import html_table
@@ -155,11 +155,7 @@ class Inspection:
     @property
     def balance(self) -> Balance | None:
         """Of all binary kernels together; None if there is none."""
-        found = [(layer.weights.get(1, 0), layer.balance) for layer in self.layers if layer.balance is not None]
-        total = sum(count for count, _ in found)
-        if not total:
-            return None
-        return Balance(sum(n * one.positive for n, one in found) / total, sum(n * one.entropy for n, one in found) / total)
+        return mean_balance((layer.weights.get(1, 0), layer.balance) for layer in self.layers if layer.balance is not None)
 
     @property
     def macs(self) -> dict[int, int]:

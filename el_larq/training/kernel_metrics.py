@@ -33,26 +33,23 @@ class KernelMetrics:
         self._every = -(-steps_per_epoch // SAMPLED)
         self._before: Any = None
         self._kernels = [kernel for kernel in one_bit_kernels(model) if kernel.layer.trainable]
-        pairs = [(kernel.quantizer, kernel.latent) for kernel in self._kernels]
 
-        def signs() -> tf.Tensor:
-            return tf.concat([tf.reshape(quantizer(latent + 0.0) > 0, [-1]) for quantizer, latent in pairs], 0)
+    def _signs(self) -> tf.Tensor:
+        return tf.concat([tf.reshape(kernel.quantizer(kernel.latent + 0.0) > 0, [-1]) for kernel in self._kernels], 0)
 
-        def starved() -> tf.Tensor:
-            blocked, total = tf.constant(0.0), 0
-            for quantizer, latent in pairs:
-                value = tf.identity(latent)
-                with tf.GradientTape() as tape:
-                    tape.watch(value)
-                    result = quantizer(value)
-                # From a random upstream gradient, a quantizer that mixes weights (a mean, a scale) makes 0 only where it blocks.
-                upstream = tf.random.stateless_normal(tf.shape(result), (0, 1), dtype=result.dtype)
-                gradient = tape.gradient(result, value, [upstream], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-                blocked += tf.reduce_sum(tf.cast(gradient == 0, tf.float32))
-                total += int(latent.shape.num_elements() or 0)
-            return blocked / total
-
-        self._signs, self._starved = signs, starved
+    def _starved(self) -> tf.Tensor:
+        blocked, total = tf.constant(0.0), 0
+        for kernel in self._kernels:
+            value = tf.identity(kernel.latent)
+            with tf.GradientTape() as tape:
+                tape.watch(value)
+                result = kernel.quantizer(value)
+            # From a random upstream gradient, a quantizer that mixes weights (a mean, a scale) makes 0 only where it blocks.
+            upstream = tf.random.stateless_normal(tf.shape(result), (0, 1), dtype=result.dtype)
+            gradient = tape.gradient(result, value, [upstream], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            blocked += tf.reduce_sum(tf.cast(gradient == 0, tf.float32))
+            total += int(kernel.latent.shape.num_elements() or 0)
+        return blocked / total
 
     def begin_epoch(self) -> None:
         self.sampled = [0.0, 0]

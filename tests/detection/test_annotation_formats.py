@@ -281,7 +281,7 @@ def test_a_class_that_only_test_images_have_is_unknown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["coco", "yolo"])
 def test_images_without_boxes_are_background_there(tmp_path: Path, kind: str) -> None:
-    """They are not used for training, are kept for testing, and are no fault."""
+    """They are not used for training, are kept for testing, and are not an error."""
     WRITERS[kind](tmp_path, GOOD | {f"empty{number}": [] for number in range(8)})
     said: list[str] = []
     data = load(f"{kind}:{tmp_path}", strict=True, notify=said.append)
