@@ -69,6 +69,8 @@ def command(
     el-larq compare --network resnet26 --methods el,bireal,binary --width 0.25 --epochs 4
     el-larq compare RUN --against int8 -o twin
 
+    With --recipe own, each method is trained by the recipe made for it (el-larq list recipes), all with as many --epochs in all.
+
     The second form answers what binary bought: it trains the network of RUN, a finished run folder, once more without
     binarization, with the same data, recipe and seed. With int8, both are also converted with int8.
     """
@@ -88,6 +90,9 @@ def command(
     plan = plan_comparison(split_names(networks), split_names(methods), seeds, method_options, **collect_settings(given))
     if (line := runs_real(plan.network_options)) and any(pair.method.binary for pair in plan.pairs):
         say(f"note: {line}")
+    if plan.own_recipes:
+        recipes = {name: recipe["name"] for name, recipe in plan.recipes.items()}
+        say("recipes: " + ", ".join(f"{name} {recipe}" for name, recipe in recipes.items()))
     try:
         with interruptible():
             result = execute(plan, folder, jobs=jobs, shard=share, notify=say)
@@ -105,8 +110,9 @@ def command(
         )
     else:
         shared = plan.shared
+        recipe = "own recipes, " if plan.own_recipes else ""
         title = (
-            f"{shared.dataset}, width {shared.width:g}, {shared.recipe.epochs} epochs; mean over seeds; "
+            f"{shared.dataset}, width {shared.width:g}, {recipe}{shared.recipe.epochs} epochs; mean over seeds; "
             "latency with one thread on this machine; MACs (BOPs, FLOPs) and other operations in millions per image"
         )
         print_table(title, HEADINGS, cells(result.rows))

@@ -9,6 +9,8 @@ from el_larq.errors import UsageError, unknown_name
 from el_larq.methods.method import Method
 from el_larq.methods.method_registry import METHODS, get_method, parse_options
 from el_larq.models.network_registry import fits, get_network
+from el_larq.training.recipe import Recipe
+from el_larq.training.recipes import OWN, own_recipe
 from el_larq.training.training_plan import Settings, SharedSettings, TrainingPlan, make_plan
 
 ALL = "all"
@@ -39,11 +41,13 @@ class ComparisonPlan:
     """All pairs, each to be trained with the seeds 0 to ``seeds`` - 1. Everything but network and method is the same for all.
 
     network_options: those that were given; a pair's plan may also have a block variant.
+    own_recipes: each method has its own recipe, with the same number of epochs in all.
     """
 
     pairs: tuple[Pair, ...]
     seeds: int
     network_options: Mapping[str, Any]
+    own_recipes: bool = False
 
     @property
     def shared(self) -> TrainingPlan:
@@ -55,19 +59,27 @@ class ComparisonPlan:
         """Each method's own options, with their values."""
         return {pair.method.name: dict(pair.method.options) for pair in self.pairs}
 
+    @property
+    def recipes(self) -> dict[str, dict[str, Any]]:
+        """Each method's recipe for JSON, if each has its own."""
+        return {pair.method.name: _settings_of(pair.plan.recipe) for pair in self.pairs} if self.own_recipes else {}
+
     def settings(self) -> dict[str, Any]:
-        """The shared settings for JSON, without the recipe's summary, which has no effect."""
+        """The shared settings for JSON."""
         plan = self.shared
-        recipe = asdict(plan.recipe)
-        del recipe["summary"]
         return {
             "dataset": plan.dataset,
-            "recipe": recipe,
+            "recipe": OWN if self.own_recipes else _settings_of(plan.recipe),
             "width": plan.width,
             "image_size": plan.image_size,
             "network_options": dict(self.network_options),
             "validation": "default" if plan.validation is None else plan.validation,
         }
+
+
+def _settings_of(recipe: Recipe) -> dict[str, Any]:
+    """Without the summary, which has no effect."""
+    return {name: value for name, value in asdict(recipe).items() if name != "summary"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,8 @@ def plan_comparison(
 
     Arguments:
         options: options of the methods, each as METHOD.NAME=VALUE.
-        shared: settings of all trainings: data set, recipe, width, image size, network options, validation.
+        shared: settings of all trainings: data set, recipe, width, image size, network options, validation. With the recipe
+            "own", each method is trained by `el_larq.training.recipes.own_recipe`, all with the same ``epochs``.
 
     Raises:
         ElLarqError: the data set does not exist.
@@ -119,6 +132,9 @@ def plan_comparison(
     chosen = {name: parse_options(name, texts.get(name, ())) for name in names}
     given = dict(shared.get("network_options") or {})
     variant = given.get("variant")
+    own = shared.get("recipe") == OWN
+    if own and shared.get("epochs") is None:
+        raise UsageError("recipe own: the methods' recipes differ in their epochs; give the same number for all, as in --epochs 20")
     pairs = []
     for network in entries:
         for name in names:
@@ -126,10 +142,12 @@ def plan_comparison(
             if everything and not (fits(network, method) and method.variant in (None, variant or method.variant)):
                 continue
             settings: Settings = {**shared, "method": name, "method_options": chosen[name]}
+            if own:
+                settings["recipe"] = own_recipe(name)
             pairs.append(Pair(make_plan(network.name, **settings)))
     if not pairs:
         raise UsageError("no method fits: name the methods, or choose another variant")
-    return ComparisonPlan(tuple(pairs), seeds, given)
+    return ComparisonPlan(tuple(pairs), seeds, given, own)
 
 
 def _sort_options(options: Sequence[str], methods: Sequence[str]) -> dict[str, list[str]]:

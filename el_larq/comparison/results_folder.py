@@ -1,6 +1,6 @@
 """The folder of a comparison: its settings, all runs and the results. Does not import TensorFlow.
 
-comparison.json   the settings that all runs share, and the methods' options
+comparison.json   the settings that all runs share, the methods' options, and their recipes if they differ
 runs/NETWORK-METHOD-sSEED/   one run folder each (see `el_larq.training.run_folder`)
     model.tflite, deployed.json   in the run of each pair that is converted
 results.json   rewritten after each run
@@ -29,7 +29,7 @@ SCHEMA = 1
 
 _NUMBER = (float, None)
 _FORMS = {
-    "comparison.json": {"settings": {}, "options": {}},
+    "comparison.json": {"settings": {}, "options": {}, "recipes?": {}},
     "result.json": {"accuracy": float, "seconds": float},
     "deployed.json": {"sha256": str, **dict.fromkeys(("bops?", "flops?", "ops?", "tflite_bytes?"), _NUMBER)},
     "results.json": {"latencies?": {}},
@@ -55,7 +55,8 @@ class ResultsFolder:
             not path.is_dir() or any(not is_temporary(entry.name, "comparison.json") for entry in path.iterdir())
         )
         known = self._read(path / "comparison.json")
-        options = dict(plan.options)
+        by_method: dict[str, dict[str, dict[str, Any]]] = {"options": plan.options, "recipes": plan.recipes}
+        by_method = json.loads(json.dumps(by_method))
         if known:
             own_folders.check_all(path)
             if "validation" not in known["settings"]:
@@ -63,18 +64,22 @@ class ResultsFolder:
                     f"{path} was made by an older el-larq, which trained on all training images and chose the best epoch by the "
                     "test split; its runs do not compare with new ones: choose another folder with -o"
                 )
-            _check_same(path, _with_defaults(known["settings"]), settings)
-            for name, values in known["options"].items():
-                if wrong := find_misfit(values, {}, f"options.{name}"):
-                    raise _damaged(path / "comparison.json", wrong)
-                if name in options:
-                    _check_same(path, _named(name, values), _named(name, json.loads(json.dumps(options[name]))))
-            options = known["options"] | options
+            stated = known["settings"]
+            _check_same(path, stated | {"recipe": _with_defaults(stated.get("recipe"))}, settings)
+            for kind, asked in by_method.items():
+                stored = known.get(kind, {})
+                for name, values in stored.items():
+                    if wrong := find_misfit(values, {}, f"{kind}.{name}"):
+                        raise _damaged(path / "comparison.json", wrong)
+                    if name in asked:
+                        values = _with_defaults(values) if kind == "recipes" else values
+                        _check_same(path, _named(name, values), _named(name, asked[name]))
+                by_method[kind] = stored | asked
         elif others:
             raise ElLarqError(f"{path} already contains files that are not a comparison; choose another folder with -o")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            write_json(path / "comparison.json", {"schema": SCHEMA, "settings": settings, "options": options})
+            write_json(path / "comparison.json", {"schema": SCHEMA, "settings": settings, **by_method})
             self.runs.mkdir(exist_ok=True)
         except OSError as error:
             raise ElLarqError(f"cannot write a comparison to {path}: {error.strerror or error}") from error
@@ -133,16 +138,15 @@ def recorded(path: Path, name: str) -> Any:
     return content.get(name) if isinstance(content, dict) else None
 
 
-def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the fields of the recipe and its stages that were added after they were written."""
-    recipe = settings.get("recipe")
+def _with_defaults(recipe: Any) -> Any:
+    """A recipe with the fields of it and its stages that were added after it was written."""
     if not isinstance(recipe, dict):
-        return settings
+        return recipe
     defaults = json.loads(json.dumps(DEFAULTS))
     recipe = defaults | recipe
     if isinstance(recipe["stages"], list):
         recipe["stages"] = [defaults | stage if isinstance(stage, dict) else stage for stage in recipe["stages"]]
-    return settings | {"recipe": recipe}
+    return recipe
 
 
 def _damaged(path: Path, wrong: str) -> ElLarqError:

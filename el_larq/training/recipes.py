@@ -164,6 +164,17 @@ RECIPES = {
 }
 
 
+OWN = "own"
+"""In place of a recipe's name in a comparison: each method's own (`own_recipe`)."""
+
+_OWN = {"bbg": "bbg-cifar", "reactnet": "two-stage", "real_to_binary": "real-to-binary"}
+
+
+def own_recipe(method: str) -> Recipe:
+    """The recipe that is made for a method, or else "standard". Method `el` is published with one stage; "el-dagger" is another."""
+    return RECIPES[_OWN.get(method, "standard")]
+
+
 def get_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)

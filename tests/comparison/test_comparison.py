@@ -55,6 +55,15 @@ def test_a_plan_pairs_every_network_with_every_method_in_the_order_asked() -> No
     assert [pair.name for pair in plan.pairs] == ["resnet26-bireal", "resnet26-el", "resnet18-bireal", "resnet18-el"]
 
 
+def test_with_own_recipes_each_method_has_its_own_and_all_have_as_many_epochs() -> None:
+    plan = _plan("el,reactnet,real_to_binary,bbg", recipe="own", epochs=6, batch_size=512)
+    recipes = [pair.plan.recipe for pair in plan.pairs]
+    assert [recipe.name for recipe in recipes] == ["standard", "two-stage", "real-to-binary", "bbg-cifar"]
+    assert [recipe.epochs for recipe in recipes] == [6] * 4
+    assert {stage.batch_size for recipe in recipes for stage in recipe.stages or (recipe,)} == {512}
+    assert [pair.plan.method.name for pair in plan.pairs] == ["el", "reactnet", "real_to_binary", "bbg"]
+
+
 def test_all_is_every_method_that_fits_the_network() -> None:
     for network in ("resnet18", "quicknet_small"):
         names = [pair.method.name for pair in _plan("all", networks=network).pairs]
@@ -76,6 +85,8 @@ def test_all_is_every_method_that_fits_the_network() -> None:
         ({"options": ("bireal.k=all",)}, "unknown method of an option 'bireal'"),
         ({"methods": "bireal", "options": ("bireal.k=all",)}, "method 'bireal' has no options of its own"),
         ({"network_options": {"sten": "small"}}, "network 'resnet18' has no option 'sten'"),
+        ({"recipe": "own"}, "recipe own: the methods' recipes differ in their epochs; give the same number for all"),
+        ({"recipe": "own", "epochs": 2, "methods": "reactnet"}, "epochs must be at least 3 for the 3 stages of two-stage; got 2"),
     ],
     ids=str,
 )
@@ -110,6 +121,17 @@ def test_a_folder_takes_more_methods_networks_and_seeds(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "new" / "comparison.json").read_text())
     assert list(content["options"]) == ["el", "binary"]
     assert content["settings"]["recipe"]["batch_size"] == 512
+
+
+def test_a_folder_of_own_recipes_takes_more_methods_and_refuses_another_recipe_of_one_it_has(tmp_path: Path) -> None:
+    ResultsFolder(tmp_path, _plan("el", recipe="own", epochs=3))
+    ResultsFolder(tmp_path, _plan("reactnet", recipe="own", epochs=3))
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    assert {name: recipe["name"] for name, recipe in content["recipes"].items()} == {"el": "standard", "reactnet": "two-stage"}
+    with pytest.raises(UsageError, match=r"was made with el\.epochs 3, not 4"):
+        ResultsFolder(tmp_path, _plan("el", recipe="own", epochs=4))
+    with pytest.raises(UsageError, match="was made with recipe own, not "):
+        ResultsFolder(tmp_path, _plan("el"))
 
 
 @pytest.mark.parametrize(
