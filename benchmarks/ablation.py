@@ -237,6 +237,23 @@ def _label(network: str, stem: str) -> str:
     return f'{network}, stem "{stem}"' if stem else network
 
 
+def settings(run: Run) -> dict[str, Any]:
+    """The arguments of `el_larq.train` but for the network and the folder."""
+    setting = run.setting
+    return {
+        "method": run.method,
+        "dataset": setting.dataset,
+        "recipe": "demo",
+        "epochs": setting.epochs,
+        "batch_size": BATCH,
+        "width": setting.width,
+        "seed": run.seed,
+        "validation": 0.0,
+        **run.options,
+        "network_options": run.options.get("network_options", {}) | _stem(setting),
+    }
+
+
 def train(run: Run, scratch: Path) -> tuple[float, float]:
     """Train, or continue a run that was stopped; returns the test accuracy and the seconds."""
     import tf_keras as keras
@@ -248,18 +265,7 @@ def train(run: Run, scratch: Path) -> tuple[float, float]:
         trained = el_larq.resume(folder, notify=print)
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        trained = el_larq.train(
-            setting.network,
-            method=run.method,
-            dataset=setting.dataset,
-            epochs=setting.epochs,
-            batch_size=BATCH,
-            width=setting.width,
-            seed=run.seed,
-            validation=0.0,
-            out=folder,
-            **{"recipe": "demo", **run.options, "network_options": run.options.get("network_options", {}) | _stem(setting)},
-        )
+        trained = el_larq.train(setting.network, out=folder, **settings(run))
     return trained.accuracy, trained.seconds
 
 
