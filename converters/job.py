@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from el_larq.card import Card
 from el_larq.converters.guideline.guideline_options import Guideline
-from el_larq.converters.steps import CALIBRATED, VIEWS, WEIGHTS, check_stored
+from el_larq.converters.steps import CALIBRATED, VIEWS, WEIGHTS, check_selection, check_stored
 from el_larq.data.stated import Stated
+from el_larq.detection.non_maximum_suppression import FOR_EVALUATION, Selection
 from el_larq.errors import ElLarqError, UsageError, unknown_name
 from el_larq.printable import printable
 from el_larq.tables import html_table
 
 if TYPE_CHECKING:
+    import numpy as np
     import tf_keras as keras
 
     from el_larq.converters.frozen import FrozenModel
@@ -39,6 +41,7 @@ class Options:
             float32 (N, ...).
         calibration_images: the number of images to calibrate on; None for 256.
         ranges: how ranges are estimated, one of `el_larq.compression.ranges.RANGES`; None for "mse".
+        selection: how a detector's boxes are selected; None for the rule that detectors are evaluated with.
         guideline: for "full": quantize a real-valued model by these steps (`el_larq.quantize`); None for ranges alone.
         by_layer: if verification fails, report how many signs differ at each binary convolution.
     """
@@ -57,6 +60,7 @@ class Options:
     calibration_images: int | None = None
     ranges: str | None = None
     guideline: Guideline | None = None
+    selection: Selection | None = None
     stated: Stated = field(default_factory=Stated)
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class Options:
             raise unknown_name("kind of view", self.views, VIEWS)
         if self.calibration_images is not None and self.calibration_images < 1:
             raise UsageError(f"calibration: at least 1 image is needed; got {self.calibration_images}")
+        check_selection(self.selection or FOR_EVALUATION)
         check_stored(self.int8, self.weights, self.calibrate, self.calibration_images, self.ranges, self.views)
 
     @property
@@ -102,6 +107,7 @@ class Job:
     loaded: the Keras model.
     original: its inference graph, which the result is verified against; never changed.
     model: the graph that the next step works on; rewriting steps replace it.
+    anchors: those of a detector, (A, 4) in centre form; None for other models.
     card: what the model says of itself: labels, preprocessing, data set, provenance.
     tflite: the flatbuffer, once lowered.
     unstored: the same with float32 only, if kernels are stored as another type or operators compute with int8.
@@ -116,6 +122,7 @@ class Job:
     loaded: "keras.Model | None" = None
     original: "FrozenModel | None" = None
     model: "FrozenModel | None" = None
+    anchors: "np.ndarray | None" = None
     card: Card = field(default_factory=dict)
     tflite: bytes | None = None
     unstored: bytes | None = None
@@ -140,6 +147,11 @@ class Job:
     def done(self, summary: str, details: dict[str, Any] | None = None, **changes: Any) -> "Job":
         """The job after a step, with its changes, summary and details."""
         return replace(self, summary=summary, details=details or {}, **changes)
+
+    @property
+    def task(self) -> str:
+        """`Dataset.task` of the data that the model is for."""
+        return "classification" if self.anchors is None else "detection"
 
     def need_model(self) -> "FrozenModel":
         if self.model is None:

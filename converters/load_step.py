@@ -11,6 +11,10 @@ from el_larq.converters.unsupported import check_computable
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules
+from el_larq.models.detector_anchors import anchors_of
+
+NOT_CLASSES = 5
+"""Values of a detector for an anchor in addition to those of its classes: the background and the box."""
 
 
 def load(job: Job) -> Job:
@@ -23,7 +27,10 @@ def load(job: Job) -> Job:
     model = with_static_input(model, job.options.image_size)
     source = str(job.source or model.name)
     model_card, notes = job.options.stated.onto(model_card, tuple(model.inputs[0].shape[1:]), source)
-    _check_labels(job.options.stated.labels, model, source)
+    anchors = anchors_of(model)
+    if anchors is None and job.options.selection is not None:
+        raise UsageError(f"{source}: is not a detector, so no boxes are selected; omit the options for that")
+    _check_labels(job.options.stated.labels, model, source, 0 if anchors is None else NOT_CLASSES)
     frozen = FrozenModel(model)
     check_computable(frozen)
     if (other := other_precision(frozen)) is not None:
@@ -32,10 +39,10 @@ def load(job: Job) -> Job:
     summary = f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters"
     summary = "; ".join((summary, *notes))
     details = {"name": model.name, "layers": len(model.layers), "parameters": model.count_params(), "notes": list(notes)}
-    return job.done(summary, details, loaded=model, original=frozen, model=frozen, card=model_card)
+    return job.done(summary, details, loaded=model, original=frozen, model=frozen, anchors=anchors, card=model_card)
 
 
-def _check_labels(labels: tuple[str, ...] | None, model: keras.Model, source: str) -> None:
-    classes = [output.shape[-1] for output in model.outputs or []]
+def _check_labels(labels: tuple[str, ...] | None, model: keras.Model, source: str, others: int) -> None:
+    classes = [output.shape[-1] - others for output in model.outputs or []]
     if labels is not None and len(labels) not in classes:
         raise UsageError(f"{source}: there are {len(labels)} labels for its {' or '.join(map(str, classes))} outputs")

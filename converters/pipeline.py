@@ -17,6 +17,7 @@ from el_larq.converters.job import Entry, Job, Options
 from el_larq.converters.load_step import load
 from el_larq.converters.lower import lower
 from el_larq.converters.memory import return_memory
+from el_larq.converters.select_step import select
 from el_larq.converters.steps import STEPS, check_skip
 from el_larq.converters.store import store
 from el_larq.converters.verify import verify
@@ -34,13 +35,16 @@ _FUNCTIONS: dict[str, Callable[[Job], Job]] = {
     "store": store,
     "audit": audit,
     "verify": verify,
+    "select": select,
     "write": write,
 }
 
 
-def _left_out(options: Options) -> set[str]:
-    """The steps that the options do not ask for. Nothing is to be arranged where operators compute with int8."""
+def _left_out(job: Job) -> set[str]:
+    """The steps that neither options nor the model ask for. Nothing is to be arranged where operators compute with int8."""
+    options = job.options
     kinds = {"quantize": options.quantizes, "arrange": not options.quantizes, "store": options.stored_as is not None}
+    kinds["select"] = job.anchors is not None
     return {step for step, wanted in kinds.items() if not wanted}
 
 
@@ -84,7 +88,7 @@ def convert(
         replace(job, loaded=source, card=card or {}) if isinstance(source, keras.Model) else replace(job, source=find_model(source))
     )
     for name in STEPS:
-        if name in skip or name in _left_out(job.options):
+        if name in skip or name in _left_out(job):
             continue
         start = time.monotonic()
         job = _FUNCTIONS[name](job)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from el_larq.compression.ranges import RANGES
+from el_larq.detection.non_maximum_suppression import Selection
 from el_larq.errors import UsageError, unknown_name
 
 STEPS = {
@@ -14,12 +15,13 @@ STEPS = {
     "store": "kernels of real-valued layers as int8 or float16, if that is asked for",
     "audit": "each convolution meant to be binary is an LceBconv2d",
     "verify": "flatbuffer and model agree on real images, signs included",
+    "select": "a detector's boxes are selected in the file, by TFLite_Detection_PostProcess",
     "write": "the file, with labels, preprocessing and provenance in it",
 }
-ON_REQUEST = ("quantize", "store")
-"""Steps that run only if an option asks for them."""
+ON_REQUEST = ("quantize", "store", "select")
+"""Steps that run only if an option or the model asks for them."""
 
-_OPTIONAL = ("fold", "arrange", "audit", "verify")
+_OPTIONAL = ("fold", "arrange", "audit", "verify", "select")
 
 INT8 = ("weights", "full", "io")
 """What is quantized to 8 bits, on request: kernels in the file (`converters/store.py`), all operators that can be
@@ -36,6 +38,8 @@ CALIBRATED = ("full", "io")
 WEIGHTS = ("float32", "float16")
 """The types in which real-valued kernels are stored. The first is the default."""
 
+MOST_DETECTIONS = 10_000
+
 VIEWS = ("bitcast", "reshape")
 """What makes a view of a float tensor (`converters/bitcasts.py`). The first is the default."""
 
@@ -46,6 +50,16 @@ def check_skip(skip: tuple[str, ...]) -> None:
             raise unknown_name("step", name, STEPS)
         if name not in _OPTIONAL:
             raise UsageError(f"step {name!r} cannot be skipped; these can: {', '.join(_OPTIONAL)}")
+
+
+def check_selection(selection: Selection) -> None:
+    """Raise UsageError for a threshold or a number that TFLite_Detection_PostProcess does not take."""
+    if not 1 <= selection.most <= MOST_DETECTIONS:
+        raise UsageError(f"the number of detections in an image is from 1 to {MOST_DETECTIONS:,}; got {selection.most}")
+    if not 0 <= selection.score <= 1:
+        raise UsageError(f"the threshold of scores is from 0 to 1; got {selection.score:g}")
+    if not 0 < selection.iou <= 1:
+        raise UsageError(f"the threshold of IoU is above 0 and at most 1; got {selection.iou:g}")
 
 
 def check_stored(

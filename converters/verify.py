@@ -130,14 +130,16 @@ def _by_layer(job: Job, result: Verification) -> str:
     return f"; in order of execution: {', '.join(rows) or 'no sign differs, so the error is after the last binary convolution'}"
 
 
-def verification_images(job: Job) -> tuple[list[np.ndarray], str, str]:
+def verification_images(job: Job, count: int | None = None) -> tuple[list[np.ndarray], str, str]:
     """Test images of the requested data set or of the card's, else random values; the name of the data; a note for the summary.
+
+    count: the number of images; None for the requested one.
 
     There is a batch for each input. Images of data sets are for models with one; where it takes integers, they are not scaled.
     """
     model = job.need_original()
     shape = model.input_shape
-    count = job.options.verify_images
+    count = min(job.options.verify_images, count or job.options.verify_images)
     count = max(1, min(count, _ALL_VALUES // max(1, sum(map(math.prod, model.input_shapes)))))
     name, note = _dataset(job)
     if len(model.inputs) > 1:
@@ -148,7 +150,7 @@ def verification_images(job: Job) -> tuple[list[np.ndarray], str, str]:
     if name is not None:
         size = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
         unscaled = Preprocessing(*shape, mean=0.0, std=1.0) if kind.is_integer and len(shape) == 3 else None
-        data = load_dataset(name, size, preprocessing=unscaled or _preprocessing(job, shape))
+        data = load_dataset(name, size, preprocessing=unscaled or _preprocessing(job, shape), task=job.task)
         if data.preprocessing.input_shape == shape:
             return [data.test_images(count)[0].astype(kind.as_numpy_dtype)], name, note
         if job.options.verify_on is not None:
@@ -168,7 +170,7 @@ def _dataset(job: Job) -> tuple[str | None, str]:
         folder = None if job.source is None else foreign_folder(name, job.source)
         if folder is not None:
             return None, f"; the folder on its card is read only for a model in one of your own runs, or with --verify-on {name!r}"
-        check_dataset(name)
+        check_dataset(name, job.task)
     except ElLarqError:  # models may be converted on machines without their training data
         return None, ""
     return name, ""

@@ -8,6 +8,12 @@ import tf_keras as keras
 from el_larq.detection.anchors import SSD300, all_boxes, anchor_maps, default_ratios
 
 
+def anchors_of(model: keras.Model) -> np.ndarray | None:
+    """`model_anchors`, or None if the model is not a detector of this project."""
+    names = {layer.name for layer in model.layers}
+    return model_anchors(model) if {"head1_boxes", "predictions"} <= names else None
+
+
 def model_anchors(model: keras.Model) -> np.ndarray:
     """In centre form, float32 (A, 4), in the order of the model's predictions. Those of SSD300 are the authors'.
 

@@ -143,6 +143,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 @pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`TinyDetector`, which is not trained."""
+    from tiny_detector import convert_detector
+
+    return convert_detector(tmp_path_factory.mktemp("detector"))
+
+
+@pytest.fixture(scope="session")
 def digit_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A test image of `digits` as a file."""
     data = el_larq.load_dataset("digits")

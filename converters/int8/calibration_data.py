@@ -26,7 +26,7 @@ def check_calibration(calibrate: str) -> None:
         if not Path(calibrate).is_file():
             raise UsageError(f"calibration: there is no file {calibrate}")
         return
-    check_dataset(calibrate)
+    check_dataset(calibrate, None)
 
 
 def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
@@ -46,7 +46,7 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
     if name.endswith(".npy"):
         images, source = _of_file(Path(name), shape, preprocessing, count), {"file": Path(name).name}
     else:
-        images, source = _of_dataset(name, shape, preprocessing, count), {"dataset": name, "split": "train"}
+        images, source = _of_dataset(name, job.task, shape, preprocessing, count), {"dataset": name, "split": "train"}
     if len(images) < count:
         raise UsageError(
             f"calibration: {name} has {counted(len(images), 'image')}, fewer than the {count} to calibrate on; "
@@ -99,10 +99,10 @@ def _scale_message(path: Path, images: np.ndarray, preprocessing: Preprocessing)
     return f"{text}, but the model's inputs from {low:.3g} to {high:.3g}; scale them as the model's card says"
 
 
-def _of_dataset(name: str, shape: tuple[int, ...], preprocessing: Preprocessing | None, count: int) -> np.ndarray:
+def _of_dataset(name: str, task: str, shape: tuple[int, ...], preprocessing: Preprocessing | None, count: int) -> np.ndarray:
     size = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
     fitting = preprocessing if preprocessing is not None and preprocessing.input_shape == shape else None
-    data = load_dataset(name, size, preprocessing=fitting)
+    data = load_dataset(name, size, preprocessing=fitting, task=task)
     if data.preprocessing.input_shape != shape:
         raise UsageError(f"calibration: {name} has images of {data.preprocessing.input_shape}, the model takes {shape}")
     if data.train_size < count:

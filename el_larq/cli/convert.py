@@ -1,5 +1,6 @@
 """`el-larq convert`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from el_larq.cli.conversion import (
     verify_on_option,
 )
 from el_larq.compression.ranges import RANGES
-from el_larq.converters.steps import DEFAULT_RANGE, INT8, STEPS, VIEWS, WEIGHTS, check_skip, check_stored
+from el_larq.converters.steps import DEFAULT_RANGE, INT8, MOST_DETECTIONS, STEPS, VIEWS, WEIGHTS, check_skip, check_stored
+from el_larq.detection.non_maximum_suppression import FOR_EVALUATION, Selection
 
 _WORST = 5
 """The number of int8 tensors that are shown without --table."""
@@ -40,7 +42,7 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
 @click.command(epilog=f"Steps: {', '.join(STEPS)}.")
 @click.argument("model", type=MODEL)
 @out_option
-@click.option("--skip", multiple=True, help="Step to skip: fold, arrange, audit or verify; can be repeated.")
+@click.option("--skip", multiple=True, help="Step to skip: fold, arrange, audit, verify or select; can be repeated.")
 @click.option(
     "--allow",
     multiple=True,
@@ -81,6 +83,21 @@ def _complete_rules(_context: click.Context, _option: click.Parameter, incomplet
     show_default=True,
     help="The type in which kernels of real-valued layers are stored.",
 )
+@click.option(
+    "--max-detections",
+    type=click.IntRange(1, MOST_DETECTIONS),
+    help=f"For detectors: the largest number of boxes in an image. [default: {FOR_EVALUATION.most}]",
+)
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    help=f"For detectors: the lowest score of a box. [default: {FOR_EVALUATION.score}]",
+)
+@click.option(
+    "--iou-threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    help=f"For detectors: boxes that overlap a surer one of their class by more are left out. [default: {FOR_EVALUATION.iou}]",
+)
 @image_size_option
 @verify_on_option
 @click.option("--verify-images", type=click.IntRange(1), default=256, show_default=True)
@@ -105,6 +122,9 @@ def command(
     ranges: str | None,
     picture: Path | None,
     weights: str,
+    max_detections: int | None,
+    score_threshold: float | None,
+    iou_threshold: float | None,
     by_layer: bool,
     table: bool,
     trust: bool,
@@ -129,7 +149,7 @@ def command(
     parse_allowed(allow)
     stated(**statements)
     if verify_on is not None:
-        check_dataset(verify_on)
+        check_dataset(verify_on, None)
     if calibrate is not None:
         check_calibration(calibrate)
     check_output(out, TFLITE, inputs=(model,))
@@ -159,6 +179,7 @@ def command(
         calibrate,
         calibration_images,
         ranges,
+        selection=_selection(max_detections, score_threshold, iou_threshold),
     )
     job = convert(
         model,
@@ -201,3 +222,9 @@ def command(
         if what != "note":
             say(f"{what}: {finding}")
     show(f"wrote {out}")
+
+
+def _selection(most: int | None, score: float | None, iou: float | None) -> Selection | None:
+    """None if nothing is asked for."""
+    given = {name: value for name, value in (("most", most), ("score", score), ("iou", iou)) if value is not None}
+    return replace(FOR_EVALUATION, **given) if given else None
