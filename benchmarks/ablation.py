@@ -9,11 +9,12 @@ One training at a time, at the lowest priority. A line is added to the results w
 and one that was stopped or killed resumes from its folder in the scratch folder. Before it starts, a step of each size is
 measured and the hours that are left are printed. Fashion-MNIST is Debian's package dataset-fashion-mnist.
 
-Every run uses the recipe `demo` with a batch size of 128 and all training images; the accuracy is that of the last epoch's model
-on the test split. The default is method `el`: an elastic link behind the norm, one trained gamma per link, real-valued
-downsampling. ResNet26 appears twice on Fashion-MNIST, at width 0.25: with the default stem, whose maps are 28x28, to compare links,
-and with the stem "mobile", whose maps are 14x14 and which takes a quarter of the time, for all factors. BBG's two parts, balanced
-kernels and gates, are taken apart around Bi-Real Net, the plain sign with identity links.
+A run uses the recipe `demo` with a batch size of 128 and all training images, unless recipes are compared; those of several stages
+share out the same number of epochs, teacher included. The accuracy is that of the last epoch's model on the test split. The default
+is method `el`: an elastic link behind the norm, one trained gamma per link, real-valued downsampling. ResNet26 appears twice on
+Fashion-MNIST, at width 0.25: with the default stem, whose maps are 28x28, to compare links, and with the stem "mobile", whose maps
+are 14x14 and which takes a quarter of the time, for all factors. BBG's two parts, balanced kernels and gates, are taken apart
+around Bi-Real Net, the plain sign with identity links.
 
 The table. Runs of one seed start from the same random numbers and see the same batches, so they are compared in pairs. For a value
 v of a factor and the reference r, with accuracies a of the n seeds that both have, d_s = a_v,s - a_r,s; the table has their mean
@@ -58,8 +59,10 @@ KEY = ("factor", "value", "network", "stem", "dataset", "seed", "epochs", "width
 
 DEFAULT = "elastic"
 """The value that the others of a factor are compared with, or those of factor "link" if a factor does not have it."""
-REFERENCES = {"bbg": "neither"}
-"""In place of `DEFAULT`."""
+SINGLE = "single stage"
+BINARY = "binary, single stage"
+REFERENCES = {"bbg": "neither", "el": SINGLE, "reactnet": SINGLE, "real_to_binary": BINARY}
+"""In place of `DEFAULT`. A factor with the name of a method is that method's recipe."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ MOBILENET = Setting("mobilenet", "fashion_mnist", 0.5, 3, 3)
 PHOTOS = Setting("resnet26", "photos", 0.125, 8, 5)
 VGG = Setting("vgg_small", "fashion_mnist", 0.25, 3, 3)
 RESNET20 = Setting("resnet20", "fashion_mnist", 0.5, 3, 3)
+RESNET18 = Setting("resnet18", "fashion_mnist", 0.125, 8, 3, "mobile")
 
 Variant = tuple[str, str, str, dict[str, Any]]
 """Factor, value, method, and further arguments of `el_larq.train`."""
@@ -126,6 +130,19 @@ PARTS_OF_BBG: list[Variant] = [
 ]
 
 
+# The rates of these recipes are for ten times as many epochs and more.
+_FAST = {"learning_rate": 0.01}
+RECIPES: list[Variant] = [
+    ("el", SINGLE, "el", {}),
+    ("el", "el-dagger", "el", {"recipe": "el-dagger", **_FAST}),
+    ("reactnet", SINGLE, "reactnet", {}),
+    ("reactnet", "two-stage", "reactnet", {"recipe": "two-stage", **_FAST}),
+    ("real_to_binary", BINARY, "binary", {}),
+    ("real_to_binary", SINGLE, "real_to_binary", {}),
+    ("real_to_binary", "real-to-binary", "real_to_binary", {"recipe": "real-to-binary", **_FAST}),
+]
+
+
 def _start(value: float) -> dict[str, Any]:
     return {"link_options": {"gamma_initializer": {"class_name": "Constant", "config": {"value": value}}}}
 
@@ -149,6 +166,7 @@ def plan() -> list[Run]:
         [(MOBILENET, LINKS)],
         [(RESNET_14, [*LINKS, *DOWNSAMPLE])],
         [(VGG, BBG), (RESNET20, BBG)],
+        [(RESNET18, RECIPES)],
         [(RESNET, LINKS)],
         [(RESNET_14, [*FACTORS, *BIREAL])],
         [(VGG, PARTS_OF_BBG), (RESNET20, PARTS_OF_BBG)],
@@ -219,6 +237,23 @@ def _label(network: str, stem: str) -> str:
     return f'{network}, stem "{stem}"' if stem else network
 
 
+def settings(run: Run) -> dict[str, Any]:
+    """The arguments of `el_larq.train` but for the network and the folder."""
+    setting = run.setting
+    return {
+        "method": run.method,
+        "dataset": setting.dataset,
+        "recipe": "demo",
+        "epochs": setting.epochs,
+        "batch_size": BATCH,
+        "width": setting.width,
+        "seed": run.seed,
+        "validation": 0.0,
+        **run.options,
+        "network_options": run.options.get("network_options", {}) | _stem(setting),
+    }
+
+
 def train(run: Run, scratch: Path) -> tuple[float, float]:
     """Train, or continue a run that was stopped; returns the test accuracy and the seconds."""
     import tf_keras as keras
@@ -226,24 +261,11 @@ def train(run: Run, scratch: Path) -> tuple[float, float]:
     keras.backend.clear_session()
     gc.collect()
     folder, setting = scratch / run.folder, run.setting
-    stem = _stem(setting)
     if (folder / "config.json").exists():
         trained = el_larq.resume(folder, notify=print)
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        trained = el_larq.train(
-            setting.network,
-            method=run.method,
-            dataset=setting.dataset,
-            recipe="demo",
-            epochs=setting.epochs,
-            batch_size=BATCH,
-            width=setting.width,
-            seed=run.seed,
-            validation=0.0,
-            out=folder,
-            **run.options | ({"network_options": run.options.get("network_options", {}) | stem} if stem else {}),
-        )
+        trained = el_larq.train(setting.network, out=folder, **settings(run))
     return trained.accuracy, trained.seconds
 
 

@@ -45,13 +45,13 @@ def test_each_run_has_a_key_and_a_folder_of_its_own(ablation: ModuleType) -> Non
     assert {run.factor for run in runs[:9]} == {"link"}
 
 
-def test_each_variant_is_a_method_that_exists(ablation: ModuleType) -> None:
-    from el_larq.models.build import resolve_method
+def test_each_run_can_be_planned_and_has_its_epochs(ablation: ModuleType) -> None:
+    from el_larq.training.training_plan import make_plan
 
     for run in ablation.plan():
-        options = {"link": None, "placement": None, "link_options": {}, "method_options": {}} | run.options
-        options.pop("network_options", None)
-        assert resolve_method(run.method, **options).binary
+        plan = make_plan(run.setting.network, **ablation.settings(run))
+        assert plan.method.binary
+        assert plan.recipe.epochs == run.setting.epochs
 
 
 def test_results_are_added_line_by_line_and_read_again(ablation: ModuleType, tmp_path: Path) -> None:
