@@ -31,6 +31,7 @@ def load(job: Job) -> Job:
     if anchors is None and job.options.selection is not None:
         raise UsageError(f"{source}: is not a detector, so no boxes are selected; omit the options for that")
     _check_labels(job.options.stated.labels, model, source, 0 if anchors is None else NOT_CLASSES)
+    notes = (*notes, *card.notes_of_bits(model_card))
     frozen = FrozenModel(model)
     check_computable(frozen)
     if (other := other_precision(frozen)) is not None:

@@ -93,11 +93,22 @@ def read(path: Path) -> Card:
     return found
 
 
+def notes_of_bits(found: Card) -> tuple[str, ...]:
+    """What must be said of a model that was trained for fewer bits than a file has: nothing, or one line."""
+    recipe = found.get("trained_with")
+    bits = recipe.get("qat_bits") if isinstance(recipe, dict) else None
+    if not isinstance(bits, int) or bits >= 8:
+        return ()
+    accuracy = recipe.get(f"simulated_int{bits}_accuracy") if isinstance(recipe, dict) else None
+    measured = f", with an accuracy of {accuracy:.2%}" if isinstance(accuracy, float) else ""
+    return (f"trained with {bits} bits simulated{measured}; converted files have 8 bits at least, and this is not that simulation",)
+
+
 def _without_weights(found: Card) -> None:
     """Remove from the card of a run's model what other weights of the run do not share with it."""
     found.pop("accuracy", None)
     if isinstance(recipe := found.get("trained_with"), dict):
-        for name in ("epoch", "average"):
+        for name in ("epoch", "average", *(name for name in recipe if name.startswith("simulated_"))):
             recipe.pop(name, None)
 
 

@@ -101,7 +101,12 @@ def run_options(function: Command) -> Command:
             "--qat-bits",
             type=int,
             metavar="BITS",
-            help="8: train for convert --int8 full, which is simulated; 0: do not. [default: the recipe's, 0]",
+            help="8: train for convert --int8 full, which is simulated; 6 or 4: with fewer bits, which no file has; 0: do not. "
+            "[default: the recipe's, 0]",
+        ),
+        click.option(
+            "--qat-ranges",
+            help="With --qat-bits: learned (steps) or averaged. [default: the recipe's, auto: averaged for binary networks only]",
         ),
         click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first."),
         click.option("--seed", type=int, default=0, show_default=True),

@@ -257,17 +257,20 @@ def _resume(folder: Path, learning_rate: float | None, epochs: int | None, how: 
 
 def _print_result(folder: Path, as_json: bool) -> None:
     from el_larq.models.network_registry import needed_allowances
-    from el_larq.training.config import INT8_ACCURACY, read_config, read_result
+    from el_larq.training.config import read_config, read_result, simulated_name
+    from el_larq.training.recipe import QAT_BITS
 
     result, model, config = read_result(folder), folder / "model.h5", read_config(folder)
     if as_json:
         print_json({"run": str(folder), "model": str(model), **result})
         return
-    simulated = result.get(INT8_ACCURACY)
-    with_int8 = "" if simulated is None else f" ({simulated:.4f} with simulated int8)"
+    bits = next((bits for bits in QAT_BITS if simulated_name(bits) in result), None)
+    with_int8 = ""
+    if bits is not None:
+        with_int8 = f" ({result[simulated_name(bits)]:.4f} with simulated int{bits}{'' if bits == 8 else ', which no file has'})"
     show(f"test accuracy {result['accuracy']:.4f}{with_int8} after {result['seconds']:.0f} s; model: {model}")
     # Runs of older versions do not contain what their model needs.
     entries = result.get("allow", needed_allowances(config.network_options))
     allow = "".join(f" --allow {shlex.quote(entry)}" for entry in entries)
-    int8 = "" if simulated is None else f" --int8 full --calibrate {shlex.quote(config.dataset)}"
+    int8 = "" if bits is None else f" --int8 full --calibrate {shlex.quote(config.dataset)}"
     show(f"next: el-larq convert {shlex.quote(str(model))} -o model.tflite{int8}{allow}")

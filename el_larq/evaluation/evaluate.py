@@ -187,7 +187,7 @@ def evaluate(
     if images is not None and images < len(index):
         index = np.linspace(0, len(index) - 1, images).astype(int)
     view = data.test_view(index)
-    notes += (*differs, *calibration_notes(model_card, calibrated_on, data, view, preprocessing))
+    notes += (*differs, *card.notes_of_bits(model_card), *calibration_notes(model_card, calibrated_on, data, view, preprocessing))
     for line in notes:
         note(line)
     slug = f"{(run_of_model(path.resolve()) or path.resolve().parent).name}-{path.name}-{data.slug}" + (

@@ -33,8 +33,11 @@ OWN_SOURCE = "network.py"
 OWN_MODEL = "network.keras"
 """A model that was given as an object, as it was before the training, in the run folder; then it is also the network's name."""
 
-INT8_ACCURACY = "simulated_int8_accuracy"
-"""A figure of the test with `qat_bits`, and its name in result.json."""
+
+def simulated_name(bits: int) -> str:
+    """The name of a figure of the test with `qat_bits`, also in result.json: "simulated_int8_accuracy"."""
+    return f"simulated_int{bits}_accuracy"
+
 
 CONFIG, RESULT, FAILURE, METRICS = "config.json", "result.json", "failure.json", "metrics.jsonl"
 
@@ -207,6 +210,12 @@ def is_finished(folder: Path) -> bool:
 
 def recipe_of(config: TrainConfig, folder: Path) -> Recipe:
     try:
-        return Recipe(**config.recipe).with_changes()
+        return Recipe(**_with_ranges(config.recipe)).with_changes()
     except TypeError as error:
         raise damaged(folder / CONFIG) from error
+
+
+def _with_ranges(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe; in versions without the field qat_ranges, all ranges were averaged."""
+    stages = {"stages": [_with_ranges(stage) for stage in recipe["stages"]]} if recipe.get("stages") else {}
+    return ({"qat_ranges": "averaged"} if recipe.get("qat_bits") else {}) | recipe | stages

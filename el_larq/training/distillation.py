@@ -33,6 +33,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.keras_internals import is_compiled, loss_function
 from el_larq.loading.load import check_has_layers
+from el_larq.training.learned_steps import StepsTrained
 from el_larq.training.recipe import Recipe
 from el_larq.training.teacher import Teacher, load_teacher
 from el_larq.training.training_plan import TrainingPlan
@@ -43,7 +44,7 @@ _EPSILON = 1e-12
 Distance = Callable[[Any, Any, Sequence[Any]], Any]
 
 
-class Distilled(keras.Model):
+class Distilled(StepsTrained):
     """A network whose training step adds to its compiled loss, times a weight, the distance from a teacher.
 
     It shares layers and weights with the network that it is made of; a file contains that network. In evaluations the loss is the

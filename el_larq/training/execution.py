@@ -12,7 +12,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.data.validation import TEST
 from el_larq.files import write_json
 from el_larq.training.bop import make_signs
-from el_larq.training.config import CONFIG, INT8_ACCURACY, OWN, RESULT, TrainConfig, damaged
+from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged, simulated_name
 from el_larq.training.distribution import Distribution
 from el_larq.training.evaluator import SplitResult
 from el_larq.training.features import Features
@@ -133,13 +133,17 @@ class Execution:
         """Write the model, the pictures, and at last the result, which makes the run a finished one; returns its seconds."""
         run, data, records = self.run, self.data, loop.state.records
         accuracy = tested.figures["accuracy"]
+        name = simulated_name(self.plan.recipe.qat_bits)
+        simulated = {name: found} if (found := tested.figures.get(name)) is not None else {}
+        kept = loop.weights.describe(records)
+        if simulated:
+            kept |= {"qat_bits": self.plan.recipe.qat_bits, name: round(simulated[name], 5)}
         with loop.failures.writing():
-            save_model(run.folder, self.saved, make_card(run.config, data, accuracy, loop.weights.describe(records)))
+            save_model(run.folder, self.saved, make_card(run.config, data, accuracy, kept))
             draw_curve(run.folder / CURVE, records)
             if tested.confusion is not None:
                 draw_confusion(run.folder / CONFUSION, tested.confusion, data.labels)
         seconds = loop.state.elapsed
-        simulated = {INT8_ACCURACY: found} if (found := tested.figures.get(INT8_ACCURACY)) is not None else {}
         result = {"accuracy": accuracy, **simulated, **_validated(run.config, records), "seconds": round(seconds, 1)}
         if skipped := count_in_all(data.skipped, self.distribution):
             result["skipped_images"] = skipped

@@ -1,4 +1,4 @@
-"""int8-aware training: while a network is trained, its layers compute what the file of ``convert --int8 full`` will.
+"""Quantization-aware training: while a network is trained, its layers compute what the file of ``convert --int8 full`` will.
 
 A `Simulation` gives layers another ``call`` for the time of a training. Layers, variables and the graph stay the same, so losses,
 teachers, optimizers and saved files do not depend on it, and the saved model is a plain one. While it is installed,
@@ -12,6 +12,10 @@ teachers, optimizers and saved files do not depend on it, and the saved model is
 Ranges are moving averages, over the steps, of the images' minima and maxima; at the start they are averages over CALIBRATION
 batches, in float. From FROZEN_FROM of the steps on, ranges and the statistics of batch normalizations keep their values, and the
 latter are what the normalizations use.
+
+Real-valued networks may have learned steps in place of ranges (`learned_steps`), which are trained to the end. They may also have
+fewer than 8 bits, which no converted file has: then kernels and inputs of convolutions and dense layers are rounded, and nothing
+else. The first and the last of these layers have 8 bits, and the input of the first one is not rounded: images have 8 bits.
 """
 
 import contextlib
@@ -26,7 +30,9 @@ from el_larq.counting.kernels import quantized_kernels
 from el_larq.errors import UsageError
 from el_larq.keras_internals import LayerCall, is_functional, layer_calls, leaf_layers
 from el_larq.layers import AddToLast, ElasticLink, GatedLink, SplitChannels, TernarySplit
-from el_larq.training.fake_quantization import round_kernel, round_values, start_compiler
+from el_larq.training.averaged_range import AveragedKernel, AveragedRange
+from el_larq.training.fake_quantization import start_compiler
+from el_larq.training.learned_steps import LearnedKernel, LearnedStep
 from el_larq.training.simulated_offsets import COMPUTING, activation, is_folded, is_quantizer, takes_sign, tensors_with_offset
 
 RATE = 0.01
@@ -71,52 +77,72 @@ _BEFORE_RELU = (
 """Layers that a ReLU behind them is fused with."""
 
 
-class _Site:
-    """The rounding of a layer's output: its range, and whether the tensor has the offset of signs."""
-
-    def __init__(self, signs: bool):
-        self.signs = signs
-        self.low = tf.Variable(tf.zeros([]), trainable=False)
-        self.high = tf.Variable(tf.zeros([]), trainable=False)
-        self.seen = 0
-
-    def calibrate(self, values: Any) -> None:
-        """Average in a range with the same weight as each one before, of all batches and calls."""
-        self.seen += 1
-        self.see(values, 1 / self.seen)
-
-    def see(self, values: Any, rate: float) -> None:
-        """Average in the range of a batch: the means of its images' extremes."""
-        axes = list(range(1, values.shape.rank))
-        self.low.assign_add(rate * (tf.reduce_mean(tf.reduce_min(values, axes)) - self.low))
-        self.high.assign_add(rate * (tf.reduce_mean(tf.reduce_max(values, axes)) - self.high))
-
-
 class Simulation:
-    """What int8 does to a network, while it is installed: ``with simulation: ...``.
+    """What quantization does to a network, while it is installed: ``with simulation: ...``.
 
-    variables: the ranges, a part of the training's state.
+    variables: ranges or steps, a part of the training's state. trained: those of them that gradients change.
     """
 
-    def __init__(self, network: keras.Model):
-        """Raises UsageError if the network is not a graph of layers, or nothing of it is real-valued."""
+    def __init__(self, network: keras.Model, bits: int = 8, ranges: str = "averaged"):
+        """``bits`` and ``ranges`` are fields of `el_larq.training.recipe.Recipe`.
+
+        Raises:
+            UsageError: the network is not a graph of layers, nothing of it is real-valued, or it takes signs, with which ranges are
+                averaged and have 8 bits.
+        """
         if not all(is_functional(model) for model in _models(network)):
             raise UsageError(f"{network.name} is not a graph of layers, so it is not known where int8 rounds; omit qat_bits")
-        self._layers = leaf_layers(network)
-        self._kernels: dict[Any, dict[str, list[int]]] = {layer: found for layer in self._layers if (found := _real_kernels(layer))}
-        if not self._kernels:
+        self._layers, self.bits = leaf_layers(network), bits
+        found = {layer: kernels for layer in _in_order(network) if (kernels := _real_kernels(layer))}
+        if not found:
             raise UsageError(f"{network.name} has no real-valued convolution or dense layer, so there is nothing for qat_bits")
-        self._sites = {layer: _Site(signs) for layer, signs in rounded_outputs(network).items()}
-        self.variables = [variable for site in self._sites.values() for variable in (site.low, site.high)]
+        binary = next((layer.name for layer in self._layers if takes_sign(layer) or quantized_kernels(layer)), None)
+        if binary is not None and (bits < 8 or ranges == "learned"):
+            what = f"qat_bits {bits}" if bits < 8 else "qat_ranges learned"
+            raise UsageError(
+                f"{what} is for networks without binary layers, and {network.name} has {binary}; "
+                "set qat_bits to 8 and qat_ranges to averaged"
+            )
+        self.learns = ranges == "learned" or (ranges == "auto" and binary is None)
+        ends, kernel = {next(iter(found)), list(found)[-1]}, LearnedKernel if self.learns else AveragedKernel
+        self._kernels: dict[Any, dict[str, Any]] = {
+            layer: {
+                part: kernel(getattr(layer, part), axes, 8 if layer in ends else bits)
+                for part, axes in found.get(layer, {}).items()
+            }
+            for layer in self._layers
+            if layer in found
+        }
+        self._outputs: dict[Any, Any] = {}
+        self._inputs: dict[Any, Any] = {}
+        if bits == 8:
+            outputs = rounded_outputs(network)
+            self._outputs = {
+                layer: LearnedStep(bits) if self.learns else AveragedRange(bits, signs) for layer, signs in outputs.items()
+            }
+        else:
+            site = LearnedStep if self.learns else AveragedRange
+            self._inputs = {layer: site(8 if layer in ends else bits) for layer in list(found)[1:]}
+        self._sites = [*self._outputs.values(), *self._inputs.values()]
+        parts = [part for kernels in self._kernels.values() for part in kernels.values()]
+        self.variables = [variable for part in (*parts, *self._sites) for variable in part.variables]
+        self.trained = [variable for part in (*parts, *self._sites) for variable in part.trained]
         self._is_rounding, self._is_calibrating, self._is_frozen, self._rate = True, False, False, 0.0
 
     def describe(self) -> str:
         """One line for the user."""
-        signs = sum(site.signs for site in self._sites.values())
-        return (
-            f"int8 is simulated: {len(self._kernels)} layers with int8 kernels, {len(self._sites)} outputs with 8 bits, {signs} of "
-            "them in front of signs with the offset; validation is with int8"
-        )
+        count = len(self._kernels)
+        if self.bits < 8:
+            how = "learned steps" if self.learns else "averaged ranges"
+            return (
+                f"{self.bits} bits are simulated with {how}: kernels and inputs of {count} layers, "
+                "of which the first and the last have 8 bits; converted files have no fewer; validation is with the simulation"
+            )
+        kernels = f"int8 is simulated: {count} layers with int8 kernels, {len(self._sites)} outputs with 8 bits"
+        if self.learns:
+            return f"{kernels}, with learned steps; validation is with int8"
+        signs = sum(site.signs for site in self._sites)
+        return f"{kernels}, {signs} of them in front of signs with the offset; validation is with int8"
 
     def __enter__(self) -> Self:
         start_compiler()
@@ -153,41 +179,53 @@ class Simulation:
         return before != self._is_frozen
 
     def calibrate(self, model: keras.Model, batches: Iterable[tuple[Any, ...]]) -> None:
-        """Set all ranges to averages over batches of the network in float."""
-        for site in self._sites.values():
-            site.seen = 0
+        """Set ranges, or the first steps, to those of batches of the network in float."""
+        for part in (*self._sites, *(kernel for kernels in self._kernels.values() for kernel in kernels.values())):
+            part.start()
         self._is_calibrating = True
         with self.in_float():
             for images, *_ in batches:
                 model(images, training=False)
         self._is_calibrating = False
+        for site in self._sites:
+            site.finish()
+
+    def store_kernels(self) -> None:
+        """Give the network the kernels it computes with, if their steps are learned: a file's range is that of its weights."""
+        for layer, parts in self._kernels.items() if self.learns else ():
+            for part, kernel in parts.items():
+                getattr(layer, part).assign(kernel.round(getattr(layer, part)))
 
     def _simulated(self, layer: keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
-        parts, site = self._kernels.get(layer, {}), self._sites.get(layer)
+        parts, site, source = self._kernels.get(layer, {}), self._outputs.get(layer), self._inputs.get(layer)
         normalizes = isinstance(layer, keras.layers.BatchNormalization)
 
         def simulated(*args: Any, **kwargs: Any) -> Any:
             if normalizes and self._is_frozen:
                 kwargs["training"] = False
+            if source is not None:
+                args = (self._seen(source, args[0]), *args[1:])
             with _replaced(layer, parts if self._is_rounding else {}):
                 values = call(*args, **kwargs)
-            if site is None:
-                return values
-            if self._is_calibrating:
-                site.calibrate(values)
-            elif self._rate:
-                site.see(values, self._rate)
-            return round_values(values, site.low, site.high, signs=site.signs) if self._is_rounding else values
+            return values if site is None else self._seen(site, values)
 
         return simulated
 
+    def _seen(self, site: Any, values: Any) -> Any:
+        """The values, rounded if they are to be, and taken into account in the range."""
+        if self._is_calibrating:
+            site.calibrate(values)
+        elif self._rate:
+            site.see(values, self._rate)
+        return site.round(values) if self._is_rounding else values
+
 
 @contextlib.contextmanager
-def _replaced(layer: keras.layers.Layer, parts: dict[str, list[int]]) -> Iterator[None]:
+def _replaced(layer: keras.layers.Layer, parts: dict[str, Any]) -> Iterator[None]:
     """A layer whose kernels are rounded."""
     kernels = {part: getattr(layer, part) for part in parts}
-    for part, axes in parts.items():
-        layer.__dict__[part] = round_kernel(kernels[part], axes)
+    for part, rounding in parts.items():
+        layer.__dict__[part] = rounding.round(kernels[part])
     try:
         yield
     finally:
@@ -212,6 +250,15 @@ def _models(model: keras.Model) -> Iterator[keras.Model]:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _models(layer)
+
+
+def _in_order(network: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Layers in the order of a graph, those of nested models in their place."""
+    for call in layer_calls(network):
+        if isinstance(call.layer, keras.Model):
+            yield from _in_order(call.layer)
+        else:
+            yield call.layer
 
 
 def rounded_outputs(network: keras.Model) -> dict[keras.layers.Layer, bool]:

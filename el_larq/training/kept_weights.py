@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
+import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.data.dataset import Dataset
@@ -18,14 +20,27 @@ from el_larq.training.state_files import check_space
 # Bytes in addition to the weights and the model's configuration: names and shapes, and the card.
 _HEADER = 1 << 18
 
+_BESIDE = "el_larq_beside"
+"""The group of a file that has what is not in the model; Keras does not read it."""
+
 
 class KeptWeights:
     """checkpoints/last.weights.h5 and best.weights.h5 of a run, of which its recipe keeps one as the final model.
 
     model: what is trained. network: what the files describe, in float32: the same, or one with the same variables.
+    beside: what is trained with the weights and is not in the model, such as steps of quantization.
     """
 
-    def __init__(self, run: RunFolder, model: keras.Model, network: keras.Model, recipe: Recipe, data: Dataset):
+    def __init__(
+        self,
+        run: RunFolder,
+        model: keras.Model,
+        network: keras.Model,
+        recipe: Recipe,
+        data: Dataset,
+        beside: Sequence[tf.Variable] = (),
+    ):
+        self._beside = beside
         self._run, self._model, self._recipe, self._data = run, model, recipe, data
         self._architecture = architecture(network)
 
@@ -39,6 +54,10 @@ class KeptWeights:
                 self._model.save_weights(temporary)
                 model_card = make_card(self._run.config, self._data, None, {"epoch": len(records) + 1, **self._average()})
                 describe_weights(temporary, self._architecture, model_card)
+                if self._beside:
+                    with h5py.File(temporary, "r+") as file:
+                        for index, variable in enumerate(self._beside):
+                            file[f"{_BESIDE}/{index}"] = variable.numpy()
 
     def restore(self) -> None:
         """Give the model the weights that the recipe keeps; after a training they differ from the model's unless they are the last.
@@ -51,6 +70,11 @@ class KeptWeights:
         path = self._path(self._recipe.keep)
         try:
             load_kept_weights(path, self._model)
+            if self._beside:
+                with h5py.File(path, "r") as file:
+                    for index, variable in enumerate(self._beside):
+                        found: Any = file[f"{_BESIDE}/{index}"]
+                        variable.assign(found[()])
         except (OSError, ValueError, KeyError) as error:
             raise ElLarqError(
                 f"{path} cannot be read, but contains the model to be saved: {summarize(error)}; train again"

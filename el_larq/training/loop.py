@@ -19,7 +19,7 @@ from el_larq.data.dataset import Dataset
 from el_larq.keras_internals import build_metrics
 from el_larq.printable import counted
 from el_larq.training.average import BATCHES
-from el_larq.training.config import INT8_ACCURACY
+from el_larq.training.config import simulated_name
 from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.distribution import AgreedStop, Distribution
 from el_larq.training.epoch_log import EpochLog
@@ -77,7 +77,8 @@ class Loop:
         self.state = TrainingState(model, data, recipe, distribution, simulation.variables if simulation else ())
         self.schedule = SaveSchedule(options.checkpoint_seconds, options.checkpoint_steps)
         self.failures = Failures(run, self.states, recipe.learning_rate)
-        self.weights = KeptWeights(run, model, tested_apart or model, recipe, data)
+        beside = simulation.variables if simulation is not None and simulation.learns else ()
+        self.weights = KeptWeights(run, model, tested_apart or model, recipe, data, beside)
         self.evaluator = Evaluator(model, data.num_classes, self.stop, distribution)
         self.tested_apart = tested_apart
 
@@ -118,7 +119,7 @@ class Loop:
         try:
             self._train(log)
             self.weights.restore()
-            if self.recipe.keep == "best":
+            if self.recipe.keep == "best" and self.simulation is not None and not self.simulation.learns:
                 self._calibrate()  # the ranges are those of the last epoch
             self.progress.doing("testing")
             return self._test()
@@ -126,16 +127,17 @@ class Loop:
             return None
 
     def _test(self) -> SplitResult | None:
-        """The result of the network in float, with the accuracy with simulated int8 if that was trained."""
+        """The result of the network in float, with the accuracy with simulated quantization if that was trained."""
         if self.simulation is None:
             return self._tester().evaluate(self._test_batches(), confusions=True)
         simulated = self.evaluator.evaluate(self._test_batches())
+        self.simulation.store_kernels()
         with self.simulation.in_float():
             plain = Evaluator(self.model, self.data.num_classes, self.stop, self.distribution)
             tested = plain.evaluate(self._test_batches(), confusions=True)
         if simulated is None or tested is None:
             return None
-        return replace(tested, figures=tested.figures | {INT8_ACCURACY: simulated.figures["accuracy"]})
+        return replace(tested, figures=tested.figures | {simulated_name(self.simulation.bits): simulated.figures["accuracy"]})
 
     def _test_batches(self) -> Any:
         return self.data.test_batches(_evaluation_batch(self.data))

@@ -9,8 +9,8 @@ import tf_keras as keras
 from el_larq import card
 from el_larq.data.dataset import Dataset
 from el_larq.training.config import TrainConfig
-from el_larq.training.distillation import Distilled
 from el_larq.training.features import OnFeatures
+from el_larq.training.learned_steps import StepsTrained
 from el_larq.training.run_folder import environment
 
 
@@ -35,7 +35,7 @@ def make_card(config: TrainConfig, data: Dataset, accuracy: float | None, kept: 
 
 def bare(model: keras.Model) -> keras.Model:
     """The network of a model that was made to be trained: with the same layers and weights, without its training step."""
-    return _without_training(model) if isinstance(model, (Distilled, OnFeatures)) else model
+    return _without_training(model) if isinstance(model, (StepsTrained, OnFeatures)) else model
 
 
 def architecture(model: keras.Model) -> str:

@@ -18,7 +18,8 @@ MAX_OPERATIONS = 14
 """Of RandAugment, per image: it has as many different ones."""
 FLOAT32, FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (FLOAT32, "mixed_bfloat16", FLOAT16)
-QAT_BITS = (8,)
+QAT_BITS = (8, 6, 4)
+QAT_RANGES = ("auto", "learned", "averaged")
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
 
@@ -58,7 +59,10 @@ class Recipe:
             applies to the cross-entropy with the labels only.
         precision: "float32"; or "mixed_bfloat16" or "mixed_float16", in which the training computes with 16 bits, with weights in
             float32 (`el_larq.training.half_precision`). The saved and tested model is one in float32.
-        qat_bits: 8 for a training that simulates int8 (`el_larq.training.int8_aware`), 0 for none. The saved model is in float32.
+        qat_bits: 8 for a training that simulates int8 (`el_larq.training.int8_aware`), 6 or 4 for fewer bits, which networks
+            without binary layers can have and no file computes, 0 for none. The saved model is in float32.
+        qat_ranges: of qat_bits: "learned" trains the steps (`el_larq.training.learned_steps`), "averaged" averages minima and
+            maxima; "auto" is averaged for networks with binary layers, and learned for others.
         freeze: layers that keep their weights: "none", "backbone" or patterns of names (`el_larq.training.frozen_layers`).
         backbone_rate: factor of the learning rate for all layers but the head, above 0 to 1.
         batch_norm: "train", or "frozen": the backbone's batch normalizations keep weights and statistics, and use the latter.
@@ -104,6 +108,7 @@ class Recipe:
     class_weights: str = "none"
     precision: str = FLOAT32
     qat_bits: int = 0
+    qat_ranges: str = "auto"
     freeze: str = "none"
     backbone_rate: float = 1.0
     batch_norm: str = "train"
@@ -149,8 +154,8 @@ class Recipe:
         """This recipe with the given fields replaced; None keeps a field. Raises UsageError for values out of range.
 
         Of a recipe with stages, ``epochs`` are all together and are shared out in proportion, each stage getting at least one,
-        ``learning_rate`` is the highest one and the others stay in proportion, ``qat_bits`` is of the last stage, and other fields
-        change in all stages.
+        ``learning_rate`` is the highest one and the others stay in proportion, ``qat_bits`` and ``qat_ranges`` are of the last
+        stage, and other fields change in all stages.
         """
         changes = {name: value for name, value in changes.items() if value is not None}
         if self.stages:
@@ -179,12 +184,10 @@ class Recipe:
         recipe._check_int8()
         return recipe
 
-    def _with_changed_stages(
-        self, epochs: int | None = None, learning_rate: float | None = None, qat_bits: int | None = None, **changes: Any
-    ) -> "Recipe":
+    def _with_changed_stages(self, epochs: int | None = None, learning_rate: float | None = None, **changes: Any) -> "Recipe":
         stages = self.stages
-        if qat_bits is not None:
-            stages = (*stages[:-1], replace(stages[-1], qat_bits=qat_bits))
+        of_last = {name: changes.pop(name) for name in ("qat_bits", "qat_ranges") if name in changes}
+        stages = (*stages[:-1], replace(stages[-1], **of_last))
         if epochs is not None:
             shares = shared_epochs(epochs, [stage.epochs for stage in stages], self.name)
             stages = tuple(replace(stage, epochs=share) for stage, share in zip(stages, shares, strict=True))
@@ -245,8 +248,13 @@ class Recipe:
 
     def _check_int8(self) -> None:
         if self.qat_bits not in (0, *QAT_BITS):
-            raise UsageError(f"qat_bits must be {' or '.join(map(str, QAT_BITS))}, or 0 for none; got {self.qat_bits}")
+            *more, last = map(str, QAT_BITS)
+            raise UsageError(f"qat_bits must be {', '.join(more)} or {last}, or 0 for none; got {self.qat_bits}")
+        if self.qat_ranges not in QAT_RANGES:
+            raise unknown_name("qat_ranges", str(self.qat_ranges), QAT_RANGES)
         if not self.qat_bits:
+            if self.qat_ranges != "auto":
+                raise UsageError(f"qat_ranges {self.qat_ranges} needs qat_bits, such as 8; got {self.qat_bits}")
             return
         if self.precision != FLOAT32:
             raise UsageError(f"qat_bits needs precision {FLOAT32}, since int8 is simulated in it; got {self.precision}")

@@ -22,6 +22,7 @@ from el_larq.training.recipe import (
     KEPT,
     OPTIMIZERS,
     PRECISIONS,
+    QAT_RANGES,
     SCHEDULES,
     Recipe,
 )
@@ -69,7 +70,8 @@ FIELD_HELP = {
     "cutmix": "alpha; 0: none",
     "class_weights": f"{', '.join(CLASS_WEIGHTS)}: weights of the cross-entropy with the labels",
     "precision": ", ".join(PRECISIONS),
-    "qat_bits": "8 to simulate int8, or 0",
+    "qat_bits": "8 to simulate int8, 6 or 4 for fewer bits, or 0",
+    "qat_ranges": f"{', '.join(QAT_RANGES)}; of qat_bits",
     "freeze": "none, backbone, or patterns of layers' names",
     "backbone_rate": "factor of the learning rate for all layers but the head",
     "batch_norm": f"{', '.join(BATCH_NORM)}: of the backbone",

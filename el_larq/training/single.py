@@ -33,6 +33,7 @@ from el_larq.training.frozen_layers import freeze_layers
 from el_larq.training.half_precision import SLOW_ON_CPU, describe, lowered
 from el_larq.training.initialize import Initialized, adopt_preprocessing, initialize
 from el_larq.training.int8_aware import Simulation
+from el_larq.training.learned_steps import with_steps
 from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
@@ -135,9 +136,12 @@ def _for_training(
         notify(f"the head is trained in float32, so precision {recipe.precision} has no effect")
     simulation = None
     if recipe.qat_bits:
-        simulation = Simulation(network)
+        simulation = Simulation(network, recipe.qat_bits, recipe.qat_ranges)
         notify(simulation.describe())
-    return network, with_loss(model, plan, data, options.trust), data, simulation
+    model = with_loss(model, plan, data, options.trust)
+    if simulation is not None and simulation.trained:
+        model = with_steps(model, simulation.trained)
+    return network, model, data, simulation
 
 
 def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
@@ -182,7 +186,8 @@ def _remarks(
     for rule, names in without_operator(model).items():
         yield f"note: {describe_missing(rule, names)}"
     if plan.recipe.qat_bits and started is None:
-        yield "note: int8 is simulated from random weights; a trained network to start from (--init-from) is usually better"
+        bits = plan.recipe.qat_bits
+        yield f"note: int{bits} is simulated from random weights; a trained network to start from (--init-from) is usually better"
     if started is not None:
         yield started.summary
         if is_model_name(started.source) and not plan.is_own:

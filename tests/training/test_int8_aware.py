@@ -305,7 +305,7 @@ def test_the_recipe_is_int8_unless_another_is_given() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"qat_bits": 4}, "qat_bits must be 8, or 0 for none; got 4"),
+        ({"qat_bits": 3}, "qat_bits must be 8, 6 or 4, or 0 for none; got 3"),
         ({"qat_bits": 8, "precision": "mixed_bfloat16"}, "qat_bits needs precision float32"),
         ({"qat_bits": 8, "average": 0.99}, "set average to 0"),
         ({"qat_bits": 8, "strategy": "mirrored", "recipe": "demo"}, "qat_bits averages ranges on one replica only"),
@@ -351,7 +351,7 @@ def test_the_file_has_the_kernels_that_were_trained(trained: Trained) -> None:
 
 
 def test_the_command_names_the_bits_that_there_are(el_larq_here: Callable[..., Any], tmp_path: Path) -> None:
-    done = el_larq_here("train", "resnet18", "--dataset", "digits", "--qat-bits", 4, "-o", tmp_path / "run")
+    done = el_larq_here("train", "resnet18", "--dataset", "digits", "--qat-bits", 3, "-o", tmp_path / "run")
     assert done.returncode != 0
-    assert done.stderr.strip().endswith("qat_bits must be 8, or 0 for none; got 4")
+    assert done.stderr.strip().endswith("qat_bits must be 8, 6 or 4, or 0 for none; got 3")
     assert not (tmp_path / "run").exists()
