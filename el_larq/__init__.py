@@ -21,6 +21,7 @@ _HOME = {
     "build": "el_larq.models.build",
     "compare": "el_larq.comparison.compare",
     "convert": "el_larq.converters.pipeline",
+    "detect": "el_larq.evaluation.detect",
     "evaluate": "el_larq.evaluation.evaluate",
     "inspect": "el_larq.inspection.inspect",
     "list_methods": "el_larq.methods.method_registry",

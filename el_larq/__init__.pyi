@@ -5,6 +5,7 @@ from el_larq.conv import Conv as Conv
 from el_larq.converters.pipeline import convert as convert
 from el_larq.converters.quantize_model import quantize as quantize
 from el_larq.data.dataset_registry import load_dataset as load_dataset
+from el_larq.evaluation.detect import detect as detect
 from el_larq.evaluation.evaluate import evaluate as evaluate
 from el_larq.evaluation.predict import predict as predict
 from el_larq.inspection.inspect import inspect as inspect
@@ -28,6 +29,7 @@ __all__ = [
     "build",
     "compare",
     "convert",
+    "detect",
     "evaluate",
     "inspect",
     "list_methods",

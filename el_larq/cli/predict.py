@@ -20,12 +20,15 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
+from el_larq.cli.found_objects import check_pictures, show_objects
 from el_larq.cli.interruption import interruptible
+from el_larq.detection.non_maximum_suppression import SHOWN_SCORE
 from el_larq.printable import counted
 
 if TYPE_CHECKING:
     from el_larq.devices.remote_inference import RemoteProgram
     from el_larq.devices.target import Target
+    from el_larq.evaluation.open_model import Opened
     from el_larq.evaluation.predict import Prediction
 
 
@@ -50,6 +53,19 @@ if TYPE_CHECKING:
 )
 @click.option("--folder", help="With --target: directory on the device for temporary files. [default: chosen automatically]")
 @click.option("--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file. [default: ~/.ssh/config]")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="For detectors: the picture to write, .png or .jpg, with boxes; for several images or a folder, a folder of pictures.",
+)
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    default=SHOWN_SCORE,
+    show_default=True,
+    help="For detectors: boxes with a lower score are left out.",
+)
 @output_option
 @preprocessing_options
 @model_options
@@ -63,20 +79,26 @@ def command(
     timeout: float,
     folder: str | None,
     ssh_config: Path | None,
+    out: Path | None,
+    score_threshold: float,
     output: str | None,
     modules: tuple[str, ...],
     trust: bool,
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Classify IMAGES with MODEL (.h5, .keras, SavedModel, .tflite, zoo:NAME or a run folder).
+    """Classify IMAGES, or find objects in them, with MODEL (.h5, .keras, SavedModel, .tflite, zoo:NAME or a run folder).
+
+    \b
+    el-larq predict classifier.tflite image.jpg
+    el-larq predict detector.tflite image.jpg -o boxes.png
 
     Of a folder, all images are taken. An image that cannot be read is named, and the exit status is then 1. With --target, a
     .tflite runs on a device too; the exit status is 1 if the device names other classes than this machine.
     """
     from el_larq.data.preprocessing import open_image
     from el_larq.data.stated import stated
-    from el_larq.errors import ElLarqError
+    from el_larq.errors import ElLarqError, UsageError
     from el_larq.evaluation.predict import find_images
     from el_larq.zoo.named_models import check_model
 
@@ -84,6 +106,11 @@ def command(
     check_model(model)
     if target is None:
         _check_without_target()
+    else:
+        for name in _given("out", "score_threshold"):
+            raise UsageError(f"--{name} is for detectors, of which --target runs none; omit one of them")
+    if out is not None:
+        check_pictures(out, model, images)
     device = None if target is None else _open_device(model, target, binary, timeout, folder, ssh_config)
     readable, unreadable = [], {}
     for image in find_images(images):
@@ -109,16 +136,29 @@ def command(
         if model.suffix != ".tflite":  # a .tflite runs in a separate process
             start_tensorflow()
             import_layers(modules)
-        from el_larq.evaluation.predict import predict
+        from el_larq.evaluation.open_model import open_model
+        from el_larq.zoo.named_models import find_model
 
-        predictions = predict(model, readable, output=output, top=top, trust=trust, note=_warn, **statements)
-        if as_json:
-            print_json([*(asdict(prediction) for prediction in predictions), *failed])
-        else:
-            for prediction in predictions:
-                _show(prediction)
+        with open_model(find_model(model), output, trust=trust, note=_warn, **statements) as opened:
+            if opened.detect is None:
+                _check_kind("is a classifier", "out", "score_threshold")
+                _show_classes(opened, readable, top, failed, as_json)
+            else:
+                _check_kind("is a detector", "top")
+                show_objects(opened, images, readable, score_threshold, out, failed, as_json)
     if unreadable:
         raise ElLarqError(f"{failure}; the others are classified")
+
+
+def _show_classes(opened: "Opened", images: list[Path], top: int, failed: list[dict[str, str]], as_json: bool) -> None:
+    from el_larq.evaluation.predict import classes_of
+
+    predictions = classes_of(opened, images, top)
+    if as_json:
+        print_json([*(asdict(prediction) for prediction in predictions), *failed])
+    else:
+        for prediction in predictions:
+            _show(prediction)
 
 
 def _warn(line: str) -> None:
@@ -134,10 +174,24 @@ def _show(prediction: "Prediction") -> None:
 def _check_without_target() -> None:
     from el_larq.errors import UsageError
 
+    for name in _given("binary", "timeout", "folder", "ssh_config"):
+        raise UsageError(f"--{name} has no effect without --target; give a target, or omit it")
+
+
+def _check_kind(kind: str, *names: str) -> None:
+    """Refuse options for models of the other kind."""
+    from el_larq.errors import UsageError
+
     context = click.get_current_context()
-    for name in ("binary", "timeout", "folder", "ssh_config"):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"--{name.replace('_', '-')} has no effect without --target; give a target, or omit it")
+    for name in _given(*names):
+        raise UsageError(f"{context.params['model']}: {kind}, for which --{name} has no effect; omit it")
+
+
+def _given(*names: str) -> list[str]:
+    """Those of the parameters that are on the command line, as options are spelled."""
+    context = click.get_current_context()
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    return [name.replace("_", "-") for name in given]
 
 
 def _open_device(

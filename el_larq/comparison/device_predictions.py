@@ -12,9 +12,11 @@ from el_larq.data.stated import Statements, stated
 from el_larq.devices.remote_inference import RemoteInference, RemoteProgram
 from el_larq.devices.target import Target
 from el_larq.errors import ElLarqError, UsageError
-from el_larq.evaluation.predict import Classifier, Prediction, find_images, open_tflite
-from el_larq.model_outputs import Asked
+from el_larq.evaluation.open_model import open_tflite
+from el_larq.evaluation.predict import Classifier, Prediction, find_images
+from el_larq.model_outputs import Asked, choose, of_graph
 from el_larq.tflite.interpreter import RawRun
+from el_larq.tflite.postprocess import output_positions
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ def predict_on_device(
         raise UsageError(f"{model}: only a .tflite runs on a device; make one with el-larq convert")
     files = find_images(images)
     with ExitStack() as stack:
-        interpreter, position, model_card = open_tflite(model, output, trust, stack)
+        interpreter, model_card = open_tflite(model, trust, stack)
+        if output_positions(interpreter.graph, str(model)) is not None:
+            raise UsageError(f"{model}: is a detector; --target compares classes: omit it")
+        position = choose(of_graph(interpreter.graph), output, str(model)).position
         model_card, notes = stated(**statements).onto(model_card, interpreter.input_shape, str(model))
         for line in notes:
             note(line)

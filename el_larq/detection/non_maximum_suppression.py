@@ -39,6 +39,10 @@ FOR_EVALUATION = Selection()
 """SSD's: a low score, since precision is measured at every recall."""
 
 
+SHOWN_SCORE = 0.5
+"""The least score of a detection that is shown to people, by default: then no other class of that anchor is as probable."""
+
+
 def detect(predictions: np.ndarray, anchors: np.ndarray, selection: Selection = FOR_EVALUATION) -> Detections:
     """The detections in one image, in descending order of their scores.
 

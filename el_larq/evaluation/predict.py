@@ -2,29 +2,23 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from el_larq import card
 from el_larq.data.image_folder import SUFFIXES, image_files
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.data.stated import OPTIONS, Statements, stated
-from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.data.stated import OPTIONS, Statements
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.evaluation.open_model import Opened, open_model
 from el_larq.evaluation.scores import probabilities
-from el_larq.files import read_bytes
-from el_larq.model_outputs import Asked, choose, of_graph, of_keras, pick
+from el_larq.model_outputs import Asked
 from el_larq.printable import printable
 from el_larq.tables import TableList, html_table
 from el_larq.zoo.named_models import find_model
-
-if TYPE_CHECKING:
-    from el_larq.tflite.limited_interpreter import LimitedInterpreter
-
-PredictImages = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -73,14 +67,8 @@ def predict(
         ElLarqError: a file is not an image, the model cannot be run or is not a classifier, or its outputs are NaN or Inf.
     """
     files = find_images(images)
-    model = find_model(model)
-    given = stated(**statements)
-    with ExitStack() as stack:
-        run, input_shape, model_card = _open(model, output, trust, stack)
-        model_card, notes = given.onto(model_card, input_shape, str(model))
-        for line in notes:
-            note(line)
-        return _predict(run, input_shape, model_card, model, files, top)
+    with open_model(find_model(model), output, trust=trust, note=note, **statements) as opened:
+        return classes_of(opened, files, top)
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
@@ -144,7 +132,8 @@ class Classifier:
         """The model's output for one image, (classes,); raises ElLarqError if it is something else, or NaN or Inf."""
         if output.ndim != 1:
             raise ElLarqError(
-                f"{self.model}: its output of shape {output.shape} is not a vector of classes; only classifiers can predict"
+                f"{self.model}: its output of shape {output.shape} is not a vector of classes; only classifiers "
+                "can predict, and detectors that are converted with the step select"
             )
         if not np.isfinite(output).all():
             raise ElLarqError(
@@ -153,14 +142,15 @@ class Classifier:
         return output
 
 
-def _predict(
-    run: PredictImages, input_shape: tuple[int, ...], model_card: card.Card, model: Path, images: list[Path], top: int
-) -> list[Prediction]:
-    classifier = Classifier.of(model, input_shape, model_card)
+def classes_of(opened: Opened, images: list[Path], top: int = 5) -> list[Prediction]:
+    """`predict` with a model that is open."""
+    if opened.run is None:
+        raise UsageError(f"{opened.path}: is a detector; use el_larq.detect, which returns boxes")
+    classifier = Classifier.of(opened.path, opened.input_shape, opened.card)
     if not images:
-        return _tabulate([], model)
-    outputs = [classifier.check_output(run(classifier.preprocessing.load(path)[None])[0]) for path in images]
-    return _tabulate(classifier.predictions(images, np.stack(outputs), top), model)
+        return _tabulate([], opened.path)
+    outputs = [classifier.check_output(opened.run(classifier.preprocessing.load(path)[None])[0]) for path in images]
+    return _tabulate(classifier.predictions(images, np.stack(outputs), top), opened.path)
 
 
 def _tabulate(predictions: list[Prediction], model: Path) -> list[Prediction]:
@@ -169,40 +159,6 @@ def _tabulate(predictions: list[Prediction], model: Path) -> list[Prediction]:
 
 def _cells(prediction: Prediction) -> tuple[str, str]:
     return prediction.image, ", ".join(f"{name} {share:.4f}" for name, share in prediction.top)
-
-
-def _open(model: Path, output: Asked, trust: bool, stack: ExitStack) -> tuple[PredictImages, tuple[int, ...], card.Card]:
-    """A function from images (N, ...) to the outputs, the shape of one image, and the card."""
-    if model.suffix == ".tflite":
-        interpreter, position, model_card = open_tflite(model, output, trust, stack)
-        return lambda images: interpreter.run_real(images, position), interpreter.input_shape, model_card
-    from el_larq.loading.load import load_model
-
-    keras_model = load_model(model, trust=trust)
-    if len(keras_model.inputs or []) != 1:
-        raise ElLarqError(f"{model}: has several inputs, or does not declare its input; only classifiers with one can predict")
-    position = choose(of_keras(keras_model), output, str(model)).position
-    shape = tuple(keras_model.inputs[0].shape[1:])
-    return lambda images: _run_keras(keras_model, images, position, model), shape, card.read(model)
-
-
-def open_tflite(model: Path, output: Asked, trust: bool, stack: ExitStack) -> "tuple[LimitedInterpreter, int, card.Card]":
-    """An interpreter of a .tflite with one input, the position of its output that classifies, and its card."""
-    from el_larq.tflite.limited_interpreter import LimitedInterpreter
-
-    interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
-    if len(interpreter.graph.inputs) != 1:
-        raise ElLarqError(f"{model}: has {len(interpreter.graph.inputs)} inputs; only classifiers with one can predict")
-    content = interpreter.graph.metadata.get(card.NAME)
-    model_card = card.parse(content, str(model)) if content else {}
-    return interpreter, choose(of_graph(interpreter.graph), output, str(model)).position, model_card
-
-
-def _run_keras(keras_model: Any, images: np.ndarray, position: int, model: Path) -> np.ndarray:
-    try:
-        return pick(keras_model(images, training=False), position)
-    except Exception as error:  # TensorFlow's errors for inconsistent graphs have no common base class
-        raise ElLarqError(f"{model}: cannot be run: {summarize(error)}") from error
 
 
 def _best(probability: np.ndarray, names: list[str], top: int) -> tuple[tuple[str, float], ...]:

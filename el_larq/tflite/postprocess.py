@@ -24,3 +24,15 @@ def output_positions(graph: TfliteGraph, source: str) -> tuple[int, ...] | None:
     if len(made) != len(OUTPUTS) or not set(made) <= set(given):
         raise ElLarqError(f"{source}: the outputs of its {POSTPROCESS} are not outputs of the model")
     return tuple(given.index(index) for index in made)
+
+
+def class_count(graph: TfliteGraph, source: str) -> int:
+    """The number of classes that the operator of a graph tells apart.
+
+    Raises:
+        ElLarqError: it is not stated.
+    """
+    count = next((o.options.get("num_classes") for o in graph.operators if o.name == POSTPROCESS), None)
+    if not isinstance(count, int) or count < 1:
+        raise ElLarqError(f"{source}: its {POSTPROCESS} does not state its number of classes; the file is damaged")
+    return count
