@@ -144,8 +144,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """`TinyDetector`, which is not trained."""
-    from tiny_detector import convert_detector
+    """`UntrainedDetector`, which is not trained."""
+    from untrained_detector import convert_detector
 
     return convert_detector(tmp_path_factory.mktemp("detector"))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_detector import LABELS, SIZE, TinyDetector, build_detector
+from untrained_detector import LABELS, SIZE, UntrainedDetector, build_detector
 
 import el_larq
 from el_larq import card
@@ -62,7 +62,7 @@ def selected(predictions: np.ndarray, anchors: np.ndarray, selection: Selection)
     return sorted(found, key=lambda c: -c[0])[: selection.most]
 
 
-def test_the_file_selects_what_the_definition_does(detector: TinyDetector, bare: Any) -> None:
+def test_the_file_selects_what_the_definition_does(detector: UntrainedDetector, bare: Any) -> None:
     assert len(bare.anchors) == 8 * 8 * 4 + 4 * 4 * 4
     predictions = Interpreter(bare.tflite).run(images())
     assert len(predictions) == 1
@@ -81,7 +81,7 @@ def test_the_file_selects_what_the_definition_does(detector: TinyDetector, bare:
     assert len({int(label) for label in classes[0]}) > 1, "a network whose detections are all of one class shows little"
 
 
-def test_a_detector_is_converted_with_its_boxes_selected(detector: TinyDetector) -> None:
+def test_a_detector_is_converted_with_its_boxes_selected(detector: UntrainedDetector) -> None:
     steps = {entry.step: entry.details for entry in detector.job.report}
     assert list(steps) == ["load", "fold", "lower", "arrange", "audit", "verify", "select", "write"]
     assert steps["audit"]["binary"] == steps["audit"]["meant_binary"] == 1
@@ -164,7 +164,7 @@ def test_an_iou_at_the_threshold_is_told_from_a_wrong_one() -> None:
 
 
 def test_the_command_sets_thresholds_and_names_outputs(
-    detector: TinyDetector, tmp_path: Path, el_larq_here: Callable[..., Any]
+    detector: UntrainedDetector, tmp_path: Path, el_larq_here: Callable[..., Any]
 ) -> None:
     out = tmp_path / "model.tflite"
     thresholds = ("--max-detections", 7, "--score-threshold", 0.3, "--iou-threshold", 0.5)
@@ -181,7 +181,11 @@ def test_the_command_sets_thresholds_and_names_outputs(
 
 
 def test_wrong_requests_are_one_line(
-    detector: TinyDetector, small: Any, tmp_path: Path, el_larq_here: Callable[..., Any], one_line: Callable[[BaseException], str]
+    detector: UntrainedDetector,
+    small: Any,
+    tmp_path: Path,
+    el_larq_here: Callable[..., Any],
+    one_line: Callable[[BaseException], str],
 ) -> None:
     result = el_larq_here("convert", small.h5, "-o", tmp_path / "model.tflite", "--max-detections", 5)
     assert result.returncode == 2

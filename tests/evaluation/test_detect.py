@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_detector import LABELS, TinyDetector
+from untrained_detector import LABELS, UntrainedDetector
 
 import el_larq
 from el_larq.card import save_with
@@ -37,7 +37,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", ["h5", "tflite"])
-def test_objects_are_those_of_the_selection_in_pixels(detector: TinyDetector, pictures: Path, form: str) -> None:
+def test_objects_are_those_of_the_selection_in_pixels(detector: UntrainedDetector, pictures: Path, form: str) -> None:
     wide = pictures / "wide.bmp"
     (found,) = el_larq.detect(getattr(detector, form), [wide], score_threshold=0.6)
     preprocessing = Preprocessing.from_dict(detector.card["preprocessing"])
@@ -54,7 +54,7 @@ def test_objects_are_those_of_the_selection_in_pixels(detector: TinyDetector, pi
     np.testing.assert_allclose([one.box for one in found.objects], boxes, atol=0.05)
 
 
-def test_boxes_of_a_cropped_image_are_those_of_the_whole(detector: TinyDetector, pictures: Path, tmp_path: Path) -> None:
+def test_boxes_of_a_cropped_image_are_those_of_the_whole(detector: UntrainedDetector, pictures: Path, tmp_path: Path) -> None:
     """A card may say that images are cropped to the network's aspect ratio: boxes are moved by the margin."""
     square = {name: value for name, value in detector.card["preprocessing"].items() if name != "stretch"}
     save_with({**detector.card, "preprocessing": square}, detector.model, tmp_path / "crops.h5")
@@ -77,7 +77,7 @@ def test_the_picture_has_the_boxes(tmp_path: Path) -> None:
     assert not picture[60:].any()
 
 
-def test_the_command_draws_and_lists(detector: TinyDetector, pictures: Path, tmp_path: Path, el_larq_here: Here) -> None:
+def test_the_command_draws_and_lists(detector: UntrainedDetector, pictures: Path, tmp_path: Path, el_larq_here: Here) -> None:
     out = tmp_path / "boxes.png"
     result = el_larq_here("predict", detector.tflite, pictures / "one.png", "-o", out, "--score-threshold", 0.7)
     assert result.returncode == 0, result.stderr
@@ -94,7 +94,7 @@ def test_the_command_draws_and_lists(detector: TinyDetector, pictures: Path, tmp
 
 
 def test_a_folder_of_images_becomes_a_folder_of_pictures(
-    detector: TinyDetector, pictures: Path, tmp_path: Path, el_larq_here: Here
+    detector: UntrainedDetector, pictures: Path, tmp_path: Path, el_larq_here: Here
 ) -> None:
     result = el_larq_here("predict", detector.tflite, pictures, "-o", tmp_path / "out", "--json")
     assert result.returncode == 0, result.stderr
@@ -124,7 +124,7 @@ def test_a_folder_of_images_becomes_a_folder_of_pictures(
     ],
 )
 def test_wrong_requests_are_one_line(
-    detector: TinyDetector, pictures: Path, el_larq_here: Here, arguments: tuple[object, ...], message: str
+    detector: UntrainedDetector, pictures: Path, el_larq_here: Here, arguments: tuple[object, ...], message: str
 ) -> None:
     before = sorted(pictures.rglob("*"))
     result = el_larq_here("predict", detector.tflite, *arguments, cwd=pictures)
@@ -134,7 +134,7 @@ def test_wrong_requests_are_one_line(
 
 
 def test_classifiers_and_detectors_are_told_apart(
-    small: Any, detector: TinyDetector, digit_png: Path, pictures: Path, el_larq_here: Here, tmp_path: Path
+    small: Any, detector: UntrainedDetector, digit_png: Path, pictures: Path, el_larq_here: Here, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"is not a detector; use el_larq.predict"):
         el_larq.detect(small.tflite, [digit_png])
@@ -146,7 +146,7 @@ def test_classifiers_and_detectors_are_told_apart(
     assert not (tmp_path / "boxes.png").exists()
 
 
-def test_predictions_for_anchors_are_not_taken_for_classes(detector: TinyDetector, pictures: Path, tmp_path: Path) -> None:
+def test_predictions_for_anchors_are_not_taken_for_classes(detector: UntrainedDetector, pictures: Path, tmp_path: Path) -> None:
     from el_larq.converters.job import Options
 
     path = tmp_path / "bare.tflite"
@@ -155,7 +155,7 @@ def test_predictions_for_anchors_are_not_taken_for_classes(detector: TinyDetecto
         el_larq.predict(path, [pictures / "one.png"])
 
 
-def test_a_wrong_number_of_labels_is_refused(detector: TinyDetector, pictures: Path, tmp_path: Path) -> None:
+def test_a_wrong_number_of_labels_is_refused(detector: UntrainedDetector, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(ElLarqError, match="there are 2 labels for its 3 classes; name them with --labels FILE"):
         el_larq.detect(detector.tflite, [pictures / "one.png"], labels=["a", "b"])
     save_with({**detector.card, "labels": None}, detector.model, tmp_path / "nameless.h5")

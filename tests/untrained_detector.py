@@ -18,7 +18,7 @@ SIZE, LABELS = 32, ["disc", "square", "triangle"]
 
 
 @dataclass(frozen=True)
-class TinyDetector:
+class UntrainedDetector:
     """An untrained detector of shapes, with its card, as a Keras file and a .tflite; job: its conversion."""
 
     model: Any
@@ -38,7 +38,7 @@ def build_detector(*, binary: bool = True) -> Any:
         y = larq.layers.QuantConv2D(32, 3, padding="same", pad_values=1.0, use_bias=False, name="binary", **signs)(x)
         x = keras.layers.BatchNormalization(name="norm")(y)
     small = keras.layers.AveragePooling2D(2, name="pool")(x)
-    model = keras.Model(image, predict_boxes([x, small], len(LABELS), METHODS["float"]), name="tiny_detector")
+    model = keras.Model(image, predict_boxes([x, small], len(LABELS), METHODS["float"]), name="untrained_detector")
     random = np.random.default_rng(0)
     for layer in model.layers:
         if layer.name.startswith("head") and layer.weights:
@@ -48,7 +48,7 @@ def build_detector(*, binary: bool = True) -> Any:
     return model
 
 
-def convert_detector(folder: Path) -> TinyDetector:
+def convert_detector(folder: Path) -> UntrainedDetector:
     from el_larq.card import save_with
 
     model, data = build_detector(), load_dataset("shapes", SIZE, task="detection")
@@ -58,4 +58,4 @@ def convert_detector(folder: Path) -> TinyDetector:
     }
     save_with(card, model, folder / "detector.h5")
     job = el_larq.convert(folder / "detector.h5", folder / "detector.tflite")
-    return TinyDetector(model, card, folder / "detector.h5", folder / "detector.tflite", job)
+    return UntrainedDetector(model, card, folder / "detector.h5", folder / "detector.tflite", job)
