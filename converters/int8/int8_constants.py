@@ -3,7 +3,7 @@
 import numpy as np
 
 from el_larq.compression.affine import Affine
-from el_larq.compression.symmetric import channel_scales
+from el_larq.compression.symmetric import SMALLEST, channel_scales
 from el_larq.converters.int8.int8_operators import CLIPS, KERNEL_AXES, is_global_pool, shares_scale
 from el_larq.converters.int8.quantized_file import Quantized
 from el_larq.converters.int8.single_operators import SingleOperators
@@ -77,7 +77,7 @@ def _is_right_layer(made: Quantized, single: SingleOperators, operator: Operator
     axis, values, step = KERNEL_AXES[operator.name], kernel.array(), made.affines[made.scales.shares[source.index]].scale
     given = operator.inputs[2] if len(operator.inputs) > 2 else None
     bias = (0.0 if given is None else given.array().astype(np.float64)) + made.offsets.shifts.get(operator.index, 0.0)
-    steps = np.maximum(channel_scales(values, axis), np.abs(bias) / (step * _LARGEST_BIAS))
+    steps = np.maximum(channel_scales(values, axis), np.maximum(np.abs(bias) / _LARGEST_BIAS, SMALLEST) / step)
     if position == 1:
         shape = [-1 if number == axis else 1 for number in range(values.ndim)]
         return bool(np.all(np.abs(single.stored(stored) - values) <= _HALF * steps.reshape(shape)))

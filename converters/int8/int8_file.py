@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from el_larq.compression.affine import Affine
-from el_larq.compression.symmetric import channel_scales, quantize
+from el_larq.compression.symmetric import SMALLEST, channel_scales, quantize
 from el_larq.converters.int8.int8_operators import KERNEL_AXES, Scales, is_global_pool, shares_scale
 from el_larq.converters.rewrite import add_buffer, add_operator_code, drop_unused_buffers, pack, unary_operator, unpack
 from el_larq.tflite.operators import BINARY
@@ -50,6 +50,9 @@ _VERSIONS = {
 _LARGEST_BIAS = 2.0**30
 """In int32 steps: room for the sum of products."""
 
+_NONE, _RELU, _RELU_1, _RELU6 = 0, 1, 2, 3
+"""TensorFlow Lite's numbers of fused activations."""
+
 Shifts = dict[int, np.ndarray | float]
 """What is added to the bias of an operator, by its number: one value, or one for each output channel."""
 
@@ -85,6 +88,7 @@ class _Writer:
                 inputs += [-1] * (max(constants, default=-1) + 1 - len(inputs))
                 inputs = [constants.get(position, self._int8(index)) for position, index in enumerate(inputs)]
                 self._set_version(operator, edited)
+                self._drop_limits(operator, edited)
             elif operator.name != "LceQuantize":
                 inputs = [self._float(index) for index in inputs]
             edited.inputs = np.array(inputs, np.int32)
@@ -172,7 +176,8 @@ class _Writer:
         bias = operator.inputs[2] if len(operator.inputs) > 2 else None
         wanted = np.zeros(values.shape[axis]) if bias is None else bias.array().astype(np.float64)
         wanted = wanted + self.shifts.get(operator.index, 0.0)
-        steps = np.maximum(channel_scales(values, axis), (np.abs(wanted) / (step * _LARGEST_BIAS)).astype(np.float32))
+        least = np.maximum(np.abs(wanted) / _LARGEST_BIAS, SMALLEST) / step  # a bias has no denormal steps either
+        steps = np.maximum(channel_scales(values, axis), least.astype(np.float32))
         if np.all(steps == steps[0]):
             steps = steps[:1]  # the same for all channels, as in most links: 24 bytes less per channel
         bias_steps = (np.float64(step) * steps).astype(np.float32)
@@ -194,6 +199,23 @@ class _Writer:
         edited.inputs = np.array([int(edited.inputs[0]), len(self.tensors) - 1], np.int32)
         edited.builtinOptionsType, edited.builtinOptions = schema.BuiltinOptions.ReducerOptions, schema.ReducerOptionsT()
         edited.builtinOptions.keepDims = True
+
+    def _drop_limits(self, operator: Operator, edited: Any) -> None:
+        """Leave out limits of an activation outside of the output's range, which saturates before.
+
+        Kernels count a limit in steps, in int32: XNNPACK refuses a ReLU6 whose output has steps below 6 / 2^31.
+        """
+        if operator.outputs[0].index not in self.scales.shares:
+            return
+        affine = self.affine(operator.outputs[0].index)
+        if operator.name == "RELU6" and affine.high < 6:
+            edited.opcodeIndex = add_operator_code(self.model, self.schema.BuiltinOperator.RELU, 2)
+            edited.builtinOptionsType, edited.builtinOptions = self.schema.BuiltinOptions.NONE, None
+        activation = operator.options.get("activation", _NONE)
+        if activation == _RELU6 and affine.high < 6:
+            edited.builtinOptions.fusedActivationFunction = _RELU
+        elif activation == _RELU_1 and affine.low > -1 and affine.high < 1:
+            edited.builtinOptions.fusedActivationFunction = _NONE
 
     def _set_version(self, operator: Operator, edited: Any) -> None:
         code = self.model.operatorCodes[edited.opcodeIndex]

@@ -12,6 +12,9 @@ import numpy as np
 LOWEST, HIGHEST = -128, 127
 STEPS = HIGHEST - LOWEST
 
+_SMALLEST = float(np.finfo(np.float32).tiny)
+"""Smaller scales would be denormal: inexact, and 0 on processors that flush them."""
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -24,11 +27,11 @@ class Affine:
     def of_range(cls, low: float, high: float) -> "Affine":
         """The quantization whose values go from about ``low`` to about ``high``: the zero point is rounded, which moves both ends.
 
-        A range without 0 is extended to it.
+        A range without 0 is extended to it. All values of one that is too narrow for a scale of float32 become 0.
         """
         low, high = min(float(low), 0.0), max(float(high), 0.0)
         scale = float(np.float32((high - low) / STEPS))
-        if scale == 0:
+        if scale < _SMALLEST:
             return cls(1.0, 0)
         return cls(scale, int(np.clip(np.round(LOWEST - low / scale), LOWEST, HIGHEST)))
 

@@ -15,6 +15,7 @@ import uneven
 
 import el_larq
 from el_larq.converters.guideline.guideline_options import Guideline
+from el_larq.converters.int8.int8_operators import KERNEL_AXES
 from el_larq.converters.job import Job
 from el_larq.errors import UsageError
 from el_larq.tflite.interpreter import Interpreter
@@ -101,6 +102,20 @@ def test_a_model_with_its_scaling_inside_is_quantized(tmp_path: Path, softmax: b
     np.save(tmp_path / "bytes.npy", np.random.default_rng(0).integers(0, 256, (IMAGES, *image.shape[1:])).astype(np.float32))
     found = _details(_quantize(model, str(tmp_path / "bytes.npy")))
     assert found["sqnr"] > 15
+
+
+def test_activations_too_small_for_the_6_of_their_relu6_are_quantized(calibrate: str) -> None:
+    """As in an untrained network, whose normalizations do not keep values near 1: 6 is more than 2^31 steps."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((uneven.SIZE, uneven.SIZE, 3))
+    small = keras.initializers.RandomNormal(stddev=1e-10)
+    x = keras.layers.ReLU(6.0)(keras.layers.Conv2D(4, 3, kernel_initializer=small)(image))
+    x = keras.layers.ReLU(6.0)(keras.layers.DepthwiseConv2D(3)(x))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+    job = _quantize(model, calibrate, recipe="minmax")
+    assert _details(job)["sqnr"] > 20
+    assert job.tflite is not None
+    assert [o.options["activation"] for o in parse(job.tflite).operators if o.name in KERNEL_AXES] == [1, 1, 0]
 
 
 def test_operators_without_an_int8_form_are_named(calibrate: str) -> None:
