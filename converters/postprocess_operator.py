@@ -31,7 +31,7 @@ def with_postprocess(content: bytes, anchors: np.ndarray, selection: Selection) 
     Raises:
         ElLarqError: it has another output.
     """
-    joined = _joined(content)
+    joined = joining_operator(content)
     classes, boxes = (tensor for tensor in joined.inputs if tensor is not None)
     from larq_compute_engine.mlir.python import tflite_schema as schema
 
@@ -58,7 +58,12 @@ def with_postprocess(content: bytes, anchors: np.ndarray, selection: Selection) 
     return pack(model)
 
 
-def _joined(content: bytes) -> Operator:
+def joining_operator(content: bytes) -> Operator:
+    """The operator at a detector's end that puts classes and boxes side by side.
+
+    Raises:
+        ElLarqError: the flatbuffer ends in something else.
+    """
     graph = parse(content)
     last = graph.producers.get(graph.outputs[0].index) if len(graph.outputs) == 1 else None
     if last is not None and last.name == "CONCATENATION" and len(last.inputs) == 2:

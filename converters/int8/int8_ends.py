@@ -9,8 +9,8 @@ from el_larq.errors import UsageError
 from el_larq.tflite.reader import parse
 
 
-def with_int8_ends(content: bytes) -> bytes:
-    """The flatbuffer without conversions at its ends.
+def with_int8_ends(content: bytes, *, outputs: bool = True) -> bytes:
+    """The flatbuffer without conversions at its ends. outputs: whether outputs become int8 too.
 
     Raises:
         UsageError: an operator that stays float computes with an input or output.
@@ -30,14 +30,14 @@ def with_int8_ends(content: bytes) -> bytes:
     for operator in graph.operators:
         code, source, output = codes[operator.opcodeIndex], int(operator.inputs[0]), int(operator.outputs[0])
         is_input = code == schema.BuiltinOperator.QUANTIZE and source in graph.inputs and readers[source] == 1
-        is_output = code == schema.BuiltinOperator.DEQUANTIZE and output in results and output not in readers
+        is_output = outputs and code == schema.BuiltinOperator.DEQUANTIZE and output in results and output not in readers
         if is_input:
             renamed[source] = output
         elif is_output:
             renamed[output] = source
         else:
             kept.append(operator)
-    _check_ends(content, set(renamed))
+    _check_ends(content, set(renamed), outputs)
     for old, new in renamed.items():
         graph.tensors[old].name, graph.tensors[new].name = graph.tensors[new].name, graph.tensors[old].name
     graph.operators = kept
@@ -48,9 +48,9 @@ def with_int8_ends(content: bytes) -> bytes:
     return pack(model)
 
 
-def _check_ends(content: bytes, converted: set[int]) -> None:
+def _check_ends(content: bytes, converted: set[int], outputs: bool) -> None:
     graph = parse(content)
-    for kind, ends in (("input", graph.inputs), ("output", graph.outputs)):
+    for kind, ends in (("input", graph.inputs), ("output", graph.outputs if outputs else ())):
         for end in ends:
             if end.type != "float32" or end.index in converted:
                 continue

@@ -1,5 +1,6 @@
 """Step `quantize`: all operators that can compute with int8 do, with ranges from calibration images, on request."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from el_larq.converters.int8.calibration_data import calibration_images
 from el_larq.converters.int8.int8_ends import with_int8_ends
 from el_larq.converters.int8.quantized_file import Quantized, quantize_file
 from el_larq.converters.job import Job
+from el_larq.converters.postprocess_operator import joining_operator
 from el_larq.converters.steps import DEFAULT_RANGE
+from el_larq.errors import UsageError
 from el_larq.printable import counted
 
 
@@ -18,11 +21,16 @@ def quantize(job: Job) -> Job:
     before = job.need_tflite()
     images, source = calibration_images(job)
     if job.options.guideline is not None:
+        if job.anchors is not None:
+            raise UsageError("quantize: the model is a detector, and steps are judged by logits; use el-larq convert --int8 full")
         return quantize_by_guideline(job, before, images, source, job.options.guideline)
     ranges = job.options.ranges or DEFAULT_RANGE
-    made = quantize_file(before, images, ranges)
+    # A detector's classes and boxes keep scales of their own: what joins them is float, and `select` removes it.
+    joined = frozenset() if job.anchors is None else frozenset({joining_operator(before).index})
+    made = quantize_file(before, images, ranges, joined)
+    made = replace(made, scales=replace(made.scales, left=tuple(pair for pair in made.scales.left if pair[0].index not in joined)))
     io = job.options.int8 == "io"
-    content = with_int8_ends(made.content) if io else made.content
+    content = with_int8_ends(made.content, outputs=not joined) if io else made.content
     details = _details(made, source, ranges, len(content) - len(before))
     card = job.card | {"calibrated_on": source}
     return job.done(_summary(made, source), details, tflite=content, unstored=before, card=card, quantized=made)
