@@ -108,6 +108,14 @@ def run_options(function: Command) -> Command:
             "--qat-ranges",
             help="With --qat-bits: learned (steps) or averaged. [default: the recipe's, auto: averaged for binary networks only]",
         ),
+        click.option(
+            "--prune",
+            metavar="HOW",
+            help="magnitude, layer-magnitude, 2:4 or keep: which weights of a real-valued network become 0. [default: none]",
+        ),
+        click.option(
+            "--sparsity", type=float, metavar="SHARE", help="With --prune: share of the weights that become 0, such as 0.3."
+        ),
         click.option("--teacher", help="Instead of the recipe's: model, run folder, or network, which is then trained first."),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option(

@@ -113,6 +113,8 @@ def check_distributable(strategy: str, recipe: Recipe, search: str | None) -> No
         raise UsageError(f"{where}Larq's CaseOptimizer, which bop needs, does not sum gradients over replicas; choose adam or sgd")
     if recipe.qat_bits:
         raise UsageError(f"{where}qat_bits averages ranges on one replica only; set it to 0")
+    if recipe.prune != "none":
+        raise UsageError(f"{where}prune masks weights on one replica only; set it to none")
     if recipe.backbone_rate != 1:
         raise UsageError(f"{where}its backbone_rate works on one replica only; set it to 1")
 

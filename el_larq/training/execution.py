@@ -25,6 +25,7 @@ from el_larq.training.loop import Loop
 from el_larq.training.models import bare, make_card, save_model
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
 from el_larq.training.progress import TrainingProgress
+from el_larq.training.pruning import Pruning
 from el_larq.training.run_folder import RunFolder, is_stage, record_resume
 from el_larq.training.run_options import RunOptions
 from el_larq.training.selection import EpochRecord, best_epoch
@@ -39,24 +40,47 @@ NOT_DETERMINISTIC = (
 
 
 @dataclass(frozen=True)
-class Execution:
-    """A training that can run. ``model`` is not compiled, unless the user compiled it.
+class Prepared:
+    """A network and what a training of it needs.
 
     network: what is tested and saved: in float32. Its variables are those of the model, unless that one has a lower precision.
-    model: what the steps compute, see `el_larq.training.single`.
-    simulation: of int8 in the network's layers, if the recipe has it.
-    trainable: which of its layers were trainable before some were frozen; the saved model's are again.
+    model: what the steps compute, with the recipe's precision and loss. It is not compiled, unless the user compiled it.
+    data: what the model takes, images or features.
+    simulation: of quantization in the network's layers, if the recipe has it. pruning: of the model's kernels, likewise.
     """
 
-    run: RunFolder
     network: keras.Model
     model: keras.Model
     data: Dataset
     simulation: Simulation | None
+    pruning: Pruning | None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A training that can run.
+
+    trainable: which of its layers were trainable before some were frozen; the saved model's are again.
+    """
+
+    run: RunFolder
+    prepared: Prepared
     plan: TrainingPlan
     options: RunOptions
     trainable: Trainable
     distribution: Distribution
+
+    @property
+    def network(self) -> keras.Model:
+        return self.prepared.network
+
+    @property
+    def model(self) -> keras.Model:
+        return self.prepared.model
+
+    @property
+    def data(self) -> Dataset:
+        return self.prepared.data
 
     @property
     def is_lowered(self) -> bool:
@@ -81,7 +105,7 @@ class Execution:
         lines = None if console.is_terminal else self.options.notify
         progress = TrainingProgress(recipe.epochs, steps_per_epoch, console, self.options.notify, lines)
         search = self.plan.search if config.method != OWN else None
-        simulated = self.simulation or contextlib.nullcontext()
+        simulated = self.prepared.simulation or contextlib.nullcontext()
         with stoppable() as stop, contextlib.closing(progress), self.distribution.prepare(self.model), simulated:
             data = self.data.stopped_by(stop) if isinstance(self.data, Features) else self.data
             loop = Loop(
@@ -89,7 +113,8 @@ class Execution:
                 self.model,
                 data,
                 recipe,
-                simulation=self.simulation,
+                simulation=self.prepared.simulation,
+                pruning=self.prepared.pruning,
                 tested_apart=self.network if self.is_lowered else None,
                 search=search,
                 stop=stop,
@@ -144,7 +169,9 @@ class Execution:
             if tested.confusion is not None:
                 draw_confusion(run.folder / CONFUSION, tested.confusion, data.labels)
         seconds = loop.state.elapsed
-        result = {"accuracy": accuracy, **simulated, **_validated(run.config, records), "seconds": round(seconds, 1)}
+        pruning = self.prepared.pruning
+        sparse = {} if pruning is None else {"sparsity": round(pruning.sparsity(), 5)}
+        result = {"accuracy": accuracy, **simulated, **sparse, **_validated(run.config, records), "seconds": round(seconds, 1)}
         if skipped := count_in_all(data.skipped, self.distribution):
             result["skipped_images"] = skipped
         if allow := allowances(self.saved):

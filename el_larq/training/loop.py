@@ -30,6 +30,7 @@ from el_larq.training.kept_weights import KeptWeights
 from el_larq.training.mixing import recipe_batches
 from el_larq.training.optimizer import learning_rate
 from el_larq.training.progress import TrainingProgress
+from el_larq.training.pruning import Pruning
 from el_larq.training.recipe import Recipe
 from el_larq.training.run_folder import RunFolder
 from el_larq.training.run_options import RunOptions
@@ -48,7 +49,7 @@ class Loop:
     """Trains a compiled model from its current state, or a restored one, to the end: steps, epochs and saved states.
 
     Arguments:
-        simulation: of int8, installed; None for a training without it.
+        simulation: of int8, installed; None for a training without it. pruning: likewise.
         tested_apart: the network that is tested in place of the model, with the weights that the recipe keeps; None for the model.
         search: "module:function", see `el_larq.methods.method.Method.search`.
     """
@@ -61,6 +62,7 @@ class Loop:
         recipe: Recipe,
         *,
         simulation: Simulation | None,
+        pruning: Pruning | None,
         tested_apart: keras.Model | None,
         search: str | None,
         stop: Stop,
@@ -73,8 +75,9 @@ class Loop:
         self.distribution = distribution
         self.search = load_by_name(search) if search else None
         self.states = StateFiles(run.checkpoints)
-        self.simulation = simulation
-        self.state = TrainingState(model, data, recipe, distribution, simulation.variables if simulation else ())
+        self.simulation, self.pruning = simulation, pruning
+        others = [variable for part in (simulation, pruning) if part is not None for variable in part.variables]
+        self.state = TrainingState(model, data, recipe, distribution, others)
         self.schedule = SaveSchedule(options.checkpoint_seconds, options.checkpoint_steps)
         self.failures = Failures(run, self.states, recipe.learning_rate)
         beside = simulation.variables if simulation is not None and simulation.learns else ()
@@ -175,13 +178,21 @@ class Loop:
             if self.simulation is not None and self.simulation.freezes(state.step, state.total):
                 train_step = self.model.make_train_function(force=True)
             with self.simulation.training_step() if self.simulation else contextlib.nullcontext():
-                logs = state.advance(lambda train_step=train_step: train_step(batches))
+                logs = state.advance(lambda train_step=train_step: self._step(train_step, batches))
             self.failures.check_loss("loss", logs.get("loss", 0.0), state.step)
             self.progress.step(state.step, logs)
             if self.stop.asked:
                 self._interrupt()
             if not state.is_between_epochs and self.distribution.any(self.schedule.is_due(state.step)):
                 self.save()
+
+    def _step(self, train_step: Any, batches: Any) -> Any:
+        if self.pruning is None:
+            return train_step(batches)
+        self.pruning.before_step(self.state.step)
+        logs = train_step(batches)
+        self.pruning.after_step()
+        return logs
 
     def _batches(self, start: int) -> Any:
         batches = recipe_batches(self.data, self.recipe, self.run.config.seed, start, self.distribution.share)

@@ -19,6 +19,7 @@ MAX_OPERATIONS = 14
 FLOAT32, FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (FLOAT32, "mixed_bfloat16", FLOAT16)
 QAT_BITS = (8, 6, 4)
+PRUNE = ("none", "magnitude", "layer-magnitude", "2:4", "keep")
 QAT_RANGES = ("auto", "learned", "averaged")
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
@@ -63,6 +64,10 @@ class Recipe:
             without binary layers can have and no file computes, 0 for none. The saved model is in float32.
         qat_ranges: of qat_bits: "learned" trains the steps (`el_larq.training.learned_steps`), "averaged" averages minima and
             maxima; "auto" is averaged for networks with binary layers, and learned for others.
+        prune: which weights become 0 (`el_larq.training.pruning`): "magnitude" (the smallest of all), "layer-magnitude" (of each
+            layer), "2:4" (two of each four inputs), "keep" (those that are 0 at the start), or "none".
+        sparsity: the share of weights that are 0 in the end, of the kernels that are pruned; above 0 and below 1.
+        prune_from, prune_to: fractions of all steps between which the sparsity rises, 0 to 1.
         freeze: layers that keep their weights: "none", "backbone" or patterns of names (`el_larq.training.frozen_layers`).
         backbone_rate: factor of the learning rate for all layers but the head, above 0 to 1.
         batch_norm: "train", or "frozen": the backbone's batch normalizations keep weights and statistics, and use the latter.
@@ -109,6 +114,10 @@ class Recipe:
     precision: str = FLOAT32
     qat_bits: int = 0
     qat_ranges: str = "auto"
+    prune: str = "none"
+    sparsity: float = 0.0
+    prune_from: float = 0.0
+    prune_to: float = 0.5
     freeze: str = "none"
     backbone_rate: float = 1.0
     batch_norm: str = "train"
@@ -155,7 +164,7 @@ class Recipe:
 
         Of a recipe with stages, ``epochs`` are all together and are shared out in proportion, each stage getting at least one,
         ``learning_rate`` is the highest one and the others stay in proportion, ``qat_bits`` and ``qat_ranges`` are of the last
-        stage, and other fields change in all stages.
+        stage, ``prune`` and ``sparsity`` of those that prune, and other fields change in all stages.
         """
         changes = {name: value for name, value in changes.items() if value is not None}
         if self.stages:
@@ -182,12 +191,17 @@ class Recipe:
             raise UsageError(f"patience must be a number of epochs, 0 for no early stopping; got {recipe.patience}")
         recipe._check_batches_and_layers()
         recipe._check_int8()
+        recipe._check_prune()
         return recipe
 
     def _with_changed_stages(self, epochs: int | None = None, learning_rate: float | None = None, **changes: Any) -> "Recipe":
         stages = self.stages
         of_last = {name: changes.pop(name) for name in ("qat_bits", "qat_ranges") if name in changes}
         stages = (*stages[:-1], replace(stages[-1], **of_last))
+        of_pruning = {name: changes.pop(name) for name in ("prune", "sparsity") if name in changes}
+        if of_pruning and not any(stage.prune not in ("none", "keep") for stage in stages):
+            raise UsageError(f"no stage of {self.name} prunes, so prune and sparsity do not apply; choose prune-quantize")
+        stages = tuple(stage if stage.prune in ("none", "keep") else replace(stage, **of_pruning) for stage in stages)
         if epochs is not None:
             shares = shared_epochs(epochs, [stage.epochs for stage in stages], self.name)
             stages = tuple(replace(stage, epochs=share) for stage, share in zip(stages, shares, strict=True))
@@ -262,6 +276,24 @@ class Recipe:
             raise UsageError(
                 "qat_bits freezes statistics of batch normalizations, which an average of weights collects again; set average to 0"
             )
+
+    def _check_prune(self) -> None:
+        if self.prune not in PRUNE:
+            raise unknown_name("prune", str(self.prune), PRUNE)
+        if self.prune in ("none", "keep", "2:4"):
+            if self.sparsity not in ((0, 0.5) if self.prune == "2:4" else (0,)):
+                why = {"none": "sparsity needs prune, such as magnitude", "2:4": "prune 2:4 has the sparsity 0.5; omit sparsity"}
+                raise UsageError(f"{why.get(self.prune, 'prune keep has the sparsity of the start; omit sparsity')}")
+        elif self.sparsity == 0:
+            raise UsageError(f"prune {self.prune} needs a sparsity, such as 0.3")
+        elif not 0 < self.sparsity < 1:
+            raise UsageError(f"sparsity must be above 0 and below 1; got {self.sparsity:g}")
+        if not 0 <= self.prune_from <= self.prune_to <= 1:
+            raise UsageError(
+                f"prune_from and prune_to must be fractions of all steps, in this order; got {self.prune_from:g}, {self.prune_to:g}"
+            )
+        if self.prune != "none" and self.average:
+            raise UsageError("an average of weights is not 0 where they were pruned; set average to 0, or prune to none")
 
     def _check_bop(self) -> None:
         if self.clip_norm is not None:

@@ -82,6 +82,28 @@ _R2B_STAGES = (
     ),
 )
 
+_INT8 = Recipe(
+    "int8",
+    "for --init-from: int8 is simulated, at a twentieth of standard's rate, 5 epochs, clipped gradients",
+    epochs=5,
+    batch_size=64,
+    learning_rate=1e-3,
+    warmup=0.1,
+    clip_norm=1.0,
+    qat_bits=8,
+)
+
+_PRUNE = replace(
+    _INT8,
+    name="prune",
+    summary="30 % of the weights, the smallest ones of all layers, become 0 in the first half",
+    qat_bits=0,
+    prune="magnitude",
+    sparsity=0.3,
+)
+
+_FINETUNE = replace(_PRUNE, name="fine-tune", summary="pruned weights stay 0", prune="keep", sparsity=0.0)
+
 
 RECIPES = {
     recipe.name: recipe
@@ -110,15 +132,12 @@ RECIPES = {
             warmup=0.1,
             clip_norm=1.0,
         ),
-        Recipe(
-            "int8",
-            "for --init-from: int8 is simulated, at a twentieth of standard's rate, 5 epochs, clipped gradients",
-            epochs=5,
-            batch_size=64,
-            learning_rate=1e-3,
-            warmup=0.1,
-            clip_norm=1.0,
-            qat_bits=8,
+        _INT8,
+        Recipe.of_stages(
+            "prune-quantize",
+            "for --init-from: 30 % of the weights pruned, fine-tuned, then int8 is simulated; for real-valued networks",
+            (_PRUNE, replace(_FINETUNE, start="prune"), replace(_INT8, name="quantize", start="fine-tune", prune="keep")),
+            method="float",
         ),
         Recipe(
             "bbg-cifar",

@@ -26,7 +26,7 @@ from el_larq.training.config import (
 from el_larq.training.determinism import is_deterministic, set_deterministic
 from el_larq.training.distillation import with_loss
 from el_larq.training.distribution import open_distribution
-from el_larq.training.execution import NOT_DETERMINISTIC, Execution
+from el_larq.training.execution import NOT_DETERMINISTIC, Execution, Prepared
 from el_larq.training.extension import describe_extension, extend, is_extension
 from el_larq.training.features import with_features
 from el_larq.training.frozen_layers import freeze_layers
@@ -38,6 +38,7 @@ from el_larq.training.mixing import class_weights
 from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
 from el_larq.training.optimizer import scheduled_rate
+from el_larq.training.pruning import Pruning
 from el_larq.training.recipe import FLOAT16, FLOAT32
 from el_larq.training.resuming import Replacements
 from el_larq.training.run_data import load_data, load_data_again
@@ -83,11 +84,13 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
         data.check_batch(plan.recipe.batch_size)
         notes: list[str] = []
         trained = _for_training(model, plan, data, options, distribution.replicas, notes.append)
+        if trained.pruning is not None:
+            trained.pruning.check_start(plan.init_from)
         config = make_config(plan, own, data, rule, deterministic, distribution.facts(factor), started, compiled)
         with create_run(plan, config, own, data, files) as run:
             for line in (*_remarks(run, plan, model, data, started, distribution.describe(plan.recipe, factor)), *notes):
                 options.notify(line)
-            return Execution(run, *trained, plan, options, trainable, distribution).to_the_end(resumed=False)
+            return Execution(run, trained, plan, options, trainable, distribution).to_the_end(resumed=False)
 
 
 def continue_single(run: RunFolder, options: RunOptions, given: Replacements) -> Trained:
@@ -115,15 +118,13 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
             prepare_compiled(model, plan.recipe, data.num_classes, config.network)
         trainable = freeze_layers(model, plan.recipe)
         trained = _for_training(model, plan, data, options, distribution.replicas, options.notify)
-        return Execution(run, *trained, plan, options, trainable, distribution).to_the_end(resumed=True)
+        return Execution(run, trained, plan, options, trainable, distribution).to_the_end(resumed=True)
 
 
 def _for_training(
     network: keras.Model, plan: TrainingPlan, data: Dataset, options: RunOptions, replicas: int, notify: Notify
-) -> tuple[keras.Model, keras.Model, Dataset, Simulation | None]:
-    """The network, the model whose steps train it with the recipe's precision and loss, what that takes (images or features), and
-    the simulation of int8.
-    """
+) -> Prepared:
+    """The network with what a training of it needs."""
     recipe = plan.recipe
     model, data = with_features(network, data, recipe, plan.search, replicas, notify)
     if recipe.precision != FLOAT32 and model is network:
@@ -141,7 +142,11 @@ def _for_training(
     model = with_loss(model, plan, data, options.trust)
     if simulation is not None and simulation.trained:
         model = with_steps(model, simulation.trained)
-    return network, model, data, simulation
+    pruning = None
+    if recipe.prune != "none":
+        pruning = Pruning(model, recipe, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
+        notify(pruning.describe())
+    return Prepared(network, model, data, simulation, pruning)
 
 
 def _check_settings(plan: TrainingPlan, own: UserNetwork | None) -> None:
@@ -188,6 +193,8 @@ def _remarks(
     if plan.recipe.qat_bits and started is None:
         bits = plan.recipe.qat_bits
         yield f"note: int{bits} is simulated from random weights; a trained network to start from (--init-from) is usually better"
+    if plan.recipe.prune not in ("none", "keep") and started is None:
+        yield "note: random weights are pruned; a trained network to start from (--init-from) is usually better"
     if started is not None:
         yield started.summary
         if is_model_name(started.source) and not plan.is_own:

@@ -22,8 +22,13 @@ _BINARIZED = {
 def describe(stage: Recipe) -> str:
     """What a stage does, in words, for a user who watches."""
     terms = [name.replace("_", "-") for name in ("cross_entropy", *DISTILLING) if getattr(stage, name)]
-    parts = [_BINARIZED[stage.binarize], f"loss: {' + '.join(terms)}"]
+    parts = [] if stage.method == "float" else [_BINARIZED[stage.binarize]]
+    parts += [f"loss: {' + '.join(terms)}"]
     parts += [f"teacher {stage.teacher}"] if stage.teacher else []
+    parts += (
+        ["pruned weights are kept at 0"] if stage.prune == "keep" else [f"prunes {stage.prune}"] if stage.prune != "none" else []
+    )
+    parts += [f"int{stage.qat_bits} is simulated"] if stage.qat_bits else []
     parts += [f"starts from {stage.start}"] if stage.start else []
     return ", ".join(parts)
 

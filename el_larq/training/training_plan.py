@@ -33,7 +33,20 @@ if TYPE_CHECKING:
 
     from el_larq.data.dataset import Dataset
 
-CHANGES = ("epochs", "batch_size", "learning_rate", "keep", "patience", "average", "precision", "qat_bits", "qat_ranges", "freeze")
+CHANGES = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "keep",
+    "patience",
+    "average",
+    "precision",
+    "qat_bits",
+    "qat_ranges",
+    "prune",
+    "sparsity",
+    "freeze",
+)
 """Settings in place of the recipe's."""
 
 DETERMINISTIC = ("auto", "on", "off")
@@ -48,8 +61,9 @@ class SharedSettings(TypedDict, total=False):
     validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
         own validation split, or 0.1 if it has none.
     recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe.
-    epochs, batch_size, learning_rate, keep, patience, average, precision, qat_bits, qat_ranges, freeze: in place of the recipe's.
-        Without a recipe, qat_bits chooses "int8"; of a recipe of stages, it applies to the last one.
+    epochs, batch_size, learning_rate, keep, patience, average, precision, qat_bits, qat_ranges, prune, sparsity, freeze: in place
+        of the recipe's. Without a recipe, qat_bits chooses "int8"; of a recipe of stages, it applies to the last one, and prune and
+        sparsity to those that prune.
     network_options: the network's own options, and ``variant``. width: factor for all channel counts.
     """
 
@@ -66,6 +80,8 @@ class SharedSettings(TypedDict, total=False):
     precision: str | None
     qat_bits: int | None
     qat_ranges: str | None
+    prune: str | None
+    sparsity: float | None
     freeze: str | None
     network_options: Mapping[str, Any] | None
     width: float

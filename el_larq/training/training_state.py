@@ -38,15 +38,15 @@ class TrainingState:
     """
 
     def __init__(
-        self, model: keras.Model, data: Dataset, recipe: Recipe, distribution: Distribution, ranges: Sequence[tf.Variable] = ()
+        self, model: keras.Model, data: Dataset, recipe: Recipe, distribution: Distribution, others: Sequence[tf.Variable] = ()
     ):
-        """``ranges``: variables that belong to the training only, see `el_larq.training.int8_aware`."""
+        """``others``: variables that belong to the training only: ranges of `el_larq.training.int8_aware`, masks of `pruning`."""
         self.data = data
         self.steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
         self.total = self.steps_per_epoch * recipe.epochs
         self.step = 0
         self.records: list[EpochRecord] = []
-        named = _variables(model, data) | {f"range/{index}": variable for index, variable in enumerate(ranges)}
+        named = _variables(model, data) | {f"range/{index}": variable for index, variable in enumerate(others)}
         self.average = WeightAverage(model, recipe.average, distribution) if recipe.average else None
         if self.average is not None:
             named |= {f"average/{index}": variable for index, variable in enumerate(self.average.variables)}
