@@ -14,6 +14,7 @@ from el_larq.tflite.arena import plan_arena
 from el_larq.tflite.instructions import predict_cost, predict_operator
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.operators import BINARY, KERNELS, kernel_shape, kernel_signs, output_shape, restores_constant
+from el_larq.tflite.postprocess import POSTPROCESS
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 from el_larq.tflite.types import BITS, tensor_bytes
 
@@ -100,7 +101,7 @@ def layer_name(operator: Operator) -> str:
 
 
 def _has_weights(operator: Operator) -> bool:
-    return any(
+    return operator.name != POSTPROCESS and any(  # its anchors are no weights
         t is not None and (t.constant or t.stored is not None) and len(t.shape) > 1 and t.type not in _INDEX_TYPES
         for t in operator.inputs
     )
@@ -108,7 +109,7 @@ def _has_weights(operator: Operator) -> bool:
 
 def _weights(operator: Operator) -> dict[int, int]:
     counts: dict[int, int] = {}
-    for position, tensor in enumerate(operator.inputs):
+    for position, tensor in enumerate(operator.inputs if operator.name != POSTPROCESS else ()):
         if tensor is None or not (tensor.constant or tensor.stored is not None):
             continue
         if operator.name == BINARY and position == 1:

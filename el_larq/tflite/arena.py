@@ -12,6 +12,7 @@ from math import prod
 
 from el_larq.errors import ElLarqError
 from el_larq.tflite.operators import BINARY, input_channels, words
+from el_larq.tflite.postprocess import POSTPROCESS
 from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 from el_larq.tflite.types import tensor_bytes
 
@@ -161,13 +162,16 @@ def _aligned(offset: int) -> int:
 
 
 def scratch_bytes(operator: Operator) -> int:
-    """Bytes of a convolution's im2col buffer, which contains its input's patches, or of ADD_N's sum; else 0."""
+    """Bytes of a convolution's im2col buffer, which contains its input's patches, of ADD_N's sum, or of decoded boxes; else 0."""
     if not operator.outputs:
         return 0
     output = operator.outputs[0]
     if operator.name == "ADD_N":
         return tensor_bytes(output)
     source, kernel = (*operator.inputs, None, None)[:2]
+    if operator.name == POSTPROCESS and source is not None and kernel is not None:
+        # Decoded boxes, a copy of the scores, and a byte for each anchor.
+        return 4 * (source.elements + kernel.elements) + source.elements // 4
     if operator.name not in ("CONV_2D", BINARY) or source is None or kernel is None or len(kernel.shape) != 4:
         return 0
     height, width = kernel.shape[1:3]

@@ -199,3 +199,13 @@ def test_predicted_instructions_of_a_file(el_larq_here: Callable[..., CompletedP
 def test_sizes_of_a_model_without_fixed_batch_or_size(tmp_path: Path) -> None:
     inspection = inspect_graph(parse((DATA / "float.tflite").read_bytes()), "float")
     assert all(np.prod(layer.output_shape) > 0 for layer in inspection.layers)
+
+
+def test_the_selection_of_boxes_is_an_operator_without_weights(detector: Any) -> None:
+    found = el_larq.inspect(detector.tflite)
+    last = found.layers[-1]
+    assert (last.kind, last.weights, last.macs) == ("TFLite_Detection_PostProcess", {}, 0)
+    assert [output["name"] for output in found.outputs] == ["boxes", "classes", "scores", "count"]
+    assert not found.uncounted
+    assert not any("Detection" in note for note in found.notes)
+    assert sum(sum(layer.weights.values()) for layer in found.layers) < 40_000

@@ -91,3 +91,9 @@ def test_no_plan_is_smaller_than_what_is_alive_nor_larger_than_everything(sizes:
 
 def test_nothing_needs_nothing() -> None:
     assert plan_arena(graph([tensor(0, 1, 4)], [], [0], [0])).size == 16
+
+
+def test_selecting_boxes_needs_decoded_boxes_scores_and_a_byte_for_each_anchor() -> None:
+    inputs = (tensor(0, 1, 320, 4), tensor(1, 1, 320, 8), tensor(2, 320, 4, data=bytes(5120)))
+    selecting = Operator(0, "TFLite_Detection_PostProcess", inputs, (tensor(3, 1, 10, 4),), {})
+    assert scratch_bytes(selecting) == 320 * (16 + 32 + 1)
