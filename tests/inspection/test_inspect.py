@@ -202,7 +202,7 @@ def test_sizes_of_a_model_without_fixed_batch_or_size(tmp_path: Path) -> None:
 
 
 def test_the_selection_of_boxes_is_an_operator_without_weights(detector: Any) -> None:
-    found = el_larq.inspect(detector.tflite)
+    found = inspect(detector.tflite)
     last = found.layers[-1]
     assert (last.kind, last.weights, last.macs) == ("TFLite_Detection_PostProcess", {}, 0)
     assert [output["name"] for output in found.outputs] == ["boxes", "classes", "scores", "count"]
