@@ -17,7 +17,7 @@ enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
 enum TfLiteType { kTfLiteNoType = 0, kTfLiteFloat32 = 1, kTfLiteInt32 = 2, kTfLiteInt8 = 9 };
 union TfLitePtrUnion { char* raw; float* f; std::int32_t* i32; std::int8_t* int8; };
 struct TfLiteQuantizationParams { float scale; std::int32_t zero_point; };
-struct TfLiteTensor { TfLiteType type; TfLitePtrUnion data; TfLiteQuantizationParams params; std::size_t bytes; };
+struct TfLiteTensor { TfLiteType type; TfLitePtrUnion data; TfLiteQuantizationParams params; std::size_t bytes; const char* name; };
 
 namespace stub {
 
@@ -118,6 +118,8 @@ class Interpreter {
       if (data.size() != tensor.bytes) data.assign(tensor.bytes, '\0');
       memory_.push_back(std::make_unique<std::string>(data));
       tensor.data.raw = &(*memory_.back())[0];
+      names_.push_back(std::make_unique<std::string>(bytes.Text(entry, 3)));
+      tensor.name = names_.back()->c_str();
       tensors_.push_back(tensor);
     }
     for (std::int32_t index : bytes.Vector<std::int32_t>(graph, 1)) inputs_.push_back(index);
@@ -171,7 +173,7 @@ class Interpreter {
   const FlatBufferModel& model_;
   std::vector<TfLiteTensor> tensors_;
   std::vector<std::vector<float>> scales_;
-  std::vector<std::unique_ptr<std::string>> memory_;
+  std::vector<std::unique_ptr<std::string>> memory_, names_;
   std::vector<int> inputs_, outputs_;
   std::vector<Operator> operators_;
 };

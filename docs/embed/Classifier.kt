@@ -84,6 +84,7 @@ class Classifier(context: Context, model: String = "model.tflite", card: String 
 private fun readPreprocessing(json: JSONObject): Preprocessing {
     val order = json.optString("channel_order", "rgb")
     val resampling = json.optString("resampling", "bilinear")
+    require(!json.optBoolean("stretch")) { "a detector, of which this class does not read the boxes" }
     require(order in listOf("rgb", "bgr") && resampling in listOf("bilinear", "bicubic")) { "an unknown preprocessing" }
     return Preprocessing(
         json.getInt("height"),

@@ -21,6 +21,7 @@ struct Preprocessing {
   double crop = 1.0;             // the fraction that is kept of the largest centred part with the input's aspect ratio
   bool bgr = false;              // the order of the input's channels
   bool bicubic = false;          // instead of bilinear
+  bool stretch = false;          // the whole picture, whatever its aspect ratio, as detectors take it
 };
 
 struct Card {
@@ -213,6 +214,7 @@ inline Card ParseCard(const std::string& text) {
     else if (name == "crop") how.crop = value.number;
     else if (name == "channel_order" && (value.text == "rgb" || value.text == "bgr")) how.bgr = value.text == "bgr";
     else if (name == "resampling" && (value.text == "bilinear" || value.text == "bicubic")) how.bicubic = value.text == "bicubic";
+    else if (name == "stretch" && value.kind == Json::kBool) how.stretch = value.number != 0;
     else throw std::runtime_error("the model's card has a preprocessing that this program does not know: " + name);
   }
   const std::size_t channels = static_cast<std::size_t>(how.channels);

@@ -1,6 +1,8 @@
-// Classifies pictures with a .tflite of el-larq: all that a program needs in addition to TensorFlow Lite and LCE.
+// Classifies pictures with a .tflite of el-larq, or finds objects in them: all that a program needs in addition to TensorFlow Lite
+// and LCE.
 //
-//   classify model.tflite picture.ppm...      one line per picture: the number of the best class and its label
+//   classify model.tflite picture.ppm...      one line per picture: the number of the best class and its label. With a detector: the
+//                                             number of objects, and a line for each: score, left, top, right, bottom in pixels, label
 //   camera | classify model.tflite -          pictures from standard input, one PPM after another
 //   classify --prepare model.tflite picture.ppm > input.raw       what the network is given for a picture
 //   classify --raw model.tflite inputs.raw    inputs as the model takes them, one after another: the outputs' bytes in hexadecimal,
@@ -9,6 +11,7 @@
 // Pictures are binary PPM or PGM (P6, P5) with 8 bits: the simplest form of raw pixels, which cameras' tools can write. They are
 // prepared as the model's card says, a JSON object in the file's metadata under "el_larq_card".
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -81,6 +84,14 @@ class Model {
   std::size_t outputs() const { return interpreter_->outputs().size(); }
   const TfLiteTensor& output(std::size_t index) const { return *interpreter_->output_tensor(index); }
 
+  // A detector's output, as float32; null if there is none of that name.
+  const TfLiteTensor* output(const std::string& name) const {
+    for (std::size_t index = 0; index < outputs(); ++index) {
+      if (output(index).type == kTfLiteFloat32 && output(index).name == name) return &output(index);
+    }
+    return nullptr;
+  }
+
   // The bytes that the network takes for a picture.
   std::vector<char> Prepare(const Picture& picture, const el_larq::Preprocessing& how) const {
     const TfLiteTensor* input = interpreter_->input_tensor(0);
@@ -127,10 +138,42 @@ int Best(const TfLiteTensor& output) {
   Fail("the output is neither float32 nor int8");
 }
 
+const char* Label(const el_larq::Card& card, int number) {
+  return number >= 0 && number < static_cast<int>(card.labels.size()) ? card.labels[number].c_str() : "";
+}
+
+// Objects with lower scores are not printed.
+constexpr float kLeastScore = 0.5f;
+
+// The operator TFLite_Detection_PostProcess is in the file: objects are sorted by score, and none is there twice.
+void PrintObjects(const Model& model, const el_larq::Card& card, const Picture& picture) {
+  const TfLiteTensor *boxes = model.output("boxes"), *classes = model.output("classes"), *scores = model.output("scores");
+  const std::size_t rows = scores->bytes / sizeof(float);
+  std::size_t found = 0;
+  const float count = model.output("count")->data.f[0];
+  while (found < rows && static_cast<float>(found) < count && scores->data.f[found] >= kLeastScore) ++found;
+  if (classes->bytes < found * sizeof(float) || boxes->bytes < 4 * found * sizeof(float)) Fail("the outputs do not belong together");
+  std::printf("%d objects\n", static_cast<int>(found));
+  // A box has fractions of what the network sees: ymin, xmin, ymax, xmax, not limited to it.
+  const el_larq::Box seen = el_larq::Centre(picture, card.preprocessing);
+  const auto limited = [](float fraction) { return std::min(std::max(fraction, 0.0f), 1.0f); };
+  for (std::size_t index = 0; index < found; ++index) {
+    const float* box = boxes->data.f + 4 * index;
+    const float top = seen.top + limited(box[0]) * (seen.bottom - seen.top), left = seen.left + limited(box[1]) * (seen.right - seen.left);
+    const float bottom = seen.top + limited(box[2]) * (seen.bottom - seen.top), right = seen.left + limited(box[3]) * (seen.right - seen.left);
+    const char* label = Label(card, static_cast<int>(classes->data.f[index]));
+    std::printf("%.4f %.1f %.1f %.1f %.1f %s\n", scores->data.f[index], left, top, right, bottom, label);
+  }
+}
+
 void Classify(Model& model, const el_larq::Card& card, const Picture& picture) {
   model.Run(model.Prepare(picture, card.preprocessing).data());
-  const int best = Best(model.output(0));
-  std::printf("%d %s\n", best, best < static_cast<int>(card.labels.size()) ? card.labels[best].c_str() : "");
+  if (model.output("boxes") && model.output("classes") && model.output("scores") && model.output("count")) {
+    PrintObjects(model, card, picture);
+  } else {
+    const int best = Best(model.output(0));
+    std::printf("%d %s\n", best, Label(card, best));
+  }
   std::fflush(stdout);  // a reader of a camera's labels does not wait for the next ones
 }
 

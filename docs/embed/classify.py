@@ -1,4 +1,4 @@
-"""Classifies pictures with a .tflite of el-larq and LiteRT, without el-larq:
+"""Classifies pictures, or finds objects in them, with a .tflite of el-larq and LiteRT, without el-larq:
 
     python classify.py model.tflite picture.jpg ...
 
@@ -29,7 +29,7 @@ def prepare(picture, how):
 
     how: the card's "preprocessing". The result is bit for bit what el-larq gives the network in training, for pictures of 8 bits.
     """
-    unknown = set(how) - {"height", "width", "channels", "mean", "std", "crop", "channel_order", "resampling"}
+    unknown = set(how) - {"height", "width", "channels", "mean", "std", "crop", "channel_order", "resampling", "stretch"}
     if unknown:
         raise ValueError(f"the model's card has a preprocessing that this program does not know: {', '.join(sorted(unknown))}")
     height, width, channels = how["height"], how["width"], how["channels"]
@@ -45,6 +45,8 @@ def prepare(picture, how):
     image = image.convert("L" if channels == 1 else "RGB")
     scale = min(image.width / width, image.height / height) * crop
     part_width, part_height = min(width * scale, image.width), min(height * scale, image.height)
+    if how.get("stretch"):  # the whole picture, as detectors take it
+        part_width, part_height = image.width, image.height
     left, top = (image.width - part_width) / 2, (image.height - part_height) / 2
     resampling = Image.Resampling[how.get("resampling", "bilinear").upper()]
     seen = image.resize((width, height), resampling, box=(left, top, left + part_width, top + part_height))
@@ -113,15 +115,15 @@ class LiteRt:
             warnings.simplefilter("ignore")  # TensorFlow's says that ai-edge-litert replaces it
             self._interpreter = interpreter(model_content=content)
         self._interpreter.allocate_tensors()
-        (self._input,), self._output = self._interpreter.get_input_details(), self._interpreter.get_output_details()[0]
+        (self._input,), self._outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
 
     def run(self, values):
-        """The first output for one input, as the model puts it out."""
+        """The outputs for one input, in the file's order and as the model puts them out."""
         if self._input["dtype"] == np.int8:
             values = quantize(values, *self._input["quantization"])
         self._interpreter.set_tensor(self._input["index"], values[None])
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output["index"])[0]
+        return [self._interpreter.get_tensor(output["index"])[0] for output in self._outputs]
 
 
 class Lce:
@@ -138,11 +140,11 @@ class Lce:
         self._interpreter = lce.testing.Interpreter(content, use_indirect_bgemm=True, use_xnnpack=True)
 
     def run(self, values):
-        """The first output for one input, as the model puts it out."""
+        """The outputs for one input, in the file's order and as the model puts them out."""
         if self._interpreter.input_types[0] == np.int8:
             values = quantize(values, self._interpreter.input_scales[0], self._interpreter.input_zero_points[0])
         outputs = self._interpreter.predict(values[None], verbose=0)
-        return (outputs[0] if isinstance(outputs, list) else outputs)[0]
+        return [output[0] for output in (outputs if isinstance(outputs, list) else [outputs])]
 
 
 def main(model, *pictures):
@@ -150,10 +152,30 @@ def main(model, *pictures):
         content = file.read()
     card = read_card(content)
     interpreter = (Lce if b"LceBconv2d" in content else LiteRt)(content)
+    labels = card.get("labels") or []
+    names = [output["name"] for output in card.get("outputs") or []]
     for picture in pictures:
-        best = int(np.argmax(interpreter.run(prepare(picture, card["preprocessing"]))))
-        labels = card.get("labels") or []
+        outputs = interpreter.run(prepare(picture, card["preprocessing"]))
+        if {"boxes", "classes", "scores", "count"} <= set(names):
+            found = dict(zip(names, outputs))  # noqa: B905  (Python 3.9 has no strict=)
+            print_objects(picture, found["boxes"], found["classes"], found["scores"], labels)
+            continue
+        best = int(np.argmax(outputs[0]))
         print(picture, best, labels[best] if best < len(labels) else "")
+
+
+def print_objects(picture, boxes, classes, scores, labels):
+    """A line for each object with a score of 0.5 or more: picture, score, left, top, right, bottom in pixels, label.
+
+    For cards with "stretch": boxes are fractions of the whole picture.
+    """
+    with Image.open(picture, formats=FORMATS) as image:
+        width, height = ImageOps.exif_transpose(image).size
+    for box, number, score in zip(boxes.reshape(-1, 4), classes.astype(int), scores):  # noqa: B905
+        if score >= 0.5:
+            top, left, bottom, right = np.clip(box, 0, 1) * (height, width, height, width)
+            label = labels[number] if number < len(labels) else ""
+            print(picture, f"{score:.4f} {left:.1f} {top:.1f} {right:.1f} {bottom:.1f} {label}".rstrip())
 
 
 if __name__ == "__main__":

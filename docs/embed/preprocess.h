@@ -29,6 +29,7 @@ struct Box {
 
 // The part of a picture that the network sees: the largest centred one with the input's aspect ratio, and of it the fraction `crop`.
 inline Box Centre(const Picture& picture, const Preprocessing& how) {
+  if (how.stretch) return {0, 0, static_cast<float>(picture.width), static_cast<float>(picture.height)};
   const double scale = std::min(static_cast<double>(picture.width) / how.width, static_cast<double>(picture.height) / how.height) * how.crop;
   const double width = std::min(how.width * scale, static_cast<double>(picture.width));
   const double height = std::min(how.height * scale, static_cast<double>(picture.height));
