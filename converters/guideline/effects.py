@@ -16,7 +16,10 @@ NOISE_ONLY = -300.0
 """In dB, of a tensor that is 0 in float and not in int8."""
 
 LAYER_IMAGES = 8
-"""The number of images that the SQNR of each layer is of."""
+"""The largest number of images that the SQNR of each layer is of."""
+
+_VALUES = 2**24
+"""The number of values of layers that are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +61,75 @@ def logits(graph: TfliteGraph) -> int:
     return output
 
 
+@dataclass(frozen=True)
+class Figures:
+    """Logits of an int8 file, compared with those of the float model. sqnr: in dB. same: whether decisions agree, bool (N, ...)."""
+
+    sqnr: float
+    same: np.ndarray
+
+    @property
+    def agreement(self) -> float:
+        """The share of the decisions that agree, 0 to 1."""
+        return float(np.mean(self.same))
+
+    def is_worse(self, other: "Figures") -> bool:
+        """Whether these are worse than another file's: a lower SQNR, or fewer decisions that agree, beyond chance.
+
+        Of the decisions that agree for one of the files only, b for this one and c for the other, each is as likely to be of either
+        kind if both files are equally good. So c - b has the standard deviation sqrt(b + c) (McNemar, 1947).
+        """
+        here, there = np.sum(self.same & ~other.same), np.sum(other.same & ~self.same)
+        return self.sqnr < other.sqnr or bool(there - here > np.sqrt(here + there))
+
+
+class LayerValues:
+    """What the layers of a float file compute on some images: their outputs, each (n, ...), by tensor."""
+
+    def __init__(self, content: bytes, images: np.ndarray):
+        graph = parse(content)
+        tensors = [operator.outputs[0] for operator in graph.operators if operator.name in KERNEL_AXES]
+        self.names = {tensor.index: tensor.name for tensor in tensors}
+        count = min(LAYER_IMAGES, max(1, _VALUES // sum(tensor.elements for tensor in tensors)))
+        found = Interpreter(with_outputs(content, list(self.names))).run(images[:count])[len(graph.outputs) :]
+        self.values = dict(zip(self.names, found, strict=True))
+
+
 class Reference:
-    """The float outputs of a model on some images (N, ...)."""
+    """The float logits of a model on some images (N, ...)."""
 
     def __init__(self, content: bytes, images: np.ndarray):
         self.content, self.images, self.tensor = content, images, logits(parse(content))
         self.values = Interpreter(with_outputs(content, [self.tensor])).run(images)[-1]
 
-    def compare(self, quantized: bytes, affines: dict[int, Affine]) -> tuple[float, float]:
-        """SQNR in dB and top-1 agreement of an int8 file. affines: of its int8 tensors."""
-        got = _real(Interpreter(with_outputs(quantized, [self.tensor])).run(self.images)[-1], affines.get(self.tensor))
-        agreed = np.mean(decisions(got) == decisions(self.values))
-        return sqnr(self.values, got), float(agreed)
+    def compare(self, quantized: bytes, affines: dict[int, Affine]) -> Figures:
+        """Of an int8 file. affines: of its int8 tensors."""
+        return self.compare_layers(quantized, affines, None)[0]
+
+    def compare_layers(
+        self, quantized: bytes, affines: dict[int, Affine], layers: LayerValues | None
+    ) -> tuple[Figures, dict[str, float]]:
+        """The same, and the SQNR in dB of each layer's output, by the name of its tensor.
+
+        layers: of the float file that the int8 file was made of, on the first of the images.
+        """
+        wanted = [self.tensor, *(layers.values if layers is not None else ())]
+        interpreter = Interpreter(with_outputs(quantized, wanted))
+        own = len(interpreter.graph.outputs) - len(wanted)
+        made = []
+        sums = {tensor: np.zeros(2) for tensor in wanted[1:]}
+        for number, image in enumerate(self.images):
+            outputs = interpreter.run(image[None])[own:]
+            made.append(outputs[0])
+            for tensor, got in zip(wanted[1:], outputs[1:], strict=True):
+                assert layers is not None
+                if number < len(layers.values[tensor]):
+                    exact = layers.values[tensor][number]
+                    error = exact - _real(got[0], affines.get(tensor))
+                    sums[tensor] += [np.vdot(values, values) for values in (exact, error)]
+        got = _real(np.concatenate(made), affines.get(self.tensor))
+        noise = {} if layers is None else {layers.names[t]: decibels(*found.tolist()) for t, found in sums.items()}
+        return Figures(sqnr(self.values, got), decisions(got) == decisions(self.values)), noise
 
 
 def decisions(values: np.ndarray) -> np.ndarray:
@@ -79,21 +139,3 @@ def decisions(values: np.ndarray) -> np.ndarray:
 
 def _real(values: np.ndarray, affine: Affine | None) -> np.ndarray:
     return values if values.dtype != np.int8 or affine is None else affine.real(values)
-
-
-def layer_noise(content: bytes, quantized: bytes, affines: dict[int, Affine], images: np.ndarray) -> dict[str, float]:
-    """The SQNR of each layer's output in dB, between a float file and the int8 file made of it, by the tensor's name."""
-    graph, few = parse(content), images[:LAYER_IMAGES]
-    tensors = [operator.outputs[0] for operator in graph.operators if operator.name in KERNEL_AXES]
-    numbers = [tensor.index for tensor in tensors]
-    floats, integers = Interpreter(with_outputs(content, numbers)), Interpreter(with_outputs(quantized, numbers))
-    signal, noise = np.zeros(len(tensors)), np.zeros(len(tensors))
-    own = len(graph.outputs)
-    for image in few:
-        pairs = zip(floats.run(image[None])[own:], integers.run(image[None])[own:], strict=True)
-        for position, (wanted, got) in enumerate(pairs):
-            wanted = wanted.astype(np.float64)
-            signal[position] += np.square(wanted).sum()
-            noise[position] += np.square(wanted - _real(got, affines.get(numbers[position]))).sum()
-    found = map(decibels, signal.tolist(), noise.tolist())
-    return {tensor.name: value for tensor, value in zip(tensors, found, strict=True)}

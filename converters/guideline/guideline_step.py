@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from el_larq.compression.layer_report import to_list
+from el_larq.converters.guideline.effects import Figures
 from el_larq.converters.guideline.guideline import ByGuideline, by_guideline
 from el_larq.converters.guideline.guideline_options import Guideline
 from el_larq.converters.job import Job
@@ -28,12 +29,21 @@ def _details(found: ByGuideline, source: dict[str, Any], chosen: Guideline, size
         "effects": [effect.to_dict() for effect in found.effects],
         "trial_images": found.images,
         "kept_float": list(found.kept_float),
-        "agreement": found.agreement,
-        "sqnr": found.sqnr if np.isfinite(found.sqnr) else None,
+        **_figures(found.found),
+        "minmax": _figures(found.plain),
+        "discarded": None if found.worse is None else _figures(found.worse),
         "bytes": size,
         "int8": len(found.made.scales.operators),
         "tensors": to_list(found.made.reports),
     }
+
+
+def _figures(found: Figures) -> dict[str, float | None]:
+    return {"agreement": found.agreement, "sqnr": found.sqnr if np.isfinite(found.sqnr) else None}
+
+
+def _spelled(found: Figures) -> str:
+    return f"top-1 agrees with float for {found.agreement:.1%}, SQNR of the logits {found.sqnr:.1f} dB"
 
 
 def _summary(found: ByGuideline, source: dict[str, Any]) -> str:
@@ -41,7 +51,10 @@ def _summary(found: ByGuideline, source: dict[str, Any]) -> str:
     total = len(scales.operators) + len(scales.left)
     text = (
         f"{counted(len(scales.operators), 'operator')} of {total} as int8; on the {counted(source['images'], 'calibration image')} "
+        f"of {source.get('dataset', source.get('file'))}: {_spelled(found.found)}"
     )
-    text += f"of {source.get('dataset', source.get('file'))}: top-1 agrees with float for {found.agreement:.1%}, "
-    text += f"SQNR of the logits {found.sqnr:.1f} dB"
+    if found.worse is not None:
+        text += f"; the steps gave {_spelled(found.worse)} and were undone"
+    elif found.found is not found.plain:
+        text += f"; with ranges from the extremes only: {_spelled(found.plain)}"
     return text + (f"; float: {', '.join(found.kept_float)}" if found.kept_float else "")

@@ -174,23 +174,34 @@ def equalized(content: bytes) -> tuple[bytes, int]:
     return layers.write(content), len(pairs)
 
 
-def with_absorbed_biases(content: bytes, images: np.ndarray) -> tuple[bytes, int]:
-    """The file with absorbed biases, and the number of channels that have any. It computes the same on these images (N, ...)."""
+def with_absorbed_biases(content: bytes, few: np.ndarray, images: np.ndarray) -> tuple[bytes, int]:
+    """The file with absorbed biases, and the number of channels that have any. It computes the same on these images (N, ...).
+
+    few: some of the images, which are looked at first: a channel that is 0 on one of them has nothing to absorb.
+    """
     pairs = [pair for pair in find_pairs(parse(content)) if not pair.relu6 and pair.adjacent and _has_no_border(pair.second)]
     pairs = [pair for pair in pairs if pair.first.options.get("activation", NONE) == RELU]
-    if not pairs:
-        return content, 0
-    smallest: dict[int, np.ndarray] = {}
-    for values in run_tensors(content, [pair.first.outputs[0].index for pair in pairs], [images]):
-        for tensor, batch in values.items():
-            least = batch.reshape(-1, batch.shape[-1]).min(axis=0)
-            smallest[tensor] = np.minimum(smallest[tensor], least) if tensor in smallest else least
+    for seen in (few, images):
+        smallest = _smallest(content, [pair.first.outputs[0].index for pair in pairs], seen)
+        pairs = [pair for pair in pairs if np.any(smallest[pair.first.outputs[0].index] > 0)]
+        if not pairs:
+            return content, 0
     layers, count = _Layers(pairs), 0
     for pair in pairs:
         offsets = absorbed(smallest[pair.first.outputs[0].index].astype(np.float64))
         layers.absorb(pair, offsets)
         count += int(np.count_nonzero(offsets))
-    return (layers.write(content), count) if count else (content, 0)
+    return layers.write(content), count
+
+
+def _smallest(content: bytes, tensors: list[int], images: np.ndarray) -> dict[int, np.ndarray]:
+    """The smallest value of each channel (C,), by tensor."""
+    found: dict[int, np.ndarray] = {}
+    for values in run_tensors(content, tensors, [images]) if tensors else ():
+        for tensor, batch in values.items():
+            least = batch.reshape(-1, batch.shape[-1]).min(axis=0)
+            found[tensor] = np.minimum(found[tensor], least) if tensor in found else least
+    return found
 
 
 def _has_no_border(operator: Operator) -> bool:

@@ -15,10 +15,13 @@ from el_larq.converters.int8.int8_file import with_int8
 from el_larq.converters.int8.int8_operators import KERNEL_AXES, VIEWS, Scales, feeds_sign, joined_constants
 from el_larq.converters.int8.sign_offsets import Offsets, find_offsets
 from el_larq.errors import UsageError
-from el_larq.tflite.reader import TfliteGraph, parse
+from el_larq.tflite.reader import parse
 
 _REPORTED_IMAGES = 8
-"""The number of calibration images that the report of each tensor is of."""
+"""The largest number of calibration images that the report of each tensor is of."""
+
+_REPORTED_VALUES = 2**24
+"""The number of values that all reports are of; fewer images if they have more."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,20 @@ def quantize_file(content: bytes, images: np.ndarray, ranges: str, kept: Set[int
     positive -= {first for _, first, values in joined_constants(graph, scales) if values.min() < 0}
     negative = {tensor for tensor, first in scales.shares.items() if first not in positive}
     offsets = find_offsets(graph, scales, found, negative)
-    reports = _reports(content, graph, scales, found, offsets, images[:_REPORTED_IMAGES])
+    reports = tensor_reports(content, scales, found, offsets, images)
     return Quantized(content, with_int8(content, scales, found, offsets.shifts), scales, found, offsets, reports)
 
 
-def _reports(
-    content: bytes, graph: TfliteGraph, scales: Scales, found: dict[int, Affine], offsets: Offsets, images: np.ndarray
+def tensor_reports(
+    content: bytes, scales: Scales, found: dict[int, Affine], offsets: Offsets, images: np.ndarray
 ) -> list[TensorReport]:
-    """One for each int8 tensor that is not a view of another."""
+    """One for each int8 tensor that is not a view of another, on some of the images."""
+    graph = parse(content)
     signs = feeds_sign(graph)
     views = {operator.outputs[0].index for operator in graph.operators if operator.name in VIEWS}
     made = [tensor for tensor in scales.shares if tensor not in views]
+    size = sum(graph.tensors[tensor].elements for tensor in made)
+    images = images[: min(_REPORTED_IMAGES, max(1, _REPORTED_VALUES // max(1, size)))]
     values: dict[int, list[np.ndarray]] = {tensor: [] for tensor in made}
     for part in run_tensors(content, made, [images]):
         for tensor in made:

@@ -80,8 +80,11 @@ def _searched(seen: Observer, cost: Callable[[Observer, float, float], float]) -
     """The range of least cost, the widest where costs are equal; its two ends are chosen in turns from shares of the extremes."""
     low, high = 1.0, 1.0
     for _ in range(2):
+        before = low
         high = min(_SHARES, key=lambda share: cost(seen, low * seen.low, share * seen.high))
-        low = min(_SHARES, key=lambda share: cost(seen, share * seen.low, high * seen.high))
+        low = min(_SHARES, key=lambda share: cost(seen, share * seen.low, high * seen.high)) if seen.low else low
+        if low == before:
+            break
     return float(low * seen.low), float(high * seen.high)
 
 

@@ -14,6 +14,8 @@ import tf_keras as keras
 import uneven
 
 import el_larq
+from el_larq.converters.guideline import guideline
+from el_larq.converters.guideline.effects import Figures
 from el_larq.converters.guideline.guideline_options import Guideline
 from el_larq.converters.int8.int8_operators import KERNEL_AXES
 from el_larq.converters.job import Job
@@ -52,6 +54,8 @@ def test_channels_made_uneven_are_lost_with_extremes_and_rescued_by_the_guidelin
     assert [one["step"] for one in plain["effects"]] == ["minmax"]
     assert plain["sqnr"] < 25
     assert found["sqnr"] > plain["sqnr"] + 15
+    assert found["minmax"]["sqnr"] == pytest.approx(plain["sqnr"])
+    assert found["discarded"] is None
     assert found["agreement"] == 1
     assert [one["step"] for one in found["effects"]] == ["minmax", "equalize", "absorb", "ranges", "bias"]
     assert found["effects"][0]["sqnr"] == pytest.approx(plain["sqnr"])
@@ -72,6 +76,29 @@ def test_all_operators_of_the_file_are_int8_and_plain_tflite_computes_the_same(j
         plain.set_tensor(plain.get_input_details()[0]["index"], image[None])
         plain.invoke()
         np.testing.assert_allclose(plain.get_tensor(plain.get_output_details()[0]["index"])[0], outputs, atol=2 / 256)
+
+
+def test_what_is_worse_on_all_images_is_undone(calibrate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(content: bytes, *_: object) -> dict[int, np.ndarray]:
+        return {o.index: np.full(o.outputs[0].shape[-1], 1e3) for o in parse(content).operators if o.name in KERNEL_AXES}
+
+    monkeypatch.setattr(guideline, "corrections", wrong)
+    job = _quantize(uneven.uneven(), calibrate)
+    found = _details(job)
+    assert found["discarded"]["sqnr"] < found["sqnr"] == found["minmax"]["sqnr"] == pytest.approx(found["effects"][0]["sqnr"])
+    assert found["steps"] == []
+    assert "and were undone" in next(entry.summary for entry in job.report if entry.step == "quantize")
+
+
+def test_fewer_equal_decisions_are_worse_beyond_chance() -> None:
+    def figures(noise: float, *same: int) -> Figures:
+        return Figures(noise, np.array(same, bool))
+
+    assert figures(20, 1, 1).is_worse(figures(21, 0, 0))
+    assert not figures(20, 1, 1).is_worse(figures(20, 1, 1))
+    assert not figures(21, 1, 1, 0).is_worse(figures(20, 1, 1, 1))  # 1 of 1 is chance
+    assert figures(21, 0, 0, 1).is_worse(figures(20, 1, 1, 1))  # 2 of 2 is more than the square root of 2
+    assert not figures(21, 0, 0, 1, 1).is_worse(figures(20, 1, 1, 0, 1))
 
 
 def test_steps_are_skipped_and_the_worst_layers_stay_float(calibrate: str) -> None:
@@ -108,7 +135,7 @@ def test_activations_too_small_for_the_6_of_their_relu6_are_quantized(calibrate:
     """As in an untrained network, whose normalizations do not keep values near 1: 6 is more than 2^31 steps."""
     keras.utils.set_random_seed(0)
     image = keras.Input((uneven.SIZE, uneven.SIZE, 3))
-    small = keras.initializers.RandomNormal(stddev=1e-10)
+    small: Any = keras.initializers.RandomNormal(stddev=1e-10)
     x = keras.layers.ReLU(6.0)(keras.layers.Conv2D(4, 3, kernel_initializer=small)(image))
     x = keras.layers.ReLU(6.0)(keras.layers.DepthwiseConv2D(3)(x))
     model = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
