@@ -222,10 +222,10 @@ DETECTORS = {
         ),
     )
 }
-"""Networks for detection. Their outputs are not logits, so they are apart from `NETWORKS`, which commands take."""
+"""Networks for detection. Their outputs are not logits, so they are apart from `NETWORKS`, whose commands compare accuracies."""
 
 
-OPTIONS = tuple(dict.fromkeys(option for network in NETWORKS.values() for option in (*network.options, "variant")))
+OPTIONS = tuple(dict.fromkeys(option for network in (NETWORKS | DETECTORS).values() for option in (*network.options, "variant")))
 """The names of all options of networks, in addition to width."""
 
 
@@ -245,7 +245,7 @@ def get_network(name: str) -> Network:
         UsageError: an unknown name, or that of a detector.
     """
     if name in DETECTORS:
-        raise UsageError(f"{name} is a detector, which can be built (el_larq.build) and not yet be trained; see docs/detection.md")
+        raise UsageError(f"{name} is a detector, and this takes classifiers; train it with el-larq train {name}")
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
     return NETWORKS[name]

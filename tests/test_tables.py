@@ -147,7 +147,7 @@ def test_predictions_show_classes_and_probabilities(small: Any, digit_png: Path)
 def test_a_training_shows_its_result(small: Any) -> None:
     from el_larq.training.train import Trained
 
-    result = Trained(Path("runs/one"), small.model, 0.9125, 1234.4)
+    result = Trained(Path("runs/one"), small.model, {"accuracy": 0.9125}, 1234.4)
     assert repr(result) == "Trained('runs/one': test accuracy 0.9125, 1,234 s)"
     table = shown(result)
     assert table.caption == "runs/one"

@@ -20,10 +20,8 @@ def data_options(function: Command) -> Command:
         function,
         click.option(
             "--dataset",
-            default="photos",
-            show_default=True,
             shell_complete=complete_from("el_larq.data.dataset_registry:DATASETS"),
-            help="Data set; see el-larq list datasets.",
+            help="Data set; see el-larq list datasets. [default: photos; for a detector, shapes]",
         ),
         data_dir_option,
         click.option("--augment", help="none, shift, shift-mirror, crop, crop-mirror or imagenet. [default: the data set's]"),
@@ -43,7 +41,8 @@ def recipe_options(function: Command) -> Command:
         click.option(
             "--recipe",
             shell_complete=complete_from("el_larq.training.recipes:RECIPES"),
-            help="Training recipe: a name (see el-larq list recipes) or a YAML file. [default: standard; with --qat-bits, int8]",
+            help="Training recipe: a name (see el-larq list recipes) or a YAML file. [default: standard; with --qat-bits, int8; "
+            "for a detector, detector]",
         ),
         click.option("--epochs", type=int, help="[default: the recipe's]"),
         click.option("--batch-size", type=int, help="[default: the recipe's]"),
@@ -77,6 +76,7 @@ def network_options(function: Command) -> Command:
             "--downsample", help="real or binary 1x1 convolutions in shortcuts and transitions that change shape. [default: real]"
         ),
         click.option("--depthwise", help="mobilenet: real or binary depthwise convolutions. [default: real]"),
+        click.option("--heads", help="detectors: real or binary convolutions that predict. [default: real]"),
         click.option("--channels-per-group", type=int, help="mobilenet, variant mid: the K of its K-dependency. [default: 32]"),
         click.option("--variant", help="Block variant of the network. [default: the one the method needs]"),
     )
@@ -185,8 +185,11 @@ def _with(function: Command, *options: Callable[[Command], Command]) -> Command:
     return function
 
 
-def collect_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def collect_settings(given: Mapping[str, Any], network: str | None = None) -> dict[str, Any]:
     """The `el_larq.training.training_plan.Settings` that parameters of these groups stand for; others are ignored.
+
+    Arguments:
+        network: decides the data set if none is given.
 
     Raises:
         UsageError: an unknown option of the method, or a data set's name that contradicts --data-dir or --augment.
@@ -194,12 +197,14 @@ def collect_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     from el_larq.data.names import with_options
     from el_larq.methods.method_registry import parse_options
     from el_larq.models.network_registry import DEFAULT_METHOD, OPTIONS
-    from el_larq.training.training_plan import Settings
+    from el_larq.training.training_plan import Settings, default_dataset
 
     # Most options have the names of settings.
     found = {name: given[name] for name in sorted(Settings.__optional_keys__) if given.get(name) is not None}
     if "dataset" in given:
-        found["dataset"] = with_options(given["dataset"], given.get("data_dir"), given.get("augment"))
+        found["dataset"] = with_options(
+            given["dataset"] or default_dataset(network or ""), given.get("data_dir"), given.get("augment")
+        )
     if options := {name: given[name] for name in OPTIONS if given.get(name) is not None}:
         found["network_options"] = options
     if given.get("options"):

@@ -86,7 +86,7 @@ def command(
     log: Path | None,
     **given: Any,
 ) -> None:
-    """Train NETWORK (resnet18, resnet26, ...; see el-larq list networks) and save the model in a run folder.
+    """Train NETWORK (resnet18, ssd_mobilenet, ...; see el-larq list networks) and save the model in a run folder.
 
     NETWORK can be your own: a file and a function (input_shape, num_classes) in it that returns a Keras model. zoo:NAME and
     keras:NAME=PATH train pretrained networks further.
@@ -99,6 +99,7 @@ def command(
     el-larq train resnet26 --method bireal --link elastic --width 0.25 --epochs 10
     el-larq train resnet26 --dataset dir:my_data --init-from model.h5 --qat-bits 8
     el-larq train resnet18 --recipe real-to-binary
+    el-larq train ssd_mobilenet --dataset voc:VOCdevkit
     el-larq train resnet18 --strategy mirrored
     el-larq train --resume runs/resnet26-el-photos-s0
     el-larq train --resume runs/resnet26-el-photos-s0 --epochs 60
@@ -119,7 +120,7 @@ def command(
     if config is not None:
         plan = _make_repeated_plan(config, network, how)
     elif network is not None:
-        plan = make_plan(network, **collect_settings(given))
+        plan = make_plan(network, **collect_settings(given, network))
     else:
         raise click.UsageError("Missing argument 'NETWORK'.", context)
     _start(plan, how)
@@ -196,7 +197,7 @@ def _run_worker(cluster: "Cluster", job: "WorkerJob", how: _How) -> None:
 
 def _make_repeated_plan(path: Path, network: str | None, how: _How) -> "TrainingPlan":
     """The plan that repeats a run, with the options that were given on the command line."""
-    from el_larq.models.network_registry import NETWORKS
+    from el_larq.models.network_registry import DETECTORS, NETWORKS
     from el_larq.training.config import OWN, read_config
     from el_larq.training.repeat import remarks, repeated_settings, run_of
     from el_larq.training.training_plan import make_plan
@@ -210,7 +211,7 @@ def _make_repeated_plan(path: Path, network: str | None, how: _How) -> "Training
         given.setdefault("method", config.method)
     chosen: Any = repeated_settings(config, folder, cast("Settings", collect_settings(given)))
     again: Any = network or config.network
-    if network is None and config.network not in NETWORKS:
+    if network is None and config.network not in NETWORKS | DETECTORS:
         start_tensorflow()
         import_layers(how.modules)
         from el_larq.training.network import network_again
@@ -259,6 +260,7 @@ def _print_result(folder: Path, as_json: bool) -> None:
     from el_larq.models.network_registry import needed_allowances
     from el_larq.training.config import read_config, read_result, simulated_name
     from el_larq.training.recipe import QAT_BITS
+    from el_larq.training.selection import MAP_50, TITLES
 
     result, model, config = read_result(folder), folder / "model.h5", read_config(folder)
     if as_json:
@@ -268,7 +270,11 @@ def _print_result(folder: Path, as_json: bool) -> None:
     with_int8 = ""
     if bits is not None:
         with_int8 = f" ({result[simulated_name(bits)]:.4f} with simulated int{bits}{'' if bits == 8 else ', which no file has'})"
-    show(f"test accuracy {result['accuracy']:.4f}{with_int8} after {result['seconds']:.0f} s; model: {model}")
+    figures = ", ".join(f"{title} {result[name]:.4f}" for name, title in TITLES.items() if name in result)
+    show(f"test {figures}{with_int8} after {result['seconds']:.0f} s; model: {model}")
+    if MAP_50 in result:
+        show(f"next: el-larq evaluate {shlex.quote(str(model))}")
+        return
     # Runs of older versions do not contain what their model needs.
     entries = result.get("allow", needed_allowances(config.network_options))
     allow = "".join(f" --allow {shlex.quote(entry)}" for entry in entries)

@@ -82,17 +82,13 @@ def score_detections(truths: Sequence[Objects], detections: Sequence[Detections]
     Raises:
         ValueError: there are more or fewer detections than images, or no objects at all.
     """
-    if len(truths) != len(detections):
-        raise ValueError(f"{len(truths)} images, but detections for {len(detections)}")
-    if not any(len(objects.required) for objects in truths):
-        raise ValueError("the images have no objects to find")
+    _check(truths, detections)
     voc_11, voc_all, coco = np.full(classes, np.nan), np.full(classes, np.nan), np.full((len(THRESHOLDS), classes), np.nan)
     for number in range(classes):
-        count = sum(int((objects.required.classes == number).sum()) for objects in truths)
-        if not count:
+        voc = precision_recall(truths, detections, number)
+        if voc is None:
             continue
-        images = [_of_class(*pair, number) for pair in zip(truths, detections, strict=True)]
-        voc = _curve(images, count, partial(_voc_matches, least=VOC_THRESHOLD))
+        count, images = _of_class_in_all(truths, detections, number)
         voc_11[number], voc_all[number] = _mean_at(_ELEVEN, *voc), _area(*voc)
         for row, threshold in enumerate(THRESHOLDS):
             curve = _curve(images, count, partial(_coco_matches, least=threshold))
@@ -100,10 +96,38 @@ def score_detections(truths: Sequence[Objects], detections: Sequence[Detections]
     return DetectionScores(voc_11, voc_all, coco)
 
 
+def voc_map(truths: Sequence[Objects], detections: Sequence[Detections], classes: int) -> float:
+    """The mean of `DetectionScores.voc_all` alone. Arguments and errors are those of `score_detections`."""
+    _check(truths, detections)
+    curves = [precision_recall(truths, detections, number) for number in range(classes)]
+    return float(np.mean([_area(*curve) for curve in curves if curve is not None]))
+
+
+def precision_recall(
+    truths: Sequence[Objects], detections: Sequence[Detections], number: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Recall and precision of a class after each of its detections, as VOC defines them; None for a class without objects."""
+    count, images = _of_class_in_all(truths, detections, number)
+    return _curve(images, count, partial(_voc_matches, least=VOC_THRESHOLD)) if count else None
+
+
+def _check(truths: Sequence[Objects], detections: Sequence[Detections]) -> None:
+    if len(truths) != len(detections):
+        raise ValueError(f"{len(truths)} images, but detections for {len(detections)}")
+    if not any(len(objects.required) for objects in truths):
+        raise ValueError("the images have no objects to find")
+
+
 _Image = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Of one class: boxes of objects (T, 4), whether ignored (T,), boxes of detections (D, 4) by descending score, scores (D,)."""
 
 _RIGHT, _WRONG, _NEITHER = 1, 0, -1
+
+
+def _of_class_in_all(truths: Sequence[Objects], detections: Sequence[Detections], number: int) -> tuple[int, list[_Image]]:
+    """The number of objects of a class to find, and its objects and detections in each image."""
+    count = sum(int((objects.required.classes == number).sum()) for objects in truths)
+    return count, [_of_class(*pair, number) for pair in zip(truths, detections, strict=True)]
 
 
 def _of_class(objects: Objects, found: Detections, number: int) -> _Image:

@@ -15,6 +15,7 @@ from el_larq.data.validation import TEST
 from el_larq.errors import ElLarqError
 from el_larq.files import parse_json
 from el_larq.training.recipe import Recipe
+from el_larq.training.selection import ACCURACY, MAP_50
 
 SCHEMA = 3
 
@@ -169,7 +170,8 @@ def read_result(folder: Path) -> dict[str, Any]:
     """Read the result of a finished run."""
     result = read_json(folder / RESULT)
     allow = result.get("allow", [])
-    if not all(isinstance(result.get(name), (int, float)) for name in ("accuracy", "seconds")):
+    score = MAP_50 if MAP_50 in result else ACCURACY
+    if not all(isinstance(result.get(name), (int, float)) for name in (score, "seconds")):
         raise damaged(folder / RESULT)
     if not (isinstance(allow, list) and all(isinstance(entry, str) for entry in allow)):
         raise damaged(folder / RESULT)

@@ -23,12 +23,13 @@ from el_larq.training.initialize import initialize
 from el_larq.training.int8_aware import Simulation
 from el_larq.training.loop import Loop
 from el_larq.training.models import bare, make_card, save_model
+from el_larq.training.multibox_loss import MultiboxLoss
 from el_larq.training.optimizer import make_accuracy, make_loss, make_optimizer
 from el_larq.training.progress import TrainingProgress
 from el_larq.training.pruning import Pruning
 from el_larq.training.run_folder import RunFolder, is_stage, record_resume
 from el_larq.training.run_options import RunOptions
-from el_larq.training.selection import EpochRecord, best_epoch
+from el_larq.training.selection import ACCURACY, MAP_50, MAP_50_95, EpochRecord, best_epoch, measured, validated
 from el_larq.training.stopping import stoppable
 from el_larq.training.trained import Trained
 from el_larq.training.training_plan import TrainingPlan, find_stored
@@ -97,10 +98,7 @@ class Execution:
         steps_per_epoch = self.data.steps_per_epoch(recipe.batch_size)
         if config.compiled is None:
             optimizer = scaling(make_optimizer(recipe, self.model, steps_per_epoch * recipe.epochs), recipe.precision)
-            loss, accuracy = make_loss(recipe, self.data.num_classes), make_accuracy(self.data.num_classes)
-            self.model.compile(optimizer, loss, metrics=[accuracy])
-            if self.is_lowered:
-                self.network.compile(loss=loss, metrics=[make_accuracy(self.data.num_classes)])
+            self._compile(optimizer)
         console = self.options.console or Console(stderr=True)
         lines = None if console.is_terminal else self.options.notify
         progress = TrainingProgress(recipe.epochs, steps_per_epoch, console, self.options.notify, lines)
@@ -130,7 +128,16 @@ class Execution:
             restore_trainable(self.trainable)
             progress.doing("saving the model")
             seconds = self._write_results(loop, tested)
-        return Trained(self.run.folder, bare(self.saved), tested.figures["accuracy"], seconds)
+        return Trained(self.run.folder, bare(self.saved), _tested(tested), seconds)
+
+    def _compile(self, optimizer: keras.optimizers.Optimizer) -> None:
+        if self.data.task == "detection":
+            self.model.compile(optimizer, MultiboxLoss())
+            return
+        loss, classes = make_loss(self.plan.recipe, self.data.num_classes), self.data.num_classes
+        self.model.compile(optimizer, loss, metrics=[make_accuracy(classes)])
+        if self.is_lowered:
+            self.network.compile(loss=loss, metrics=[make_accuracy(classes)])
 
     def _restore(self, loop: Loop) -> None:
         """Continue from the last saved state, or, if none is left, from the model that the run was initialized from."""
@@ -157,21 +164,27 @@ class Execution:
     def _write_results(self, loop: Loop, tested: SplitResult) -> float:
         """Write the model, the pictures, and at last the result, which makes the run a finished one; returns its seconds."""
         run, data, records = self.run, self.data, loop.state.records
-        accuracy = tested.figures["accuracy"]
+        figures = _tested(tested)
         name = simulated_name(self.plan.recipe.qat_bits)
         simulated = {name: found} if (found := tested.figures.get(name)) is not None else {}
         kept = loop.weights.describe(records)
         if simulated:
             kept |= {"qat_bits": self.plan.recipe.qat_bits, name: round(simulated[name], 5)}
         with loop.failures.writing():
-            save_model(run.folder, self.saved, make_card(run.config, data, accuracy, kept))
+            save_model(run.folder, self.saved, make_card(run.config, data, figures, kept))
             draw_curve(run.folder / CURVE, records)
             if tested.confusion is not None:
                 draw_confusion(run.folder / CONFUSION, tested.confusion, data.labels)
         seconds = loop.state.elapsed
         pruning = self.prepared.pruning
         sparse = {} if pruning is None else {"sparsity": round(pruning.sparsity(), 5)}
-        result = {"accuracy": accuracy, **simulated, **sparse, **_validated(run.config, records), "seconds": round(seconds, 1)}
+        result: dict[str, Any] = {
+            **figures,
+            **simulated,
+            **sparse,
+            **_validated(run.config, records, data.task),
+            "seconds": round(seconds, 1),
+        }
         if skipped := count_in_all(data.skipped, self.distribution):
             result["skipped_images"] = skipped
         if allow := allowances(self.saved):
@@ -182,17 +195,21 @@ class Execution:
         return seconds
 
 
-def _validated(config: TrainConfig, records: list[EpochRecord]) -> dict[str, Any]:
-    """Validation accuracy of the epoch that was kept and of the best one (the first of equals); empty without validation."""
-    if "val_accuracy" not in records[-1]:
+def _tested(tested: SplitResult) -> dict[str, float]:
+    return {name: tested.figures[name] for name in (ACCURACY, MAP_50, MAP_50_95) if name in tested.figures}
+
+
+def _validated(config: TrainConfig, records: list[EpochRecord], task: str) -> dict[str, Any]:
+    """Validation of the epoch that was kept and of the best one (the first of equals); empty without validation."""
+    if validated(records[-1]) is None:
         return {}
     best = best_epoch(records)
     if config.validation == TEST:
         return {"best_accuracy": best["val_accuracy"]}  # on the test split, as in older runs
     kept = best if config.recipe.get("keep") == "best" else records[-1]
     return {
-        "validation_accuracy": kept["val_accuracy"],
-        "best_validation_accuracy": best["val_accuracy"],
+        f"validation_{measured(task)}": validated(kept),
+        f"best_validation_{measured(task)}": validated(best),
         "best_epoch": best["epoch"],
         "kept_epoch": kept["epoch"],
     }

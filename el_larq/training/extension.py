@@ -53,7 +53,7 @@ def check_extendable(folder: Path, config: TrainConfig) -> None:
         raise UsageError(f"{folder} was trained by several workers, which cannot be extended; {remedy}")
     if has_stalled(read_epochs(folder, skip_damaged=True), recipe.patience):
         raise UsageError(
-            f"{folder} was stopped early, since its validation accuracy had not improved for {recipe.patience} epochs, and further "
+            f"{folder} was stopped early, since its validation had not improved for {recipe.patience} epochs, and further "
             f"ones would be too; {remedy}"
         )
     if config.schema < FIRST_RESUMABLE or (is_finished(folder) and not StateFiles(folder / "checkpoints").paths()):

@@ -11,6 +11,7 @@ import numpy as np
 
 from el_larq.files import atomic_path, write_bytes
 from el_larq.printable import plot_label
+from el_larq.training.selection import ACCURACY, MAP_50
 
 CSV, CURVE, CONFUSION = "metrics.csv", "learning_curve.png", "confusion_matrix.png"
 
@@ -29,18 +30,20 @@ def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_curve(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Loss and accuracy over the epochs, in training and, if there is one, in validation."""
+    """Loss and accuracy (of detectors, mAP@0.5) over the epochs, in training and, if there is one, in validation."""
     from matplotlib.figure import Figure
 
     figure = Figure((8, 3.4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    known = {name.removeprefix("val_") for record in records for name in record}
+    drawn = {name: label for name, label in (("loss", "loss"), (ACCURACY, "accuracy"), (MAP_50, "mAP@0.5")) if name in known}
+    for axes, (name, title) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
         for key, label, style in ((name, "training", "--"), (f"val_{name}", "validation", "-")):
             points = [(record["epoch"], record[key]) for record in records if key in record]
             if points:
                 marker = "o" if len(points) < 30 else None
                 axes.plot(*zip(*points, strict=True), style, label=label, marker=marker, markersize=3)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(name)
+        axes.set_ylabel(title)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

@@ -14,7 +14,7 @@ from el_larq.files import atomic_path
 from el_larq.training.models import architecture, describe_weights, load_kept_weights, make_card
 from el_larq.training.recipe import Recipe
 from el_larq.training.run_folder import RunFolder
-from el_larq.training.selection import EpochRecord, best_epoch
+from el_larq.training.selection import EpochRecord, best_epoch, validated
 from el_larq.training.state_files import check_space
 
 # Bytes in addition to the weights and the model's configuration: names and shapes, and the card.
@@ -44,9 +44,9 @@ class KeptWeights:
         self._run, self._model, self._recipe, self._data = run, model, recipe, data
         self._architecture = architecture(network)
 
-    def save_epoch(self, accuracy: float | None, records: Sequence[EpochRecord]) -> None:
-        """Save the model as the last, and as the best if its validation accuracy exceeds that of all earlier epochs."""
-        is_best = accuracy is not None and all(accuracy > known["val_accuracy"] for known in records)
+    def save_epoch(self, score: float | None, records: Sequence[EpochRecord]) -> None:
+        """Save the model as the last, and as the best if it is better in validation than in all earlier epochs."""
+        is_best = score is not None and all(score > (validated(known) or 0.0) for known in records)
         for name in ["last", "best"] if is_best else ["last"]:
             path = self._path(name)
             check_space(path.parent, 4 * self._model.count_params() + len(self._architecture) + _HEADER)

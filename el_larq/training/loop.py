@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.by_name import load_by_name
 from el_larq.data.dataset import Dataset
 from el_larq.keras_internals import build_metrics
 from el_larq.printable import counted
+from el_larq.training import selection
 from el_larq.training.average import BATCHES
 from el_larq.training.config import simulated_name
+from el_larq.training.detection_evaluator import DetectionEvaluator
 from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.distribution import AgreedStop, Distribution
 from el_larq.training.epoch_log import EpochLog
@@ -28,6 +29,7 @@ from el_larq.training.failure import Failures
 from el_larq.training.int8_aware import CALIBRATION, Simulation
 from el_larq.training.kept_weights import KeptWeights
 from el_larq.training.mixing import recipe_batches
+from el_larq.training.models import example
 from el_larq.training.optimizer import learning_rate
 from el_larq.training.progress import TrainingProgress
 from el_larq.training.pruning import Pruning
@@ -83,6 +85,7 @@ class Loop:
         beside = simulation.variables if simulation is not None and simulation.learns else ()
         self.weights = KeptWeights(run, model, tested_apart or model, recipe, data, beside)
         self.evaluator = Evaluator(model, data.num_classes, self.stop, distribution)
+        self.detector = DetectionEvaluator(model, data, self.stop) if data.task == "detection" else None
         self.tested_apart = tested_apart
 
     def save(self) -> None:
@@ -131,6 +134,8 @@ class Loop:
 
     def _test(self) -> SplitResult | None:
         """The result of the network in float, with the accuracy with simulated quantization if that was trained."""
+        if self.detector is not None:
+            return self.detector.evaluate(self._test_batches(), "test", complete=True)
         if self.simulation is None:
             return self._tester().evaluate(self._test_batches(), confusions=True)
         simulated = self.evaluator.evaluate(self._test_batches())
@@ -155,7 +160,7 @@ class Loop:
         if (network := self.tested_apart) is None:
             return self.evaluator
         network.set_weights(self.model.get_weights())
-        build_metrics(network, tf.zeros([1], tf.int64), tf.zeros([1, self.data.num_classes]))
+        build_metrics(network, *example(network, self.data))
         with self.distribution.prepare(network):
             return Evaluator(network, self.data.num_classes, self.stop, self.distribution)
 
@@ -171,7 +176,7 @@ class Loop:
                 return
             if state.is_between_epochs and has_stalled(state.records, self.recipe.patience):
                 patience = counted(self.recipe.patience, "epoch")
-                self.notify(f"stopped after epoch {state.epoch}: validation accuracy has not improved for {patience}")
+                self.notify(f"stopped after epoch {state.epoch}: validation has not improved for {patience}")
                 return
             if state.is_between_epochs:
                 self._begin_epoch()
@@ -211,7 +216,7 @@ class Loop:
         state = self.state
         trained = {metric.name: float(metric.result()) for metric in self.model.metrics}
         with self._averaged():
-            found = SplitResult({}) if validation is None else self.evaluator.evaluate(validation)
+            found = SplitResult({}) if validation is None else self._validate(validation)
             if found is not None:
                 self._record_epoch(trained, found.figures, log)
         if found is None:
@@ -219,6 +224,9 @@ class Loop:
         self.save()
         if self.stop.asked and state.step < state.total:
             self._interrupt()
+
+    def _validate(self, batches: Any) -> SplitResult | None:
+        return self.evaluator.evaluate(batches) if self.detector is None else self.detector.evaluate(batches, "validation")
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -238,9 +246,8 @@ class Loop:
         # A step's loss is computed before its update: damage done by the epoch's last update shows only in the validation.
         self.failures.check_loss("validation loss", validated.get("val_loss", 0.0), state.step)
         record = state.record(trained, validated, learning_rate(self.model.optimizer, state.step - 1))
-        accuracy = validated.get("val_accuracy")
         with self.failures.writing():
-            self.weights.save_epoch(accuracy, state.records)
+            self.weights.save_epoch(selection.validated(validated), state.records)
             log.add(state.records, record)
         state.records.append(record)
         self.progress.epoch(state.step, record)

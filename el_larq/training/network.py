@@ -6,13 +6,15 @@ from pathlib import Path
 import tf_keras as keras
 
 from el_larq.data.dataset import Dataset
+from el_larq.detection.detection_set import DetectionSet
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
 from el_larq.keras_internals import is_compiled
 from el_larq.loading.load import load_model
 from el_larq.loading.user_network import UserNetwork, is_user_network, load_user_network
 from el_larq.models.build import build_network
-from el_larq.models.network_registry import get_network
+from el_larq.models.detector_anchors import model_anchors
+from el_larq.models.network_registry import get_any_network
 from el_larq.training.config import OWN_MODEL, OWN_SOURCE, TrainConfig
 from el_larq.training.training_plan import TrainingPlan, check_no_method
 from el_larq.zoo.named_models import build_named
@@ -53,13 +55,18 @@ def build_model(plan: TrainingPlan, own: UserNetwork | None, data: Dataset) -> k
         assert isinstance(plan.network, str)
         if plan.is_named:
             return build_named(plan.network, shape, classes)
-        return build_network(get_network(plan.network), plan.method, shape, classes, plan.width, plan.network_options)
+        return build_network(get_any_network(plan.network), plan.method, shape, classes, plan.width, plan.network_options)
     options = dict(plan.network_options)
     if own.accepts("method"):
         options["method"] = plan.method
     if plan.width != 1 or (own.takes and "width" in own.takes):
         options["width"] = plan.width
     return own.build(shape, classes, **options)
+
+
+def for_network(data: Dataset, model: keras.Model) -> Dataset:
+    """The data set with labels for the network: of a detector, what it shall predict for its anchors."""
+    return data.with_anchors(model_anchors(model)) if isinstance(data, DetectionSet) else data
 
 
 def _checked(plan: TrainingPlan, model: keras.Model, shape: tuple[int, ...], classes: int) -> keras.Model:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from el_larq.training.run_options import Notify
+from el_larq.training.selection import validated
 
 SECONDS = 60.0
 """Within an epoch, a line is written after so many seconds without one."""
@@ -51,13 +52,13 @@ class TrainingProgress:
         self._last_line = time.monotonic()
 
     def step(self, step: int, logs: Mapping[str, float]) -> None:
-        """``step`` steps are done; ``logs`` are the loss and the accuracy since the epoch began."""
+        """``step`` steps are done; ``logs`` are the loss and, of classifiers, the accuracy since the epoch began."""
         now = time.monotonic()
         if self._first is None:
             self._first = step, now
         elif step - self._first[0] == TIMED_STEPS:
             self._announce(step, now)
-        figures = f"loss {logs.get('loss', 0):.3f}  accuracy {logs.get('accuracy', 0):.3f}"
+        figures = _figures(logs)
         epoch = min((step - 1) // self.steps_per_epoch + 1, self.epochs)
         if not self._bar.disable:
             figures_and_validation = f"{figures}  validation {self._validation}" if self._validation else figures
@@ -70,16 +71,16 @@ class TrainingProgress:
     def epoch(self, step: int, record: Mapping[str, float]) -> None:
         """An epoch has ended after ``step`` steps in all; ``record`` has its metrics, those of validation with "val_" in front."""
         now = time.monotonic()
-        parts = [f"loss {record.get('loss', 0):.3f}", f"accuracy {record.get('accuracy', 0):.3f}"]
-        if "val_accuracy" in record:
-            self._validation = f"{record['val_accuracy']:.3f}"
-            parts.append(f"validation {self._validation}")
+        figures = _figures(record)
+        if (score := validated(record)) is not None:
+            self._validation = f"{'' if 'val_accuracy' in record else 'mAP@0.5 '}{score:.3f}"
+            figures += f"  validation {self._validation}"
         self._last_line = now
         if not self._bar.disable:
-            self._bar.update(self._task, figures="  ".join(parts))
+            self._bar.update(self._task, figures=figures)
         if self.lines is not None:
             epoch, took = step // self.steps_per_epoch, _duration(record.get("seconds", 0))
-            self.lines(f"epoch {epoch}/{self.epochs}: {'  '.join(parts)}; {took}{self._remaining(step, now)}")
+            self.lines(f"epoch {epoch}/{self.epochs}: {figures}; {took}{self._remaining(step, now)}")
 
     def doing(self, what: str) -> None:
         """Show what happens after the last step."""
@@ -109,6 +110,10 @@ class TrainingProgress:
         if seconds > LONG:
             line += "; a smaller --width or --image-size, or fewer --epochs, take less"
         self.notify(line)
+
+
+def _figures(logs: Mapping[str, float]) -> str:
+    return f"loss {logs.get('loss', 0):.3f}" + (f"  accuracy {logs['accuracy']:.3f}" if "accuracy" in logs else "")
 
 
 def _duration(seconds: float) -> str:

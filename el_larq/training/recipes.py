@@ -140,6 +140,15 @@ RECIPES = {
             method="float",
         ),
         Recipe(
+            "detector",
+            "for detectors: AdamW, warm-up, cosine, clipped gradients, 60 epochs",
+            epochs=60,
+            batch_size=16,
+            learning_rate=5e-3,
+            label_smoothing=0.0,
+            clip_norm=5.0,
+        ),
+        Recipe(
             "bbg-cifar",
             "SGD, cosine, 400 epochs, as IR-Net's code trains on CIFAR-10; BBG's own recipe is not published",
             epochs=400,

@@ -16,6 +16,7 @@ from el_larq.training.network import network_again
 from el_larq.training.resumable import check_resumable, tidy
 from el_larq.training.run_folder import RunFolder, open_run
 from el_larq.training.run_options import Notify, RunOptions
+from el_larq.training.selection import TITLES
 from el_larq.training.trained import Trained
 
 
@@ -53,4 +54,5 @@ def _open_finished(folder: Path, config: TrainConfig, notify: Notify) -> Trained
     notify(f"{folder} is finished")
     if is_user_network(config.network) and (folder / OWN_SOURCE).is_file():
         load_user_network(str(network_again(folder, config, None, trust=False)))  # registers its layers
-    return Trained(folder, load_model(folder / "model.h5"), float(result["accuracy"]), float(result["seconds"]))
+    figures = {name: float(result[name]) for name in TITLES if name in result}
+    return Trained(folder, load_model(folder / "model.h5"), figures, float(result["seconds"]))

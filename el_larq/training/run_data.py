@@ -14,7 +14,7 @@ from el_larq.training.training_plan import TrainingPlan
 def load_data(plan: TrainingPlan, notify: Notify) -> Dataset:
     """The plan's data set, before a validation split is held out."""
     if isinstance(plan.dataset, str):
-        return load_dataset(plan.dataset, plan.image_size, strict=plan.strict, notify=notify)
+        return load_dataset(plan.dataset, plan.image_size, strict=plan.strict, notify=notify, task=plan.task)
     return plan.dataset
 
 

@@ -35,7 +35,7 @@ from el_larq.training.initialize import Initialized, adopt_preprocessing, initia
 from el_larq.training.int8_aware import Simulation
 from el_larq.training.learned_steps import with_steps
 from el_larq.training.mixing import class_weights
-from el_larq.training.network import build_model, check_compiled, load_function, network_again, sources
+from el_larq.training.network import build_model, check_compiled, for_network, load_function, network_again, sources
 from el_larq.training.new_run import create_run, make_config
 from el_larq.training.optimizer import scheduled_rate
 from el_larq.training.pruning import Pruning
@@ -65,6 +65,7 @@ def start_single(plan: TrainingPlan, options: RunOptions) -> Trained:
     check_same_data(data, distribution)
     with distribution.scope():
         model = build_model(plan, own, data)
+        data = for_network(data, model)
         compiled = None
         if plan.is_own and is_compiled(model):
             _check_settings(plan, own)
@@ -113,6 +114,7 @@ def continue_single(run: RunFolder, options: RunOptions, given: Replacements) ->
         options.notify(describe_extension(run, plan.recipe, data.steps_per_epoch(plan.recipe.batch_size), rate))
     with distribution.scope():
         model = build_model(plan, own, data)
+        data = for_network(data, model)
         if config.compiled is not None:
             check_compiled(folder, config, model)
             prepare_compiled(model, plan.recipe, data.num_classes, config.network)

@@ -11,7 +11,7 @@ from el_larq.errors import ElLarqError, summarize
 
 _TAGS = {
     "train": ("loss", "accuracy", "learning_rate", "flips", "starved", "positive", "entropy"),
-    "validation": ("val_loss", "val_accuracy"),
+    "validation": ("val_loss", "val_accuracy", "val_map_50"),
 }
 
 

@@ -17,10 +17,18 @@ from el_larq.methods.method import Method
 from el_larq.methods.method_registry import get_method, resolve_method
 from el_larq.models.keras_applications import PREFIX as KERAS_PREFIX
 from el_larq.models.keras_applications import get_application
-from el_larq.models.network_registry import DEFAULT_METHOD, NETWORKS, check_width, get_network, resolve_options
+from el_larq.models.network_registry import (
+    DEFAULT_METHOD,
+    DETECTORS,
+    NETWORKS,
+    check_width,
+    get_any_network,
+    resolve_options,
+)
 from el_larq.outputs import check_folder
 from el_larq.training.cluster import check_distributable
 from el_larq.training.config import OWN, TrainConfig, recipe_of
+from el_larq.training.detector_settings import check_detector
 from el_larq.training.recipe import Recipe
 from el_larq.training.recipe_file import find_recipe
 from el_larq.training.run_folder import is_stage
@@ -57,10 +65,11 @@ _OF_METHOD = ("method", "link", "placement", "link_options", "method_options")
 class SharedSettings(TypedDict, total=False):
     """What the trainings of a comparison share; None is the same as leaving an entry out.
 
-    dataset: a name (`el_larq.data.names`), or a loaded data set. image_size: in pixels, in place of the data set's own.
+    dataset: a name (`el_larq.data.names`), or a loaded data set; the default is photos, for a detector shapes.
+    image_size: in pixels, in place of the data set's own.
     validation: the fraction of the training images to hold out, 0 to below 1; 0 for no validation. The default is the data set's
         own validation split, or 0.1 if it has none.
-    recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe.
+    recipe: a name, a YAML file (`el_larq.training.recipe_file`), or a recipe; the default is "standard", or "detector" for one.
     epochs, batch_size, learning_rate, keep, patience, average, precision, qat_bits, qat_ranges, prune, sparsity, freeze: in place
         of the recipe's. Without a recipe, qat_bits chooses "int8"; of a recipe of stages, it applies to the last one, and prune and
         sparsity to those that prune.
@@ -160,6 +169,11 @@ class TrainingPlan:
         return self.network if isinstance(self.network, str) else self.network.name
 
     @property
+    def task(self) -> str:
+        """What the network is for, see `el_larq.data.dataset.Dataset.task`; one that is not of the registry is a classifier."""
+        return _task(self.network)
+
+    @property
     def is_own(self) -> bool:
         """Whether the network is not of the registry: a file with a function, a Keras model, zoo:NAME or keras:NAME."""
         return not isinstance(self.network, str) or is_user_network(self.network) or self.is_named
@@ -224,7 +238,7 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         if settings.get("init_from") is None and start is not None:
             settings["init_from"] = start
     changes = {name: settings.get(name) for name in CHANGES}
-    recipe = settings.get("recipe") or ("int8" if settings.get("qat_bits") else "standard")
+    recipe = settings.get("recipe") or _default_recipe(network, settings.get("qat_bits"))
     recipe = (recipe if isinstance(recipe, Recipe) else find_recipe(recipe)).with_changes(**changes)
     recipe = with_teachers(recipe, settings.get("teacher"))
     rest: Any = {name: value for name, value in settings.items() if name not in (*changes, "teacher")}
@@ -252,6 +266,21 @@ def _network_and_start(network: str) -> tuple[str, str | None]:
         name, equals, _ = network.partition("=")
         return f"{KERAS_PREFIX}{get_application(name).name}", network if equals else None
     return network, network
+
+
+def _task(network: "str | keras.Model") -> str:
+    return "detection" if isinstance(network, str) and network in DETECTORS else "classification"
+
+
+def _default_recipe(network: "str | keras.Model", qat_bits: int | None) -> str:
+    if _task(network) == "detection":
+        return "detector"
+    return "int8" if qat_bits else "standard"
+
+
+def default_dataset(network: "str | keras.Model") -> str:
+    """The data set of a training that is given none."""
+    return "shapes" if _task(network) == "detection" else "photos"
 
 
 def _default_method(network: "str | keras.Model") -> str:
@@ -286,18 +315,22 @@ def resolve(network: "str | keras.Model", **settings: Unpack[Settings]) -> Train
         if options or chosen.get("width", 1.0) != 1.0:
             raise UsageError(f"{network} is a complete definition; width and network options apply to the networks of el-larq list")
     elif isinstance(network, str):
-        options = resolve_options(get_network(network), method, options)
+        options = resolve_options(get_any_network(network), method, options)
     check_width(chosen.get("width", 1.0))
-    dataset = chosen.get("dataset", "photos")
+    task, dataset = _task(network), chosen.get("dataset", default_dataset(network))
     if isinstance(dataset, str):
         check_image_size(chosen.get("image_size"))
-        check_dataset(dataset)
+        check_dataset(dataset, task)
+    elif dataset.task != task:
+        raise UsageError(f"{dataset.name} is a data set for {dataset.task}, and the network is for {task}")
     if "validation" in chosen:
         check_share(chosen["validation"])
     if (deterministic := chosen.get("deterministic", "auto")) not in DETERMINISTIC:
         raise unknown_name("deterministic", str(deterministic), DETERMINISTIC)
     strategy = chosen.get("strategy", "none")
     check_distributable(strategy, recipe, method.search if method.binarize == "both" else None)
+    if task == "detection":
+        check_detector(recipe, strategy, chosen.get("teacher"))
     check_validated(recipe, chosen.get("validation"))
     init_from, teacher, out = (Path(chosen[name]) if name in chosen else None for name in ("init_from", "teacher", "out"))
     if out is not None:

@@ -21,9 +21,10 @@ from el_larq.training.average import WeightAverage
 from el_larq.training.distribution import Distribution, ReplicaVariables
 from el_larq.training.half_precision import SkippedSteps
 from el_larq.training.kernel_metrics import KernelMetrics
+from el_larq.training.models import example
 from el_larq.training.optimizer import optimizer_variables
 from el_larq.training.recipe import Recipe
-from el_larq.training.selection import EpochRecord
+from el_larq.training.selection import EpochRecord, measured
 from el_larq.training.state_files import SavedState
 
 # Space in a state file for everything that is not an array: names, and one record per epoch.
@@ -167,7 +168,7 @@ class TrainingState:
         # At the end of an epoch, a state may have been saved before or after the epoch's record was added.
         if not 0 <= step <= self.total or len(records) not in (step // self.steps_per_epoch, (step - 1) // self.steps_per_epoch):
             raise ValueError("not a step of this training")
-        needed = ("epoch", *(("val_accuracy",) if self.data.validation_size else ()))
+        needed = ("epoch", *((f"val_{measured(self.data.task)}",) if self.data.validation_size else ()))
         if not all(isinstance(record[name], (int, float)) for record in records for name in (*record, *needed)):
             raise ValueError("no records of epochs")
         self._variables.write([saved.arrays[name] for name in self._names])
@@ -178,7 +179,7 @@ class TrainingState:
 def _variables(model: keras.Model, data: Dataset) -> dict[str, tf.Variable]:
     """Every variable that a step changes, by a name that is unique and the same in every process."""
     slots = optimizer_variables(model)
-    build_metrics(model, tf.zeros([1], tf.int64), tf.zeros([1, data.num_classes]))
+    build_metrics(model, *example(model, data))
     groups: dict[str, list[tf.Variable]] = {
         "model": list(model.variables),
         "optimizer": slots,
