@@ -1,5 +1,7 @@
 """Step `load`: reads the model, makes its input static, and freezes its graph."""
 
+from dataclasses import replace
+
 import tf_keras as keras
 
 from el_larq import card
@@ -8,6 +10,7 @@ from el_larq.converters.job import Job
 from el_larq.converters.normalized import normalized
 from el_larq.converters.precision import other_precision
 from el_larq.converters.unsupported import check_computable
+from el_larq.data.dataset_registry import check_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules
@@ -30,6 +33,10 @@ def load(job: Job) -> Job:
     anchors = anchors_of(model)
     if anchors is None and job.options.selection is not None:
         raise UsageError(f"{source}: is not a detector, so no boxes are selected; omit the options for that")
+    job = replace(job, anchors=anchors)
+    for data in (job.options.verify_on, job.options.calibrate):
+        if data is not None and not data.endswith(".npy"):
+            check_dataset(data, job.task)
     _check_labels(job.options.stated.labels, model, source, 0 if anchors is None else NOT_CLASSES)
     notes = (*notes, *card.notes_of_bits(model_card))
     frozen = FrozenModel(model)
@@ -40,7 +47,7 @@ def load(job: Job) -> Job:
     summary = f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters"
     summary = "; ".join((summary, *notes))
     details = {"name": model.name, "layers": len(model.layers), "parameters": model.count_params(), "notes": list(notes)}
-    return job.done(summary, details, loaded=model, original=frozen, model=frozen, anchors=anchors, card=model_card)
+    return job.done(summary, details, loaded=model, original=frozen, model=frozen, card=model_card)
 
 
 def _check_labels(labels: tuple[str, ...] | None, model: keras.Model, source: str, others: int) -> None:

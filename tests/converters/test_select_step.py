@@ -200,6 +200,16 @@ def test_wrong_requests_are_one_line(
         one_line(error.value)
 
 
+@pytest.mark.parametrize("option", ["verify_on", "calibrate"])
+def test_data_of_the_other_task_are_refused_before_any_work(detector: UntrainedDetector, small: Any, option: str) -> None:
+    int8 = {"int8": "full"} if option == "calibrate" else {}
+    steps: list[Any] = []
+    for model, data in ((detector.h5, "digits"), (small.h5, "shapes")):
+        with pytest.raises(UsageError, match=f"{data} has "):
+            el_larq.convert(model, options=Options(**{option: data, **int8}), notify=steps.append)
+    assert not steps
+
+
 def test_a_file_that_does_not_end_as_a_detector_does_is_refused(small: Any) -> None:
     with pytest.raises(ElLarqError, match="does not end in classes and boxes"):
         with_postprocess(small.tflite.read_bytes(), np.zeros((1, 4)), Selection())
