@@ -10,11 +10,13 @@ from el_larq.converters.job import Job
 from el_larq.converters.normalized import normalized
 from el_larq.converters.precision import other_precision
 from el_larq.converters.unsupported import check_computable
+from el_larq.converters.unused_channels import without_unused_channels
 from el_larq.data.dataset_registry import check_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules
 from el_larq.models.detector_anchors import anchors_of
+from el_larq.printable import counted
 
 NOT_CLASSES = 5
 """Values of a detector for an anchor in addition to those of its classes: the background and the box."""
@@ -43,11 +45,15 @@ def load(job: Job) -> Job:
     check_computable(frozen)
     if (other := other_precision(frozen)) is not None:
         notes = (*notes, f"{source}: computes in {other}; the .tflite computes in float32")
-    frozen = normalized(frozen)
+    frozen = original = normalized(frozen)
+    smaller, unused = without_unused_channels(model)
+    if unused:
+        frozen = normalized(FrozenModel(smaller))
+        notes = (*notes, f"{counted(unused, 'channel')} left out that are always 0: {smaller.count_params():,} parameters remain")
     summary = f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters"
     summary = "; ".join((summary, *notes))
     details = {"name": model.name, "layers": len(model.layers), "parameters": model.count_params(), "notes": list(notes)}
-    return job.done(summary, details, loaded=model, original=frozen, model=frozen, card=model_card)
+    return job.done(summary, details, loaded=smaller, original=original, model=frozen, card=model_card)
 
 
 def _check_labels(labels: tuple[str, ...] | None, model: keras.Model, source: str, others: int) -> None:

@@ -111,7 +111,7 @@ def run_options(function: Command) -> Command:
         click.option(
             "--prune",
             metavar="HOW",
-            help="magnitude, layer-magnitude, 2:4 or keep: which weights of a real-valued network become 0. [default: none]",
+            help="magnitude, layer-magnitude, 2:4, channels or keep: what becomes 0 in a real-valued network. [default: none]",
         ),
         click.option(
             "--sparsity", type=float, metavar="SHARE", help="With --prune: share of the weights that become 0, such as 0.3."

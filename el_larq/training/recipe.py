@@ -19,7 +19,7 @@ MAX_OPERATIONS = 14
 FLOAT32, FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (FLOAT32, "mixed_bfloat16", FLOAT16)
 QAT_BITS = (8, 6, 4)
-PRUNE = ("none", "magnitude", "layer-magnitude", "2:4", "keep")
+PRUNE = ("none", "magnitude", "layer-magnitude", "2:4", "channels", "keep")
 QAT_RANGES = ("auto", "learned", "averaged")
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
@@ -65,7 +65,8 @@ class Recipe:
         qat_ranges: of qat_bits: "learned" trains the steps (`el_larq.training.learned_steps`), "averaged" averages minima and
             maxima; "auto" is averaged for networks with binary layers, and learned for others.
         prune: which weights become 0 (`el_larq.training.pruning`): "magnitude" (the smallest of all), "layer-magnitude" (of each
-            layer), "2:4" (two of each four inputs), "keep" (those that are 0 at the start), or "none".
+            layer), "2:4" (two of each four inputs), "channels" (whole channels of each layer), "keep" (those that are 0 at the
+            start), or "none".
         sparsity: the share of weights that are 0 in the end, of the kernels that are pruned; above 0 and below 1.
         prune_from, prune_to: fractions of all steps between which the sparsity rises, 0 to 1.
         freeze: layers that keep their weights: "none", "backbone" or patterns of names (`el_larq.training.frozen_layers`).

@@ -14,6 +14,7 @@ from watched import kill_at
 
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
+from el_larq.converters.unused_channels import without_unused_channels
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
 from el_larq.tflite.reader import parse
@@ -174,6 +175,56 @@ def test_the_stages_keep_the_masks(real: str, digits: InMemory, tmp_path: Path) 
         assert np.all(_zeros(found.model, name)[part])
 
 
+def test_a_pruned_channel_is_0_with_all_that_belongs_to_it() -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(10, 1, name="expand")(image)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(beta_initializer="ones", name="norm")(x))
+    x = keras.layers.DepthwiseConv2D(3, bias_initializer="ones", name="depthwise")(x)
+    x = keras.layers.Conv2D(4, 1, bias_initializer="ones", name="project")(x)
+    network = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    kernel = _layer(network, "expand").get_weights()[0]
+    pruning = Pruning(network, replace(RECIPE, prune="channels", sparsity=0.5), 100)
+    for step in range(51):
+        pruning.before_step(step)
+    for layer in network.layers:
+        layer.set_weights([w + 1e-3 for w in layer.get_weights()])
+    pruning.after_step()
+    gone = np.sort(np.argsort(np.abs(kernel).sum((0, 1, 2)))[:5])
+    for name, number in (("expand", 2), ("norm", 2), ("depthwise", 2)):
+        for array in _layer(network, name).get_weights()[:number]:
+            assert list(np.flatnonzero(~np.any(array.reshape(-1, 10), axis=0))) == list(gone)
+    assert all(np.all(array) for array in _layer(network, "project").get_weights())
+    assert pruning.sparsity() == 0.5
+
+    again = Pruning(network, replace(RECIPE, prune="keep", sparsity=0.0), 100)
+    again.before_step(0)
+    for layer in network.layers:
+        layer.set_weights([w + 1 for w in layer.get_weights()])
+    again.after_step()
+    beta = _layer(network, "norm").get_weights()[1]
+    assert list(np.flatnonzero(beta == 0)) == list(gone)
+
+    smaller, unused = without_unused_channels(network)
+    assert unused == 5
+    assert _layer(smaller, "expand").get_weights()[0].shape == (1, 1, 3, 5)
+    assert _layer(smaller, "project").get_weights()[0].shape == (1, 1, 5, 4)
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(smaller(images), network(images), rtol=1e-5)
+    assert without_unused_channels(smaller) == (smaller, 0)
+
+
+def test_a_file_has_no_pruned_channels(real: str, digits: InMemory, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=1, prune="channels", sparsity=0.5)
+    found = train(real, dataset=digits, recipe=recipe, out=tmp_path / "run")
+    job = convert(found.folder, options=Options(verify_images=16))
+    assert job.tflite is not None
+    shapes = [o.inputs[1].shape for o in parse(job.tflite).operators if o.inputs[1:] and o.inputs[1] is not None]
+    assert (4, 3, 3, 1) in map(tuple, shapes)  # the stem had 8
+    assert (8, 1, 1, 4) in map(tuple, shapes)  # the convolution had 16 and 8
+    assert "12 channels left out that are always 0" in job.report[0].summary
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -200,6 +251,13 @@ def test_networks_that_cannot_be_pruned(start: Any, real: str, tmp_path: Path) -
         start(tmp_path / "run", recipe=RECIPE)
     with pytest.raises(UsageError, match="and conv has 6 input channels"):
         Pruning(_network(6), replace(RECIPE, prune="2:4", sparsity=0.0), 10)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 1)(keras.layers.Conv2D(4, 3)(image))
+    x = keras.layers.Conv2D(4, 1)(keras.layers.Add()([x, keras.layers.Conv2D(4, 3)(image)]))
+    network = keras.Model(image, keras.layers.Add()([x, x]), name="sum")
+    Pruning(network, replace(RECIPE, prune="channels"), 10)
+    with pytest.raises(UsageError, match="sum has no layer whose channels only one other layer reads"):
+        Pruning(keras.Model(image, keras.layers.Conv2D(4, 1)(image), name="sum"), replace(RECIPE, prune="channels"), 10)
     with pytest.raises(UsageError, match="prune keep keeps weights at 0 that are 0 at the start, and the network has none"):
         start(tmp_path / "run", network=real, recipe=replace(RECIPE, prune="keep", sparsity=0.0))
     assert not (tmp_path / "run").exists()
