@@ -202,11 +202,11 @@ def test_wrong_requests_are_one_line(
 
 @pytest.mark.parametrize("option", ["verify_on", "calibrate"])
 def test_data_of_the_other_task_are_refused_before_any_work(detector: UntrainedDetector, small: Any, option: str) -> None:
-    int8 = {"int8": "full"} if option == "calibrate" else {}
     steps: list[Any] = []
     for model, data in ((detector.h5, "digits"), (small.h5, "shapes")):
+        options = Options(verify_on=data) if option == "verify_on" else Options(calibrate=data, int8="full")
         with pytest.raises(UsageError, match=f"{data} has "):
-            el_larq.convert(model, options=Options(**{option: data, **int8}), notify=steps.append)
+            el_larq.convert(model, options=options, notify=steps.append)
     assert not steps
 
 
