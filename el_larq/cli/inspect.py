@@ -170,6 +170,9 @@ def _print_kinds(inspection: "Inspection") -> None:
 
 _MOST_KINDS = 9
 
+_MANY_ZEROS = 0.1
+"""The share from which on zeros are shown: rounding to int8 makes a few of every kernel."""
+
 
 def _kind_row(kind: str, bits: int, layers: "list[Layer]") -> tuple[str, ...]:
     macs, memory = sum(layer.macs for layer in layers), sum(layer.memory for layer in layers)
@@ -186,17 +189,18 @@ def _print_layers(inspection: "Inspection") -> None:
         cost = "?" if layer.instructions is None else f"{layer.instructions:,}" if layer.instructions else ""
         signs = layer.balance
         balance = ("", "") if signs is None else (f"{100 * signs.positive:.1f}", f"{signs.entropy:.3f}")
-        rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes, cost if inspection.cost else "", *balance))
+        zeros = f"{100 * layer.zeros:.1f}" if layer.zeros is not None and layer.zeros >= _MANY_ZEROS else ""
+        rows.append((layer.name, layer.kind, shape, *weights, *macs, *sizes, cost if inspection.cost else "", *balance, zeros))
     weights = [f"{bits}-bit weights" for bits in (1, 8, 32)]
     headings = ["layer", "kind", "output", *weights, "bits", "MACs", "weights kB", "output kB", "live kB", "instructions"]
-    headings += ["+1 %", "entropy"]
+    headings += ["+1 %", "entropy", "zeros %"]
     # Empty columns are left out.
     shown = [i for i in range(len(headings)) if i < 3 or any(row[i] for row in rows)]
     print_table(
         inspection.model,
         [headings[i] for i in shown],
         [[row[i] for i in shown] for row in rows],
-        droppable=("+1 %", "live kB", "output kB", "entropy", *reversed(weights), "output", "weights kB"),
+        droppable=("zeros %", "+1 %", "live kB", "output kB", "entropy", *reversed(weights), "output", "weights kB"),
     )
 
 

@@ -38,6 +38,7 @@ class Layer:
     instructions: predicted for one inference, if a core is given; None for an operator without a prediction.
     balance: of its binary kernel; None for one that is not binary. LCE may store a filter with the opposite signs, which
         changes `positive` of a .tflite, but not `entropy`.
+    zeros: share of exact zeros in the kernel of a .tflite that is not binary, 0 to 1; None where there is none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Layer:
     live: int
     instructions: int | None = None
     balance: Balance | None = None
+    zeros: float | None = None
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,15 @@ def _layer(operator: Operator, live: int, core: str | None) -> Layer:
         live,
         None if core is None else predict_operator(operator, core),
         balance([np.where(kernel_signs(operator), -1, 1)]) if operator.name == BINARY else None,
+        _zeros(operator),
     )
+
+
+def _zeros(operator: Operator) -> float | None:
+    kernel = operator.inputs[1] if operator.name in KERNELS and operator.name != BINARY else None
+    if kernel is None or not (kernel.constant or kernel.stored is not None):
+        return None
+    return round(float(np.mean((kernel.stored or kernel).array() == 0)), 4)
 
 
 def layer_name(operator: Operator) -> str:

@@ -17,6 +17,7 @@ from el_larq.converters.pipeline import convert
 from el_larq.converters.unused_channels import without_unused_channels
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
+from el_larq.inspection.tflite_graph import inspect_graph
 from el_larq.tflite.reader import parse
 from el_larq.training.pruning import Pruning, largest, two_of_four
 from el_larq.training.recipe import Recipe
@@ -147,9 +148,11 @@ def test_masks_are_kept_while_int8_is_simulated_and_in_the_file(
     assert job.tflite is not None
     kernels = [o.inputs[1].array() for o in parse(job.tflite).operators if o.name in ("CONV_2D", "FULLY_CONNECTED") and o.inputs[1]]
     there = {kernel.size: kernel for kernel in kernels}
+    found_there = {layer.weights[8]: layer.zeros for layer in inspect_graph(parse(job.tflite), "").layers if layer.weights.get(8)}
     for name in ("conv", "logits"):
         masked = _zeros(pruned.model, name)
         assert (there[masked.size] == 0).sum() >= masked.sum()
+        assert found_there[masked.size] == pytest.approx((there[masked.size] == 0).mean(), abs=1e-4)
 
 
 def test_the_recipe_prunes_then_quantizes() -> None:
