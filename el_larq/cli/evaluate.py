@@ -1,7 +1,7 @@
 """`el-larq evaluate`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
+
+if TYPE_CHECKING:
+    from el_larq.evaluation.evaluate_detector import DetectionEvaluation
 
 
 @click.command()
@@ -56,9 +59,11 @@ def command(
     as_json: bool,
     **statements: Any,
 ) -> None:
-    """Measure the accuracy of MODEL (.h5, .keras, SavedModel, .tflite or zoo:NAME) on the test split of a data set.
+    """Measure the accuracy of MODEL (.h5, .keras, SavedModel, .tflite or zoo:NAME) on the test split of a data set; of a
+    detector, its average precision.
 
-    Writes evaluation.json, confusion.svg and reliability.svg. An interrupted evaluation continues where it stopped.
+    Writes evaluation.json with confusion.svg and reliability.svg, or precision_recall.svg. An interrupted evaluation continues
+    where it stopped.
 
     \b
     el-larq evaluate model.tflite
@@ -76,7 +81,7 @@ def command(
         check_calibrated_on(calibrated_on)
     if dataset is not None:
         dataset = with_options(dataset, data_dir)
-        check_dataset(dataset)
+        check_dataset(dataset, None)  # what the model is for shows when it is opened
     if out is not None:
         check_folder(out, inputs=(model, *folders(dataset or "")))
     if model.suffix != ".tflite":
@@ -86,6 +91,7 @@ def command(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from el_larq.evaluation.evaluate import evaluate
+    from el_larq.evaluation.evaluate_detector import DetectionEvaluation
 
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -107,6 +113,9 @@ def command(
     if as_json:
         print_json({"folder": str(result.folder), **result.to_dict()})
         return
+    if isinstance(result, DetectionEvaluation):
+        _print_detector(result, model)
+        return
     scores = result.scores
     rows = [(c.label, c.images, _percent(c.recall), _percent(c.precision)) for c in scores.classes]
     scored = f"{model}, output {result.output}," if output is not None else f"{model}"
@@ -118,6 +127,21 @@ def command(
     if result.images_now < scores.images:
         say(f"{scores.images - result.images_now:,} images were evaluated before an interruption")
     show(f"report            {result.folder}")
+
+
+def _print_detector(result: "DetectionEvaluation", model: Path) -> None:
+    from el_larq.evaluation.evaluate_detector import MEANS
+
+    columns = {"voc_all": "AP@0.5", "voc_11": "11 points", "coco": "AP@[.5:.95]", "coco_50": "AP50", "coco_75": "AP75"}
+    rows = [(c["label"], c["objects"], *(_percent(c[name]) for name in columns)) for c in result.by_class()]
+    print_table(f"{model} on {result.dataset}", ("class", "objects", *columns.values()), rows)
+    means, width = result.scores.summary(), max(map(len, MEANS.values()))
+    for name, title in MEANS.items():
+        show(f"{title:<{width}} {means[name]:.2%}")
+    show(f"{'images':<{width}} {result.images:,}")
+    if result.images_now < result.images:
+        say(f"{result.images - result.images_now:,} images were evaluated before an interruption")
+    show(f"{'report':<{width}} {result.folder}")
 
 
 def _percent(share: float | None) -> str:

@@ -13,21 +13,19 @@ import numpy as np
 
 from el_larq import __version__, card
 from el_larq.data.dataset import Dataset, View
-from el_larq.data.dataset_registry import load_dataset
-from el_larq.data.names import folders
-from el_larq.data.own_run import foreign_folder
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.calibration_overlap import calibration_notes
 from el_larq.evaluation.classes import class_order
+from el_larq.evaluation.evaluate_detector import DetectionEvaluation, evaluate_detector, is_detector
+from el_larq.evaluation.evaluated_data import evaluated_data, report_folder
 from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
 from el_larq.evaluation.workers import Workers
 from el_larq.files import read_bytes, write_json
-from el_larq.model_files import run_of_model
 from el_larq.model_outputs import Asked, Output, choose, of_graph, of_keras, pick
-from el_larq.outputs import EVALUATION, SVG, check_folder, check_output
+from el_larq.outputs import EVALUATION, SVG
 from el_larq.printable import printable
 from el_larq.tables import html_table
 from el_larq.tflite.reader import parse
@@ -138,12 +136,12 @@ def evaluate(
     notify: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda line: None,
     **statements: Unpack[Statements],
-) -> Evaluation:
+) -> "Evaluation | DetectionEvaluation":
     """Score a model on the test split and write evaluation.json and plots into a folder.
 
     Arguments:
         model: a .h5, .keras or .tflite file, a SavedModel or run folder, of a classifier with one input (N, H, W, C) and outputs
-            (N, classes), logits or probabilities.
+            (N, classes), logits or probabilities; or of a detector (`el_larq.evaluation.evaluate_detector`).
         dataset: a name from the registry or a data set; None uses the one on the model's card. If that names a folder, the model
             must be in a run folder of this user that names the same data set.
         output: name or number (from 0) of the output to score, for a model with several.
@@ -170,6 +168,11 @@ def evaluate(
 
     path = find_model(model)
     given = stated(**statements)
+    if is_detector(path):
+        for option, value in (("output", output), ("workers", workers), ("calibrated-on", calibrated_on)):
+            if value is not None:
+                raise UsageError(f"{path}: is a detector, to which --{option} does not apply; omit it")
+        return evaluate_detector(path, dataset, out=out, images=images, trust=trust, notify=notify, note=note, **statements)
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
     if calibrated_on is not None and not opened.has_ranges:
         raise UsageError(f"{path}: does not compute with int8, so no images gave it ranges; omit --calibrated-on")
@@ -178,7 +181,7 @@ def evaluate(
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are not images")
     model_card, notes = given.onto(opened.card, opened.input_shape, str(path))
     preprocessing = card.preprocessing(model_card, str(path))
-    data = _data(dataset, opened, preprocessing, path)
+    data = evaluated_data(dataset, opened.input_shape, opened.card, preprocessing, path)
     if preprocessing is None:
         preprocessing = data.preprocessing
         notes += (_assumed(path, data, opened.scales),)
@@ -190,17 +193,8 @@ def evaluate(
     notes += (*differs, *card.notes_of_bits(model_card), *calibration_notes(model_card, calibrated_on, data, view, preprocessing))
     for line in notes:
         note(line)
-    slug = f"{(run_of_model(path.resolve()) or path.resolve().parent).name}-{path.name}-{data.slug}" + (
-        f"-output{opened.outputs.index(scored)}" if several else ""
-    )
-    folder = Path(out) if out is not None else Path("evaluations") / slug
-    check_folder(folder, inputs=(path, *folders(data.name)))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ElLarqError(f"cannot write to {folder}: {error.strerror or error}") from error
-    for name, kind in ((REPORT, EVALUATION), (CONFUSION, SVG), (RELIABILITY, SVG)):
-        check_output(folder / name, kind)
+    part = f"-output{opened.outputs.index(scored)}" if several else ""
+    folder = report_folder(out, path, data, part, {REPORT: EVALUATION, CONFUSION: SVG, RELIABILITY: SVG})
     key = {
         "model": opened.sha256,
         "dataset": [data.name, data.version, data.fingerprint, data.test_size, *data.preprocessing.input_shape],
@@ -263,31 +257,6 @@ def _compute(
     return np.concatenate(parts)
 
 
-def _data(dataset: str | Dataset | None, opened: _Opened, preprocessing: Preprocessing | None, path: Path) -> Dataset:
-    """The data set, with images of the model's input size."""
-    height, width, _ = opened.input_shape
-    if preprocessing is not None and preprocessing.input_shape != opened.input_shape:
-        raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}; its card says {preprocessing.input_shape}")
-    if dataset is None:
-        dataset = card.dataset(opened.card)
-        if dataset is None:
-            raise UsageError(f"{path}: its file does not say what it was trained on; name a data set with --dataset")
-        if (folder := foreign_folder(dataset, path)) is not None:
-            raise UsageError(
-                f"{path}: its card names the folder {folder!r}, but the model is not in one of your own runs that names it too; "
-                f"to read that folder, give --dataset {dataset!r}"
-            )
-    if isinstance(dataset, str):
-        if height != width:
-            raise UsageError(f"{path}: takes images of {height}x{width}; images of data sets are square")
-        dataset = load_dataset(dataset, height, preprocessing=preprocessing)
-    if dataset.preprocessing.input_shape != opened.input_shape:
-        raise UsageError(
-            f"{path}: takes inputs of shape {opened.input_shape}; images of {dataset.name} are {dataset.preprocessing.input_shape}"
-        )
-    return dataset
-
-
 def _open_tflite(path: Path, workers: int | None, trust: bool) -> _Opened:
     content = read_bytes(path)
     graph = parse(content, str(path))
@@ -320,10 +289,13 @@ class _TfliteRun:
 
 def _open_keras(path: Path, trust: bool) -> _Opened:
     from el_larq.loading.load import load_model, scaling_layer
+    from el_larq.models.detector_anchors import anchors_of
 
     model = load_model(path, trust=trust)
     if len(model.inputs or []) != 1:
         raise ElLarqError(f"{path}: has {len(model.inputs or [])} inputs; only models with one can be evaluated")
+    if anchors_of(model) is not None:
+        raise UsageError(f"{path}: is a detector, but its file has no el-larq card; evaluate the model of a run of el-larq train")
     shape = tuple(0 if size is None else int(size) for size in model.inputs[0].shape[1:])
     return _Opened(
         hash_model(path),

@@ -1,0 +1,139 @@
+"""`evaluate` with detectors: figures against a computation of their own, files, resuming, and what is refused."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tf_keras as keras
+import tiny_detector
+
+import el_larq
+from el_larq import card
+from el_larq.data.dataset_registry import load_dataset
+from el_larq.detection.average_precision import score_detections
+from el_larq.detection.non_maximum_suppression import detect
+from el_larq.errors import ElLarqError, UsageError
+from el_larq.evaluation import evaluate_detector
+from el_larq.evaluation.evaluate_detector import DetectionEvaluation
+from el_larq.models.detector_anchors import model_anchors
+from el_larq.models.network_registry import DETECTORS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DETECTORS, "tiny_detector", tiny_detector.NETWORK)
+        yield
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_detector.write_squares(tmp_path_factory.mktemp("squares") / "data", 40)
+
+
+@pytest.fixture(scope="module")
+def model(squares: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector with random weights, with a card as a training writes it."""
+    data = load_dataset(squares, 32, task="detection")
+    keras.utils.set_random_seed(1)
+    built: Any = el_larq.build("tiny_detector", "float", input_shape=(32, 32, 3), num_classes=2)
+    path = tmp_path_factory.mktemp("model") / "model.h5"
+    about = {"task": "detection", "labels": list(data.labels), "preprocessing": data.preprocessing.to_dict()}
+    card.save_with(about, built, path)
+    return path
+
+
+def evaluated(model: Path, squares: str, out: Path, **changes: Any) -> DetectionEvaluation:
+    result = el_larq.evaluate(model, squares, out=out, **changes)
+    assert isinstance(result, DetectionEvaluation)
+    return result
+
+
+def test_the_figures_are_those_of_its_predictions(model: Path, squares: str, tmp_path: Path) -> None:
+    result = evaluated(model, squares, tmp_path / "out")
+    data: Any = load_dataset(squares, 32, task="detection")
+    keras_model: Any = keras.models.load_model(model, compile=False)
+    images = np.stack([data.preprocessing.scale(data.preprocessing.pixels(data.test.image(i))) for i in range(data.test_size)])
+    detections = [detect(own, model_anchors(keras_model)) for own in keras_model.predict(images, verbose=0)]
+    for one in detections:
+        np.clip(one.boxes, 0, 1, out=one.boxes)
+    truths = [data.test.objects(index) for index in range(data.test_size)]
+    wanted = score_detections(truths, detections, 2)
+    assert result.scores.summary() == pytest.approx(wanted.summary(), abs=1e-6)
+    assert sum(result.objects) == data.test_size == 8
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert content["task"] == "detection"
+    assert content["mean"] == pytest.approx(wanted.summary(), abs=1e-6)
+    assert [one["label"] for one in content["by_class"]] == ["dark", "bright"]
+    assert [one["coco"] for one in content["by_class"]] == pytest.approx(wanted.coco.mean(axis=0).tolist(), abs=1e-6)
+    assert (tmp_path / "out" / "precision_recall.svg").read_text().count("<svg") == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.json", "precision_recall.svg"]
+
+
+def test_an_interrupted_evaluation_continues(model: Path, squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_detector, "CHUNK", 3)
+
+    def stop(done: int, total: int) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(model, squares, tmp_path / "out", notify=stop)
+    again = evaluated(model, squares, tmp_path / "out")
+    assert (again.images, again.images_now) == (8, 2)
+    whole = evaluated(model, squares, tmp_path / "whole")
+    assert whole.images_now == 8
+    assert again.scores.summary() == pytest.approx(whole.scores.summary(), abs=1e-9)
+
+
+def test_a_state_that_is_damaged_is_not_used(model: Path, squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.zeros((3, 7))
+    for damaged in (rows[:, :5], np.where(rows == 0, np.nan, 0), rows + 100, np.arange(21.0).reshape(3, 7)):
+        monkeypatch.setattr(evaluate_detector.PartialOutputs, "load", lambda self, damaged=damaged: damaged)
+        assert evaluated(model, squares, tmp_path / "out").images_now == 8
+
+
+def test_classes_in_another_order_are_assigned_by_name(model: Path, squares: str, tmp_path: Path) -> None:
+    notes: list[str] = []
+    (tmp_path / "labels.txt").write_text("bright\ndark\n")
+    one = evaluated(model, squares, tmp_path / "one")
+    other = evaluated(model, squares, tmp_path / "other", labels=tmp_path / "labels.txt", note=notes.append)
+    assert any("another order" in note for note in notes)
+    assert one.scores.summary() != other.scores.summary()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "digits"}, "has a class per image, and no boxes"),
+        ({"dataset": "shapes"}, "detects 2 classes, and shapes has 5"),
+        ({"output": 0}, "--output does not apply"),
+        ({"workers": 2}, "--workers does not apply"),
+        ({"dataset": None}, "does not say what it was trained on"),
+    ],
+)
+def test_what_does_not_fit_is_refused(model: Path, squares: str, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        el_larq.evaluate(model, **({"dataset": squares, "out": tmp_path / "out"} | changes))
+
+
+def test_a_detector_without_a_card_is_named(squares: str, tmp_path: Path) -> None:
+    built: Any = el_larq.build("tiny_detector", "float", input_shape=(32, 32, 3), num_classes=2)
+    built.save(tmp_path / "plain.keras")
+    with pytest.raises(UsageError, match="is a detector, but its file has no el-larq card"):
+        el_larq.evaluate(tmp_path / "plain.keras", "digits")
+    card.save_with({"task": "detection"}, keras.Sequential([keras.layers.Dense(2, input_shape=(3,))]), tmp_path / "other.keras")
+    with pytest.raises(ElLarqError, match="its card says that it is a detector, but it is not"):
+        el_larq.evaluate(tmp_path / "other.keras", squares)
+
+
+@pytest.mark.slow
+def test_a_tflite_has_the_same_average_precision(model: Path, squares: str, tmp_path: Path) -> None:
+    from el_larq.converters.pipeline import convert
+
+    convert(model, tmp_path / "model.tflite")
+    one, other = evaluated(model, squares, tmp_path / "one"), evaluated(tmp_path / "model.tflite", squares, tmp_path / "other")
+    assert other.scores.summary() == pytest.approx(one.scores.summary(), abs=0.01)
