@@ -114,20 +114,25 @@ def command(
 
 def _compare(inspections: "list[Inspection]", evaluations: Path, as_json: bool) -> None:
     from el_larq.inspection.side_by_side import side_by_side
-    from el_larq.report.stored_evaluation import accuracies
+    from el_larq.report.stored_evaluation import MAP, TOP_1, accuracies
     from el_larq.zoo.named_models import find_model, hash_model
 
     found = accuracies(evaluations)
     known = [found.get(hash_model(find_model(one.model)), {}) for one in inspections]
     if as_json:
-        print_json({"models": [one.to_dict() | {"top1": top1} for one, top1 in zip(inspections, known, strict=True)]})
+        entries = [
+            one.to_dict() | {"top1": measured.get(TOP_1, {})} | ({"map_50": measured[MAP]} if MAP in measured else {})
+            for one, measured in zip(inspections, known, strict=True)
+        ]
+        print_json({"models": entries})
         return
-    headings, rows = side_by_side(inspections, known)
+    cells = [{f"{measure} on {data}": value for measure in one for data, value in one[measure].items()} for one in known]
+    headings, rows = side_by_side(inspections, cells)
     print_table("Side by side; k: thousands, M: millions, for one input", headings, rows)
     for one in inspections:
         for line in one.notes:
             say(f"note: {one.model}: {line}")
-    if missing := [one.model for one, top1 in zip(inspections, known, strict=True) if not top1]:
+    if missing := [one.model for one, measured in zip(inspections, known, strict=True) if not measured]:
         say(f"note: not evaluated, so without accuracy: {', '.join(missing)} (el-larq evaluate FILE)")
 
 

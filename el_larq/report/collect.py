@@ -17,11 +17,13 @@ from el_larq.downloads.asset import hash_file
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import parse_json, read_bytes
 from el_larq.printable import counted
+from el_larq.report.stored_detection import StoredDetection
 from el_larq.report.stored_evaluation import EVALUATION, StoredEvaluation, read_evaluation
 from el_larq.tflite.macs import count_macs, mac_bits
 from el_larq.tflite.reader import parse
 from el_larq.training.config import check_not_newer, read_epochs
 from el_larq.training.run_folder import is_stage
+from el_larq.training.selection import ACCURACY, MAP_50
 from el_larq.twins import TWIN, Twins, read_twins
 
 # The largest float32, the type of the metrics; this excludes NaN, Inf and values that plots cannot show.
@@ -80,7 +82,7 @@ class Material:
     records: list[Record] = field(default_factory=list)
     models: dict[str, ModelFile] = field(default_factory=dict)
     twins: list[Twins] = field(default_factory=list)
-    evaluations: list[StoredEvaluation] = field(default_factory=list)
+    evaluations: list[StoredEvaluation | StoredDetection] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -177,7 +179,7 @@ def _entries(path: Path) -> Iterator[Path]:
 
 
 _CONFIG = "config.json"
-_KEYS = {_CONFIG: {"network", "recipe", "dataset"}, EVALUATION: {"confusion", "top1"}}
+_KEYS = {_CONFIG: {"network", "recipe", "dataset"}, EVALUATION: {"confusion", "top1", "by_class"}}
 """Keys of the two files whose names other programs use too."""
 
 
@@ -273,8 +275,8 @@ def _check(name: str, content: Any) -> None:
     """Raise ValueError if the content of a run's file does not have the types that the report needs."""
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
-    accuracy = content.get("accuracy", 0.0)
-    if name == "result.json" and not (_is_number(accuracy) and abs(accuracy) <= _LARGEST):
+    tested = [content.get(figure, 0.0) for figure in (ACCURACY, MAP_50)]
+    if name == "result.json" and not all(_is_number(figure) and abs(figure) <= _LARGEST for figure in tested):
         raise ValueError("an accuracy that is not a valid number")
     if name == "environment.json":
         command, packages = content.get("command") or [], content.get("packages") or {}

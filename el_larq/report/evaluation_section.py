@@ -4,6 +4,7 @@ import numpy as np
 
 from el_larq.report import plots
 from el_larq.report.section import Part, Section, short_name
+from el_larq.report.stored_detection import MEANS, StoredDetection
 from el_larq.report.stored_evaluation import StoredEvaluation
 from el_larq.report.styles import Styles, marked
 
@@ -21,10 +22,46 @@ _OVERVIEW = (
 _CLASSES = (("class", False), ("images", True), ("recall, %", True), ("precision, %", True), ("most often taken for", False))
 
 
-def evaluation_section(evaluations: list[StoredEvaluation], styles: Styles) -> Section:
+def evaluation_section(evaluations: list[StoredEvaluation | StoredDetection], styles: Styles) -> Section:
     section = Section("evaluation", "Evaluation")
+    section.parts += _of_classifiers([one for one in evaluations if isinstance(one, StoredEvaluation)], styles)
+    section.parts += _of_detectors([one for one in evaluations if isinstance(one, StoredDetection)], styles)
+    return section
+
+
+def _of_detectors(evaluations: list[StoredDetection], styles: Styles) -> list[Part]:
     if not evaluations:
-        return section
+        return []
+    rows = [
+        (
+            marked(short_name(found.model), styles.of_evaluation(found)),
+            found.dataset,
+            f"{found.images:,}",
+            *(f"{100 * value:.2f}" for value in found.mean.values()),
+        )
+        for found in evaluations
+    ]
+    measures = [(f"{title}, %", True) for title in MEANS.values()]
+    headings = [("model", False), ("data set", False), ("images", True), *measures]
+    parts = [Part(table="Average precision of each evaluation", headings=headings, rows=rows)]
+    for found in evaluations:
+        title = f"{short_name(found.model)} on {found.dataset}"
+        rows = [(label, f"{objects:,}", *map(_percent, values.values())) for label, objects, values in found.by_class]
+        parts.append(
+            Part(
+                heading=title,
+                notes=found.notes,
+                table=f"Classes of {title}",
+                headings=[("class", False), ("objects", True), *measures],
+                rows=rows,
+            )
+        )
+    return parts
+
+
+def _of_classifiers(evaluations: list[StoredEvaluation], styles: Styles) -> list[Part]:
+    if not evaluations:
+        return []
     rows = [
         (
             marked(short_name(found.model), styles.of_evaluation(found)),
@@ -36,9 +73,8 @@ def evaluation_section(evaluations: list[StoredEvaluation], styles: Styles) -> S
         )
         for found in evaluations
     ]
-    section.parts.append(Part(table="Accuracy of each evaluation", headings=_OVERVIEW, rows=rows))
-    section.parts += [_one(found, styles) for found in evaluations]
-    return section
+    overview = Part(table="Accuracy of each evaluation", headings=_OVERVIEW, rows=rows)
+    return [overview, *(_one(found, styles) for found in evaluations)]
 
 
 def _one(found: StoredEvaluation, styles: Styles) -> Part:

@@ -18,6 +18,7 @@ from el_larq.report.evaluation_section import evaluation_section
 from el_larq.report.section import Part, Section, short_name
 from el_larq.report.styles import Styles, marked
 from el_larq.tflite.operators import BINARY
+from el_larq.training.selection import ACCURACY, MAP_50, TITLES
 from el_larq.twins import TwinFigure
 
 
@@ -162,7 +163,8 @@ def _training(material: Material, styles: Styles) -> Section:
     section = Section("training", "Training")
     if not material.runs:
         return section
-    for key, label in (("val_accuracy", "validation accuracy"), ("loss", "training loss")):
+    curves = {"val_accuracy": "validation accuracy", f"val_{MAP_50}": f"validation {TITLES[MAP_50]}", "loss": "training loss"}
+    for key, label in curves.items():
         lines = [
             (
                 run.name,
@@ -175,7 +177,7 @@ def _training(material: Material, styles: Styles) -> Section:
         if series:
             words = "; ".join(f"{name}: {line[-1][1]:.4f} after epoch {line[-1][0]:g}" for name, _, line in series)
             plot = plots.curves(series, x="epoch", y=label, title=f"{label} by epoch", describe=words)
-            section.parts.append(Part(plot=plot, caption=f"{label.capitalize()} by epoch. {words}."))
+            section.parts.append(Part(plot=plot, caption=f"{label[0].upper()}{label[1:]} by epoch. {words}."))
     headings = [
         ("run", False),
         ("network", False),
@@ -191,12 +193,24 @@ def _training(material: Material, styles: Styles) -> Section:
             *(str(run.config.get(name, "")) for name in ("network", "method", "link", "dataset")),
             str(len(run.epochs)),
             str(run.config.get("seed", "")),
-            f"{100 * run.result['accuracy']:.2f}" if "accuracy" in run.result else "not done",
+            _tested(run.result),
         )
         for run in material.runs
     ]
-    section.parts.append(Part(table="Training runs", headings=[*headings, ("test top-1, %", True)], rows=rows))
+    detectors = any(MAP_50 in run.result or f"val_{MAP_50}" in epoch for run in material.runs for epoch in (run.epochs or [{}]))
+    section.parts.append(
+        Part(
+            table="Training runs",
+            headings=[*headings, ("test top-1 or mAP@0.5, %" if detectors else "test top-1, %", True)],
+            rows=rows,
+        )
+    )
     return section
+
+
+def _tested(result: dict[str, Any]) -> str:
+    found = result.get(MAP_50, result.get(ACCURACY))
+    return "not done" if found is None else f"{100 * found:.2f}"
 
 
 def _audit(material: Material, styles: Styles) -> Section:

@@ -12,8 +12,10 @@ from el_larq.devices.record_form import find_misfit
 from el_larq.errors import ElLarqError
 from el_larq.evaluation.scores import ClassScore, class_scores
 from el_larq.files import parse_json
+from el_larq.report.stored_detection import MEANS, StoredDetection, is_detection, misfit, stored_detection
 
 EVALUATION = "evaluation.json"
+TOP_1, MAP = "top-1", MEANS["voc_all"]
 
 _MOST_BYTES = 1 << 26  # a thousand classes take 3 MB
 _FORM = {
@@ -49,19 +51,23 @@ class StoredEvaluation:
     notes: tuple[str, ...]
 
 
-def read_evaluation(path: Path) -> StoredEvaluation:
-    """Read an evaluation.json.
+def read_evaluation(path: Path) -> StoredEvaluation | StoredDetection:
+    """Read an evaluation.json, of a classifier or of a detector.
 
     Raises:
         ElLarqError: it is a link, damaged, or its figures contradict each other.
     """
     try:
         content = parse_json(own_folders.read(path, _MOST_BYTES))
-        wrong = find_misfit(content, _FORM, "evaluation") or _contradiction(content)
+        detection = is_detection(content)
+        wrong = misfit(content) if detection else find_misfit(content, _FORM, "evaluation") or _contradiction(content)
     except ValueError:
-        content, wrong = None, "it is not JSON"
+        content, detection, wrong = None, False, "it is not JSON"
     if wrong:
         raise ElLarqError(f"{path} is not a result of el-larq evaluate, or it is damaged ({wrong}); evaluate again")
+    assert isinstance(content, dict), "it has no misfit"
+    if detection:
+        return stored_detection(path.parent, content)
     confusion = np.array(content["confusion"], np.int64)
     names = tuple(one["label"] for one in content["classes"])
     return StoredEvaluation(
@@ -80,8 +86,10 @@ def read_evaluation(path: Path) -> StoredEvaluation:
     )
 
 
-def accuracies(folder: Path) -> dict[str, dict[str, float]]:
-    """By SHA-256 of a model and by what it was evaluated on, its top-1 in the evaluations that are in the folder's folders.
+def accuracies(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """By SHA-256 of a model, by measure and by what it was evaluated on, its results in the evaluations in the folder's folders.
+
+    The measure is `TOP_1`, or of detectors `MAP`.
 
     Raises:
         ElLarqError: one of them is damaged.
@@ -89,11 +97,12 @@ def accuracies(folder: Path) -> dict[str, dict[str, float]]:
     found = [read_evaluation(path) for path in sorted(folder.glob(f"*/{EVALUATION}"))]
     labels = [f"{one.dataset}, {one.images:,} images" for one in found]
     count = Counter((one.sha256, label) for one, label in zip(found, labels, strict=True))
-    by_model: dict[str, dict[str, float]] = {}
+    by_model: dict[str, dict[str, dict[str, float]]] = {}
     for one, label in zip(found, labels, strict=True):
         # Several, as of several outputs or with other preprocessing, are told apart by their folders.
         name = label if count[one.sha256, label] == 1 else f"{label}, {one.folder.name}"
-        by_model.setdefault(one.sha256, {})[name] = one.top1
+        measure, value = (TOP_1, one.top1) if isinstance(one, StoredEvaluation) else (MAP, one.mean["voc_all"])
+        by_model.setdefault(one.sha256, {}).setdefault(measure, {})[name] = value
     return by_model
 
 

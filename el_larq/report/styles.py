@@ -8,6 +8,7 @@ from el_larq.model_files import run_of_model
 from el_larq.printable import printable
 from el_larq.report.collect import Material, TrainingRun
 from el_larq.report.plots import Style
+from el_larq.report.stored_detection import StoredDetection
 from el_larq.report.stored_evaluation import StoredEvaluation
 
 
@@ -44,7 +45,7 @@ class Styles:
     def of_model(self, sha256: str) -> Style:
         return self._of(self._models.get(sha256, sha256))
 
-    def of_evaluation(self, found: StoredEvaluation) -> Style:
+    def of_evaluation(self, found: StoredEvaluation | StoredDetection) -> Style:
         path = Path(found.model).resolve()
         if path.suffix == ".tflite":
             return self.of_model(found.sha256 or self._paths.get(str(path), str(path)))

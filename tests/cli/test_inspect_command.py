@@ -156,6 +156,20 @@ def test_several_models_stand_side_by_side_with_the_accuracy_of_their_evaluation
     assert first["size"] == MODEL.stat().st_size
 
 
+def test_a_detector_has_its_average_precision_beside_its_size(el_larq_here: Command, tmp_path: Path) -> None:
+    sha256 = hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    means = {"voc_all": 0.5, "coco": 0.25, "coco_75": 0.125}
+    found = {"task": "detection", "model": "x", "dataset": "shapes", "images": 30, "sha256": sha256, "mean": means, "by_class": []}
+    (tmp_path / "evaluations" / "one").mkdir(parents=True)
+    (tmp_path / "evaluations" / "one" / "evaluation.json").write_text(json.dumps(found))
+    result = el_larq_here("inspect", MODEL, MODEL.with_name("float.tflite"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert _cells(result.stdout.splitlines())[-1] == ["mAP@0.5 on shapes, 30 images, %", "50.00", "-"]
+    first, second = json.loads(el_larq_here("inspect", MODEL, MODEL, "--json", cwd=tmp_path).stdout)["models"]
+    assert (first["top1"], first["map_50"]) == ({}, {"shapes, 30 images": 0.5})
+    assert "map_50" in second
+
+
 def test_several_evaluations_of_a_model_are_told_apart_by_their_folders(el_larq_command: Command, tmp_path: Path) -> None:
     sha256 = hashlib.sha256(MODEL.read_bytes()).hexdigest()
     figures = {"model": "x", "output": "y", "dataset": "digits", "images": 4, "ece": 0.0, "sha256": sha256}

@@ -12,7 +12,8 @@ NAMES = ("t1.tflite", "float.tflite", "int8.tflite")
 
 def test_each_figure_is_that_of_its_model() -> None:
     models = [el_larq.inspect(DATA / name) for name in NAMES]
-    headings, rows = side_by_side(models, [{"digits, 8 images": 0.125}, {}, {"digits, 8 images": 1.0, "photos, 4 images": 0.0}])
+    digits, photos = "top-1 on digits, 8 images", "top-1 on photos, 4 images"
+    headings, rows = side_by_side(models, [{digits: 0.125}, {}, {digits: 1.0, photos: 0.0}])
     table = {label: cells for label, *cells in rows}
     assert headings == ("", *(str(DATA / name) for name in NAMES))
     assert table["file, kB"] == [f"{(DATA / name).stat().st_size / 1e3:,.1f}" for name in NAMES]

@@ -18,6 +18,7 @@ from el_larq.errors import ElLarqError
 from el_larq.report.collect import collect
 from el_larq.report.page import render
 from el_larq.report.plots import COLOURS, Style
+from el_larq.report.stored_evaluation import StoredEvaluation
 from el_larq.report.styles import Styles
 from el_larq.tflite.reader import parse
 
@@ -79,6 +80,58 @@ def test_an_evaluation_is_a_matrix_and_a_table_of_classes(tmp_path: Path, el_lar
     drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     matrix = next(svg for svg in drawn if "true class" in svg)
     assert {"8", "2", "3", "1", "6"} <= set(re.findall(r">(\d+)</text>", matrix))
+
+
+def _detection(**changed: object) -> dict[str, Any]:
+    mean = {"voc_all": 0.5, "voc_11": 0.4, "coco": 0.25, "coco_50": 0.5, "coco_75": 0.125}
+    classes = [
+        {"label": "<b>disc</b>", "objects": 40, **mean},
+        {"label": "ring", "objects": 0, **dict.fromkeys(mean, None)},
+    ]
+    content = {"el_larq": "0.1.0", "task": "detection", "model": "runs/d/model.tflite", "sha256": "0" * 64, "dataset": "shapes"}
+    return content | {"images": 30, "mean": mean, "by_class": classes, "notes": ["a note"]} | changed
+
+
+def test_a_detectors_evaluation_is_a_table_of_average_precisions(tmp_path: Path) -> None:
+    _write(tmp_path / "e", _detection())
+    found = collect([tmp_path])
+    assert len(found.evaluations) == 1
+    page = re.sub(r"<td[^>]*>", "<td>", render(found))
+    assert "<td>shapes</td><td>30</td><td>50.00</td><td>25.00</td><td>12.50</td>" in page
+    assert '<th scope="row">&lt;b&gt;disc&lt;/b&gt;</th><td>40</td><td>50.0</td><td>25.0</td><td>12.5</td>' in page
+    assert '<th scope="row">ring</th><td>0</td><td>–</td><td>–</td><td>–</td>' in page
+    assert '<p class="note">a note</p>' in page
+    assert "d/model.tflite" in page
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"mean": {"voc_all": 1.5, "coco": 0.0, "coco_75": 0.0}}, "not between 0 and 1"),
+        ({"mean": {"voc_all": 0.5}}, "evaluation.mean has no coco"),
+        ({"by_class": [{"label": "disc"}]}, "has no objects"),
+        ({"images": "30"}, "evaluation.images is not an integer"),
+    ],
+)
+def test_a_damaged_evaluation_of_a_detector_is_refused(changed: dict[str, Any], wrong: str, tmp_path: Path) -> None:
+    _write(tmp_path / "e", _detection(**changed))
+    with pytest.raises(ElLarqError, match=rf"evaluation\.json is not a result of el-larq evaluate.*{wrong}.*evaluate again$"):
+        collect([tmp_path])
+
+
+def test_the_training_of_a_detector_is_drawn_with_its_map(tmp_path: Path) -> None:
+    run = tmp_path / "detector"
+    shutil.copytree(SEEDS / "run", run, ignore=shutil.ignore_patterns("*.tflite"))
+    records = [{"epoch": epoch, "step": epoch, "loss": 1 / epoch, "val_map_50": epoch / 10} for epoch in (1, 2, 3)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (run / "result.json").write_text('{"map_50": 0.4321, "map_50_95": 0.2}')
+    page = render(collect([run]))
+    assert "Validation mAP@0.5 by epoch. detector: 0.3000 after epoch 3." in page
+    assert "test top-1 or mAP@0.5, %" in page
+    assert ">43.21<" in page
+    (run / "result.json").write_text('{"map_50": "high"}')
+    with pytest.raises(ElLarqError, match=r"result\.json is damaged"):
+        collect([run])
 
 
 def test_of_many_classes_the_worst_are_listed(tmp_path: Path) -> None:
@@ -182,6 +235,7 @@ def test_evaluate_writes_what_a_report_reads(small: Any, tmp_path: Path, el_larq
     )
     assert done.returncode == 0, done.stderr
     (found,) = collect([tmp_path / "e"]).evaluations
+    assert isinstance(found, StoredEvaluation)
     content = json.loads(done.stdout)
     assert found.sha256 == hashlib.sha256(Path(small.tflite).read_bytes()).hexdigest()
     assert (found.top1, found.images, found.confusion.tolist()) == (content["top1"], 60, content["confusion"])
