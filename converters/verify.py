@@ -61,6 +61,9 @@ _BATCH_VALUES = 2**24
 # Maximum number of values in all images together: fewer very large images are compared than requested.
 _ALL_VALUES = 2**28
 
+RANDOM = "random numbers"
+"""What data are called that no data set has."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -116,7 +119,9 @@ def verify(job: Job) -> Job:
         return job.done(result.summary + note, asdict(result))
     if job.quantized is not None:
         int8_ends = job.tflite if job.options.int8 == "io" else None
-        quantized = compare_int8(job.quantized, job.unstored, images, int8_ends)
+        # Ranges fit images; of random numbers, the int8 file would clip most.
+        calibration = [job.quantized.images] if data == RANDOM else None
+        quantized = compare_int8(job.quantized, job.unstored, calibration or images, int8_ends, calibrated=calibration is not None)
         return job.done(f"{result.summary}; {quantized.summary}{note}", asdict(result) | {"int8": asdict(quantized)})
     stored = compare_stored(job.need_tflite(), job.unstored, images)
     summary = f"{result.summary}; with kernels as {job.options.stored_as}, {stored.summary}{note}"
@@ -155,7 +160,7 @@ def verification_images(job: Job, count: int | None = None) -> tuple[list[np.nda
             return [data.test_images(count)[0].astype(kind.as_numpy_dtype)], name, note
         if job.options.verify_on is not None:
             raise ElLarqError(f"verify: {name} has images of {data.preprocessing.input_shape}, the model takes {shape}")
-    return random_inputs(model, count), "random numbers", note
+    return random_inputs(model, count), RANDOM, note
 
 
 def _dataset(job: Job) -> tuple[str | None, str]:

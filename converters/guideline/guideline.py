@@ -91,7 +91,7 @@ def _quantized(made: Candidate, kept: frozenset[int]) -> Quantized:
     scales, affines = made.floats.quantization(made.ranges, kept)
     offsets = Offsets({index: shift for index, shift in made.shifts.items() if index not in kept}, frozenset(), frozenset())
     reports = tensor_reports(made.floats.content, scales, affines, offsets, made.floats.images)
-    return Quantized(made.floats.content, made.quantized(kept)[0], scales, affines, offsets, reports)
+    return Quantized(made.floats.content, made.quantized(kept)[0], scales, affines, offsets, reports, made.floats.images)
 
 
 def _check_real(graph: TfliteGraph) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from el_larq import card
+from el_larq.converters.int8.input_statistics import unlike_training
 from el_larq.converters.job import Job
 from el_larq.converters.steps import CALIBRATION_IMAGES
 from el_larq.data.dataset_registry import check_dataset, load_dataset
 from el_larq.data.npy_file import open_npy
 from el_larq.data.preprocessing import Preprocessing
+from el_larq.data.stated import OPTIONS, describe
 from el_larq.errors import UsageError
 from el_larq.printable import counted
 
@@ -29,8 +31,8 @@ def check_calibration(calibrate: str) -> None:
     check_dataset(calibrate, None)
 
 
-def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
-    """Inputs of the model, float32 (N, ...), and where they are from, as data for the card.
+def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any], str]:
+    """Inputs of the model, float32 (N, ...), where they are from, as data for the card, and a warning or "".
 
     Raises:
         UsageError: the data do not fit the model, or there are fewer than requested.
@@ -43,10 +45,16 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
         raise UsageError("calibration: needs a model with one input of real numbers")
     preprocessing = card.preprocessing(job.card, "calibration")
     shape = tuple(model.input_shape)
+    warnings = []
     if name.endswith(".npy"):
         images, source = _of_file(Path(name), shape, preprocessing, count), {"file": Path(name).name}
     else:
-        images, source = _of_dataset(name, job.task, shape, preprocessing, count), {"dataset": name, "split": "train"}
+        images, how = _of_dataset(name, job.task, shape, preprocessing, count)
+        source = {"dataset": name, "split": "train"}
+        if preprocessing is None:
+            warnings.append(
+                f"nothing says how images are prepared for the model; assumed: {describe(how)}; if wrong, give {OPTIONS}"
+            )
     if len(images) < count:
         raise UsageError(
             f"calibration: {name} has {counted(len(images), 'image')}, fewer than the {count} to calibrate on; "
@@ -56,7 +64,8 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any]]:
         raise UsageError(
             f"calibration: all values of {name} are equal, so they say nothing of ranges; give images of the model's task"
         )
-    return images, source | {"images": count}
+    warnings += [found] if (found := unlike_training(model, images)) else []
+    return images, source | {"images": count}, "; ".join(warnings)
 
 
 def _of_file(path: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None, count: int) -> np.ndarray:
@@ -99,17 +108,20 @@ def _scale_message(path: Path, images: np.ndarray, preprocessing: Preprocessing)
     return f"{text}, but the model's inputs from {low:.3g} to {high:.3g}; scale them as the model's card says"
 
 
-def _of_dataset(name: str, task: str, shape: tuple[int, ...], preprocessing: Preprocessing | None, count: int) -> np.ndarray:
+def _of_dataset(
+    name: str, task: str, shape: tuple[int, ...], preprocessing: Preprocessing | None, count: int
+) -> tuple[np.ndarray, Preprocessing]:
+    """Training images, and how they were prepared."""
     size = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
     fitting = preprocessing if preprocessing is not None and preprocessing.input_shape == shape else None
     data = load_dataset(name, size, preprocessing=fitting, task=task)
     if data.preprocessing.input_shape != shape:
         raise UsageError(f"calibration: {name} has images of {data.preprocessing.input_shape}, the model takes {shape}")
     if data.train_size < count:
-        return np.zeros((data.train_size, *shape), np.float32)  # the caller says how many there are
+        return np.zeros((data.train_size, *shape), np.float32), data.preprocessing  # the caller says how many there are
     size = min(_BATCH, count)
     parts = []
     with data.reading():
         for images, _ in data.training_batches(size, 1 + -(-count // data.train_size), seed=0).take(-(-count // size)):
             parts.append(images.numpy())
-    return np.concatenate(parts)[:count]
+    return np.concatenate(parts)[:count], data.preprocessing

@@ -23,6 +23,7 @@ from el_larq.converters.int8.single_operators import SingleOperators
 from el_larq.converters.rewrite import with_outputs
 from el_larq.converters.stored_comparison import effect
 from el_larq.errors import ElLarqError
+from el_larq.printable import counted
 from el_larq.tflite.interpreter import Interpreter
 from el_larq.tflite.reader import parse
 
@@ -43,6 +44,7 @@ class Int8Comparison:
     worst_operator: the largest difference of an operator in steps, averages and ReLUs left out.
     max_difference: of outputs, as a share of the largest one. signs_flipped: share of the signs that differ.
     top1_agreement: lowest agreement among the outputs that have the shape of logits; 1 without such an output.
+    calibrated: whether the images are those that ranges are of.
     """
 
     images: int
@@ -50,24 +52,31 @@ class Int8Comparison:
     max_difference: float
     signs_flipped: float
     top1_agreement: float
+    calibrated: bool = False
 
     @property
     def summary(self) -> str:
+        data = f", on {counted(self.images, 'calibration image')}" if self.calibrated else ""
         return (
-            f"each int8 operator within {self.worst_operator:.4f} of a step; int8 against float: top-1 agrees for "
+            f"each int8 operator within {self.worst_operator:.4f} of a step; int8 against float{data}: top-1 agrees for "
             f"{self.top1_agreement:.1%}, outputs differ by up to {self.max_difference:.1e} of the largest one, "
             f"{self.signs_flipped:.2%} of the signs differ"
         )
 
 
 def compare_int8(
-    made: Quantized, unquantized: bytes, images: Sequence[np.ndarray], int8_ends: bytes | None = None
+    made: Quantized,
+    unquantized: bytes,
+    images: Sequence[np.ndarray],
+    int8_ends: bytes | None = None,
+    *,
+    calibrated: bool = False,
 ) -> Int8Comparison:
     """Compare on a batch (N, ...) for each input.
 
     unquantized: the float file that outputs are compared with. It differs from the one that the int8 file is made of, with which
     operators are compared, if layers were edited before (`converters/guideline`).
-    int8_ends: the same file with int8 inputs and outputs, if there is one.
+    int8_ends: the same file with int8 inputs and outputs, if there is one. calibrated: whether the images are those of calibration.
 
     Raises:
         ElLarqError: a scale or a constant is stored wrongly, or an operator or an end computes something else.
@@ -90,7 +99,7 @@ def compare_int8(
     if int8_ends is not None:
         _check_ends(int8_ends, made.content, few)
     found = effect(made.content, unquantized, images)
-    return Int8Comparison(found.images, worst, found.max_difference, found.signs_flipped, found.top1_agreement)
+    return Int8Comparison(found.images, worst, found.max_difference, found.signs_flipped, found.top1_agreement, calibrated)
 
 
 def _check_required_ranges(made: Quantized, unquantized: bytes, images: Sequence[np.ndarray]) -> None:

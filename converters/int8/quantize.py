@@ -19,11 +19,11 @@ from el_larq.printable import counted
 
 def quantize(job: Job) -> Job:
     before = job.need_tflite()
-    images, source = calibration_images(job)
+    images, source, warning = calibration_images(job)
     if job.options.guideline is not None:
         if job.anchors is not None:
             raise UsageError("quantize: the model is a detector, and steps are judged by logits; use el-larq convert --int8 full")
-        return quantize_by_guideline(job, before, images, source, job.options.guideline)
+        return quantize_by_guideline(job, before, images, source, job.options.guideline, warning)
     ranges = job.options.ranges or DEFAULT_RANGE
     # A detector's classes and boxes keep scales of their own: what joins them is float, and `select` removes it.
     joined = frozenset() if job.anchors is None else frozenset({joining_operator(before).index})
@@ -33,7 +33,9 @@ def quantize(job: Job) -> Job:
     content = with_int8_ends(made.content, outputs=not joined) if io else made.content
     details = _details(made, source, ranges, len(content) - len(before))
     card = job.card | {"calibrated_on": source}
-    return job.done(_summary(made, source), details, tflite=content, unstored=before, card=card, quantized=made)
+    summary = _summary(made, source) + (f"; warning: {warning}" if warning else "")
+    details |= {"warning": warning}
+    return job.done(summary, details, tflite=content, unstored=before, card=card, quantized=made)
 
 
 def _details(made: Quantized, source: dict[str, Any], ranges: str, size: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Quantized:
     """A float .tflite made int8.
 
     source: the float file. content: the int8 file, with float inputs and outputs. reports: of each int8 tensor that is not a view,
-        on some of the images.
+        on some of the images. images: those that ranges are of, (N, ...).
     """
 
     source: bytes
@@ -38,6 +38,7 @@ class Quantized:
     affines: dict[int, Affine]
     offsets: Offsets
     reports: list[TensorReport]
+    images: np.ndarray
 
 
 def quantize_file(content: bytes, images: np.ndarray, ranges: str, kept: Set[int] = frozenset()) -> Quantized:
@@ -58,7 +59,7 @@ def quantize_file(content: bytes, images: np.ndarray, ranges: str, kept: Set[int
     negative = {tensor for tensor, first in scales.shares.items() if first not in positive}
     offsets = find_offsets(graph, scales, found, negative)
     reports = tensor_reports(content, scales, found, offsets, images)
-    return Quantized(content, with_int8(content, scales, found, offsets.shifts), scales, found, offsets, reports)
+    return Quantized(content, with_int8(content, scales, found, offsets.shifts), scales, found, offsets, reports, images)
 
 
 def tensor_reports(

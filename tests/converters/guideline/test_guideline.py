@@ -56,6 +56,7 @@ def test_channels_made_uneven_are_lost_with_extremes_and_rescued_by_the_guidelin
     assert found["sqnr"] > plain["sqnr"] + 15
     assert found["minmax"]["sqnr"] == pytest.approx(plain["sqnr"])
     assert found["discarded"] is None
+    assert "int8 against float, on 16 calibration images: top-1 agrees for 100.0%" in job.report[-2].summary
     assert found["agreement"] == 1
     assert [one["step"] for one in found["effects"]] == ["minmax", "equalize", "absorb", "ranges", "bias"]
     assert found["effects"][0]["sqnr"] == pytest.approx(plain["sqnr"])
@@ -143,6 +144,25 @@ def test_activations_too_small_for_the_6_of_their_relu6_are_quantized(calibrate:
     assert _details(job)["sqnr"] > 20
     assert job.tflite is not None
     assert [o.options["activation"] for o in parse(job.tflite).operators if o.name in KERNEL_AXES] == [1, 1, 0]
+
+
+def test_images_that_are_scaled_otherwise_than_in_training_are_noticed(tmp_path: Path) -> None:
+    image = keras.Input((uneven.SIZE, uneven.SIZE, 3))
+    x = keras.layers.BatchNormalization(momentum=0.0, name="norm")(keras.layers.Conv2D(4, 3, use_bias=False)(image))
+    model: Any = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))))
+    images = uneven.images(IMAGES)
+    np.save(tmp_path / "scaled.npy", images)
+    np.save(tmp_path / "bytes.npy", 127.5 * (images + 1))
+    np.save(tmp_path / "dim.npy", images / 4)
+    warnings = {}
+    for trained in (False, True):
+        for name in ("scaled", "bytes", "dim"):
+            job = _quantize(model, str(tmp_path / f"{name}.npy"), recipe="minmax")
+            warnings[trained, name] = _details(job)["warning"]
+            assert "warning: the calibration images are unlike" in job.report[3].summary or not warnings[trained, name]
+        model(images, training=True)
+    assert [name for (_, name), text in warnings.items() if text] == ["bytes", "dim"]
+    assert "at norm, they have 1.6e+04 times the variance of the training" in warnings[True, "bytes"]
 
 
 def test_operators_without_an_int8_form_are_named(calibrate: str) -> None:

@@ -52,6 +52,16 @@ def test_data_that_do_not_fit_are_refused(model: keras.Model, tmp_path: Path, im
         _convert(model, _saved(tmp_path, images))
 
 
+def test_an_assumed_preparation_is_a_warning() -> None:
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    options = Options(int8="full", calibrate="digits", calibration_images=8, verify_images=8)
+    for stated, warned in (({"range": (0, 1)}, False), ({}, True)):
+        job = el_larq.convert(model, options=options, **stated)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        said = next(entry.summary for entry in job.report if entry.step == "quantize")
+        assert warned == ("warning: nothing says how images are prepared for the model; assumed: (x - " in said)
+
+
 def test_images_that_are_all_equal_are_refused(model: keras.Model, tmp_path: Path) -> None:
     options = Options(int8="full", calibrate=str(_saved(tmp_path, np.ones((8, 8, 8, 1), np.float32))), calibration_images=8)
     with pytest.raises(UsageError, match="are equal, so they say nothing of ranges"):
