@@ -43,10 +43,10 @@ MODES: dict[str, dict[str, Any]] = {
     "parent": {},
     "continued": CONTINUED,
     "4 bits, learned": {"qat_bits": 4},
-    "4 bits, averaged": {"qat_bits": 4, "qat_ranges": "averaged"},
     "30 % of weights, int8": pruned("magnitude"),
-    "30 % of channels, int8": pruned("channels"),
     "continued, int8": CONTINUED,
+    "4 bits, averaged": {"qat_bits": 4, "qat_ranges": "averaged"},
+    "30 % of channels, int8": pruned("channels"),
 }
 SAME = {"continued, int8": "continued"}
 """Another file of the same training."""

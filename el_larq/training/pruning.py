@@ -117,8 +117,11 @@ class Pruning:
         self._apply()
 
     def sparsity(self) -> float:
-        """The share of the weights of the pruned kernels that are exactly 0, 0 to 1."""
+        """The share of the weights of the pruned kernels that are exactly 0, 0 to 1; with "keep", of those with masked weights."""
         weights = [kernel.numpy() for _, kernel in self._kernels]
+        if self.kind == "keep":
+            masks = self.variables[: len(weights)]
+            weights = [kernel for kernel, mask in zip(weights, masks, strict=True) if not np.all(mask.numpy())] or weights
         return sum(int((kernel == 0).sum()) for kernel in weights) / sum(kernel.size for kernel in weights)
 
     def check_start(self, source: object) -> None:

@@ -15,8 +15,11 @@ from conftest import BATCH, few_digits, lines
 from watched import kill_at
 
 from el_larq import card
+from el_larq.converters.job import Options
+from el_larq.converters.pipeline import convert
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
+from el_larq.evaluation.evaluate import evaluate
 from el_larq.training.int8_aware import Simulation
 from el_larq.training.learned_steps import LearnedKernel, LearnedStep, best_steps, round_learned, with_steps
 from el_larq.training.recipe import Recipe
@@ -172,7 +175,7 @@ def test_a_step_of_the_optimizer_changes_all_steps() -> None:
     assert len(model.weights) == 4
 
 
-def test_the_steps_are_trained_and_the_saved_model_is_plain(trained: Trained) -> None:
+def test_the_steps_are_trained_and_the_saved_model_is_plain(trained: Trained, tmp_path: Path) -> None:
     """Its kernels are those that were computed with, so a file has the same integers or rounds once more, finely."""
     assert type(trained.model) is type(keras.Model(trained.model.inputs, trained.model.outputs))
     loaded = keras.models.load_model(trained.h5)
@@ -188,6 +191,8 @@ def test_the_steps_are_trained_and_the_saved_model_is_plain(trained: Trained) ->
     (note,) = card.notes_of_bits(card.read(trained.h5))
     assert note.startswith(f"trained with 4 bits simulated, with an accuracy of {result['simulated_int4_accuracy']:.2%}")
     assert not card.notes_of_bits({"trained_with": {"qat_bits": 8}})
+    assert note in convert(trained.folder, options=Options(verify_images=8)).report[0].summary
+    assert note in evaluate(trained.h5, "digits", out=tmp_path / "evaluation").notes
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(11, marks=pytest.mark.slow)])

@@ -144,6 +144,8 @@ def test_masks_are_kept_while_int8_is_simulated_and_in_the_file(
     for name in ("conv", "logits"):
         assert not np.any(_zeros(pruned.model, name) & ~_zeros(found.model, name))
         assert not np.array_equal(_layer(found.model, name).get_weights()[0], _layer(pruned.model, name).get_weights()[0])
+    sparsity = np.mean(np.concatenate([_zeros(found.model, name).ravel() for name in ("conv", "logits")]))
+    assert json.loads((found.folder / "result.json").read_text())["sparsity"] == pytest.approx(sparsity, abs=1e-5)
     job = convert(found.folder, options=Options(int8="full", calibrate="digits", calibration_images=32, verify_images=16))
     assert job.tflite is not None
     kernels = [o.inputs[1].array() for o in parse(job.tflite).operators if o.name in ("CONV_2D", "FULLY_CONNECTED") and o.inputs[1]]
