@@ -53,3 +53,8 @@ def agreements(batches: Sequence[Decisions]) -> list[Agreement]:
         for number in batches[0].chosen
     ]
     return sorted(found, key=lambda agreement: agreement.share)
+
+
+def agreed(share: float | None) -> str:
+    """The beginning of a summary; "" if no output has the shape of logits, as of a detector."""
+    return "" if share is None else f"top-1 agrees for {share:.1%}, "

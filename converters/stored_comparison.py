@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from el_larq.compression.symmetric import LARGEST, SMALLEST
-from el_larq.converters.decisions import Decisions, agreements
+from el_larq.converters.decisions import Decisions, agreed, agreements
 from el_larq.converters.rewrite import with_outputs
 from el_larq.converters.stored_kernels import with_restored_kernels
 from el_larq.errors import ElLarqError
@@ -30,18 +30,18 @@ class StoredComparison:
     """The .tflite with stored kernels, compared with the one with float32 kernels.
 
     max_difference: of outputs, as a share of the largest one. signs_flipped: share of the signs that differ.
-    top1_agreement: lowest agreement among the outputs that have the shape of logits; 1 without such an output.
+    top1_agreement: lowest agreement among the outputs that have the shape of logits; None without such an output.
     """
 
     images: int
     max_difference: float
     signs_flipped: float
-    top1_agreement: float
+    top1_agreement: float | None
 
     @property
     def summary(self) -> str:
         return (
-            f"top-1 agrees for {self.top1_agreement:.1%}, outputs differ by up to {self.max_difference:.1e} of the largest one, "
+            f"{agreed(self.top1_agreement)}outputs differ by up to {self.max_difference:.1e} of the largest one, "
             f"{self.signs_flipped:.2%} of the signs differ"
         )
 
@@ -102,5 +102,5 @@ def effect(stored: bytes, unstored: bytes, images: Sequence[np.ndarray]) -> Stor
             changed = unpack_signs(a ^ b, 32 * a.shape[-1])
             flipped, signs = flipped + int(changed.sum()), signs + changed.size
     share = float((difference / np.where(largest == 0, 1, largest)).max())
-    agreed = min((agreement.share for agreement in agreements(decisions)), default=1.0)
-    return StoredComparison(count, share, flipped / max(1, signs), agreed)
+    least = min((one.share for one in agreements(decisions)), default=None)
+    return StoredComparison(count, share, flipped / max(1, signs), least)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from el_larq.converters.decisions import agreed
 from el_larq.converters.int8.calibrate import run_tensors
 from el_larq.converters.int8.int8_constants import check_constants
 from el_larq.converters.int8.quantized_file import Quantized
@@ -43,7 +44,7 @@ class Int8Comparison:
 
     worst_operator: the largest difference of an operator in steps, averages and ReLUs left out.
     max_difference: of outputs, as a share of the largest one. signs_flipped: share of the signs that differ.
-    top1_agreement: lowest agreement among the outputs that have the shape of logits; 1 without such an output.
+    top1_agreement: lowest agreement among the outputs that have the shape of logits; None without such an output.
     calibrated: whether the images are those that ranges are of.
     """
 
@@ -51,15 +52,15 @@ class Int8Comparison:
     worst_operator: float
     max_difference: float
     signs_flipped: float
-    top1_agreement: float
+    top1_agreement: float | None
     calibrated: bool = False
 
     @property
     def summary(self) -> str:
         data = f", on {counted(self.images, 'calibration image')}" if self.calibrated else ""
         return (
-            f"each int8 operator within {self.worst_operator:.4f} of a step; int8 against float{data}: top-1 agrees for "
-            f"{self.top1_agreement:.1%}, outputs differ by up to {self.max_difference:.1e} of the largest one, "
+            f"each int8 operator within {self.worst_operator:.4f} of a step; int8 against float{data}: "
+            f"{agreed(self.top1_agreement)}outputs differ by up to {self.max_difference:.1e} of the largest one, "
             f"{self.signs_flipped:.2%} of the signs differ"
         )
 

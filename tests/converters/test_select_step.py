@@ -250,3 +250,10 @@ def test_a_detector_is_not_quantized_by_the_guideline(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", images(4))
     with pytest.raises(UsageError, match="the model is a detector"):
         el_larq.quantize(build_detector(binary=False), calibrate=str(tmp_path / "images.npy"), calibration_images=4)
+
+
+def test_agreement_is_stated_where_there_are_logits(detector: UntrainedDetector) -> None:
+    job = el_larq.convert(detector.h5, options=Options(int8="weights", verify_images=4), skip=("fold",))
+    verified = next(entry for entry in job.report if entry.step == "verify")
+    assert verified.details["stored"]["top1_agreement"] is None
+    assert "top-1" not in verified.summary
