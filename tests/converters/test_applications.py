@@ -87,3 +87,10 @@ def test_a_network_of_keras_applications(name: str, module: str, suffix: str, tm
     scored = el_larq.evaluate(target, f"dir:{tmp_path / 'images'}", out=tmp_path / "scored", range=(-1, 1), workers=1)
     chosen = np.argmax(model(pixels[1].astype(np.float32) / 127.5 - 1, training=False), axis=-1)
     assert scored.scores.top1 == np.mean(chosen == np.arange(CLASSES))
+
+    if name in ("MobileNetV2", "ResNet50"):
+        np.save(tmp_path / "inputs.npy", np.random.default_rng(2).standard_normal((16, SIZE, SIZE, 3), np.float32))
+        job = el_larq.quantize(source, calibrate=str(tmp_path / "inputs.npy"), calibration_images=16)
+        found = next(entry.details for entry in job.report if entry.step == "quantize")
+        assert found["sqnr"] >= found["minmax"]["sqnr"] > 5
+        assert not found["warning"]
