@@ -77,10 +77,10 @@ class Figures:
         """Whether these are worse than another file's: a lower SQNR, or fewer decisions that agree, beyond chance.
 
         Of the decisions that agree for one of the files only, b for this one and c for the other, each is as likely to be of either
-        kind if both files are equally good. So c - b has the standard deviation sqrt(b + c) (McNemar, 1947).
+        kind if both files are equally good. So c - b has the standard deviation sqrt(b + c) (McNemar, 1947); up to two are chance.
         """
         here, there = np.sum(self.same & ~other.same), np.sum(other.same & ~self.same)
-        return self.sqnr < other.sqnr or bool(there - here > np.sqrt(here + there))
+        return self.sqnr < other.sqnr or bool(there - here > 2 * np.sqrt(here + there))
 
 
 class LayerValues:

@@ -26,6 +26,9 @@ from el_larq.printable import counted
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import TfliteGraph, parse
 
+_BIAS_VALUES = 2**29
+"""The number of int8 values of a tensor that are held in memory while biases are corrected; fewer images if they have more."""
+
 
 @dataclass(frozen=True)
 class ByGuideline:
@@ -66,7 +69,7 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
     found = without = reference.compare(*plain.quantized(numbers)[:2])
     effects, worse = tuple(search.effects), None
     if best is not search.start:
-        made = _on_all_images(best, plain.floats, search.images, chosen.bias, numbers)
+        made = _on_all_images(best, plain.floats, chosen.bias, numbers)
         found = reference.compare(*made.quantized(numbers)[:2])
         if found.is_worse(without):
             made, found, worse = plain, without, found
@@ -76,14 +79,16 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
     return ByGuideline(result, effects, len(search.images), tuple(kept.values()), found, without, worse)
 
 
-def _on_all_images(best: Candidate, start: FloatFile, few: np.ndarray, bias: str, kept: frozenset[int]) -> Candidate:
-    """A candidate with ranges of all calibration images, which ``start`` has seen, and its biases corrected on a few of them."""
+def _on_all_images(best: Candidate, start: FloatFile, bias: str, kept: frozenset[int]) -> Candidate:
+    """A candidate with ranges of all calibration images, which ``start`` has seen, and its biases corrected on them."""
     edited = best.floats.content is not start.content
     floats = FloatFile(best.floats.content, start.images) if edited else start
     made = Candidate(floats, best.ranges, {})
     if best.shifts:
         content, _, scales = made.quantized(kept)
-        made = replace(made, shifts=corrections(floats.content, content, scales.operators, few, bias))
+        largest = max(tensor.elements for tensor in floats.graph.tensors if not tensor.constant)
+        images = start.images[: max(1, _BIAS_VALUES // largest)]
+        made = replace(made, shifts=corrections(floats.content, content, scales.operators, images, bias))
     return made
 
 

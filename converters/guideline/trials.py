@@ -17,7 +17,7 @@ from el_larq.errors import UsageError
 from el_larq.tflite.reader import TfliteGraph, parse
 
 TRIAL_IMAGES = 32
-"""The number of images that steps are tried on, and that biases are corrected with."""
+"""The number of images that steps are tried on. For trials, biases are corrected with as many other ones, if there are so many."""
 
 BASELINE = "min-max"
 
@@ -67,7 +67,10 @@ class Search:
 
     def __init__(self, content: bytes, images: np.ndarray, chosen: Guideline):
         self.all_images, self.chosen = images, chosen
-        self.images = images[np.linspace(0, len(images) - 1, min(TRIAL_IMAGES, len(images))).astype(int)]
+        tried = np.linspace(0, len(images) - 1, min(TRIAL_IMAGES, len(images))).astype(int)
+        others = np.setdiff1d(np.arange(len(images)), tried)
+        self.images = images[tried]
+        self.others = images[others[:: len(others) // TRIAL_IMAGES][:TRIAL_IMAGES]] if len(others) >= TRIAL_IMAGES else self.images
         self.reference = Reference(content, self.images)
         self.start = Candidate(FloatFile(content, self.images), BASELINE, {})
         self.effects: list[Effect] = []
@@ -108,7 +111,7 @@ class Search:
     def _bias(self, best: Candidate) -> Iterator[tuple[str, str, Candidate]]:
         if "bias" in self.chosen.steps:
             quantized, _, scales = best.quantized()
-            shifts = corrections(best.floats.content, quantized, scales.operators, self.images, self.chosen.bias)
+            shifts = corrections(best.floats.content, quantized, scales.operators, self.others, self.chosen.bias)
             yield "bias", f"{self.chosen.bias}, {len(shifts)} layers", replace(best, shifts=shifts)
 
     def _judged(self, best: Candidate, tried: Iterator[tuple[str, str, Candidate]]) -> Candidate:

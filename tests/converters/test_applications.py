@@ -18,6 +18,7 @@ from PIL import Image
 from el_larq.converters.job import Options
 from el_larq.converters.rules.rule_registry import check_graph
 from el_larq.converters.verify import OUTPUT_TOLERANCE
+from el_larq.evaluation.scores import Scores
 from el_larq.tflite.reader import parse
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -86,6 +87,7 @@ def test_a_network_of_keras_applications(name: str, module: str, suffix: str, tm
             Image.fromarray(image).save(tmp_path / "images" / split / f"c{number}" / "0.png")
     scored = el_larq.evaluate(target, f"dir:{tmp_path / 'images'}", out=tmp_path / "scored", range=(-1, 1), workers=1)
     chosen = np.argmax(model(pixels[1].astype(np.float32) / 127.5 - 1, training=False), axis=-1)
+    assert isinstance(scored.scores, Scores)
     assert scored.scores.top1 == np.mean(chosen == np.arange(CLASSES))
 
     if name in ("MobileNetV2", "ResNet50"):

@@ -97,9 +97,10 @@ def test_fewer_equal_decisions_are_worse_beyond_chance() -> None:
 
     assert figures(20, 1, 1).is_worse(figures(21, 0, 0))
     assert not figures(20, 1, 1).is_worse(figures(20, 1, 1))
-    assert not figures(21, 1, 1, 0).is_worse(figures(20, 1, 1, 1))  # 1 of 1 is chance
-    assert figures(21, 0, 0, 1).is_worse(figures(20, 1, 1, 1))  # 2 of 2 is more than the square root of 2
-    assert not figures(21, 0, 0, 1, 1).is_worse(figures(20, 1, 1, 0, 1))
+    four, five = [0] * 4 + [1] * 5, [0] * 5 + [1] * 4
+    assert not figures(21, *four).is_worse(figures(20, *[1] * 9))  # 4 of 4 is twice the square root of 4
+    assert figures(21, *five).is_worse(figures(20, *[1] * 9))
+    assert not figures(21, *five).is_worse(figures(20, *[1] * 8, 0))  # 5 against 1
 
 
 def test_steps_are_skipped_and_the_worst_layers_stay_float(calibrate: str) -> None:
