@@ -109,7 +109,7 @@ class Pruning:
             return
         weights = [variable.numpy() for _, variable in self._masked]
         for variable, mask in zip(self.variables, self._new_masks(weights, self.sparsity_at(step)), strict=True):
-            variable.assign(mask)
+            variable.assign(np.logical_and(variable.numpy(), mask))  # also where a longer training has a lower share at this step
         self._apply()
 
     def after_step(self) -> None:
