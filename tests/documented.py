@@ -114,7 +114,7 @@ _VARIES = tuple(
         (r"\b(epoch) \d+/\d+", r"\1 N"),
         (r"\b\d+ epochs?\b", "N epochs"),
         (r"\d\.\d+ with simulated int8", "N with simulated int8"),
-        (rf"\b(loss|accuracy|validation|calibration error) +{_NUMBER}", r"\1 N"),
+        (rf"\b(loss|accuracy|validation|calibration error|mAP@0\.5|mAP@\[\.5:\.95\]) +{_NUMBER}", r"\1 N"),
         (r"\b(measured on) \w+", r"\1 MACHINE"),
         (r"\b(sha256) [0-9a-f]{64}", r"\1 N"),
         (rf"{_NUMBER} (?:h \d+ min|min|s)\b", "N s"),

@@ -274,7 +274,6 @@ def _print_result(folder: Path, as_json: bool) -> None:
     show(f"test {figures}{with_int8} after {result['seconds']:.0f} s; model: {model}")
     if MAP_50 in result:
         show(f"next: el-larq evaluate {shlex.quote(str(model))}")
-        return
     # Runs of older versions do not contain what their model needs.
     entries = result.get("allow", needed_allowances(config.network_options))
     allow = "".join(f" --allow {shlex.quote(entry)}" for entry in entries)
