@@ -21,7 +21,7 @@ SEEDS = Path(__file__).parent / "seeds"
 DATA = Path(__file__).parents[1] / "data"
 
 SEED = 20
-COUNTS = {"h5": 105, "keras": 105, "saved_model": 60, "tflite": 120, "image": 60, "run": 60, "resume": 24}
+COUNTS = {"h5": 105, "keras": 105, "saved_model": 60, "tflite": 120, "image": 60, "run": 60, "resume": 24, "annotations": 96}
 """Files with random damage, by kind; those of `hostile` come in addition."""
 
 
@@ -61,6 +61,9 @@ def _commands(kind: str, path: Path, number: int) -> tuple[tuple[str, ...], ...]
     file, image = str(path), str(SEEDS / "image.png")
     if kind == "image":
         return (("predict", str(SEEDS / "model.h5"), file, "--json"),)
+    if kind == "annotations":
+        form = path.name.rsplit("-", 1)[1].replace("yaml", "yolo")
+        return (("data", "show", f"{form}:{file}", "-o", "OUT.png", "--count", "2", "--json"),)
     if kind == "resume":
         return (("train", "--resume", file, "--json"),)
     if kind == "run":

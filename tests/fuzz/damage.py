@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import h5py
+from PIL import Image
 
 # path of the seeds, folder to write to, name, source of chance, number of the file
 Maker = Callable[[Path, Path, str, Random, int], Path]
@@ -177,6 +178,40 @@ def resume(seeds: Path, folder: Path, name: str, chance: Random, number: int) ->
     return path
 
 
+_XML = """<annotation><filename>{0}.png</filename><size><width>16</width><height>16</height></size>
+<object><name>cat</name><difficult>0</difficult><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>12</xmax><ymax>14</ymax></bndbox></object>
+</annotation>
+"""
+
+
+def annotations(seeds: Path, folder: Path, name: str, chance: Random, number: int) -> Path:
+    """Six images with a box each: XML of VOC, JSON of COCO, and YOLO's text and data.yaml in turn, of which one file is damaged."""
+    kind = ("voc", "coco", "yolo", "yaml")[number % 4]
+    path = folder / f"{name}-{kind}"
+    images = path / ("JPEGImages" if kind == "voc" else "images")
+    images.mkdir(parents=True)
+    texts: dict[str, str] = {}
+    for index in range(6):
+        Image.new("RGB", (16, 16), (40 * index, 90, 200)).save(images / f"{index}.png")
+        texts[f"Annotations/{index}.xml"] = _XML.format(index)
+        texts[f"labels/{index}.txt"] = "0 0.5 0.5 0.25 0.5\n0 0.1 0.1 0.4 0.1 0.4 0.4\n"
+    boxes = [{"id": index, "image_id": index, "category_id": 1, "bbox": [2, 2, 9, 11], "iscrowd": 0} for index in range(6)]
+    files = [{"id": index, "file_name": f"{index}.png", "width": 16, "height": 16} for index in range(6)]
+    content = {"images": files, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+    texts |= {"annotations.json": json.dumps(content), "data.yaml": "names: {0: cat}\ntrain: images\n"}
+    used = {"voc": "Annotations/", "coco": "annotations.json", "yolo": "labels/", "yaml": "data.yaml"}[kind]
+    for file, text in texts.items():
+        if file.startswith(used) or (kind in ("yolo", "yaml") and file.startswith(("labels/", "data.yaml"))):
+            (path / file).parent.mkdir(exist_ok=True)
+            (path / file).write_text(text)
+    chosen = path / chance.choice([file for file in texts if file.startswith(used)])
+    if kind == "coco" and number % 8 < 4:
+        chosen.write_text(json.dumps(of_json(content, chance)), encoding="utf-8")
+    else:
+        chosen.write_bytes(of_bytes(chosen.read_bytes(), chance, number // 4))
+    return path
+
+
 MAKERS: dict[str, Maker] = {
     "h5": h5,
     "keras": keras,
@@ -185,4 +220,5 @@ MAKERS: dict[str, Maker] = {
     "image": image,
     "run": run,
     "resume": resume,
+    "annotations": annotations,
 }
