@@ -16,7 +16,6 @@ from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules
 from el_larq.models.detector_anchors import anchors_of
-from el_larq.printable import counted
 
 NOT_CLASSES = 5
 """Values of a detector for an anchor in addition to those of its classes: the background and the box."""
@@ -46,10 +45,11 @@ def load(job: Job) -> Job:
     if (other := other_precision(frozen)) is not None:
         notes = (*notes, f"{source}: computes in {other}; the .tflite computes in float32")
     frozen = original = normalized(frozen)
-    smaller, unused = without_unused_channels(model)
-    if unused:
+    smaller, about_unused = without_unused_channels(model)
+    if smaller is not model:
         frozen = normalized(FrozenModel(smaller))
-        notes = (*notes, f"{counted(unused, 'channel')} left out that are always 0: {smaller.count_params():,} parameters remain")
+    if about_unused:
+        notes = (*notes, about_unused)
     summary = f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters"
     summary = "; ".join((summary, *notes))
     details = {"name": model.name, "layers": len(model.layers), "parameters": model.count_params(), "notes": list(notes)}

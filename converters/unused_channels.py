@@ -11,14 +11,28 @@ import numpy as np
 import tf_keras as keras
 
 from el_larq.counting.channel_chains import ChannelChain, channel_chains
+from el_larq.errors import summarize
+from el_larq.printable import counted
 
 
-def without_unused_channels(model: keras.Model) -> tuple[keras.Model, int]:
-    """The model without channels that are always 0, and their number; the same model if there are none."""
+def without_unused_channels(model: keras.Model) -> tuple[keras.Model, str]:
+    """The model without channels that are always 0, and a line about them; the same model, and "", if there are none.
+
+    A model with layers that cannot be made again from their configuration keeps them.
+    """
     kept = [(chain, _kept(chain)) for chain in channel_chains(model)]
     kept = [(chain, channels) for chain, channels in kept if len(channels) < chain.channels]
     if not kept:
-        return model, 0
+        return model, ""
+    unused = counted(sum(chain.channels - len(channels) for chain, channels in kept), "channel")
+    try:
+        found = _without(model, kept)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        return model, f"{unused} that are always 0 remain, since the model cannot be made again without them: {summarize(error)}"
+    return found, f"{unused} left out that are always 0: {found.count_params():,} parameters remain"
+
+
+def _without(model: keras.Model, kept: list[tuple[ChannelChain, np.ndarray]]) -> keras.Model:
     outputs: dict[int, int] = {id(chain.producer): len(channels) for chain, channels in kept}
     taken: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
     for chain, channels in kept:
@@ -45,8 +59,11 @@ def without_unused_channels(model: keras.Model) -> tuple[keras.Model, int]:
                 for array in weights
             ]
         if weights:
-            found.get_layer(layer.name).set_weights(weights)
-    return found, sum(chain.channels - len(channels) for chain, channels in kept)
+            copy = found.get_layer(layer.name)
+            copy.set_weights(weights)
+            if hasattr(copy, "finalize_state"):  # of preprocessing: it computes with constants that it derives from weights
+                copy.finalize_state()
+    return found
 
 
 def _kept(chain: ChannelChain) -> np.ndarray:
