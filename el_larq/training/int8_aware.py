@@ -191,8 +191,13 @@ class Simulation:
             site.finish()
 
     def store_kernels(self) -> None:
-        """Give the network the kernels it computes with, if their steps are learned: a file's range is that of its weights."""
+        """Give the network the kernels it computes with, if their steps are learned: a file's range is that of its weights.
+
+        Frozen layers keep their weights.
+        """
         for layer, parts in self._kernels.items() if self.learns else ():
+            if not layer.trainable:
+                continue
             for part, kernel in parts.items():
                 getattr(layer, part).assign(kernel.round(getattr(layer, part)))
 

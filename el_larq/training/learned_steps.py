@@ -22,6 +22,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.errors import UsageError
+
 _SAMPLE = 4096
 """Values of a batch that a first step is chosen with."""
 
@@ -43,10 +45,19 @@ class StepsTrained(keras.Model):
 
 
 def with_steps(model: keras.Model, steps: Sequence[tf.Variable]) -> keras.Model:
-    """The model, with the same layers and weights, whose training also trains ``steps``."""
+    """The model, with the same layers and weights, whose training also trains ``steps``.
+
+    Raises:
+        UsageError: it has a training step or losses of its own, which would be left out.
+    """
     own: Any = model
     if not isinstance(model, StepsTrained):
         own = StepsTrained(inputs=model.inputs, outputs=model.outputs, name=model.name)
+        what = "a training step of its own" if type(model).train_step is not keras.Model.train_step else ""
+        if len(own.losses) != len(model.losses):
+            what = "losses that were added to it after it was made (add_loss)"
+        if what:
+            raise UsageError(f"{model.name} has {what}, which learned steps would leave out; set qat_ranges to averaged")
     own.also_train(steps)
     return own
 
@@ -123,19 +134,21 @@ class LearnedStep:
         self._lowest = tf.Variable(tf.zeros([]), trainable=False)
         self.trained, self.variables = [self._log_step], [self._log_step, self._lowest]
         self._seen: list[np.ndarray] = []
+        self._least = 0.0
 
     def start(self) -> None:
-        self._seen = []
+        self._seen, self._least = [], 0.0
 
     def calibrate(self, values: Any) -> None:
         """Take in a part of a batch's values."""
         flat = np.ravel(values)
+        self._least = min(self._least, float(flat.min()))  # of all, since a sample may lack rare negative values
         self._seen.append(flat[np.random.default_rng(0).integers(0, flat.size, _SAMPLE)] if flat.size > _SAMPLE else flat)
 
     def finish(self) -> None:
         """Set the step to the one with the least error for the values that were taken in."""
         values = np.concatenate(self._seen)
-        self._lowest.assign(-self._levels / 2 if values.min() < 0 else 0.0)
+        self._lowest.assign(-self._levels / 2 if self._least < 0 else 0.0)
         lowest = int(self._lowest.numpy())
         self._log_step.assign(np.log(best_steps(values, (0,), lowest, int(lowest + self._levels - 1))).reshape(()))
         self._seen = []

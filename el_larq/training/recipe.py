@@ -20,6 +20,8 @@ FLOAT32, FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (FLOAT32, "mixed_bfloat16", FLOAT16)
 QAT_BITS = (8, 6, 4)
 PRUNE = ("none", "magnitude", "layer-magnitude", "2:4", "channels", "keep")
+_FIXED_SPARSITY = ("none", "2:4", "keep")
+"""Those whose sparsity is not chosen."""
 QAT_RANGES = ("auto", "learned", "averaged")
 SCHEDULES = ("cosine", "linear", "step", "constant")
 ATTENTION_NORMS = ("l2", "max")
@@ -156,6 +158,11 @@ class Recipe:
             stages=stages,
         )
 
+    @property
+    def prunes(self) -> bool:
+        """Whether this training, or this stage, sets weights to 0 that were not."""
+        return self.prune not in ("none", "keep")
+
     def with_stages(self, stages: tuple["Recipe", ...]) -> "Recipe":
         """The same recipe with other stages."""
         return Recipe.of_stages(self.name, self.summary, stages, self.method)
@@ -200,9 +207,13 @@ class Recipe:
         of_last = {name: changes.pop(name) for name in ("qat_bits", "qat_ranges") if name in changes}
         stages = (*stages[:-1], replace(stages[-1], **of_last))
         of_pruning = {name: changes.pop(name) for name in ("prune", "sparsity") if name in changes}
-        if of_pruning and not any(stage.prune not in ("none", "keep") for stage in stages):
+        if of_pruning and not any(stage.prunes for stage in stages):
             raise UsageError(f"no stage of {self.name} prunes, so prune and sparsity do not apply; choose prune-quantize")
-        stages = tuple(stage if stage.prune in ("none", "keep") else replace(stage, **of_pruning) for stage in stages)
+        if of_pruning.get("prune") in ("none", "keep"):
+            raise UsageError(f"stages of {self.name} prune; choose another way, such as magnitude, or another recipe")
+        if of_pruning.get("prune") in _FIXED_SPARSITY:
+            of_pruning = {"sparsity": 0.0} | of_pruning
+        stages = tuple(replace(stage, **of_pruning) if stage.prunes else stage for stage in stages)
         if epochs is not None:
             shares = shared_epochs(epochs, [stage.epochs for stage in stages], self.name)
             stages = tuple(replace(stage, epochs=share) for stage, share in zip(stages, shares, strict=True))
@@ -281,7 +292,7 @@ class Recipe:
     def _check_prune(self) -> None:
         if self.prune not in PRUNE:
             raise unknown_name("prune", str(self.prune), PRUNE)
-        if self.prune in ("none", "keep", "2:4"):
+        if self.prune in _FIXED_SPARSITY:
             if self.sparsity not in ((0, 0.5) if self.prune == "2:4" else (0,)):
                 why = {"none": "sparsity needs prune, such as magnitude", "2:4": "prune 2:4 has the sparsity 0.5; omit sparsity"}
                 raise UsageError(f"{why.get(self.prune, 'prune keep has the sparsity of the start; omit sparsity')}")
@@ -293,6 +304,9 @@ class Recipe:
             raise UsageError(
                 f"prune_from and prune_to must be fractions of all steps, in this order; got {self.prune_from:g}, {self.prune_to:g}"
             )
+        if self.prunes and (self.prune_from if self.prune == "2:4" else self.prune_to) and (self.keep == "best" or self.patience):
+            what = "patience" if self.patience else "keep best"
+            raise UsageError(f"{what} may choose an epoch before the sparsity is reached; omit it, or fine-tune with prune keep")
         if self.prune != "none" and self.average:
             raise UsageError("an average of weights is not 0 where they were pruned; set average to 0, or prune to none")
 

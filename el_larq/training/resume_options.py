@@ -29,8 +29,14 @@ def _complete(dataset: str) -> str:
 
 
 def _last_stage(config: TrainConfig) -> dict[str, Any]:
-    """The recipe of a run or, if it has stages, that of the last one: what the command line changes is changed in all."""
+    """The recipe of a run or, if it has stages, that of the last one: most of what the command line changes is changed in all."""
     return (config.recipe.get("stages") or [config.recipe])[-1]
+
+
+def _pruning_stage(config: TrainConfig) -> dict[str, Any]:
+    """The stage whose pruning the command line changes: the first one that prunes."""
+    stages = config.recipe.get("stages") or [config.recipe]
+    return next((stage for stage in stages if stage.get("prune", "none") != "none"), stages[-1])
 
 
 _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
@@ -41,8 +47,9 @@ _KNOWN: dict[str, Callable[[TrainConfig], Any]] = {
     **{
         name: lambda config, name=name: _last_stage(config).get(name, DEFAULTS.get(name))
         for name in CHANGES
-        if name not in ("learning_rate", "epochs")
+        if name not in ("learning_rate", "epochs", "prune", "sparsity")
     },
+    **{name: lambda config, name=name: _pruning_stage(config).get(name, DEFAULTS.get(name)) for name in ("prune", "sparsity")},
     "image_size": lambda config: config.image_size,
     "width": lambda config: config.width,
     "placement": lambda config: config.placement,

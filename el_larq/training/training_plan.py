@@ -257,7 +257,27 @@ def make_plan(network: "str | keras.Model", **settings: Unpack[Settings]) -> Tra
         keeps = stage.recipe.freeze != "none" or stage.recipe.batch_norm == "frozen"
         if keeps and stage.init_from is None and (stage.is_named or not stage.is_own):
             raise UsageError("frozen layers would keep random weights; start from a trained model with --init-from")
+        _check_real(stage)
     return replace(plan, given=frozenset(name for name, value in settings.items() if value not in (None, {})))
+
+
+def _check_real(plan: TrainingPlan) -> None:
+    """Raise UsageError if a recipe is for real-valued networks and the network of the registry is binary.
+
+    The training checks layers, but a recipe's last stage may start hours later.
+    """
+    recipe, method = plan.recipe, plan.method
+    if plan.is_own or not method.binary or method.binarize == "nothing":
+        return
+    what = ""
+    if recipe.prune != "none" and method.binarize == "both":
+        what = "prune"
+    elif 0 < recipe.qat_bits < 8:
+        what = f"qat_bits {recipe.qat_bits}"
+    elif recipe.qat_bits and recipe.qat_ranges == "learned":
+        what = "qat_ranges learned"
+    if what:
+        raise UsageError(f"{what} is for networks without binary layers, and method {plan.method.name} binarizes; choose float")
 
 
 def _network_and_start(network: str) -> tuple[str, str | None]:

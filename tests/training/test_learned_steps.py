@@ -136,6 +136,31 @@ def test_a_tensor_without_negative_values_has_no_negative_integers() -> None:
     assert float(np.min(positive.round(tf.constant(-values)))) == 0
 
 
+def test_rare_negative_values_are_negative_integers() -> None:
+    values = np.random.default_rng(3).uniform(0, 6, (100, 1000)).astype(np.float32)
+    values[3, 77] = -5
+    site = LearnedStep(4)
+    site.start()
+    site.calibrate(values)
+    site.finish()
+    assert float(site.round(tf.constant(values))[3, 77]) == pytest.approx(-5, abs=0.6)
+
+
+def test_a_training_step_of_its_own_is_not_left_out() -> None:
+    class Own(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    image = keras.Input((4,))
+    network = Own(image, keras.layers.Dense(2)(image), name="own")
+    with pytest.raises(UsageError, match="own has a training step of its own, which learned steps would leave out"):
+        with_steps(network, [])
+    added = keras.Model(image, keras.layers.Dense(2)(image), name="added")
+    added.add_loss(tf.reduce_mean(added.outputs[0]))
+    with pytest.raises(UsageError, match=r"added has losses that were added to it after it was made \(add_loss\)"):
+        with_steps(added, [])
+
+
 def test_inputs_and_kernels_are_rounded_and_the_ends_have_8_bits(real: str) -> None:
     scope: dict[str, Any] = {}
     exec(NETWORK, scope)
@@ -155,6 +180,20 @@ def test_inputs_and_kernels_are_rounded_and_the_ends_have_8_bits(real: str) -> N
     np.testing.assert_allclose(depthwise, y, atol=1e-5)
     assert 16 < len(np.unique(simulation._inputs[network.get_layer("logits")].round(pool))) <= 256
     assert "simulated with learned steps: kernels and inputs of 4 layers" in simulation.describe()
+
+
+def test_frozen_layers_keep_their_weights() -> None:
+    scope: dict[str, Any] = {}
+    exec(NETWORK, scope)
+    network = scope["build"]((16, 16, 1), 10)
+    network.get_layer("conv").trainable = False
+    before = {name: network.get_layer(name).get_weights()[0] for name in ("conv", "logits")}
+    simulation = Simulation(network, 4, "learned")
+    with simulation:
+        simulation.calibrate(network, [(np.ones((2, 16, 16, 1), np.float32),)])
+        simulation.store_kernels()
+    assert np.array_equal(network.get_layer("conv").get_weights()[0], before["conv"])
+    assert not np.array_equal(network.get_layer("logits").get_weights()[0], before["logits"])
 
 
 def test_a_step_of_the_optimizer_changes_all_steps() -> None:
@@ -230,11 +269,13 @@ def test_averaged_ranges_have_few_bits_too(real: str, digits: InMemory, tmp_path
     [
         ({"qat_bits": 4, "qat_ranges": "best"}, "unknown qat_ranges"),
         ({"qat_ranges": "learned"}, "qat_ranges learned needs qat_bits"),
+        ({"network": "resnet18", "recipe": "two-stage", "qat_bits": 4}, "qat_bits 4 is for networks without binary layers"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], message: str, one_line: Callable[[BaseException], str]) -> None:
+    network = settings.pop("network", "mobilenet_v2")
     with pytest.raises(UsageError) as error:
-        make_plan("mobilenet_v2", dataset="digits", **settings)
+        make_plan(network, dataset="digits", **settings)
     assert message in one_line(error.value)
 
 

@@ -170,6 +170,8 @@ def test_the_recipe_prunes_then_quantizes() -> None:
         ("keep", 0.0, 8),
     ]
     assert [stage.start for stage in stages] == [None, "prune", "fine-tune"]
+    two_of_four = make_plan("mobilenet_v2", dataset="digits", recipe="prune-quantize", prune="2:4").recipe.stages
+    assert [(stage.prune, stage.sparsity) for stage in two_of_four] == [("2:4", 0.0), ("keep", 0.0), ("keep", 0.0)]
     assert make_plan("mobilenet_v2", dataset="digits", recipe="prune-quantize").recipe.stages == RECIPES["prune-quantize"].stages
 
 
@@ -245,12 +247,16 @@ def test_a_file_has_no_pruned_channels(real: str, digits: InMemory, tmp_path: Pa
         ({"prune": "2:4", "average": 0.9}, "an average of weights is not 0 where they were pruned"),
         ({"prune": "2:4", "strategy": "mirrored"}, "prune masks weights on one replica only"),
         ({"prune": "2:4", "recipe": "two-stage"}, "no stage of two-stage prunes"),
+        ({"prune": "none", "recipe": "prune-quantize"}, "stages of prune-quantize prune; choose another way, such as magnitude"),
+        ({"prune": "magnitude", "sparsity": 0.3, "keep": "best"}, "keep best may choose an epoch before the sparsity is reached"),
+        ({"prune": "2:4", "method": "el", "network": "resnet18"}, "prune is for networks without binary layers, and method el"),
         ({"recipe": replace(RECIPE, prune_from=0.6)}, "prune_from and prune_to must be fractions of all steps, in this order"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], message: str, one_line: Callable[[BaseException], str]) -> None:
+    network = settings.pop("network", "mobilenet_v2")
     with pytest.raises(UsageError) as error:
-        make_plan("mobilenet_v2", dataset="digits", **settings)
+        make_plan(network, dataset="digits", **settings)
     assert message in one_line(error.value)
 
 
