@@ -230,12 +230,12 @@ OPTIONS = tuple(dict.fromkeys(option for network in (NETWORKS | DETECTORS).value
 
 
 def list_networks() -> list[str]:
-    """The names of all networks. A notebook shows them as a table with each network's summary."""
-    return TableList(NETWORKS, "networks", ("network", "summary"), _cells)
+    """The names of all networks, those for detection last. A notebook shows them as a table with each network's summary."""
+    return TableList(NETWORKS | DETECTORS, "networks", ("network", "summary"), _cells)
 
 
 def _cells(name: str) -> tuple[str, str]:
-    return name, NETWORKS[name].summary
+    return name, get_any_network(name).summary
 
 
 def get_network(name: str) -> Network:

@@ -52,12 +52,13 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
     )(function)
 
 
-def complete_from(registry: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Shell completion with the names in a registry, "module:attribute", and after commas; with files where no name fits."""
+def complete_from(*registries: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Shell completion with the names in registries, "module:attribute", and after commas; with files where no name fits."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before, comma, begun = incomplete.rpartition(",")
-        found = [CompletionItem(f"{before}{comma}{name}") for name in load_by_name(registry) if name.startswith(begun)]
+        names = [name for registry in registries for name in load_by_name(registry) if name.startswith(begun)]
+        found = [CompletionItem(f"{before}{comma}{name}") for name in names]
         return found or [CompletionItem(incomplete, type="file")]
 
     return complete

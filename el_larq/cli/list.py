@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def _networks() -> list[dict[str, Any]]:
-    from el_larq.models.network_registry import NETWORKS
+    from el_larq.models.network_registry import DETECTORS, NETWORKS
     from el_larq.published import of_network
 
     return [
         {
             "name": n.name,
+            "task": "detection" if n.name in DETECTORS else "classification",
             "summary": n.summary,
             "links": ", ".join(n.supported_links),
             "variants": ", ".join(n.variants),
@@ -27,7 +28,7 @@ def _networks() -> list[dict[str, Any]]:
             "published": _sourced(of_network(n.name)),
             "reference": n.reference,
         }
-        for n in NETWORKS.values()
+        for n in (NETWORKS | DETECTORS).values()
     ]
 
 
@@ -106,7 +107,7 @@ _TITLES = {
 }
 
 _SHOWN = {
-    "networks": ("name", "summary", "links", "variants", "reference"),
+    "networks": ("name", "task", "summary", "links", "variants", "reference"),
     "methods": ("name", "year", "bits", "link", "resnet18", "extra cost"),
     "recipes": ("name", "epochs", "batch_size", "learning_rate", "summary"),
 }
@@ -117,7 +118,10 @@ _SHOWN = {
 @click.argument("kind")
 @click.option("--published", is_flag=True, help="For networks: show published accuracies and costs next to our counts.")
 @click.option(
-    "--cost", "core", metavar="CORE", help="For networks: show predicted instructions on cortex-a53, cortex-a72 or cortex-a76."
+    "--cost",
+    "core",
+    metavar="CORE",
+    help="For networks that classify: show predicted instructions on cortex-a53, cortex-a72 or cortex-a76.",
 )
 @click.option("--yaml", "recipe", metavar="NAME", help="For recipes: print this one as a YAML file to start from.")
 @common_options
@@ -223,6 +227,7 @@ def _print_cost(core: str, as_json: bool) -> None:
             for row in found
         ],
     )
+    show(f"Detectors are not included; el-larq inspect MODEL --cost {core} predicts the cost of one.")
 
 
 def _sizes() -> str:

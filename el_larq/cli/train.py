@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("network", required=False, shell_complete=complete_from("el_larq.models.network_registry:NETWORKS"))
+@click.argument(
+    "network",
+    required=False,
+    shell_complete=complete_from("el_larq.models.network_registry:NETWORKS", "el_larq.models.network_registry:DETECTORS"),
+)
 @click.option(
     "--method",
     shell_complete=complete_from("el_larq.methods.method_registry:METHODS"),

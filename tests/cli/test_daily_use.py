@@ -77,6 +77,7 @@ def test_python_starts_tensorflow_silently_and_without_collecting_garbage(small:
     ("command", "parameter", "begun", "expected"),
     [
         ("train", "network", "resnet1", "resnet18"),
+        ("train", "network", "ssd_m", "ssd_mobilenet"),
         ("train", "method", "bire", "bireal"),
         ("train", "dataset", "dig", "digits"),
         ("train", "link", "ela", "elastic"),

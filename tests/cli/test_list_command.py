@@ -1,12 +1,13 @@
 """What `el-larq list` shows of published figures, through the command's own entry."""
 
 import json
+import re
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
 from el_larq.counting.network_costs import INSTRUCTIONS
 from el_larq.methods.method_registry import METHODS
-from el_larq.models.network_registry import NETWORKS
+from el_larq.models.network_registry import DETECTORS, NETWORKS
 from el_larq.models.zoo.zoo_registry import ZOO
 from el_larq.published import TABLE, of_method
 
@@ -51,6 +52,18 @@ def test_predicted_instructions_are_listed_and_say_what_they_are(el_larq_here: C
     assert "instructions are not time" in " ".join(el_larq_here("list", "networks", "--cost", "cortex-a72").stdout.split())
     assert "--cost applies to networks" in el_larq_here("list", "methods", "--cost", "cortex-a72").stderr
     assert "unknown core 'm4'" in el_larq_here("list", "networks", "--cost", "m4").stderr
+
+
+def test_detectors_are_listed_with_their_task(el_larq_here: Command) -> None:
+    entries = {entry["name"]: entry for entry in json.loads(el_larq_here("list", "networks", "--json").stdout)}
+    assert list(entries) == [*NETWORKS, *DETECTORS]
+    assert all(entries[name]["task"] == "classification" for name in NETWORKS)
+    assert all(entries[name]["task"] == "detection" for name in DETECTORS)
+    assert entries["ssd_mobilenet"]["options"] == "stem, depthwise, channels_per_group, heads"
+    printed = el_larq_here("list", "networks").stdout
+    assert re.search(r"^│ ssd300 +│ detection +│", printed, re.MULTILINE)
+    assert re.search(r"^│ resnet18 +│ classification +│", printed, re.MULTILINE)
+    assert "Detectors are not included" in el_larq_here("list", "networks", "--cost", "cortex-a72").stdout
 
 
 def test_published_applies_to_networks_only(el_larq_here: Command) -> None:
