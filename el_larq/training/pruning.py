@@ -49,7 +49,7 @@ class Pruning:
         """``steps``: of the whole training. Raises UsageError if the network cannot be pruned in the way of the recipe."""
         self.kind, self._sparsity = recipe.prune, recipe.sparsity
         self._begin, self._end = (min(math.floor(share * steps), steps - 1) for share in (recipe.prune_from, recipe.prune_to))
-        self._every = max(1, (self._end - self._begin) // UPDATES)
+        self._every = max(1, math.ceil((self._end - self._begin) / UPDATES))
         layers = leaf_layers(network)
         binary = next((layer.name for layer in layers if quantized_kernels(layer)), None)
         if binary is not None:
