@@ -55,7 +55,7 @@ PATTERNS = {
     "voc:PATH": "images with boxes in the layout of Pascal VOC: Annotations/*.xml, JPEGImages/ and, possibly, ImageSets/",
     "coco:PATH": "images with boxes in COCO's format: annotations/instances_*.json, or train/_annotations.coco.json",
     "yolo:PATH": "images with boxes as text files: images/, labels/, and data.yaml or classes.txt",
-    "tfds:NAME": "any set of classified images that TensorFlow Datasets has prepared; tfds:NAME:VERSION@DATA_DIR",
+    "tfds:NAME": "any set of images with classes, or with boxes, that TensorFlow Datasets has prepared; tfds:NAME:VERSION@DATA_DIR",
 }
 
 LOADERS = {
@@ -70,6 +70,9 @@ LOADERS = {
 }
 """By kind of data set, "module:function" of ``(name, image_size, preprocessing, strict, notify)``; see `load_dataset`."""
 
+_PREPARED_BOXES = "el_larq.detection.prepared_boxes:load"
+"""The same, of a set of TensorFlow Datasets that is read for detection."""
+
 _DETECTION = ("voc", "coco", "yolo")
 """Kinds whose images have boxes."""
 
@@ -81,21 +84,33 @@ def parse_name(name: str) -> names.Name:
     return names.parse(name, _EMBEDDED, tuple(STANDARD), tuple(KNOWN))
 
 
-def task_of(name: str) -> str:
-    """What a data set's labels are for: "classification" or "detection". Raises UsageError for an unknown name."""
+def tasks_of(name: str) -> tuple[str, ...]:
+    """What a data set's labels can be for: "classification", "detection" or both.
+
+    Raises:
+        UsageError: an unknown name.
+        ElLarqError: a set of TensorFlow Datasets that is not there, or is damaged.
+    """
     parsed = parse_name(name)
     if parsed.kind == "embedded":
-        return DATASETS[parsed.base].task
-    return "detection" if parsed.kind in _DETECTION else "classification"
+        return (DATASETS[parsed.base].task,)
+    if parsed.kind == "tfds":
+        from el_larq.data.prepared import tasks
+
+        return tasks(parsed)
+    return ("detection",) if parsed.kind in _DETECTION else ("classification",)
 
 
-def _check_task(name: str, task: str | None) -> None:
-    if task is None or task_of(name) == task:
-        return
+def _choose_task(name: str, task: str | None) -> str:
+    """What a data set's labels are used for, where ``task`` is what they must be for, or None for the first thing they can."""
+    tasks = tasks_of(name)
+    if task is None or task in tasks:
+        return task or tasks[0]
     if task == "classification":
         raise UsageError(f"{name} has images with boxes, for detection; this needs a data set with a class per image")
+    has = "has no boxes with classes" if name.startswith(names.TFDS) else "has a class per image, and no boxes"
     raise UsageError(
-        f"{name} has a class per image, and no boxes; this needs one with boxes: shapes, voc:PATH, coco:PATH or yolo:PATH"
+        f"{name} {has}; this needs one with boxes: shapes, voc:PATH, coco:PATH, yolo:PATH, or tfds:NAME of a set that has boxes"
     )
 
 
@@ -105,7 +120,7 @@ def check_dataset(name: str, task: str | None = "classification") -> None:
     task: what its labels must be for; None for anything.
     """
     parsed = parse_name(name)
-    _check_task(name, task)
+    _choose_task(name, task)
     if parsed.kind in _DETECTION and not Path(parsed.base).is_dir():
         raise UsageError(f"{parsed.base}: no such folder; {parsed.kind}:PATH takes one with images and boxes")
     if parsed.kind == "dir" and not Path(parsed.base).is_dir():
@@ -166,14 +181,15 @@ def load_dataset(
         ElLarqError: the data do not exist or cannot be read.
     """
     parsed = parse_name(name)
-    _check_task(name, task)
+    task = _choose_task(name, task)
     check_image_size(image_size)
     if parsed.kind == "embedded":
         module = importlib.import_module(DATASETS[parsed.base].module)
         data = module.load() if image_size is None else module.load(image_size)
         fits = preprocessing is not None and preprocessing.input_shape == data.preprocessing.input_shape
         return data.with_preprocessing(preprocessing) if preprocessing is not None and fits else data
-    data = load_by_name(LOADERS[parsed.kind])(parsed, image_size, preprocessing, strict, notify)
+    loader = _PREPARED_BOXES if parsed.kind == "tfds" and task == "detection" else LOADERS[parsed.kind]
+    data = load_by_name(loader)(parsed, image_size, preprocessing, strict, notify)
     # Otherwise, a run would be resumed on changed data, and its folder named after a path.
     assert type(data).fingerprint is not Dataset.fingerprint, (
         f"{type(data).__name__} needs a fingerprint of its files, as in MnistLike"

@@ -3,6 +3,7 @@ folder contains its description. TensorFlow is imported only inside the function
 """
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +22,17 @@ from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.standard import STANDARD
 from el_larq.data.streaming import RecordRange, Records, Streaming
 from el_larq.errors import ElLarqError, UsageError, summarize
+from el_larq.files import parse_json, read_bytes
 
 MEMORY_BYTES = 1 << 30
 """Data sets up to this size are read into memory, still encoded; larger ones are read from disk as needed."""
 
 VALIDATION_SPLITS = ("validation", "val", "valid")
 TEST_SHARE = 0.2
-_INFO = "dataset_info.json"
+_INFO, _FEATURES = "dataset_info.json", "features.json"
+_MAX_FEATURES = 1 << 24
+"""Bytes of features.json, at most."""
+
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _SMALL = 64
 
@@ -73,6 +78,33 @@ def _versions(folder: Path) -> list[str]:
     return sorted(found, key=lambda version: tuple(map(int, version.split("."))))
 
 
+def tasks(name: Name) -> tuple[str, ...]:
+    """What the labels of a prepared data set can be for, as far as its features.json says: "classification", "detection" or both.
+
+    It is for detection if it has a sequence with boxes and their classes, and then for classification if it also has a class of the
+    whole image.
+
+    Raises:
+        UsageError, ElLarqError: as `find`; or the file is damaged.
+    """
+    name, folder = find(name)
+    file = folder / _FEATURES
+    if not file.is_file():
+        return ("classification",)  # whoever reads the set reports it
+    try:
+        content = parse_json(read_bytes(file, _MAX_FEATURES))
+        # The second form is that of TFDS before 4.5.
+        features = content["featuresDict"]["features"] if "featuresDict" in content else content["content"]
+        kinds = [str(feature.get("pythonClassName", feature.get("type"))).rpartition(".")[2] for feature in features.values()]
+        texts = [json.dumps(feature) for feature in features.values()]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ElLarqError(f"{name}: {file} cannot be read: {summarize(error)}; prepare it again") from error
+    boxes = any(
+        kind == "Sequence" and '.BBoxFeature"' in text and '.ClassLabel"' in text for kind, text in zip(kinds, texts, strict=True)
+    )
+    return (*(("classification",) if not boxes or "ClassLabel" in kinds else ()), *(("detection",) if boxes else ()))
+
+
 def load(
     name: Name,
     image_size: int | None = None,
@@ -87,10 +119,10 @@ def load(
         ElLarqError: it does not exist, or is damaged.
     """
     name, folder = find(name)
-    with _readable(folder, name):
-        builder = _builder(folder)
+    with readable(folder, name):
+        builder = open_builder(folder)
         image, label = _keys(builder, name)
-        records = _splits(builder, name, _parse(image, label))
+        records = split_records(builder, name, _parse(image, label))
         train, test = records["train"], records["test"]
     unreadable = Unreadable(strict, notify)
     feature = builder.info.features[image]
@@ -98,7 +130,7 @@ def load(
     contents = f"{name.base} {folder.name}: {len(train)} + {len(test)} images, {train.bytes + test.bytes} bytes"
     more = f"; validation {len(found)} images, {found.bytes} bytes" if (found := records.get("validation")) else ""
     slug = (name.base if name.kind == "standard" else f"tfds-{name.base}").replace("/", "-")
-    with _readable(folder, name):
+    with readable(folder, name):
         if sum(part.bytes for part in records.values()) > MEMORY_BYTES:
             sample = [content for _, _, content, _ in train.read().take(infer_preprocessing.SAMPLE).as_numpy_iterator()]
             how = preprocessing or _preprocessing(name, image_size, feature.shape, sample, unreadable)
@@ -139,14 +171,15 @@ def read_encoded(name: Name) -> dict[str, tuple[list[bytes], np.ndarray]]:
         UsageError, ElLarqError: as `load`.
     """
     name, folder = find(name)
-    with _readable(folder, name):
-        builder = _builder(folder)
-        records = _splits(builder, name, _parse(*_keys(builder, name)))
+    with readable(folder, name):
+        builder = open_builder(folder)
+        records = split_records(builder, name, _parse(*_keys(builder, name)))
         return {title: _in_memory(part) for title, part in records.items()}
 
 
 @contextlib.contextmanager
-def _readable(folder: Path, name: Name) -> Iterator[None]:
+def readable(folder: Path, name: Name) -> Iterator[None]:
+    """Context for code that reads a prepared data set: errors of TFDS and TensorFlow become an ElLarqError of one line."""
     try:
         yield
     except ElLarqError:
@@ -155,7 +188,8 @@ def _readable(folder: Path, name: Name) -> Iterator[None]:
         raise ElLarqError(f"{name}: {folder} cannot be read: {summarize(error)}; prepare it again") from error
 
 
-def _builder(folder: Path) -> Any:
+def open_builder(folder: Path) -> Any:
+    """TFDS's description of the data set in a folder, which it reads from files."""
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(folder)
@@ -190,8 +224,20 @@ def _parse(image: str, label: str) -> Callable[[Any], tuple[Any, Any]]:
     return parse
 
 
-def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -> dict[str, Records]:
-    """The splits "train" and "test", and "validation" if the data set has both a test and a validation split."""
+def _has_class(records: Records) -> bool:
+    """Whether the images of a split have labels. Test images of competitions are published without, which is a label of -1."""
+    return any(label >= 0 for *_, label in records.read().take(1).as_numpy_iterator())
+
+
+def split_records(
+    builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]], labelled: Callable[[Records], bool] = _has_class
+) -> dict[str, Records]:
+    """The splits "train" and "test", and "validation" if the data set has both a test and a validation split.
+
+    Arguments:
+        parse: from a serialized example to the encoded image and its label.
+        labelled: whether a split has labels; without, it is not used for testing.
+    """
     splits = builder.info.splits
     if "train" not in splits:
         raise UsageError(f"{name}: has no split named train, only {', '.join(splits) or 'none'}")
@@ -200,8 +246,7 @@ def _splits(builder: Any, name: Name, parse: Callable[[Any], tuple[Any, Any]]) -
     train = _records(splits["train"], parse)
     reported = STANDARD[name.base].test if name.kind == "standard" else "test"
     wanted = [reported, *(split for split in VALIDATION_SPLITS if split != reported)]
-    # Test images of competitions are published without labels, which are then -1.
-    found = [records for split in wanted if split in splits and _labelled(records := _records(splits[split], parse))]
+    found = [records for split in wanted if split in splits and labelled(records := _records(splits[split], parse))]
     if not found:
         # TFDS shuffled the images when it wrote them, so the last ones are a random sample.
         train, test = train.halves(len(train) - round(TEST_SHARE * len(train)))
@@ -214,10 +259,6 @@ def _records(split: Any, parse: Callable[[Any], tuple[Any, Any]]) -> Records:
     if not pieces:
         raise UsageError(f"the split {split.name} is empty")
     return Records(pieces, int(split.num_bytes), parse)
-
-
-def _labelled(records: Records) -> bool:
-    return any(label >= 0 for *_, label in records.read().take(1).as_numpy_iterator())
 
 
 def _in_memory(records: Records) -> tuple[list[bytes], np.ndarray]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,10 +23,23 @@ _ABSOLUTE = re.compile("/|[A-Za-z]:/")
 
 @dataclass(frozen=True)
 class Splits:
-    """labels: the names of the classes. images: by "train", "test" and, possibly, "validation"."""
+    """labels: the names of the classes. images: by "train", "test" and, possibly, "validation". encoded: the images by their paths,
+    if they are not files."""
 
     labels: tuple[str, ...]
     images: dict[str, list[StatedImage]]
+    encoded: Mapping[str, bytes] | None = None
+
+    def items(self, paths: Sequence[str]) -> Sequence[str | bytes]:
+        """What to decode for these paths: the files, or their contents."""
+        return paths if self.encoded is None else [self.encoded[path] for path in paths]
+
+    def size(self, path: str) -> int:
+        """Of an encoded image, in bytes; 0 for a file that cannot be read, which is reported when it is."""
+        try:
+            return os.stat(path).st_size if self.encoded is None else len(self.encoded[path])
+        except OSError:
+            return 0
 
 
 def read_lines(path: Path) -> list[str]:

@@ -30,7 +30,10 @@ LISTED = 100
 
 
 class AnnotatedSplit(Encoded):
-    """A split whose images have objects. Its ``labels`` are the numbers of the images among all of the split."""
+    """A split whose images have objects. Its ``labels`` are the numbers of the images among all of the split.
+
+    names: what messages call the images; empty for the paths, or the title and a number.
+    """
 
     def __init__(
         self,
@@ -40,9 +43,13 @@ class AnnotatedSplit(Encoded):
         title: str = "",
         unreadable: Unreadable | None = None,
         cache: Cache | None = None,
+        names: Sequence[str] = (),
     ):
         super().__init__(items, np.arange(len(objects)), preprocessing, title, unreadable, cache)
-        self._objects = tuple(objects)
+        self._objects, self._names = tuple(objects), names
+
+    def name(self, index: int) -> str:
+        return self._names[int(self.numbers[index])] if self._names else super().name(index)
 
     def objects(self, index: int) -> Objects:
         """The objects of the image at that index."""
@@ -164,6 +171,8 @@ def load_splits(
     image_size: int | None,
     preprocessing: Preprocessing | None,
     notify: Callable[[str], None],
+    folder: Path | None = None,
+    slug: str = "",
 ) -> DetectionSet:
     """The data set of a folder from what a reader found in it.
 
@@ -171,12 +180,13 @@ def load_splits(
         empty: the kind of finding (`annotations.KINDS`) that an image without boxes is.
         image_size: None for 300 pixels.
         preprocessing: that of the model which the images are for; None computes mean and standard deviation from a sample.
+        folder, slug: if they are not those of the data set's name.
 
     Raises:
         ElLarqError: no images with boxes for training, or none for testing; with ``strict``, the first finding or unreadable image.
     """
     augmentation = box_augmentation(name)
-    path = Path(name.base)
+    path = folder or Path(name.base)
     annotated = {split: collect_images(images, splits.labels, findings, empty) for split, images in splits.images.items()}
     train = annotated["train"]
     annotated["train"] = train.part([index for index, found in enumerate(train.objects) if len(found.required)])
@@ -188,8 +198,11 @@ def load_splits(
     size = image_size or IMAGE_SIZE
     how = preprocessing or Preprocessing(size, size, 3, stretch=True)
     unreadable, cache = Unreadable(findings.strict, notify), Cache()
-    parts = {split: AnnotatedSplit(found.paths, found.objects, how, "", unreadable, cache) for split, found in annotated.items()}
-    if sum(_bytes(file) for found in annotated.values() for file in found.paths) <= CHECK_BYTES:
+    parts = {
+        split: AnnotatedSplit(splits.items(found.paths), found.objects, how, "", unreadable, cache, found.paths)
+        for split, found in annotated.items()
+    }
+    if sum(splits.size(file) for found in annotated.values() for file in found.paths) <= CHECK_BYTES:
         parts = {split: part.without_unreadable() for split, part in parts.items()}
         if empties := [split for split, part in parts.items() if not len(part)]:
             raise ElLarqError(f"{path}: no image of the {empties[0]} split can be read")
@@ -201,7 +214,7 @@ def load_splits(
         if measured is None:
             raise ElLarqError(f"{path}: none of its images can be read")
         how = measured
-    contents = _fingerprint(path, splits.labels, [annotated["train"], annotated["test"]], [parts["train"], parts["test"]])
+    contents = _fingerprint(path, splits, splits.labels, [annotated["train"], annotated["test"]], [parts["train"], parts["test"]])
     validation = parts.get("validation")
     data = DetectionSet(
         str(name),
@@ -211,29 +224,24 @@ def load_splits(
         parts["train"],
         parts["test"],
         augmentation,
-        path.name or "root",
+        slug or path.name or "root",
         contents,
         validation=validation,
         validation_contents=""
         if validation is None
-        else f"; validation {_fingerprint(path, (), [annotated['validation']], [validation])}",
+        else f"; validation {_fingerprint(path, splits, (), [annotated['validation']], [validation])}",
     )
     return data.with_preprocessing(how)
 
 
-def _bytes(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0  # reported when it is read
-
-
-def _fingerprint(path: Path, labels: Sequence[str], found: Sequence[AnnotatedImages], used: Sequence[AnnotatedSplit]) -> str:
+def _fingerprint(
+    path: Path, splits: Splits, labels: Sequence[str], found: Sequence[AnnotatedImages], used: Sequence[AnnotatedSplit]
+) -> str:
     """A hash of names, sizes and boxes, and the number of images that can be read: if one no longer can, the positions shift."""
     digest = hashlib.sha256("\0".join(labels).encode())
     for images in found:
         for file, objects in zip(images.paths, images.objects, strict=True):
             place = os.path.relpath(file, path).replace(os.sep, "/")
-            digest.update(f"\n{place}\0{_bytes(file)}\0".encode("utf-8", "surrogateescape"))
+            digest.update(f"\n{place}\0{splits.size(file)}\0".encode("utf-8", "surrogateescape"))
             digest.update(objects.boxes.tobytes() + objects.classes.tobytes() + objects.ignored.tobytes())
     return f"{digest.hexdigest()[:16]}, {sum(map(len, used))} images"
