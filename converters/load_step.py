@@ -30,8 +30,8 @@ def load(job: Job) -> Job:
         raise ElLarqError("nothing to convert: give a model or the file of one")
     model = with_static_input(model, job.options.image_size)
     source = str(job.source or model.name)
-    model_card, notes = job.options.stated.onto(model_card, tuple(model.inputs[0].shape[1:]), source)
     anchors = anchors_of(model)
+    model_card, notes = job.options.stated.onto(model_card, tuple(model.inputs[0].shape[1:]), source, stretch=anchors is not None)
     if anchors is None and job.options.selection is not None:
         raise UsageError(f"{source}: is not a detector, so no boxes are selected; omit the options for that")
     job = replace(job, anchors=anchors)

@@ -1,5 +1,6 @@
 """What `el-larq predict` does with a detector: a list of objects, and pictures with boxes."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,23 +31,23 @@ def _is_one(images: Sequence[Path]) -> bool:
 
 def show_objects(
     opened: "Opened",
-    asked: Sequence[Path],
     images: list[Path],
     score_threshold: float,
     out: Path | None,
+    pictures: dict[Path, Path],
     failed: list[dict[str, str]],
     as_json: bool,
 ) -> None:
     """Find objects in images, show them, and write pictures.
 
-    asked: the files and folders on the command line. failed: entries of images that cannot be read, for --json.
+    pictures: where that of each image is written, as `picture_names` says; empty for none. failed: entries of images that cannot
+        be read, for --json.
     """
     from el_larq.evaluation.detect import objects_in
 
-    pictures = {} if out is None else _names(out, asked, images)
     found = objects_in(opened, images, score_threshold)
     for one, path in zip(found, images, strict=True):
-        if out is not None:
+        if pictures:
             _write(one.picture(), pictures[path])
         if as_json:
             continue
@@ -62,24 +63,52 @@ def show_objects(
         ]
         print_json([*entries, *failed])
     elif out is not None:
-        show(f"{'picture' if _is_one(asked) else 'pictures'} {out}")
+        show(f"{'picture' if out in pictures.values() else 'pictures'} {out}")
 
 
-def _names(out: Path, asked: Sequence[Path], images: Sequence[Path]) -> dict[Path, Path]:
-    """The picture of each image: ``out``, or in this folder, where the image is in the folder that was asked for."""
+def picture_names(out: Path, model: Path, asked: Sequence[Path], images: Sequence[Path]) -> dict[Path, Path]:
+    """The picture of each image: ``out``, or in this folder, where the image is in the folder that was asked for.
+
+    Arguments:
+        asked: the files and folders on the command line. images: the files, with those in folders.
+
+    Raises:
+        UsageError: a picture would replace an image, the model, another picture or a file of another kind.
+    """
     from el_larq.errors import UsageError
+    from el_larq.outputs import JPEG, PNG, check_output
 
     if _is_one(asked):
         return dict.fromkeys(images, out)
+    folders, whole = [path for path in asked if path.is_dir()], os.path.realpath(out)
+    read = {_identity(path): path for path in (model, *images)}
     names: dict[Path, Path] = {}
+    taken: set[Path] = set()
     for image in images:
-        folder = next((folder for folder in asked if folder.is_dir() and image.is_relative_to(folder)), image.parent)
-        place = image.relative_to(folder)
+        if Path(os.path.realpath(image)).is_relative_to(whole):
+            raise UsageError(f"cannot write to {out}: the input {image} is in it; choose another folder")
+        if image in names:
+            raise UsageError(f"{image} is given twice; give each image once")
+        start = next((start for start in folders if image.is_relative_to(start)), image.parent)
+        place = image.relative_to(start)
         place = place if place.suffix.lower() in _PICTURES else place.with_name(f"{place.name}.png")
-        if out / place in names.values():
-            raise UsageError(f"two pictures would be {out / place}; give one folder at a time")
-        names[image] = out / place
+        target = out / place
+        if target in taken:
+            raise UsageError(f"two pictures would be {target}; give one folder at a time")
+        if target.exists():  # a link in the folder may lead to an input
+            same = read.get(_identity(target))
+            check_output(target, PNG, JPEG, inputs=() if same is None else (same,))
+        names[image] = target
+        taken.add(target)
     return names
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _write(picture: "Image.Image", path: Path) -> None:

@@ -20,7 +20,7 @@ from el_larq.cli.common import (
     show,
     start_tensorflow,
 )
-from el_larq.cli.found_objects import check_pictures, show_objects
+from el_larq.cli.found_objects import check_pictures, picture_names, show_objects
 from el_larq.cli.interruption import interruptible
 from el_larq.detection.non_maximum_suppression import SHOWN_SCORE
 from el_larq.printable import counted
@@ -112,8 +112,10 @@ def command(
     if out is not None:
         check_pictures(out, model, images)
     device = None if target is None else _open_device(model, target, binary, timeout, folder, ssh_config)
+    files = find_images(images)
+    pictures = {} if out is None else picture_names(out, model, images, files)
     readable, unreadable = [], {}
-    for image in find_images(images):
+    for image in files:
         try:
             open_image(image)
             readable.append(image)
@@ -124,7 +126,7 @@ def command(
     failure = f"{len(unreadable)} of {counted(len(unreadable) + len(readable), 'image')} cannot be read"
     for error in unreadable.values():
         if not as_json:
-            say(f"not classified: {error}")
+            say(f"left out: {error}")
     failed = [{"image": image, "error": error} for image, error in unreadable.items()]
     if not readable:
         if as_json:
@@ -145,9 +147,9 @@ def command(
                 _show_classes(opened, readable, top, failed, as_json)
             else:
                 _check_kind("is a detector", "top")
-                show_objects(opened, images, readable, score_threshold, out, failed, as_json)
+                show_objects(opened, readable, score_threshold, out, pictures, failed, as_json)
     if unreadable:
-        raise ElLarqError(f"{failure}; the others are classified")
+        raise ElLarqError(f"{failure}; the results are those of the others")
 
 
 def _show_classes(opened: "Opened", images: list[Path], top: int, failed: list[dict[str, str]], as_json: bool) -> None:

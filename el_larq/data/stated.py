@@ -47,12 +47,15 @@ class Stated:
     channel_order: str | None = None
     labels: tuple[str, ...] | None = None
 
-    def onto(self, model_card: card.Card, input_shape: tuple[int, ...], source: str) -> tuple[card.Card, tuple[str, ...]]:
+    def onto(
+        self, model_card: card.Card, input_shape: tuple[int, ...], source: str, stretch: bool = False
+    ) -> tuple[card.Card, tuple[str, ...]]:
         """A model's card with the statements added, which take precedence, and one line for each that contradicts the card.
 
         Arguments:
             input_shape: of one image.
             source: the model's name in messages.
+            stretch: whether the model takes whole images, as detectors do, if its card does not say how they are prepared.
 
         Raises:
             UsageError: the statements do not fit the model, or are not sufficient.
@@ -61,7 +64,7 @@ class Stated:
         result, notes = dict(model_card), []
         if self.scaling is not None or self.channel_order is not None:
             found = card.preprocessing(model_card, source)
-            how = self._preprocessing(found, input_shape, source)
+            how = self._preprocessing(found, input_shape, source, stretch)
             result["preprocessing"] = how.to_dict()
             if found is not None and how != found:
                 notes.append(f"{source}: inputs are {describe(how)}, as stated; its card says {describe(found)}")
@@ -71,7 +74,7 @@ class Stated:
                 notes.append(f"{source}: classes are named as stated; its card has other labels")
         return result, tuple(notes)
 
-    def _preprocessing(self, found: Preprocessing | None, shape: tuple[int, ...], source: str) -> Preprocessing:
+    def _preprocessing(self, found: Preprocessing | None, shape: tuple[int, ...], source: str, stretch: bool) -> Preprocessing:
         if found is None:
             if self.scaling is None:
                 raise UsageError(f"{source}: its file does not say how inputs are scaled; give --range, or --mean and --std, too")
@@ -81,7 +84,7 @@ class Stated:
         try:
             if self.scaling is not None:
                 mean, std = self.scaling
-                base = found or Preprocessing(height=shape[0], width=shape[1], channels=shape[2])
+                base = found or Preprocessing(height=shape[0], width=shape[1], channels=shape[2], stretch=stretch)
                 return replace(base, mean=mean, std=std, channel_order=order)
             assert found is not None
             return found if order == found.channel_order else _reversed(found, order)

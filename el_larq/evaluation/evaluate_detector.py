@@ -151,6 +151,11 @@ def evaluate_detector(
         preprocessing = card.preprocessing(opened.card, str(path))
         if preprocessing is None:
             raise UsageError(f"{path}: does not say how images are prepared for it; give {OPTIONS}")
+        if not preprocessing.stretch:
+            raise UsageError(
+                f"{path}: its card says that it takes a part of each image, and the boxes of data sets are those of whole images; "
+                "train or convert it again"
+            )
         data = evaluated_data(dataset, opened.input_shape, opened.card, preprocessing, path, "detection")
         assert isinstance(data, DetectionSet)
         order = _classes(card.labels(opened.card, str(path)), opened.classes, data, path, notes)
@@ -171,7 +176,7 @@ def evaluate_detector(
             "images": len(index),
         }
         state, start = PartialOutputs(folder, key), time.monotonic()
-        before = _unpacked(state.load(), len(index))
+        before = _unpacked(state.load(), len(index), data.num_classes)
         found = _compute(opened.detect, data.test_view(index), preprocessing, before, state, notify)
     found = [Detections(one.boxes, order[one.classes], one.scores) for one in found]
     scores = score_detections(truths, found, data.num_classes)
@@ -190,8 +195,8 @@ def evaluate_detector(
         tuple(notes),
         sha256,
     )
-    _draw(result, truths, found)
     write_json(folder / REPORT, result.to_dict())
+    _draw(result, truths, found)
     state.remove()
     return result
 
@@ -240,12 +245,16 @@ def _packed(found: Sequence[Detections]) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _unpacked(rows: np.ndarray | None, most: int) -> list[Detections]:
-    """The detections in the first images; none if the file is not of this kind."""
-    if rows is None or rows.ndim != 2 or rows.shape[1] != 7 or not len(rows) or not np.isfinite(rows).all():
+def _unpacked(rows: np.ndarray | None, most: int, classes: int) -> list[Detections]:
+    """The detections in the first images, of at most ``most`` images; none if the file is not of this kind."""
+    if rows is None or rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != 7 or not len(rows):
+        return []
+    lowest, highest = [0, 0, 0, 0, 0, -1, 0], [most - 1, 1, 1, 1, 1, classes - 1, 1]
+    whole = rows[:, [0, 5]]
+    if not ((rows >= lowest) & (rows <= highest)).all() or (whole != np.floor(whole)).any():  # NaN is in no range
         return []
     numbers = rows[:, 0].astype(np.int64)
-    if numbers[0] != 0 or not np.isin(np.diff(numbers), (0, 1)).all() or numbers[-1] >= most:
+    if numbers[0] != 0 or not np.isin(np.diff(numbers), (0, 1)).all():
         return []
     parts = np.split(rows, np.flatnonzero(np.diff(numbers)) + 1)
     real = [part[part[:, 5] >= 0] for part in parts]
@@ -260,6 +269,8 @@ def _draw(result: DetectionEvaluation, truths: Sequence[Objects], found: Sequenc
         for number in sorted(named):
             curve = precision_recall(truths, found, number)
             if curve is not None:
+                if not len(curve[0]):  # no detection: nothing is found at any precision
+                    curve = np.zeros(1), np.zeros(1)
                 recall, precision = np.append(0, curve[0]), np.append(curve[1][:1], curve[1])
                 name = f"{plot_label(result.labels[number])} {result.scores.voc_all[number]:.3f}"
                 axes.step(recall, precision, where="pre", label=name)

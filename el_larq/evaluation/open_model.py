@@ -61,7 +61,7 @@ def open_model(
         opened = _open_tflite(path, output, trust, stack) if path.suffix == ".tflite" else _open_keras(path, output, trust)
         if opened.detect is not None and output is not None:
             raise UsageError(f"{path}: is a detector, of which all outputs are used; omit --output")
-        model_card, notes = given.onto(opened.card, opened.input_shape, str(path))
+        model_card, notes = given.onto(opened.card, opened.input_shape, str(path), stretch=opened.detect is not None)
         for line in notes:
             note(line)
         yield Opened(path, opened.input_shape, model_card, opened.run, opened.detect, opened.classes)
@@ -100,10 +100,12 @@ def read_detections(outputs: list[np.ndarray], source: str) -> list[Detections]:
         raise ElLarqError(f"{source}: its boxes, classes and scores do not belong together; the file is damaged")
     found = []
     for index, count in enumerate(counts.reshape(len(counts), -1)[:, 0]):
-        if not (np.isfinite(boxes[index]).all() and np.isfinite(scores[index]).all() and 0 <= count <= len(scores[index])):
+        if not (np.isfinite(boxes[index]).all() and np.isfinite(scores[index]).all()):
             raise ElLarqError(
                 f"{source}: its boxes are NaN or Inf; its weights are damaged, or its images need different preprocessing"
             )
+        if not 0 <= count <= len(scores[index]):
+            raise ElLarqError(f"{source}: it counts {count:g} boxes, and puts out {len(scores[index])}; the file is damaged")
         size = int(count)
         labels = classes[index, :size].astype(np.int64)
         found.append(Detections(clip_boxes(boxes[index, :size]), labels, scores[index, :size]))

@@ -50,8 +50,8 @@ class Recipe:
         clip_norm: gradients whose global L2 norm is larger are scaled down to it; None for no clipping.
         bop_threshold, bop_gamma: of "bop": the size of the averaged gradient at which a weight flips, and the average's rate.
         keep: which epoch's model is saved and tested: the "last", or the "best" in validation (the first of equals).
-        patience: the training ends after this many epochs without a better validation accuracy; 0 for never. The schedule is
-            still that of all ``epochs``.
+        patience: the training ends after this many epochs without a better validation accuracy (detectors: mAP@0.5); 0 for never.
+            The schedule is still that of all ``epochs``.
         average: decay of a moving average of the weights (`el_larq.training.average`), with which the model is validated, saved
             and tested; 0 to below 1, 0 for none.
         random_augment: number of random operations per training image (`el_larq.data.random_augment`), 0 for none.

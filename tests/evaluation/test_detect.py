@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from untrained_detector import LABELS, UntrainedDetector
 
 import el_larq
 from el_larq.card import save_with
+from el_larq.cli.found_objects import picture_names
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.detection.average_precision import Detections
 from el_larq.detection.boxes import clip_boxes
@@ -21,6 +23,7 @@ from el_larq.detection.shapes import draw_image
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.detect import FoundObject, ImageObjects
 from el_larq.evaluation.open_model import read_detections
+from el_larq.tflite.postprocess import POSTPROCESS, class_count
 
 Here = Callable[..., Any]
 
@@ -117,6 +120,8 @@ def test_a_folder_of_images_becomes_a_folder_of_pictures(
         (("one.png", "-o", "one.png"), "it is the input"),
         (("one.png", "-o", "boxes.gif"), "its name must end in .png, .jpg or .jpeg"),
         ((".", "-o", "more"), "it lies in ., which is read"),
+        (("one.png", "wide.bmp", "-o", "."), "the input one.png is in it; choose another folder"),
+        (("one.png", "more/one.jpg", "-o", "more"), "the input more/one.jpg is in it; choose another folder"),
         (("one.png", "--top", 3), "is a detector, for which --top has no effect; omit it"),
         (("one.png", "--output", "boxes"), "is a detector, of which all outputs are used; omit --output"),
         (("one.png", "--target", "local", "-o", "b.png"), "--out is for detectors, of which --target runs none"),
@@ -131,6 +136,29 @@ def test_wrong_requests_are_one_line(
     assert result.returncode == 2
     assert message in result.stderr.splitlines()[-1]
     assert sorted(pictures.rglob("*")) == before
+
+
+def test_pictures_never_replace_what_is_read(pictures: Path, tmp_path: Path) -> None:
+    """The check needs no model, so it precedes all work."""
+    one, wide, out = pictures / "one.png", pictures / "wide.bmp", tmp_path / "out"
+    assert picture_names(out, Path("zoo:any"), [one, wide], [one, wide]) == {one: out / "one.png", wide: out / "wide.bmp.png"}
+    with pytest.raises(UsageError, match="is given twice"):
+        picture_names(out, Path("m.h5"), [one, one], [one, one])
+    out.mkdir()
+    (out / "one.png").hardlink_to(one)
+    with pytest.raises(UsageError, match="it is the input"):
+        picture_names(out, Path("m.h5"), [one, wide], [one, wide])
+
+
+def test_the_number_of_classes_is_that_of_the_scores() -> None:
+    def graph(count: object, size: int) -> Any:
+        inputs = tuple(SimpleNamespace(shape=(1, 6, size)) for _ in range(3))
+        return SimpleNamespace(operators=[SimpleNamespace(name=POSTPROCESS, options={"num_classes": count}, inputs=inputs)])
+
+    assert class_count(graph(3, 4), "it") == class_count(graph(3, 3), "it") == 3
+    for count, size, message in ((2**40, 4, "for 4 scores"), (0, 1, "does not state"), (20_000, 20_001, "at most 10,000")):
+        with pytest.raises(ElLarqError, match=message):
+            class_count(graph(count, size), "it")
 
 
 def test_classifiers_and_detectors_are_told_apart(
@@ -170,9 +198,11 @@ def test_outputs_of_a_damaged_file_are_refused() -> None:
     assert len(found) == 2
     assert isinstance(found, Detections)
     np.testing.assert_array_equal(found.boxes, [[0, 0, 1, 0.5]] * 2)
-    for wrong in ([boxes * np.nan, classes, scores, count], [boxes, classes, scores, count + 4], [boxes, classes, scores, -count]):
-        with pytest.raises(ElLarqError, match="its boxes are NaN or Inf"):
-            read_detections(wrong, "it")
+    with pytest.raises(ElLarqError, match="its boxes are NaN or Inf"):
+        read_detections([boxes * np.nan, classes, scores, count], "it")
+    for wrong in (count + 4, -count, count * np.nan):
+        with pytest.raises(ElLarqError, match=r"it counts \S+ boxes, and puts out 5"):
+            read_detections([boxes, classes, scores, wrong], "it")
     for wrong in ([boxes[:, :3], classes, scores, count], [boxes, scores, classes[0], count]):
         with pytest.raises(ElLarqError, match="do not belong together"):
             read_detections(wrong, "it")

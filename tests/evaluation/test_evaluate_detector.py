@@ -3,17 +3,19 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tf_keras as keras
 import tiny_detector
+from PIL import Image
 
 import el_larq
 from el_larq import card
 from el_larq.data.dataset_registry import load_dataset
-from el_larq.detection.average_precision import score_detections
+from el_larq.detection.average_precision import Detections, score_detections
 from el_larq.detection.non_maximum_suppression import detect
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation import evaluate_detector
@@ -91,7 +93,18 @@ def test_an_interrupted_evaluation_continues(model: Path, squares: str, tmp_path
 
 def test_a_state_that_is_damaged_is_not_used(model: Path, squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.zeros((3, 7))
-    for damaged in (rows[:, :5], np.where(rows == 0, np.nan, 0), rows + 100, np.arange(21.0).reshape(3, 7)):
+    unknown, broken, outside = rows.copy(), rows.copy(), rows.copy()
+    unknown[:, 5], broken[:, 5], outside[:, 3] = 2, 0.5, 1.5
+    for damaged in (
+        unknown,
+        broken,
+        outside,
+        rows.astype(str),
+        rows[:, :5],
+        np.where(rows == 0, np.nan, 0),
+        rows + 100,
+        np.arange(21.0).reshape(3, 7),
+    ):
         monkeypatch.setattr(evaluate_detector.PartialOutputs, "load", lambda self, damaged=damaged: damaged)
         assert evaluated(model, squares, tmp_path / "out").images_now == 8
 
@@ -103,6 +116,39 @@ def test_classes_in_another_order_are_assigned_by_name(model: Path, squares: str
     other = evaluated(model, squares, tmp_path / "other", labels=tmp_path / "labels.txt", note=notes.append)
     assert any("another order" in note for note in notes)
     assert one.scores.summary() != other.scores.summary()
+
+
+def test_three_classes_in_another_order_are_assigned_by_name() -> None:
+    data: Any = SimpleNamespace(labels=("a", "b", "c"), num_classes=3, name="data")
+    assert evaluate_detector._classes(["b", "c", "a"], 3, data, Path("m.h5"), []).tolist() == [1, 2, 0]
+
+
+def test_a_class_without_detections_has_a_curve(model: Path, squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+    monkeypatch.setattr(evaluate_detector, "_compute", lambda detect, view, *others: [nothing] * len(view))
+    assert evaluated(model, squares, tmp_path / "out").scores.summary()["voc_all"] == 0
+    assert (tmp_path / "out" / "precision_recall.svg").is_file()
+
+
+def test_stated_preprocessing_is_for_whole_images(model: Path, squares: str, tmp_path: Path) -> None:
+    """Otherwise the centre of an image that is not square would be compared with the boxes of all of it."""
+    path = tmp_path / "photos"
+    for name in ("images", "labels"):
+        (path / name).mkdir(parents=True)
+    for number in range(8):
+        Image.fromarray(np.arange(40 * 90 * 3, dtype=np.uint8).reshape(40, 90, 3)).save(path / "images" / f"{number}.png")
+        (path / "labels" / f"{number}.txt").write_text(f"{number % 2} 0.1 0.5 0.2 0.9\n")
+    (path / "classes.txt").write_text("dark\nbright\n")
+    keras_model: Any = keras.models.load_model(model, compile=False)
+    about = card.read(model)
+    wide = f"yolo:{path},augment=none"
+    card.save_with({"task": "detection", "labels": about["labels"]}, keras_model, tmp_path / "bare.h5")
+    result = evaluated(tmp_path / "bare.h5", wide, tmp_path / "bare", range=(-1, 1))
+    assert result.preprocessing.stretch
+    cropped = {**about["preprocessing"], "stretch": False}
+    card.save_with({**about, "preprocessing": cropped}, keras_model, tmp_path / "cropped.h5")
+    with pytest.raises(UsageError, match="it takes a part of each image"):
+        evaluated(tmp_path / "cropped.h5", wide, tmp_path / "cropped")
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,8 @@ def test_a_corrupt_image_does_not_hide_the_results_of_the_others(
     shown = [line for line in result.stdout.splitlines() if not line.startswith("  ")]
     assert shown == [str(digit_png), str(tmp_path / "pictures" / "a.png"), str(inside / "b.png")]
     named, failure = result.stderr.splitlines()
-    assert named.startswith(f"not classified: {inside / 'corrupt.png'}: ")
-    assert failure == "el-larq: 1 of 4 images cannot be read; the others are classified"
+    assert named.startswith(f"left out: {inside / 'corrupt.png'}: ")
+    assert failure == "el-larq: 1 of 4 images cannot be read; the results are those of the others"
 
     listed = el_larq_here("predict", small.tflite, tmp_path / "pictures", "--json")
     assert listed.returncode == 1
