@@ -1,5 +1,6 @@
 """Evaluations in a report, and the styles by which a page's models are told apart."""
 
+import base64
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 from el_larq import card
 from el_larq.converters.rewrite import with_metadata
 from el_larq.errors import ElLarqError
+from el_larq.report import stored_detection
 from el_larq.report.collect import collect
 from el_larq.report.page import render
 from el_larq.report.plots import COLOURS, Style
@@ -102,6 +104,25 @@ def test_a_detectors_evaluation_is_a_table_of_average_precisions(tmp_path: Path)
     assert '<th scope="row">ring</th><td>0</td><td>–</td><td>–</td><td>–</td>' in page
     assert '<p class="note">a note</p>' in page
     assert "d/model.tflite" in page
+
+
+def test_the_curves_of_a_detector_are_part_of_the_page_as_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image, since the file may come from someone else: scripts in it do not run."""
+    picture = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    folder = _write(tmp_path / "e", _detection(dataset='voc:/"x"'))
+    assert "<img" not in render(collect([tmp_path]))
+    (folder / "precision_recall.svg").write_bytes(picture)
+    page = render(collect([tmp_path]))
+    ((alt, drawn),) = re.findall(r'<img alt="([^"]*)" src="data:image/svg\+xml;base64,([^"]*)">', page)
+    assert base64.b64decode(drawn) == picture
+    assert "Precision over recall of d/model.tflite on voc:/&#34;x&#34;" in alt
+    assert "<script" not in page
+    monkeypatch.setattr(stored_detection, "MAX_PICTURE", len(picture) - 1)
+    assert "<img" not in render(collect([tmp_path]))
+    (folder / "precision_recall.svg").rename(tmp_path / "other.svg")
+    (folder / "precision_recall.svg").symlink_to(tmp_path / "other.svg")
+    with pytest.raises(ElLarqError, match=r"precision_recall\.svg is a link"):
+        collect([tmp_path])
 
 
 @pytest.mark.parametrize(
