@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 from larq.layers import QuantConv2D
 
@@ -15,7 +16,7 @@ from el_larq.detection.detection_set import DetectionSet
 from el_larq.errors import UsageError
 from el_larq.layers import L2Normalize
 from el_larq.methods.method_registry import METHODS
-from el_larq.models.detector_anchors import model_anchors
+from el_larq.models.detector_anchors import anchors_of, model_anchors
 from el_larq.models.network_registry import DETECTORS, NETWORKS, fits, get_network
 from el_larq.training.multibox_loss import MultiboxLoss
 
@@ -110,6 +111,25 @@ def test_detectors_are_refused_where_a_class_is_expected() -> None:
         el_larq.build("ssd300", **{**SMALL, "num_classes": 0})
     with pytest.raises(ValueError, match="no heads of a detector"):
         model_anchors(keras.Sequential([keras.layers.Dense(2, input_shape=(3,))]))
+
+
+def test_layers_with_the_names_of_a_detector_do_not_make_one() -> None:
+    """Sizes that cannot be anchors are not built: this map would have gigabytes of them."""
+
+    def model(size: int | None, *, values: int = 8, anchors: int = 16, twice: bool = False) -> keras.Model:
+        image = keras.Input((size, size, 16))
+        head = keras.layers.Lambda(lambda x: tf.zeros((tf.shape(x)[0], anchors, values)), name="head1_boxes")
+        x = head(image)
+        if twice:
+            x = keras.layers.Add()([x, head(keras.layers.ZeroPadding2D()(image))])
+        return keras.Model(image, keras.layers.Activation("linear", name="predictions")(x))
+
+    found = anchors_of(model(2))
+    assert found is not None
+    assert found.shape == (16, 4)
+    for other in (model(None), model(2, values=5), model(2, anchors=17), model(100_000), model(2, twice=True)):
+        assert anchors_of(other) is None
+    assert anchors_of(keras.Sequential([keras.layers.Dense(2, input_shape=(3,), name="head1_boxes")])) is None
 
 
 @pytest.mark.slow
