@@ -24,6 +24,11 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow knows more, some of which start other programs, such as EPS."""
 
 
+def turned(image):
+    """A picture as a camera meant it: turned by its EXIF orientation, in the formats of cameras."""
+    return ImageOps.exif_transpose(image) if image.format in ("JPEG", "MPO", "WEBP", "TIFF") else image
+
+
 def prepare(picture, how):
     """The network's input for a picture (an image of Pillow, or a file of one): float32 (height, width, channels).
 
@@ -40,8 +45,7 @@ def prepare(picture, how):
         image.draft(image.mode, (least, least))
     if image.mode.startswith("I"):
         raise ValueError("pictures of 16 bits are not supported; convert them to 8")
-    if image.format in ("JPEG", "MPO", "WEBP", "TIFF"):  # the formats of cameras
-        image = ImageOps.exif_transpose(image)
+    image = turned(image)
     image = image.convert("L" if channels == 1 else "RGB")
     scale = min(image.width / width, image.height / height) * crop
     part_width, part_height = min(width * scale, image.width), min(height * scale, image.height)
@@ -158,23 +162,24 @@ def main(model, *pictures):
         outputs = interpreter.run(prepare(picture, card["preprocessing"]))
         if {"boxes", "classes", "scores", "count"} <= set(names):
             found = dict(zip(names, outputs))  # noqa: B905  (Python 3.9 has no strict=)
-            print_objects(picture, found["boxes"], found["classes"], found["scores"], labels)
+            print_objects(picture, found, labels)
             continue
         best = int(np.argmax(outputs[0]))
         print(picture, best, labels[best] if best < len(labels) else "")
 
 
-def print_objects(picture, boxes, classes, scores, labels):
+def print_objects(picture, found, labels):
     """A line for each object with a score of 0.5 or more: picture, score, left, top, right, bottom in pixels, label.
 
     For cards with "stretch": boxes are fractions of the whole picture.
     """
     with Image.open(picture, formats=FORMATS) as image:
-        width, height = ImageOps.exif_transpose(image).size
-    for box, number, score in zip(boxes.reshape(-1, 4), classes.astype(int), scores):  # noqa: B905
+        width, height = turned(image).size
+    objects = zip(found["boxes"].reshape(-1, 4), found["classes"].astype(int), found["scores"])  # noqa: B905
+    for box, number, score in list(objects)[: int(found["count"].reshape(-1)[0])]:
         if score >= 0.5:
             top, left, bottom, right = np.clip(box, 0, 1) * (height, width, height, width)
-            label = labels[number] if number < len(labels) else ""
+            label = labels[number] if 0 <= number < len(labels) else ""
             print(picture, f"{score:.4f} {left:.1f} {top:.1f} {right:.1f} {bottom:.1f} {label}".rstrip())
 
 

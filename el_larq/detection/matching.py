@@ -14,6 +14,9 @@ THRESHOLD = 0.5
 _LEAST = 1e-6
 """An object that overlaps no anchor by at least this much gets none."""
 
+_CHUNK = 4096
+"""Pairs of object and anchor that are looked at together: without most of them, the rest is decided quickly."""
+
 BACKGROUND = -1
 
 
@@ -31,13 +34,18 @@ def match(truths: np.ndarray, anchors: np.ndarray, threshold: float = THRESHOLD)
     best = overlaps.argmax(axis=0)
     covered = overlaps[best, np.arange(len(anchors))] >= threshold
     found[covered] = best[covered]
-    left = overlaps.copy()
-    for _ in range(min(overlaps.shape)):
-        truth, anchor = np.unravel_index(left.argmax(), left.shape)
-        if left[truth, anchor] < _LEAST:
+    pairs = np.flatnonzero(overlaps >= _LEAST)
+    pairs = pairs[np.argsort(-overlaps.ravel()[pairs], kind="stable")]
+    has_one, is_taken = np.zeros(len(truths), bool), np.zeros(len(anchors), bool)
+    for start in range(0, len(pairs), _CHUNK):
+        rows, columns = np.divmod(pairs[start : start + _CHUNK], len(anchors))
+        free = ~has_one[rows] & ~is_taken[columns]
+        for truth, anchor in zip(rows[free].tolist(), columns[free].tolist(), strict=True):
+            if not has_one[truth] and not is_taken[anchor]:
+                found[anchor] = truth
+                has_one[truth] = is_taken[anchor] = True
+        if has_one.all():
             break
-        found[anchor] = truth
-        left[truth], left[:, anchor] = 0, 0
     return found
 
 

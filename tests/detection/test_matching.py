@@ -45,6 +45,22 @@ def test_every_object_gets_an_anchor_even_if_none_overlaps_it_by_half() -> None:
     assert sorted(found[found != BACKGROUND]) == [0, 1]
 
 
+def test_many_objects_in_one_place_are_matched_by_the_same_rule() -> None:
+    """They have far more pairs than are looked at together."""
+    anchors = to_corners(all_boxes(SSD300))
+    shifts = np.random.default_rng(0).uniform(-0.02, 0.02, (40, 4))
+    truths = np.concatenate([np.array([0.2, 0.2, 0.8, 0.8]) + shifts, np.array([[0.9, 0.9, 0.95, 0.95]])])
+    left = iou_matrix(truths, anchors)
+    best = left.argmax(axis=0)
+    expected = np.where(left[best, np.arange(len(anchors))] >= 0.5, best, BACKGROUND)
+    for _ in range(len(truths)):
+        truth, anchor = np.unravel_index(left.argmax(), left.shape)
+        expected[anchor] = truth
+        left[truth], left[:, anchor] = 0, 0
+    assert np.array_equal(match(truths, anchors), expected)
+    assert set(range(41)) <= set(expected)
+
+
 def test_an_image_without_objects_is_background() -> None:
     labels, codes = targets(np.zeros((0, 4)), np.zeros(0, np.int64), all_boxes(SSD300))
     assert not labels.any()
