@@ -90,7 +90,7 @@ def show_sheet(
     uses = {"train": "training", "validation": "validation", "test": "testing"}
     sizes = ", ".join(f"{len(images):,} for {uses[split]}" for split, images in data.splits.items())
     show(f"images     {sizes}, {how.height}x{how.width}x{how.channels}")
-    if data.validation is None and not detection:  # no training takes boxes yet
+    if data.validation is None:
         show(f"validation el-larq train holds out {SHARE:.0%} of the training images, unless --validation is given")
     show(f"mean       {'  '.join(f'{value:.1f}' for value in sheet.mean)}  (of 255, {sheet.images:,} augmented training images)")
     show(f"std        {'  '.join(f'{value:.1f}' for value in sheet.std)}")

@@ -79,7 +79,7 @@ def test_show_draws_the_boxes_of_objects(tmp_path: Path, capsys: pytest.CaptureF
     assert "1 box is of an unknown class (left out; " in said.err
     assert "│ plate │     2 │    1 │" in said.out
     assert "objects" in said.out
-    assert "holds out" not in said.out
+    assert "el-larq train holds out 10%" in said.out
     with Image.open(sheet) as image:
         tile = np.asarray(image.convert("RGB"))[4:104, 4:104]
     green = (tile == (0x3C, 0xB4, 0x4B)).all(axis=-1)
