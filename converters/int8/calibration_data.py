@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from el_larq import card
-from el_larq.converters.int8.input_statistics import unlike_training
 from el_larq.converters.job import Job
 from el_larq.converters.steps import CALIBRATION_IMAGES
 from el_larq.data.dataset_registry import check_dataset, load_dataset
@@ -64,6 +63,8 @@ def calibration_images(job: Job) -> tuple[np.ndarray, dict[str, Any], str]:
         raise UsageError(
             f"calibration: all values of {name} are equal, so they say nothing of ranges; give images of the model's task"
         )
+    from el_larq.converters.int8.input_statistics import unlike_training  # imports TensorFlow, which check_calibration does without
+
     warnings += [found] if (found := unlike_training(model, images)) else []
     return images, source | {"images": count}, "; ".join(warnings)
 

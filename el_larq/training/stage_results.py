@@ -22,7 +22,7 @@ _BINARIZED = {
 def describe(stage: Recipe) -> str:
     """What a stage does, in words, for a user who watches."""
     terms = [name.replace("_", "-") for name in ("cross_entropy", *DISTILLING) if getattr(stage, name)]
-    parts = [] if stage.method == "float" else [_BINARIZED[stage.binarize]]
+    parts = [] if stage.method == "float" and stage.binarize == "both" else [_BINARIZED[stage.binarize]]
     parts += [f"loss: {' + '.join(terms)}"]
     parts += [f"teacher {stage.teacher}"] if stage.teacher else []
     parts += (

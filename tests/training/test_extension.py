@@ -88,7 +88,7 @@ def test_a_run_that_early_stopping_ended_is_not_extended(undisturbed: Trained, t
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     with open_run(folder) as run:
         run.change(replace(run.config, recipe=run.config.recipe | {"patience": 2}))
-        with pytest.raises(UsageError, match="was stopped early, since its validation accuracy had not improved for 2 epochs"):
+        with pytest.raises(UsageError, match="was stopped early, since its validation had not improved for 2 epochs"):
             extend(run, MORE)
     assert (folder / "result.json").exists()
 
