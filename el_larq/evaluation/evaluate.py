@@ -18,7 +18,7 @@ from el_larq.data.stated import OPTIONS, Statements, describe, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.evaluation.calibration_overlap import calibration_notes
 from el_larq.evaluation.classes import class_order
-from el_larq.evaluation.evaluate_detector import DetectionEvaluation, evaluate_detector, is_detector
+from el_larq.evaluation.evaluate_detector import evaluate_detector, is_detector
 from el_larq.evaluation.evaluated_data import evaluated_data, report_folder
 from el_larq.evaluation.partial_outputs import PartialOutputs
 from el_larq.evaluation.scores import Scores, score
@@ -136,7 +136,7 @@ def evaluate(
     notify: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda line: None,
     **statements: Unpack[Statements],
-) -> "Evaluation | DetectionEvaluation":
+) -> "Evaluation | Any":
     """Score a model on the test split and write evaluation.json and plots into a folder.
 
     Arguments:
@@ -158,6 +158,9 @@ def evaluate(
         note: called with each line of `Evaluation.notes`, before the computation starts.
         statements: the preprocessing of images for the model, and its classes: see `el_larq.data.stated`. What is neither stated
             nor on the model's card is assumed to be the data set's, with a note on the preprocessing.
+
+    Returns:
+        Of a detector, an `el_larq.evaluation.evaluate_detector.DetectionEvaluation`.
 
     Raises:
         UsageError: no data set is given or known, it is unknown or does not fit the model, the statements are invalid, or the
