@@ -181,8 +181,8 @@ def load_dataset(
         ElLarqError: the data do not exist or cannot be read.
     """
     parsed = parse_name(name)
-    task = _choose_task(name, task)
     check_image_size(image_size)
+    task = _choose_task(name, task)
     if parsed.kind == "embedded":
         module = importlib.import_module(DATASETS[parsed.base].module)
         data = module.load() if image_size is None else module.load(image_size)
