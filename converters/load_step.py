@@ -15,10 +15,7 @@ from el_larq.data.dataset_registry import check_dataset
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.loading.load import load_model, with_static_input
 from el_larq.loading.user_modules import import_modules
-from el_larq.models.detector_anchors import anchors_of
-
-NOT_CLASSES = 5
-"""Values of a detector for an anchor in addition to those of its classes: the background and the box."""
+from el_larq.models.detector_anchors import NOT_CLASSES, anchors_of
 
 
 def load(job: Job) -> Job:

@@ -22,6 +22,7 @@ from el_larq.native_output import without_warnings
 SCHEMA = 1
 NAME = "el_larq_card"
 _MEMBER = f"{NAME}.json"
+_SIMULATED = "simulated_"
 
 MAX_BYTES = 16 * 2**20
 """Maximum size of a card: labels of thousands of classes take a few hundred kilobytes."""
@@ -93,13 +94,18 @@ def read(path: Path) -> Card:
     return found
 
 
+def simulated_name(bits: int) -> str:
+    """The name of a figure of the test with `qat_bits`, also in result.json: "simulated_int8_accuracy"."""
+    return f"{_SIMULATED}int{bits}_accuracy"
+
+
 def notes_of_bits(found: Card) -> tuple[str, ...]:
     """What must be said of a model that was trained for fewer bits than a file has: nothing, or one line."""
     recipe = found.get("trained_with")
     bits = recipe.get("qat_bits") if isinstance(recipe, dict) else None
     if not isinstance(bits, int) or bits >= 8:
         return ()
-    accuracy = recipe.get(f"simulated_int{bits}_accuracy") if isinstance(recipe, dict) else None
+    accuracy = recipe.get(simulated_name(bits)) if isinstance(recipe, dict) else None
     measured = f", with an accuracy of {accuracy:.2%}" if isinstance(accuracy, float) else ""
     return (f"trained with {bits} bits simulated{measured}; converted files have 8 bits at least, and this is not that simulation",)
 
@@ -108,7 +114,7 @@ def _without_weights(found: Card) -> None:
     """Remove from the card of a run's model what other weights of the run do not share with it."""
     found.pop("accuracy", None)
     if isinstance(recipe := found.get("trained_with"), dict):
-        for name in ("epoch", "average", *(name for name in recipe if name.startswith("simulated_"))):
+        for name in ("epoch", "average", *(name for name in recipe if name.startswith(_SIMULATED))):
             recipe.pop(name, None)
 
 

@@ -7,7 +7,7 @@ import tf_keras as keras
 
 from el_larq.detection.anchors import SSD300, AnchorMap, all_boxes, anchor_maps, default_ratios
 
-_NOT_CLASSES = 5
+NOT_CLASSES = 5
 """Values for an anchor in addition to those of the classes: the background and the box."""
 
 
@@ -19,7 +19,7 @@ def anchors_of(model: keras.Model) -> np.ndarray | None:
     # Counted before they are built: a file may state maps of any size.
     count = sum(part.rows * part.columns * part.per_cell for part in maps)
     shape = tuple(model.outputs[0].shape)
-    if len(shape) != 3 or shape[1] != count or shape[2] is None or shape[2] <= _NOT_CLASSES:
+    if len(shape) != 3 or shape[1] != count or shape[2] is None or shape[2] <= NOT_CLASSES:
         return None
     return all_boxes(maps)
 

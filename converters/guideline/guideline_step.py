@@ -12,17 +12,13 @@ from el_larq.converters.job import Job
 from el_larq.printable import counted
 
 
-def quantize_by_guideline(
-    job: Job, before: bytes, images: np.ndarray, source: dict[str, Any], chosen: Guideline, warning: str
-) -> Job:
-    """images: all calibration images (N, ...). source: where they are from, for the card. warning: of them, or ""."""
+def quantize_by_guideline(job: Job, before: bytes, images: np.ndarray, source: dict[str, Any], chosen: Guideline) -> Job:
+    """images: all calibration images (N, ...). source: where they are from, for the card."""
     found = by_guideline(before, images, chosen)
     content = found.made.content
     details = _details(found, source, chosen, len(content) - len(before))
     card = job.card | {"calibrated_on": source, "quantized_by": {"recipe": chosen.recipe, "steps": details["steps"]}}
-    details |= {"warning": warning}
-    summary = _summary(found, source) + (f"; warning: {warning}" if warning else "")
-    return job.done(summary, details, tflite=content, unstored=before, card=card, quantized=found.made)
+    return job.done(_summary(found, source), details, tflite=content, unstored=before, card=card, quantized=found.made)
 
 
 def _details(found: ByGuideline, source: dict[str, Any], chosen: Guideline, size: int) -> dict[str, Any]:

@@ -20,10 +20,17 @@ from el_larq.printable import counted
 def quantize(job: Job) -> Job:
     before = job.need_tflite()
     images, source, warning = calibration_images(job)
-    if job.options.guideline is not None:
-        if job.anchors is not None:
-            raise UsageError("quantize: the model is a detector, and steps are judged by logits; use el-larq convert --int8 full")
-        return quantize_by_guideline(job, before, images, source, job.options.guideline, warning)
+    if job.options.guideline is None:
+        done = _by_ranges(job, before, images, source)
+    elif job.anchors is None:
+        done = quantize_by_guideline(job, before, images, source, job.options.guideline)
+    else:
+        raise UsageError("quantize: the model is a detector, and steps are judged by logits; use el-larq convert --int8 full")
+    summary = done.summary + (f"; warning: {warning}" if warning else "")
+    return replace(done, summary=summary, details=done.details | {"warning": warning})
+
+
+def _by_ranges(job: Job, before: bytes, images: np.ndarray, source: dict[str, Any]) -> Job:
     ranges = job.options.ranges or DEFAULT_RANGE
     # A detector's classes and boxes keep scales of their own: what joins them is float, and `select` removes it.
     joined = frozenset() if job.anchors is None else frozenset({joining_operator(before).index})
@@ -33,9 +40,7 @@ def quantize(job: Job) -> Job:
     content = with_int8_ends(made.content, outputs=not joined) if io else made.content
     details = _details(made, source, ranges, len(content) - len(before))
     card = job.card | {"calibrated_on": source}
-    summary = _summary(made, source) + (f"; warning: {warning}" if warning else "")
-    details |= {"warning": warning}
-    return job.done(summary, details, tflite=content, unstored=before, card=card, quantized=made)
+    return job.done(_summary(made, source), details, tflite=content, unstored=before, card=card, quantized=made)
 
 
 def _details(made: Quantized, source: dict[str, Any], ranges: str, size: int) -> dict[str, Any]:

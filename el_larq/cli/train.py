@@ -261,8 +261,9 @@ def _resume(folder: Path, learning_rate: float | None, epochs: int | None, how: 
 
 
 def _print_result(folder: Path, as_json: bool) -> None:
+    from el_larq.card import simulated_name
     from el_larq.models.network_registry import needed_allowances
-    from el_larq.training.config import read_config, read_result, simulated_name
+    from el_larq.training.config import read_config, read_result
     from el_larq.training.recipe import QAT_BITS
     from el_larq.training.selection import MAP_50, TITLES
 

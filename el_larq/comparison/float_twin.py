@@ -64,9 +64,8 @@ def _settings(config: TrainConfig, source: Path) -> Settings:
     if options.get("variant") == get_method(config.method).variant:
         options.pop("variant", None)  # the method chose it
     settings |= {"method": "float", "network_options": options, "deterministic": "on" if config.deterministic else "off"}
-    settings["recipe"] = replace(
-        settings["recipe"], qat_bits=0, qat_ranges="auto"
-    )  # otherwise its float file would be trained for int8
+    # Otherwise its float file would be trained for int8.
+    settings["recipe"] = replace(settings["recipe"], qat_bits=0, qat_ranges="auto")
     if isinstance(config.validation, float | int):
         settings["validation"] = float(config.validation)
     if config.init_from is not None:

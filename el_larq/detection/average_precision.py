@@ -20,13 +20,13 @@ Visual Object Classes Challenge: A Retrospective, IJCV 2015; Lin et al.: Microso
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from el_larq.detection.annotations import Objects
-from el_larq.detection.boxes import areas, intersections, iou_matrix
+from el_larq.detection.boxes import areas, clip_boxes, intersections, iou_matrix
 
 THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 """COCO's thresholds of IoU."""
@@ -54,6 +54,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def clipped(self) -> "Detections":
+        """The same with the parts of boxes that are inside the image."""
+        return replace(self, boxes=clip_boxes(self.boxes))
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,10 @@ def score_detections(truths: Sequence[Objects], detections: Sequence[Detections]
     _check(truths, detections)
     voc_11, voc_all, coco = np.full(classes, np.nan), np.full(classes, np.nan), np.full((len(THRESHOLDS), classes), np.nan)
     for number in range(classes):
-        voc = precision_recall(truths, detections, number)
-        if voc is None:
-            continue
         count, images = _of_class_in_all(truths, detections, number)
+        if not count:
+            continue
+        voc = _voc_curve(images, count)
         voc_11[number], voc_all[number] = _mean_at(_ELEVEN, *voc), _area(*voc)
         for row, threshold in enumerate(THRESHOLDS):
             curve = _curve(images, count, partial(_coco_matches, least=threshold))
@@ -108,7 +112,7 @@ def precision_recall(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Recall and precision of a class after each of its detections, as VOC defines them; None for a class without objects."""
     count, images = _of_class_in_all(truths, detections, number)
-    return _curve(images, count, partial(_voc_matches, least=VOC_THRESHOLD)) if count else None
+    return _voc_curve(images, count) if count else None
 
 
 def _check(truths: Sequence[Objects], detections: Sequence[Detections]) -> None:
@@ -128,6 +132,10 @@ def _of_class_in_all(truths: Sequence[Objects], detections: Sequence[Detections]
     """The number of objects of a class to find, and its objects and detections in each image."""
     count = sum(int((objects.required.classes == number).sum()) for objects in truths)
     return count, [_of_class(*pair, number) for pair in zip(truths, detections, strict=True)]
+
+
+def _voc_curve(images: Sequence[_Image], count: int) -> tuple[np.ndarray, np.ndarray]:
+    return _curve(images, count, partial(_voc_matches, least=VOC_THRESHOLD))
 
 
 def _of_class(objects: Objects, found: Detections, number: int) -> _Image:

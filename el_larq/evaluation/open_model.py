@@ -11,7 +11,6 @@ import numpy as np
 from el_larq import card
 from el_larq.data.stated import Statements, stated
 from el_larq.detection.average_precision import Detections
-from el_larq.detection.boxes import clip_boxes
 from el_larq.detection.non_maximum_suppression import detect
 from el_larq.errors import ElLarqError, UsageError, summarize
 from el_larq.files import read_bytes
@@ -108,13 +107,13 @@ def read_detections(outputs: list[np.ndarray], source: str) -> list[Detections]:
             raise ElLarqError(f"{source}: it counts {count:g} boxes, and puts out {len(scores[index])}; the file is damaged")
         size = int(count)
         labels = classes[index, :size].astype(np.int64)
-        found.append(Detections(clip_boxes(boxes[index, :size]), labels, scores[index, :size]))
+        found.append(Detections(boxes[index, :size], labels, scores[index, :size]).clipped())
     return found
 
 
 def _open_keras(path: Path, output: Asked, trust: bool) -> Opened:
     from el_larq.loading.load import load_model
-    from el_larq.models.detector_anchors import anchors_of
+    from el_larq.models.detector_anchors import NOT_CLASSES, anchors_of
 
     model = load_model(path, trust=trust)
     if len(model.inputs or []) != 1:
@@ -131,10 +130,9 @@ def _open_keras(path: Path, output: Asked, trust: bool) -> Opened:
             raise ElLarqError(
                 f"{path}: its output is NaN or Inf; its weights are damaged, or its images need different preprocessing"
             )
-        found = [detect(own, anchors) for own in predictions]
-        return [Detections(clip_boxes(one.boxes), one.classes, one.scores) for one in found]
+        return [detect(own, anchors).clipped() for own in predictions]
 
-    return Opened(path, shape, card.read(path), detect=run, classes=model.outputs[0].shape[-1] - 5)
+    return Opened(path, shape, card.read(path), detect=run, classes=model.outputs[0].shape[-1] - NOT_CLASSES)
 
 
 def _run_keras(keras_model: Any, images: np.ndarray, position: int, model: Path) -> np.ndarray:

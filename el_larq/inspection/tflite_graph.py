@@ -109,7 +109,7 @@ def layer_name(operator: Operator) -> str:
 
 
 def _has_weights(operator: Operator) -> bool:
-    return operator.name != POSTPROCESS and any(  # its anchors are no weights
+    return operator.name != POSTPROCESS and any(  # its anchors are not weights
         t is not None and (t.constant or t.stored is not None) and len(t.shape) > 1 and t.type not in _INDEX_TYPES
         for t in operator.inputs
     )

@@ -35,11 +35,6 @@ OWN_MODEL = "network.keras"
 """A model that was given as an object, as it was before the training, in the run folder; then it is also the network's name."""
 
 
-def simulated_name(bits: int) -> str:
-    """The name of a figure of the test with `qat_bits`, also in result.json: "simulated_int8_accuracy"."""
-    return f"simulated_int{bits}_accuracy"
-
-
 CONFIG, RESULT, FAILURE, METRICS = "config.json", "result.json", "failure.json", "metrics.jsonl"
 
 

@@ -7,8 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from el_larq.data.dataset import Dataset
-from el_larq.detection.average_precision import Detections, score_detections, voc_map
-from el_larq.detection.boxes import clip_boxes
+from el_larq.detection.average_precision import score_detections, voc_map
 from el_larq.detection.detection_set import AnnotatedSplit, DetectionSet
 from el_larq.detection.non_maximum_suppression import detect
 from el_larq.training.evaluator import SplitResult
@@ -54,9 +53,7 @@ class DetectionEvaluator:
         anchors, found = self._data.anchors, []
         assert anchors is not None
         for images, targets in batches:
-            for predictions in self._step(images, targets).numpy():
-                detections = detect(predictions, anchors)
-                found.append(Detections(clip_boxes(detections.boxes), detections.classes, detections.scores))
+            found += [detect(predictions, anchors).clipped() for predictions in self._step(images, targets).numpy()]
             if self._stop.asked:
                 return None
         truths = [split.objects(index) for index in range(len(split))]

@@ -7,12 +7,13 @@ from typing import Any
 import tf_keras as keras
 from rich.console import Console
 
+from el_larq.card import simulated_name
 from el_larq.counting.real_valued_layers import allowances
 from el_larq.data.dataset import Dataset
 from el_larq.data.validation import TEST
 from el_larq.files import write_json
 from el_larq.training.bop import make_signs
-from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged, simulated_name
+from el_larq.training.config import CONFIG, OWN, RESULT, TrainConfig, damaged
 from el_larq.training.distribution import Distribution
 from el_larq.training.evaluator import SplitResult
 from el_larq.training.features import Features

@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 import tf_keras as keras
 
 from el_larq.by_name import load_by_name
+from el_larq.card import simulated_name
 from el_larq.data.dataset import Dataset
 from el_larq.keras_internals import build_metrics
 from el_larq.printable import counted
 from el_larq.training import selection
 from el_larq.training.average import BATCHES
-from el_larq.training.config import simulated_name
 from el_larq.training.detection_evaluator import DetectionEvaluator
 from el_larq.training.determinism import missing_kernels_named
 from el_larq.training.distribution import AgreedStop, Distribution

@@ -195,7 +195,7 @@ def _remarks(
     if plan.recipe.qat_bits and started is None:
         bits = plan.recipe.qat_bits
         yield f"note: int{bits} is simulated from random weights; a trained network to start from (--init-from) is usually better"
-    if plan.recipe.prune not in ("none", "keep") and started is None:
+    if plan.recipe.prunes and started is None:
         yield "note: random weights are pruned; a trained network to start from (--init-from) is usually better"
     if started is not None:
         yield started.summary

@@ -30,7 +30,7 @@ Here = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three images, one of them wide, one in a subfolder."""
+    """Three images, of which one is wide, and one is in a subfolder."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "more").mkdir()
     Image.fromarray(draw_image("test", 0)).save(folder / "one.png")
