@@ -26,6 +26,8 @@ NEAR = 1e-5
 """Of IoUs. Boxes are decoded in float64 and stored as float32 by both, whose IoUs differ by about 1e-6."""
 
 _SCORE_TOLERANCE = 1e-5
+_ROUNDING = 1e-5
+"""Relative. The boxes of a detector that is not trained may be larger than any image, and their exponentials differ as much."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def same_detections(found: Detections, boxes: np.ndarray, scores: np.ndarray, se
     a, b = _in_order(found, least), _in_order(wanted, least)
     if len(a) != len(b) or not (np.array_equal(a.classes, b.classes) and np.array_equal(a.scores, b.scores)):
         return False
-    return bool((np.abs(a.boxes - b.boxes) * np.tile(size, 2) <= 1).all())
+    pixels = np.tile(size, 2)
+    return bool((np.abs(a.boxes - b.boxes) * pixels <= 1 + _ROUNDING * np.abs(b.boxes) * pixels).all())
 
 
 def _in_order(found: Detections, least: float) -> Detections:

@@ -12,7 +12,9 @@ from el_larq.data.dataset_registry import check_dataset, parse_name
 from el_larq.data.npy_file import open_npy
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.errors import UsageError
+from el_larq.files import read_bytes
 from el_larq.printable import printable
+from el_larq.tflite.reader import parse
 
 _CHUNK = 256
 
@@ -23,6 +25,13 @@ def check_calibrated_on(source: str) -> None:
         check_dataset(source)
     elif not Path(source).is_file():
         raise UsageError(f"there is no file {source}, on which the model is said to be calibrated")
+
+
+def check_has_ranges(path: Path) -> None:
+    """Raise UsageError unless this is a .tflite that computes with int8."""
+    graph = parse(read_bytes(path), str(path)) if path.suffix == ".tflite" else None
+    if graph is None or not any(tensor.type == "int8" and not tensor.constant for tensor in graph.tensors):
+        raise UsageError(f"{path}: does not compute with int8, so no images gave it ranges; omit --calibrated-on")
 
 
 def calibration_notes(

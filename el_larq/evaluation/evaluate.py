@@ -16,7 +16,7 @@ from el_larq.data.dataset import Dataset, View
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.stated import OPTIONS, Statements, describe, stated
 from el_larq.errors import ElLarqError, UsageError, summarize
-from el_larq.evaluation.calibration_overlap import calibration_notes
+from el_larq.evaluation.calibration_overlap import calibration_notes, check_has_ranges
 from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.evaluate_detector import evaluate_detector, is_detector
 from el_larq.evaluation.evaluated_data import evaluated_data, report_folder
@@ -120,7 +120,6 @@ class _Opened:
     outputs: list[Output]
     start: Callable[[Preprocessing, int], Any]
     scales: str | None = None
-    has_ranges: bool = False
 
 
 def evaluate(
@@ -171,14 +170,24 @@ def evaluate(
 
     path = find_model(model)
     given = stated(**statements)
+    if calibrated_on is not None:
+        check_has_ranges(path)
     if is_detector(path):
-        for option, value in (("output", output), ("workers", workers), ("calibrated-on", calibrated_on)):
+        for option, value in (("output", output), ("workers", workers)):
             if value is not None:
                 raise UsageError(f"{path}: is a detector, to which --{option} does not apply; omit it")
-        return evaluate_detector(path, dataset, out=out, images=images, trust=trust, notify=notify, note=note, **statements)
+        return evaluate_detector(
+            path,
+            dataset,
+            out=out,
+            images=images,
+            trust=trust,
+            calibrated_on=calibrated_on,
+            notify=notify,
+            note=note,
+            **statements,
+        )
     opened = _open_tflite(path, workers, trust) if path.suffix == ".tflite" else _open_keras(path, trust)
-    if calibrated_on is not None and not opened.has_ranges:
-        raise UsageError(f"{path}: does not compute with int8, so no images gave it ranges; omit --calibrated-on")
     scored, several = choose(opened.outputs, output, str(path)), len(opened.outputs) > 1
     if len(opened.input_shape) != 3 or not opened.input_shape[0]:
         raise ElLarqError(f"{path}: takes inputs of shape {opened.input_shape}, which are not images")
@@ -274,7 +283,6 @@ def _open_tflite(path: Path, workers: int | None, trust: bool) -> _Opened:
         model_card,
         of_graph(graph),
         lambda p, position: _TfliteRun(Workers(content, str(path), p, workers, position=position, trust=trust)),
-        has_ranges=any(tensor.type == "int8" and not tensor.constant for tensor in graph.tensors),
     )
 
 

@@ -16,6 +16,7 @@ from el_larq.detection.annotations import Objects
 from el_larq.detection.average_precision import Detections, DetectionScores, precision_recall, score_detections
 from el_larq.detection.detection_set import DetectionSet
 from el_larq.errors import ElLarqError, UsageError
+from el_larq.evaluation.calibration_overlap import calibration_notes
 from el_larq.evaluation.classes import class_order
 from el_larq.evaluation.evaluated_data import evaluated_data, report_folder
 from el_larq.evaluation.open_model import DetectImages, open_model
@@ -133,6 +134,7 @@ def evaluate_detector(
     out: str | Path | None = None,
     images: int | None = None,
     trust: bool = False,
+    calibrated_on: str | None = None,
     notify: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda line: None,
     **statements: Unpack[Statements],
@@ -165,6 +167,8 @@ def evaluate_detector(
         truths = [data.test.objects(int(number)) for number in index]
         if not any(len(objects.required) for objects in truths):
             raise UsageError(f"{data.name}: the chosen images have no objects to find; take more with --images")
+        view = data.test_view(index)
+        notes += calibration_notes(opened.card, calibrated_on, data, view, preprocessing)
         for line in notes:
             note(line)
         folder = report_folder(out, path, data, "", {REPORT: EVALUATION, CURVES: SVG})
@@ -177,7 +181,7 @@ def evaluate_detector(
         }
         state, start = PartialOutputs(folder, key), time.monotonic()
         before = _unpacked(state.load(), len(index), data.num_classes)
-        found = _compute(opened.detect, data.test_view(index), preprocessing, before, state, notify)
+        found = _compute(opened.detect, view, preprocessing, before, state, notify)
     found = [Detections(one.boxes, order[one.classes], one.scores) for one in found]
     scores = score_detections(truths, found, data.num_classes)
     counts = sum(np.bincount(one.required.classes, minlength=data.num_classes) for one in truths)

@@ -100,6 +100,22 @@ def test_a_detector_is_converted_with_its_boxes_selected(detector: UntrainedDete
     assert written["verified"]["images"] == 256
 
 
+def test_boxes_without_an_area_and_huge_ones_are_selected_too() -> None:
+    """As by NumPy, with which the step compares them: codes of sides whose exponentials vanish, and fill the world."""
+    model = build_detector(binary=False)
+    layer = model.get_layer("head1_boxes_conv")
+    kernel, bias = layer.get_weights()
+    bias[[2, 3, 6]] = -200, -60, 400
+    layer.set_weights([kernel, bias])
+    job = el_larq.convert(model, options=Options(verify_images=4))
+    assert job.tflite is not None
+    boxes = Interpreter(job.tflite).run(images())[0]
+    heights = boxes[..., 2] - boxes[..., 0]
+    assert np.isfinite(boxes).all()
+    assert heights.max() > 1e20
+    assert ((heights == 0) & (boxes[..., 2] != 0)).any(), "boxes whose height is lost in rounding"
+
+
 def test_without_binary_layers_tensorflow_lite_runs_it_too() -> None:
     import tensorflow as tf
 

@@ -158,6 +158,7 @@ def test_stated_preprocessing_is_for_whole_images(model: Path, squares: str, tmp
         ({"dataset": "shapes"}, "detects 2 classes, and shapes has 5"),
         ({"output": 0}, "--output does not apply"),
         ({"workers": 2}, "--workers does not apply"),
+        ({"calibrated_on": "shapes"}, "does not compute with int8"),
         ({"dataset": None}, "does not say what it was trained on"),
     ],
 )
@@ -183,3 +184,18 @@ def test_a_tflite_has_the_same_average_precision(model: Path, squares: str, tmp_
     convert(model, tmp_path / "model.tflite")
     one, other = evaluated(model, squares, tmp_path / "one"), evaluated(tmp_path / "model.tflite", squares, tmp_path / "other")
     assert other.scores.summary() == pytest.approx(one.scores.summary(), abs=0.01)
+
+
+def test_an_int8_detector_that_was_calibrated_on_the_test_split_is_noted(model: Path, squares: str, tmp_path: Path) -> None:
+    from el_larq.converters.job import Options
+    from el_larq.converters.pipeline import convert
+
+    data: Any = load_dataset(squares, 32, task="detection")
+    inputs = data.preprocessing.scale(data.test_view(np.arange(data.test_size))[:])
+    np.save(tmp_path / "test.npy", inputs)
+    options = Options(int8="full", calibrate=str(tmp_path / "test.npy"), calibration_images=len(inputs), verify_images=4)
+    convert(model, tmp_path / "model.tflite", options=options)
+    noted = evaluated(tmp_path / "model.tflite", squares, tmp_path / "one").notes
+    assert any("calibrated on test.npy; the score means little if" in line for line in noted)
+    noted = evaluated(tmp_path / "model.tflite", squares, tmp_path / "two", calibrated_on=str(tmp_path / "test.npy")).notes
+    assert any(f"calibrated on {len(inputs)} of the {len(inputs)} images that it is scored on" in line for line in noted)
