@@ -9,9 +9,16 @@ random signs, is near sqrt(K) |m|, so rounding of the terms by half a unit in th
 sum. Here, each sum of signs is moved by a random part of two such halves, K / 2^23, the same for all positions of a channel.
 
 Two correct implementations differ by as much, and a verification has to know by how much.
+
+One measured error may be small by chance where few values depend on rounding: a softmax of large logits is 0 or 1 in almost all
+images, so that a single image with two nearly tied classes decides. So the outputs are rounded several times, each time in another
+way: for inputs that are moved by at most a unit in the last place (`moved`), all roundings behind them differ. And for a softmax or
+sigmoid it is the error of the logits that is measured, of which there are more, and what it could do to the probabilities
+(`change_of_probabilities`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +34,8 @@ ROUNDINGS = 2
 LARGEST_ROUNDING = 1e-2
 """What is accepted at most, as a share of a tensor's RMS or of the largest output: beyond it, nothing could be verified."""
 
+MOVES = 4
+"""How many times the outputs are rounded in another way."""
 
 _HALF_UNIT = 2.0**-24
 
@@ -34,27 +43,28 @@ _HALF_UNIT = 2.0**-24
 class DoublePrecision:
     """A model's graph with LCE's rounding, run in double precision with given values of its discretizations."""
 
-    def __init__(self, graph: FoldGraph, found: Sequence[Discretization]):
+    def __init__(self, graph: FoldGraph, found: Sequence[Discretization], probabilities: Iterable[Any] = ()):
         _move_sums(graph)
         nodes = {node.name: node for node in graph.nodes() if node.inputs}
         self._graph = graph
-        self._nodes: dict[str, Node] = {one.values.name: nodes[one.values.op.name] for one in found if one.values.op.name in nodes}
+        values = [*(one.values for one in found), *probabilities]
+        self._nodes: dict[str, Node] = {tensor.name: nodes[tensor.op.name] for tensor in values if tensor.op.name in nodes}
 
     @classmethod
-    def of(cls, model: FrozenModel, found: Sequence[Discretization]) -> "DoublePrecision | None":
-        """None for a graph that cannot be run in double precision."""
+    def of(cls, model: FrozenModel, found: Sequence[Discretization], probabilities: Iterable[Any] = ()) -> "DoublePrecision | None":
+        """None for a graph that cannot be run in double precision. probabilities: tensors of softmaxes and sigmoids."""
         graph = imported(model)
-        return None if isinstance(graph, str) else cls(graph, found)
+        return None if isinstance(graph, str) else cls(graph, found, probabilities)
 
     def run(
         self, images: Sequence[np.ndarray], given: Mapping[str, np.ndarray], wanted: Sequence[str] = ()
     ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        """The outputs, and the real tensors of discretizations, all float64.
+        """The outputs, and the real tensors of discretizations, and the logits of probabilities, all float64.
 
         Arguments:
             images: a batch (N, ...) for each input.
             given: discrete values by the name of their tensor; others are computed.
-            wanted: names of discrete tensors; the real tensors are returned by these names.
+            wanted: names of discrete tensors, or probabilities; the real tensors are returned by these names.
         """
         nodes = {self._nodes[name]: tf.constant(values, tf.float64) for name, values in given.items() if name in self._nodes}
         names = [name for name in wanted if name in self._nodes]
@@ -74,6 +84,30 @@ def _move_sums(graph: FoldGraph) -> None:
             *window, channels = kernel.shape
             moved = constant(2 * _HALF_UNIT * np.prod(window) * random.uniform(-1, 1, channels))
             graph.replace(node, Node("AddV2", [node, moved], {}, None, node.shape))
+
+
+def moved(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """`MOVES` times the inputs, (N, ...) each, with every value moved to a neighbouring number or left; integers are not moved."""
+    random = np.random.default_rng(0)
+    for _ in range(MOVES):
+        yield [
+            np.nextafter(x, x + random.integers(-1, 2, x.shape).astype(x.dtype)) if np.issubdtype(x.dtype, np.floating) else x
+            for x in images
+        ]
+
+
+def change_of_probabilities(probabilities: np.ndarray, errors: np.ndarray, kind: str) -> np.ndarray:
+    """By how much errors of logits can change probabilities, at most, in their shape.
+
+    For logits that are off by e at most, odds p / (1 - p) change by a factor of exp(e) at most in a sigmoid, and exp(2 e) in a
+    softmax: the logit of a class goes up and the others down, or the other way round.
+
+    Arguments:
+        probabilities: (N, ...). errors: of the logits, at least 0, one for each image. kind: "Sigmoid" or "Softmax".
+    """
+    p = probabilities.astype(np.float64)
+    factor = np.exp(np.minimum((2 if kind == "Softmax" else 1) * errors, 1.0)).reshape(-1, *[1] * (p.ndim - 1))
+    return np.maximum(p * factor / (1 + p * (factor - 1)) - p, p - p / (factor + p * (1 - factor)))
 
 
 def accepted(single: np.ndarray, double: np.ndarray) -> np.ndarray:

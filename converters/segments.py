@@ -19,8 +19,8 @@ from math import prod
 import numpy as np
 
 from el_larq.converters.discretizations import find_discretizations
-from el_larq.converters.exact import DoublePrecision, accepted
-from el_larq.converters.frozen import FrozenModel
+from el_larq.converters.exact import DoublePrecision, accepted, change_of_probabilities, moved
+from el_larq.converters.frozen import FrozenModel, find_source
 from el_larq.converters.graph import Convolution, layer_name
 from el_larq.converters.match import Match
 from el_larq.converters.rewrite import with_outputs
@@ -69,15 +69,16 @@ class SegmentComparison:
 
     alone: outputs of the model with its own signs. given: of the model with the flatbuffer's signs. computed: of the flatbuffer.
     flips: the worst flip of each image; None if no sign flipped.
-    exact, exact_alone: what the model computes in double precision with the flatbuffer's signs, and with its own. Only where asked.
+    exact_alone: what the model computes in double precision with its own signs. roundings: how far rounding moves each output of
+        the model in each image, with the flatbuffer's signs: (outputs, N). Both only where asked.
     """
 
     alone: list[np.ndarray]
     given: list[np.ndarray]
     computed: list[np.ndarray]
     flips: list[Flip | None]
-    exact: list[np.ndarray] | None = None
     exact_alone: list[np.ndarray] | None = None
+    roundings: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ class Segments:
         rounded = [operator.outputs[0] for operator in graph.operators if operator.name == "ROUND"]
         self._model = model
         self._signs = find_discretizations(model)
+        ends = {number: find_source(tensor) for number, tensor in enumerate(model.outputs)}
+        self._probabilities = {number: tensor for number, tensor in ends.items() if tensor.op.type in ("Softmax", "Sigmoid")}
         wanted = [*packed, *rounded]
         self._interpreter = Interpreter(with_outputs(content, [tensor.index for tensor in wanted])) if self._signs else self._plain
         self._shapes = [tensor.shape for tensor in wanted]
@@ -167,7 +170,7 @@ class Segments:
     def double_precision(self) -> DoublePrecision | None:
         """The model in double precision, to compare again with: `layers` starts anew. None if it cannot be run so."""
         self.layers = [LayerSigns(record.layer, record.kind) for record in self.layers]
-        return DoublePrecision.of(self._model, self._signs)
+        return DoublePrecision.of(self._model, self._signs, self._probabilities.values())
 
     def compare(self, images: list[np.ndarray], reference: DoublePrecision | None = None) -> SegmentComparison:
         """Compare on a batch (N, ...) for each input.
@@ -194,11 +197,30 @@ class Segments:
         chosen = tried[-1] if tried else []
         if reference is None:
             return SegmentComparison(alone, given, computed, self._flips(len(images[0]), chosen, packed, reals, {}))
-        fed = {self._signs[index].values.name: values for index, values in self._fed(chosen, packed).items()}
+        signs = self._fed(chosen, packed)
+        fed = {self._signs[index].values.name: values for index, values in signs.items()}
         names = [self._signs[pair.sign].values.name for pair in chosen]
-        exact, exact_reals = reference.run(images, fed, names)
+        exact, exact_reals = reference.run(images, fed, [*names, *(tensor.name for tensor in self._probabilities.values())])
         flips = self._flips(len(images[0]), chosen, packed, reals, exact_reals)
-        return SegmentComparison(alone, given, computed, flips, exact, reference.run(images, {})[0])
+        roundings = np.max([self._roundings(batches, signs, exact, exact_reals) for batches in (images, *moved(images))], axis=0)
+        return SegmentComparison(alone, given, computed, flips, reference.run(images, {})[0], roundings)
+
+    def _roundings(
+        self, images: list[np.ndarray], fed: dict[int, np.ndarray], exact: list[np.ndarray], reals: dict[str, np.ndarray]
+    ) -> np.ndarray:
+        """How far a run of the model in single precision is from double precision: (outputs, N).
+
+        For a softmax or sigmoid, how far its logits are from it, and what that could do, if it is more.
+        """
+        logits = [tensor.op.inputs[0] for tensor in self._probabilities.values()]
+        outputs = len(self._model.outputs)
+        values = self._model.fetch([*self._model.outputs, *logits], [self._signs[i].values for i in fed])(images, *fed.values())
+        found = [_largest(wanted - got) for wanted, got in zip(exact, values[:outputs], strict=True)]
+        for (number, tensor), got in zip(self._probabilities.items(), values[outputs:], strict=True):
+            if tensor.name in reals:
+                possible = change_of_probabilities(exact[number], _largest(reals[tensor.name] - got), tensor.op.type)
+                found[number] = np.maximum(found[number], _largest(possible))
+        return np.stack(found)
 
     def _check_unchanged(self, images: list[np.ndarray], computed: list[np.ndarray]) -> None:
         """Compare bit by bit, on the very first images only, with the original file, which lacks the additional outputs."""
@@ -297,6 +319,11 @@ def _shaped(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         shapes = f"{list(got.shape)} for {len(wanted)} images, the model's {list(wanted.shape)}"
         raise ElLarqError(f"verify: an output of the .tflite has shape {shapes}")
     return got.reshape(wanted.shape)
+
+
+def _largest(values: np.ndarray) -> np.ndarray:
+    """The largest magnitude in each image, (N,)."""
+    return np.abs(values).reshape(len(values), -1).max(axis=1)
 
 
 def _share(beyond: np.ndarray, x: np.ndarray) -> float:

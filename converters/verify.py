@@ -16,7 +16,7 @@ the compared values follow from the same bits:
 Rounding to integers, in quantizers of several bits, is treated like a sign: the model is fed the flatbuffer's integers, and a value
 may differ only at the threshold between two of them.
 
-If 2, 3 or 4 fails, the model itself is computed with other rounding too, from the same signs (`exact.py`). A flip, or a difference
+If 2, 3 or 4 fails, the model itself is computed with other roundings too, from the same signs (`exact.py`). A flip, or a difference
 of outputs, is then accepted within what rounding does to the model there. If that changes the model's own decisions, as it may in
 an untrained network, 4 allows the .tflite to differ about as often, provided that from the same signs it decides as the model does.
 
@@ -224,9 +224,9 @@ class _Batch:
     """The figures of a batch that `_judge` needs, since the outputs may be too large to keep.
 
     largest: the largest |value| of each output of the model. differences: the largest difference by output and image, from the
-    same signs; differences_alone: the same for the model with its own signs. roundings: between single and double precision of the
-    model from the same signs. decisions: of the .tflite and the model with its own signs; fed_decisions: from the same signs;
-    own_decisions: of the model in single and double precision. Those of double precision are None if it was not needed.
+    same signs; differences_alone: the same for the model with its own signs. roundings: how far rounding moves the model's
+    outputs, from the same signs, likewise. decisions: of the .tflite and the model with its own signs; fed_decisions: from the same
+    signs; own_decisions: of the model in single and double precision. Those of double precision are None if it was not needed.
     """
 
     def __init__(self, compared: SegmentComparison, tied: float):
@@ -237,8 +237,8 @@ class _Batch:
         self.differences_alone = _differences(compared.alone, compared.computed)
         self.decisions = Decisions(compared.alone, compared.computed, tied)
         self.roundings = self.own_decisions = self.fed_decisions = None
-        if compared.exact is not None and compared.exact_alone is not None:
-            self.roundings = _differences(compared.exact, compared.given)
+        if compared.exact_alone is not None:
+            self.roundings = compared.roundings
             self.own_decisions = Decisions(compared.exact_alone, compared.alone, tied)
             self.fed_decisions = Decisions(compared.given, compared.computed, tied)
 
@@ -261,7 +261,8 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
     sensitivity = _sensitivity(batches, scale)
     rounding = 0.0 if sensitivity is None else np.minimum(ROUNDINGS * sensitivity.roundings, LARGEST_ROUNDING)
     if not float((differences - rounding).max()) <= limit:
-        failures.append(f"outputs differ by {difference:.1e} of the largest one from the same signs (limit {limit:g})")
+        own = "" if sensitivity is None else f"; rounding moves the model's own by {sensitivity.roundings.max():.1e}"
+        failures.append(f"outputs differ by {difference:.1e} of the largest one from the same signs (limit {limit:g}{own})")
     inexcusable = [flip for flip in flips if flip is not None and flip.worst > FLIP_TOLERANCE]
     if inexcusable:
         worst = max(inexcusable, key=lambda flip: flip.worst)
@@ -292,9 +293,9 @@ def _judge(batches: list[_Batch], names: tuple[str, ...], data: str, failures: l
 class Sensitivity:
     """What rounding does to the model.
 
-    roundings: the largest difference of each output between single and double precision from the same signs, as a share of the
-    largest value, (outputs, 1). own: by output, the share of images with the same top-1 in both precisions. fed: the same for the
-    .tflite and the model from the same signs.
+    roundings: how far it moves each output at most, from the same signs, as a share of the largest value, (outputs, 1). own: by
+    output, the share of images with the same top-1 in both precisions. fed: the same for the .tflite and the model from the same
+    signs.
     """
 
     roundings: np.ndarray

@@ -11,13 +11,14 @@ from perturbation import missed
 
 from el_larq.converters.decisions import Agreement
 from el_larq.converters.discretizations import Discretization
-from el_larq.converters.exact import LARGEST_ROUNDING, ROUNDINGS, accepted
+from el_larq.converters.exact import LARGEST_ROUNDING, MOVES, ROUNDINGS, accepted, change_of_probabilities, moved
 from el_larq.converters.frozen import FrozenModel
 from el_larq.converters.lower import lower_model
 from el_larq.converters.segments import Segments
 from el_larq.converters.verify import FLIP_TOLERANCE, OUTPUT_TOLERANCE, Sensitivity, disagreements, verify_model
 
 OFFSET: Any = 1e4
+GAIN = 4.9
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,48 @@ def test_what_is_accepted_is_measured_and_limited() -> None:
     single[1, 0, 0] += 1
     single[2, 0, 0] = np.nan
     np.testing.assert_allclose(accepted(single, exact).ravel(), [ROUNDINGS * 1e-4, LARGEST_ROUNDING, 0])
+
+
+def test_a_softmax_of_large_values_is_not_taken_for_an_error_by_chance() -> None:
+    """The model's own sums are exact for the integers it is given, so one rounding shows little error; the file's sums are not."""
+    numbers = np.random.default_rng(0)
+    image: Any = keras.Input((64,))
+    dense, norm = keras.layers.Dense(2, use_bias=False), keras.layers.BatchNormalization(epsilon=0.0)
+    model = keras.Model(image, keras.layers.Softmax()(norm(dense(image))))
+    dense.set_weights([numbers.integers(-99, 100, (64, 2)).astype(np.float32)])
+    images = numbers.integers(-99, 100, (8, 64)).astype(np.float32)
+    logits = dense(images[:1]).numpy()[0]
+    norm.set_weights([np.full(2, GAIN), np.zeros(2), logits, np.ones(2)])  # the classes of the first image are tied
+    frozen = FrozenModel(model)
+    result = verify_model(frozen, lower_model(frozen), images)
+    assert result.failures == ()
+    assert OUTPUT_TOLERANCE < result.max_difference < LARGEST_ROUNDING
+    assert result.rounding is not None
+    assert result.rounding > result.max_difference / ROUNDINGS - OUTPUT_TOLERANCE
+
+
+def test_inputs_are_moved_by_a_unit_in_the_last_place() -> None:
+    x, pixels = np.array([1.0, -3.0, 0.0, 1e30], np.float32), np.array([0, 255], np.uint8)
+    found = list(moved([x, pixels]))
+    assert len({one[0].tobytes() for one in found}) == MOVES
+    for real, integers in found:
+        assert integers is pixels
+        assert real.dtype == np.float32
+        assert np.all(np.abs(real - x) <= np.spacing(np.abs(x)))
+
+
+@pytest.mark.parametrize("kind", ["Softmax", "Sigmoid"])
+def test_errors_of_logits_change_probabilities_by_no_more(kind: str) -> None:
+    numbers = np.random.default_rng(0)
+    logits, error = numbers.normal(0, 2, (6, 3)), np.full(6, 0.05)
+
+    def of(z: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-z)) if kind == "Sigmoid" else np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+    bound = change_of_probabilities(of(logits), error, kind)
+    corners = np.array([[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)]) * 0.05
+    largest = np.max([np.abs(of(logits + corner) - of(logits)) for corner in corners], axis=0)
+    np.testing.assert_allclose(bound, largest, rtol=1e-9)
 
 
 def test_the_distance_is_to_the_threshold_between_two_values() -> None:
