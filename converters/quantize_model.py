@@ -23,6 +23,7 @@ def quantize(
     skip: Sequence[str] = (),
     keep_float: int = 0,
     bias: str = BIAS[0],
+    adaround: Sequence[str] = (),
     verify_on: str | None = None,
     image_size: int | None = None,
     modules: Sequence[str] = (),
@@ -42,6 +43,7 @@ def quantize(
         skip: steps of the guideline to leave out: relu6, equalize, absorb, ranges or bias.
         keep_float: the number of layers that stay float: those whose int8 form costs the outputs most.
         bias: "empirical" or "analytic" correction of biases.
+        adaround: layers whose weights are rounded up or down so that the layer's output changes least: "first", "last", "worst:N".
         verify_on, image_size, modules, trust: as in `el_larq.converters.job.Options`.
         card, notify, statements: as in `el_larq.convert`.
 
@@ -57,7 +59,7 @@ def quantize(
         int8="full",
         calibrate=calibrate,
         calibration_images=calibration_images,
-        guideline=Guideline(recipe, tuple(skip), keep_float, bias),
+        guideline=Guideline(recipe, tuple(skip), keep_float, bias, tuple(adaround)),
         verify_on=verify_on,
         image_size=image_size,
         modules=tuple(modules),

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from el_larq.compression.symmetric import channel_scales, dequantize, quantize
+from el_larq.compression.symmetric import channel_scales, dequantize, quantize, rounded_up_or_down
 from el_larq.converters.guideline.one_operator import one_operator
 from el_larq.converters.int8.calibrate import run_tensors
-from el_larq.converters.int8.int8_file import Shifts
+from el_larq.converters.int8.int8_file import Roundings, Shifts
 from el_larq.converters.int8.int8_operators import KERNEL_AXES
 from el_larq.converters.rewrite import unpack
 from el_larq.tflite.reader import Operator, TfliteGraph, parse
@@ -46,19 +46,27 @@ class _Linear:
         return y.reshape(-1, y.shape[-1]).mean(axis=0, dtype=np.float64)
 
 
-def _rounded(operator: Operator) -> np.ndarray:
+def _rounded(operator: Operator, up: np.ndarray | None) -> np.ndarray:
     values, axis = _kernel(operator), KERNEL_AXES[operator.name]
     scales = channel_scales(values, axis)
-    return dequantize(quantize(values, scales, axis), scales, axis)
+    integers = quantize(values, scales, axis) if up is None else rounded_up_or_down(values, scales, axis, up)
+    return dequantize(integers, scales, axis)
 
 
-def corrections(content: bytes, quantized: bytes, operators: frozenset[int], images: np.ndarray, kind: str) -> Shifts:
+def corrections(
+    content: bytes,
+    quantized: bytes,
+    operators: frozenset[int],
+    images: np.ndarray,
+    kind: str,
+    roundings: Roundings | None = None,
+) -> Shifts:
     """What is added to the biases of int8 layers, by the number of the operator: one value for each channel.
 
     Arguments:
         content: the float file. quantized: the int8 file made of it, without corrections.
         operators: the numbers of those that compute with int8 (`Scales.operators`).
-        images: (N, ...). kind: "empirical" or "analytic".
+        images: (N, ...). kind: "empirical" or "analytic". roundings: those of the int8 file.
     """
     graph = parse(content)
     layers = {o.index: o for o in graph.operators if o.index in operators and o.name in KERNEL_AXES}
@@ -69,10 +77,11 @@ def corrections(content: bytes, quantized: bytes, operators: frozenset[int], ima
             means[tensor] = means.get(tensor, 0.0) + values.sum(axis=0, keepdims=True, dtype=np.float64) / len(images)
     linear = _Linear(content, layers)
     kernels = {index: _kernel(operator) for index, operator in layers.items()}
+    rounded = {index: _rounded(operator, (roundings or {}).get(index)) for index, operator in layers.items()}
     exact = {index: linear.mean(index, kernels[index], means[sources[index]]) for index in layers}
     if kind == "analytic":
-        return {index: exact[index] - linear.mean(index, _rounded(o), means[sources[index]]) for index, o in layers.items()}
-    return _Walk(graph, quantized, linear, exact).run(images)
+        return {index: exact[index] - linear.mean(index, rounded[index], means[sources[index]]) for index in layers}
+    return _Walk(graph, quantized, linear, exact, rounded).run(images)
 
 
 def _source(operator: Operator) -> int:
@@ -88,9 +97,17 @@ def _kernel(operator: Operator) -> np.ndarray:
 class _Walk:
     """Runs the int8 file operator by operator on all images, and corrects each layer before what follows it is run."""
 
-    def __init__(self, floats: TfliteGraph, quantized: bytes, linear: _Linear, exact: Mapping[int, np.ndarray]):
+    def __init__(
+        self,
+        floats: TfliteGraph,
+        quantized: bytes,
+        linear: _Linear,
+        exact: Mapping[int, np.ndarray],
+        rounded: Mapping[int, np.ndarray],
+    ):
         self.layers = {floats.operators[index].outputs[0].index: index for index in linear.layers}
         self.graph, self.model, self.linear, self.exact = parse(quantized), unpack(quantized), linear, exact
+        self.rounded = rounded
         self.last: dict[int, int] = {}
         for operator in self.graph.operators:
             self.last |= {tensor.index: operator.index for tensor in operator.inputs if tensor is not None}
@@ -120,6 +137,6 @@ class _Walk:
         assert bias is not None
         found, steps = (self.model.subgraphs[0].tensors[tensor.index].quantization for tensor in (source, bias))
         mean = (given.mean(axis=0, keepdims=True, dtype=np.float64) - found.zeroPoint[0]) * np.float64(found.scale[0])
-        shift = self.exact[layer] - self.linear.mean(layer, _rounded(self.linear.layers[layer]), mean)
+        shift = self.exact[layer] - self.linear.mean(layer, self.rounded[layer], mean)
         bias_steps = np.asarray(steps.scale, np.float64)
         return shift, {bias.index: (bias.array() + np.round(shift / bias_steps)).astype("<i4")}

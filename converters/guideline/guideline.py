@@ -2,7 +2,7 @@
 
 Steps are tried on some of the calibration images (`trials.py`): the int8 file with a step is compared with the float model.
 `relu6`, `equalize` and `absorb` are judged together, since each prepares the next one: if the SQNR of the logits is lower
-behind them than without them, all three are undone. `ranges` and `bias` are judged each by itself. What is kept is then
+behind them than without them, all three are undone. `ranges`, `adaround` and `bias` are judged each by itself. What is kept is then
 calibrated on all images and compared on all of them with the file that has ranges from the extremes and nothing else. The
 latter is the result if the former is worse (`Figures.is_worse`).
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from el_larq.converters.guideline.adaround import RoundedLayer
 from el_larq.converters.guideline.bias_correction import corrections
 from el_larq.converters.guideline.effects import Effect, Figures, Reference
 from el_larq.converters.guideline.guideline_options import Guideline
@@ -36,7 +37,7 @@ class ByGuideline:
 
     kept_float: the layers that stay float, by the name of their output. found, plain: figures on all calibration images, of this
     file and of the one with ranges from the extremes. worse: those of the file with the steps, if it was worse than the latter and
-    therefore discarded.
+    therefore discarded. rounded: what AdaRound did to its layers.
     """
 
     made: Quantized
@@ -46,6 +47,7 @@ class ByGuideline:
     found: Figures
     plain: Figures
     worse: Figures | None
+    rounded: tuple[RoundedLayer, ...]
 
 
 def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGuideline:
@@ -59,7 +61,8 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
     """
     graph = parse(content)
     _check_real(graph)
-    _check_keeps(graph, chosen.keep_float)
+    _check_count(graph, f"--keep-float {chosen.keep_float}", chosen.keep_float)
+    _check_count(graph, f"--adaround worst:{chosen.worst}", chosen.worst)
     search = Search(content, images, chosen)
     best = search.run()
     kept = search.worst(best, chosen.keep_float)
@@ -76,19 +79,19 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
             effects = (effects[0], *(replace(effect, kept=False) for effect in effects[1:]))
     result = _quantized(made, numbers)
     _check_computed(result, numbers)
-    return ByGuideline(result, effects, len(search.images), tuple(kept.values()), found, without, worse)
+    return ByGuideline(result, effects, len(search.images), tuple(kept.values()), found, without, worse, tuple(search.rounded))
 
 
 def _on_all_images(best: Candidate, start: FloatFile, bias: str, kept: frozenset[int]) -> Candidate:
     """A candidate with ranges of all calibration images, which ``start`` has seen, and its biases corrected on them."""
     edited = best.floats.content is not start.content
     floats = FloatFile(best.floats.content, start.images) if edited else start
-    made = Candidate(floats, best.ranges, {})
+    made = replace(best, floats=floats, shifts={})
     if best.shifts:
         content, _, scales = made.quantized(kept)
         largest = max(tensor.elements for tensor in floats.graph.tensors if not tensor.constant)
         images = start.images[: max(1, _BIAS_VALUES // largest)]
-        made = replace(made, shifts=corrections(floats.content, content, scales.operators, images, bias))
+        made = replace(made, shifts=corrections(floats.content, content, scales.operators, images, bias, best.roundings))
     return made
 
 
@@ -96,7 +99,9 @@ def _quantized(made: Candidate, kept: frozenset[int]) -> Quantized:
     scales, affines = made.floats.quantization(made.ranges, kept)
     offsets = Offsets({index: shift for index, shift in made.shifts.items() if index not in kept}, frozenset(), frozenset())
     reports = tensor_reports(made.floats.content, scales, affines, offsets, made.floats.images)
-    return Quantized(made.floats.content, made.quantized(kept)[0], scales, affines, offsets, reports, made.floats.images)
+    return Quantized(
+        made.floats.content, made.quantized(kept)[0], scales, affines, offsets, reports, made.floats.images, made.roundings
+    )
 
 
 def _check_real(graph: TfliteGraph) -> None:
@@ -119,9 +124,9 @@ def _check_real(graph: TfliteGraph) -> None:
             )
 
 
-def _check_keeps(graph: TfliteGraph, count: int) -> None:
+def _check_count(graph: TfliteGraph, option: str, count: int) -> None:
     if count > (layers := len(kernel_layers(graph))):
-        raise UsageError(f"--keep-float {count}: the model has {counted(layers, 'layer')}")
+        raise UsageError(f"{option}: the model has {counted(layers, 'layer')}")
 
 
 def _check_computed(made: Quantized, kept: frozenset[int]) -> None:

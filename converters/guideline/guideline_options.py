@@ -12,9 +12,13 @@ STEPS = {
     "equalize": "cross-layer equalization: channels between two layers get similar ranges",
     "absorb": "biases that keep a channel above 0 move to the next layer",
     "ranges": "ranges with the smallest mean square error, instead of the extremes",
+    "adaround": "AdaRound: weights of chosen layers are rounded up or down so that outputs change least; only with --adaround",
     "bias": "biases take away the mean error of each channel",
 }
 """In the order in which they are applied. Normalizations are always folded, and kernels always have a scale per channel."""
+
+ADAROUND = ("first", "last", "worst:N")
+"""Layers that AdaRound can be asked for: the first, the last, or the N whose int8 form costs the outputs most."""
 
 BIAS = ("empirical", "analytic")
 """How biases are corrected. The first is the default."""
@@ -25,13 +29,15 @@ class Guideline:
     """How a real-valued model is quantized to 8 bits.
 
     recipe: "guideline" or "minmax". skip: steps to leave out. keep_float: the number of layers that stay float: those whose int8
-    form costs the outputs most. bias: "empirical" or "analytic", see `el_larq.converters.guideline.bias_correction`.
+    form costs the outputs most. bias: "empirical" or "analytic", see `el_larq.converters.guideline.bias_correction`. adaround:
+    layers that AdaRound rounds, of `ADAROUND`; none of them by default, because of its time.
     """
 
     recipe: str = RECIPES[0]
     skip: tuple[str, ...] = ()
     keep_float: int = 0
     bias: str = BIAS[0]
+    adaround: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -45,8 +51,27 @@ class Guideline:
             raise UsageError(f"the number of layers to keep float must be 0 or more; got {self.keep_float}")
         if self.bias not in BIAS:
             raise unknown_name("kind of bias correction", self.bias, BIAS)
+        self._check_adaround()
+
+    def _check_adaround(self) -> None:
+        for layers in self.adaround:
+            kind, _, count = layers.partition(":")
+            if kind == "worst" and not (count.isascii() and count.isdigit() and int(count)):
+                raise UsageError(f"adaround {layers}: N must be 1 or more, as in worst:3")
+            if kind != "worst" and layers not in ADAROUND:
+                raise unknown_name("layers for adaround", layers, ADAROUND)
+        if self.adaround and self.recipe == "minmax":
+            raise UsageError("recipe minmax has none of the guideline's steps; omit --adaround")
+        if self.adaround and "adaround" in self.skip:
+            raise UsageError("adaround is asked for and skipped; omit --skip adaround")
+
+    @property
+    def worst(self) -> int:
+        """N of worst:N, the largest one; 0 without it."""
+        return max((int(layers.partition(":")[2]) for layers in self.adaround if layers.startswith("worst:")), default=0)
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The steps to apply, in order."""
-        return () if self.recipe == "minmax" else tuple(step for step in STEPS if step not in self.skip)
+        left_out = (*self.skip, *(() if self.adaround else ("adaround",)))
+        return () if self.recipe == "minmax" else tuple(step for step in STEPS if step not in left_out)

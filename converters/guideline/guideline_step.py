@@ -29,6 +29,7 @@ def _details(found: ByGuideline, source: dict[str, Any], chosen: Guideline, size
         "effects": [effect.to_dict() for effect in found.effects],
         "trial_images": found.images,
         "kept_float": list(found.kept_float),
+        "adaround": [one.to_dict() for one in found.rounded],
         **_figures(found.found),
         "minmax": _figures(found.plain),
         "discarded": None if found.worse is None else _figures(found.worse),

@@ -1,17 +1,18 @@
 """The steps of the guideline, tried one after another on some calibration images, and kept if they help."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from el_larq.compression.affine import Affine
+from el_larq.converters.guideline.adaround import RoundedLayer, adaptive_roundings, spelled
 from el_larq.converters.guideline.bias_correction import corrections
 from el_larq.converters.guideline.effects import LAYER_IMAGES, Effect, LayerValues, Reference
 from el_larq.converters.guideline.guideline_options import Guideline
 from el_larq.converters.guideline.layer_pairs import equalized, with_absorbed_biases, without_relu6
 from el_larq.converters.int8.calibrate import affines, observe_all
-from el_larq.converters.int8.int8_file import Shifts, with_int8
+from el_larq.converters.int8.int8_file import Roundings, Shifts, with_int8
 from el_larq.converters.int8.int8_operators import KERNEL_AXES, Scales, find_scales
 from el_larq.errors import UsageError
 from el_larq.tflite.reader import TfliteGraph, parse
@@ -48,38 +49,42 @@ class FloatFile:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to quantize: a float file, how ranges are estimated, and what is added to biases."""
+    """A way to quantize: a float file, how ranges are estimated, what is added to biases, and how kernels are rounded."""
 
     floats: FloatFile
     ranges: str
     shifts: Shifts
+    roundings: Roundings = field(default_factory=dict)
 
     def quantized(self, kept: frozenset[int] = frozenset()) -> tuple[bytes, dict[int, Affine], Scales]:
         """The int8 file, the quantization of its int8 tensors, and where they are. kept: the operators that stay float."""
         scales, found = self.floats.quantization(self.ranges, kept)
         shifts = {index: shift for index, shift in self.shifts.items() if index not in kept}
         tensors = {tensor: found[first] for tensor, first in scales.shares.items()}
-        return with_int8(self.floats.content, scales, found, shifts), tensors, scales
+        return with_int8(self.floats.content, scales, found, shifts, self.roundings), tensors, scales
 
 
 class Search:
-    """Tries the steps. effects: one for each step that was tried."""
+    """Tries the steps. effects: one for each step that was tried. rounded: what AdaRound did to its layers."""
 
     def __init__(self, content: bytes, images: np.ndarray, chosen: Guideline):
         self.all_images, self.chosen = images, chosen
         tried = np.linspace(0, len(images) - 1, min(TRIAL_IMAGES, len(images))).astype(int)
         others = np.setdiff1d(np.arange(len(images)), tried)
         self.images = images[tried]
+        self.untried = images[others] if len(others) >= TRIAL_IMAGES else self.images
         self.others = images[others[:: len(others) // TRIAL_IMAGES][:TRIAL_IMAGES]] if len(others) >= TRIAL_IMAGES else self.images
         self.reference = Reference(content, self.images)
         self.start = Candidate(FloatFile(content, self.images), BASELINE, {})
         self.effects: list[Effect] = []
+        self.rounded: list[RoundedLayer] = []
 
     def run(self) -> Candidate:
         """The best candidate."""
         self._measure("minmax", "ranges from the extremes", self.start)
         best = self._judged(self.start, self._edits())
         best = self._judged(best, self._ranges(best))
+        best = self._judged(best, self._adaround(best))
         return self._judged(best, self._bias(best))
 
     def worst(self, best: Candidate, count: int) -> dict[int, str]:
@@ -108,10 +113,22 @@ class Search:
         if "ranges" in self.chosen.steps:
             yield "ranges", "smallest mean square error", replace(best, ranges="mse")
 
+    def _adaround(self, best: Candidate) -> Iterator[tuple[str, str, Candidate]]:
+        if "adaround" in self.chosen.steps:
+            layers = list(kernel_layers(best.floats.graph))
+            ends = [layers[number] for name, number in (("first", 0), ("last", -1)) if name in self.chosen.adaround]
+            chosen = {*ends, *self.worst(best, self.chosen.worst)}
+
+            def write(roundings: Roundings) -> bytes:
+                return replace(best, roundings=roundings).quantized()[0]
+
+            roundings, self.rounded = adaptive_roundings(best.floats.content, write, chosen, self.untried)
+            yield "adaround", spelled(self.rounded), replace(best, roundings=roundings)
+
     def _bias(self, best: Candidate) -> Iterator[tuple[str, str, Candidate]]:
         if "bias" in self.chosen.steps:
             quantized, _, scales = best.quantized()
-            shifts = corrections(best.floats.content, quantized, scales.operators, self.others, self.chosen.bias)
+            shifts = corrections(best.floats.content, quantized, scales.operators, self.others, self.chosen.bias, best.roundings)
             yield "bias", f"{self.chosen.bias}, {len(shifts)} layers", replace(best, shifts=shifts)
 
     def _judged(self, best: Candidate, tried: Iterator[tuple[str, str, Candidate]]) -> Candidate:

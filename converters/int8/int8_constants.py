@@ -1,4 +1,7 @@
-"""Whether an int8 file has the scales that calibration found, and the constants of the float file, to within half a step."""
+"""Whether an int8 file has the scales that calibration found, and the constants of the float file, to within half a step.
+
+Kernels that adaptive rounding rounds up or down are within one step.
+"""
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from el_larq.errors import ElLarqError
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import Operator, Tensor
 
-_HALF = 0.5 + 1e-4
+_HALF, _WHOLE = 0.5 + 1e-4, 1 + 1e-4
 _LARGEST_BIAS = 2.0**30
 """In int32 steps. Where a bias would be larger, the steps of its kernel are."""
 
@@ -80,7 +83,8 @@ def _is_right_layer(made: Quantized, single: SingleOperators, operator: Operator
     steps = np.maximum(channel_scales(values, axis), np.maximum(np.abs(bias) / _LARGEST_BIAS, SMALLEST) / step)
     if position == 1:
         shape = [-1 if number == axis else 1 for number in range(values.ndim)]
-        return bool(np.all(np.abs(single.stored(stored) - values) <= _HALF * steps.reshape(shape)))
+        limit = _WHOLE if operator.index in made.roundings else _HALF
+        return bool(np.all(np.abs(single.stored(stored) - values) <= limit * steps.reshape(shape)))
     integers, products = partner.inputs[2], step * single.steps(stored).ravel()
     assert integers is not None
     error = np.abs(integers.array() * products - bias)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from el_larq.compression.affine import Affine
-from el_larq.compression.symmetric import SMALLEST, channel_scales, quantize
+from el_larq.compression.symmetric import SMALLEST, channel_scales, quantize, rounded_up_or_down
 from el_larq.converters.int8.int8_operators import KERNEL_AXES, Scales, is_global_pool, shares_scale
 from el_larq.converters.rewrite import add_buffer, add_operator_code, drop_unused_buffers, pack, unary_operator, unpack
 from el_larq.tflite.operators import BINARY
@@ -57,22 +57,28 @@ Shifts = dict[int, np.ndarray | float]
 """What is added to the bias of an operator, by its number: one value, or one for each output channel."""
 
 
-def with_int8(content: bytes, scales: Scales, affines: dict[int, Affine], shifts: Shifts) -> bytes:
+Roundings = dict[int, np.ndarray]
+"""Which weights of a kernel are rounded up, by the number of its operator, bool in its shape. Others are rounded to nearest."""
+
+
+def with_int8(
+    content: bytes, scales: Scales, affines: dict[int, Affine], shifts: Shifts, roundings: Roundings | None = None
+) -> bytes:
     """The flatbuffer in int8.
 
     affines: the quantization of each scale, by its first tensor.
     """
-    return _Writer(content, scales, affines, shifts).write()
+    return _Writer(content, scales, affines, shifts, roundings or {}).write()
 
 
 class _Writer:
-    def __init__(self, content: bytes, scales: Scales, affines: dict[int, Affine], shifts: Shifts):
+    def __init__(self, content: bytes, scales: Scales, affines: dict[int, Affine], shifts: Shifts, roundings: Roundings):
         from larq_compute_engine.mlir.python import tflite_schema as schema
 
         self.schema: Any = schema
         self.graph, self.model = parse(content), unpack(content)
         self.tensors = self.model.subgraphs[0].tensors
-        self.scales, self.affines, self.shifts = scales, affines, shifts
+        self.scales, self.affines, self.shifts, self.roundings = scales, affines, shifts, roundings
         self.quantize = add_operator_code(self.model, schema.BuiltinOperator.QUANTIZE, 1)
         self.dequantize = add_operator_code(self.model, schema.BuiltinOperator.DEQUANTIZE, 2)
         self.computed = {t.index for o in self.graph.operators if o.index in scales.operators for t in o.outputs}
@@ -183,8 +189,10 @@ class _Writer:
         bias_steps = (np.float64(step) * steps).astype(np.float32)
         integers = np.round(wanted / bias_steps).astype("<i4")
         kernel_steps = steps if len(steps) > 1 else np.repeat(steps, values.shape[axis])
+        up = self.roundings.get(operator.index)
+        kernel_integers = quantize(values, kernel_steps, axis) if up is None else rounded_up_or_down(values, kernel_steps, axis, up)
         return {
-            1: self._add_constant(quantize(values, kernel_steps, axis), steps, np.zeros(len(steps)), axis),
+            1: self._add_constant(kernel_integers, steps, np.zeros(len(steps)), axis),
             2: self._add_constant(integers, bias_steps, np.zeros(len(steps))),
         }
 

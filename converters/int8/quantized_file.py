@@ -4,14 +4,14 @@ It works on the flatbuffer, where operators are those that will run: none can st
 """
 
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from el_larq.compression.affine import Affine
 from el_larq.compression.layer_report import TensorReport, report
 from el_larq.converters.int8.calibrate import affines, observe_all, run_tensors
-from el_larq.converters.int8.int8_file import with_int8
+from el_larq.converters.int8.int8_file import Roundings, with_int8
 from el_larq.converters.int8.int8_operators import KERNEL_AXES, VIEWS, Scales, feeds_sign, joined_constants
 from el_larq.converters.int8.sign_offsets import Offsets, find_offsets
 from el_larq.errors import UsageError
@@ -29,7 +29,7 @@ class Quantized:
     """A float .tflite made int8.
 
     source: the float file. content: the int8 file, with float inputs and outputs. reports: of each int8 tensor that is not a view,
-        on some of the images. images: those that ranges are of, (N, ...).
+        on some of the images. images: those that ranges are of, (N, ...). roundings: of kernels that are not rounded to nearest.
     """
 
     source: bytes
@@ -39,6 +39,7 @@ class Quantized:
     offsets: Offsets
     reports: list[TensorReport]
     images: np.ndarray
+    roundings: Roundings = field(default_factory=dict)
 
 
 def quantize_file(content: bytes, images: np.ndarray, ranges: str, kept: Set[int] = frozenset()) -> Quantized:

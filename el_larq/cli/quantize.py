@@ -23,7 +23,7 @@ from el_larq.cli.conversion import (
     step_details,
     verify_on_option,
 )
-from el_larq.converters.guideline.guideline_options import BIAS, RECIPES, STEPS
+from el_larq.converters.guideline.guideline_options import ADAROUND, BIAS, RECIPES, STEPS
 
 _WORST = 5
 """The number of layers that are shown."""
@@ -49,6 +49,12 @@ _WORST = 5
 @click.option("--skip", multiple=True, metavar="STEP", help=f"Step to skip: {', '.join(STEPS)}; can be repeated.")
 @click.option("--bias", type=click.Choice(BIAS), default=BIAS[0], show_default=True, help="How biases are corrected.")
 @click.option(
+    "--adaround",
+    multiple=True,
+    metavar="LAYERS",
+    help=f"Round the weights of these layers by AdaRound, which takes a while: {', '.join(ADAROUND)}; can be repeated.",
+)
+@click.option(
     "--keep-float",
     type=click.IntRange(0),
     default=0,
@@ -68,6 +74,7 @@ def command(
     recipe: str,
     skip: tuple[str, ...],
     bias: str,
+    adaround: tuple[str, ...],
     keep_float: int,
     image_size: int | None,
     verify_on: str | None,
@@ -88,7 +95,7 @@ def command(
     from el_larq.outputs import TFLITE, check_output
     from el_larq.zoo.named_models import check_model
 
-    Guideline(recipe, skip, keep_float, bias)
+    Guideline(recipe, skip, keep_float, bias, adaround)
     stated(**statements)
     if verify_on is not None:
         check_dataset(verify_on)
@@ -108,6 +115,7 @@ def command(
         skip=skip,
         keep_float=keep_float,
         bias=bias,
+        adaround=adaround,
         verify_on=verify_on,
         image_size=image_size,
         modules=modules,

@@ -38,6 +38,11 @@ def quantize(values: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:
     return np.clip(np.round(values / _along(scales, values.ndim, axis)), -LARGEST, LARGEST).astype(np.int8)
 
 
+def rounded_up_or_down(values: np.ndarray, scales: np.ndarray, axis: int, up: np.ndarray) -> np.ndarray:
+    """The integers below the values, or above where ``up`` is true, int8 in the shape of both; values beyond the range saturate."""
+    return np.clip(np.floor(values / _along(scales, values.ndim, axis)) + up, -LARGEST, LARGEST).astype(np.int8)
+
+
 def dequantize(integers: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:
     """The values that the integers stand for, float32, rounded as TFLite's DEQUANTIZE does."""
     return integers.astype(np.float32) * _along(scales, integers.ndim, axis)
