@@ -36,7 +36,8 @@ def load(job: Job) -> Job:
         if data is not None and not data.endswith(".npy"):
             check_dataset(data, job.task)
     _check_labels(job.options.stated.labels, model, source, 0 if anchors is None else NOT_CLASSES)
-    notes = (*notes, *card.notes_of_bits(model_card))
+    guideline = job.options.guideline
+    notes = (*notes, *card.notes_of_bits(model_card, 8 if guideline is None else guideline.kernel_bits))
     frozen = FrozenModel(model)
     check_computable(frozen)
     if (other := other_precision(frozen)) is not None:

@@ -7,7 +7,7 @@ from typing import Unpack
 import tf_keras as keras
 
 from el_larq.card import Card
-from el_larq.converters.guideline.guideline_options import BIAS, RECIPES, Guideline
+from el_larq.converters.guideline.guideline_options import BIAS, KERNEL_BITS, RECIPES, Guideline
 from el_larq.converters.job import Entry, Job, Options
 from el_larq.converters.pipeline import convert
 from el_larq.data.stated import Statements
@@ -24,6 +24,7 @@ def quantize(
     keep_float: int = 0,
     bias: str = BIAS[0],
     adaround: Sequence[str] = (),
+    kernel_bits: int = KERNEL_BITS[0],
     verify_on: str | None = None,
     image_size: int | None = None,
     modules: Sequence[str] = (),
@@ -44,6 +45,8 @@ def quantize(
         keep_float: the number of layers that stay float: those whose int8 form costs the outputs most.
         bias: "empirical" or "analytic" correction of biases.
         adaround: layers whose weights are rounded up or down so that the layer's output changes least: "first", "last", "worst:N".
+        kernel_bits: 8, or 4: then kernels of convolutions are int4, two weights in a byte, from -7 to 7 with a scale per channel;
+            those of the first and the last layer and of dense layers are int8. Steps that were trained with 4 bits are kept.
         verify_on, image_size, modules, trust: as in `el_larq.converters.job.Options`.
         card, notify, statements: as in `el_larq.convert`.
 
@@ -59,7 +62,7 @@ def quantize(
         int8="full",
         calibrate=calibrate,
         calibration_images=calibration_images,
-        guideline=Guideline(recipe, tuple(skip), keep_float, bias, tuple(adaround)),
+        guideline=Guideline(recipe, tuple(skip), keep_float, bias, tuple(adaround), kernel_bits),
         verify_on=verify_on,
         image_size=image_size,
         modules=tuple(modules),

@@ -99,15 +99,26 @@ def simulated_name(bits: int) -> str:
     return f"{_SIMULATED}int{bits}_accuracy"
 
 
-def notes_of_bits(found: Card) -> tuple[str, ...]:
-    """What must be said of a model that was trained for fewer bits than a file has: nothing, or one line."""
-    recipe = found.get("trained_with")
+def notes_of_bits(found: Card, kernel_bits: object = None) -> tuple[str, ...]:
+    """What must be said of a model that was trained with fewer than 8 bits: nothing, or one line.
+
+    kernel_bits: those of the file that is made of it; None for what the card says.
+    """
+    recipe, quantized = found.get("trained_with"), found.get("quantized_by")
     bits = recipe.get("qat_bits") if isinstance(recipe, dict) else None
     if not isinstance(bits, int) or bits >= 8:
         return ()
     accuracy = recipe.get(simulated_name(bits)) if isinstance(recipe, dict) else None
     measured = f", with an accuracy of {accuracy:.2%}" if isinstance(accuracy, float) else ""
-    return (f"trained with {bits} bits simulated{measured}; converted files have 8 bits at least, and this is not that simulation",)
+    trained = f"trained with {bits} bits simulated{measured}"
+    if kernel_bits is None and isinstance(quantized, dict):
+        kernel_bits = quantized.get("kernel_bits")
+    if bits == kernel_bits == 4:
+        return (
+            f"{trained}; the file has its int4 kernels, but activations and dense layers have 8 bits, so it is not that simulation",
+        )
+    how = "; el-larq quantize --kernel-bits 4 writes a file with these kernels" if bits == 4 else ""
+    return (f"{trained}; this has more bits and is not that simulation{how}",)
 
 
 def _without_weights(found: Card) -> None:

@@ -17,10 +17,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from el_larq.compression.symmetric import channel_scales, dequantize, quantize, rounded_up_or_down
 from el_larq.converters.guideline.one_operator import one_operator
 from el_larq.converters.int8.calibrate import run_tensors
-from el_larq.converters.int8.int8_file import Roundings, Shifts
+from el_larq.converters.int8.int8_file import Shifts
 from el_larq.converters.int8.int8_operators import KERNEL_AXES
 from el_larq.converters.rewrite import unpack
 from el_larq.tflite.reader import Operator, TfliteGraph, parse
@@ -46,27 +45,27 @@ class _Linear:
         return y.reshape(-1, y.shape[-1]).mean(axis=0, dtype=np.float64)
 
 
-def _rounded(operator: Operator, up: np.ndarray | None) -> np.ndarray:
-    values, axis = _kernel(operator), KERNEL_AXES[operator.name]
-    scales = channel_scales(values, axis)
-    integers = quantize(values, scales, axis) if up is None else rounded_up_or_down(values, scales, axis, up)
-    return dequantize(integers, scales, axis)
+def _rounded_kernels(quantized: bytes, layers: Mapping[int, Operator]) -> dict[int, np.ndarray]:
+    """The kernels of the int8 file, as the real numbers that they stand for, by the numbers of the float file's layers."""
+    tensors = unpack(quantized).subgraphs[0].tensors
+    stored = {operator.outputs[0].index: operator for operator in parse(quantized).operators}
+    found = {}
+    for index, layer in layers.items():
+        kernel = stored[layer.outputs[0].index].inputs[1]
+        assert kernel is not None
+        shape = [-1 if axis == KERNEL_AXES[layer.name] else 1 for axis in range(len(kernel.shape))]
+        steps = np.asarray(tensors[kernel.index].quantization.scale, np.float32)
+        found[index] = kernel.array().astype(np.float32) * steps.reshape(shape)
+    return found
 
 
-def corrections(
-    content: bytes,
-    quantized: bytes,
-    operators: frozenset[int],
-    images: np.ndarray,
-    kind: str,
-    roundings: Roundings | None = None,
-) -> Shifts:
+def corrections(content: bytes, quantized: bytes, operators: frozenset[int], images: np.ndarray, kind: str) -> Shifts:
     """What is added to the biases of int8 layers, by the number of the operator: one value for each channel.
 
     Arguments:
         content: the float file. quantized: the int8 file made of it, without corrections.
         operators: the numbers of those that compute with int8 (`Scales.operators`).
-        images: (N, ...). kind: "empirical" or "analytic". roundings: those of the int8 file.
+        images: (N, ...). kind: "empirical" or "analytic".
     """
     graph = parse(content)
     layers = {o.index: o for o in graph.operators if o.index in operators and o.name in KERNEL_AXES}
@@ -77,8 +76,8 @@ def corrections(
             means[tensor] = means.get(tensor, 0.0) + values.sum(axis=0, keepdims=True, dtype=np.float64) / len(images)
     linear = _Linear(content, layers)
     kernels = {index: _kernel(operator) for index, operator in layers.items()}
-    rounded = {index: _rounded(operator, (roundings or {}).get(index)) for index, operator in layers.items()}
     exact = {index: linear.mean(index, kernels[index], means[sources[index]]) for index in layers}
+    rounded = _rounded_kernels(quantized, layers)
     if kind == "analytic":
         return {index: exact[index] - linear.mean(index, rounded[index], means[sources[index]]) for index in layers}
     return _Walk(graph, quantized, linear, exact, rounded).run(images)
@@ -106,8 +105,7 @@ class _Walk:
         rounded: Mapping[int, np.ndarray],
     ):
         self.layers = {floats.operators[index].outputs[0].index: index for index in linear.layers}
-        self.graph, self.model, self.linear, self.exact = parse(quantized), unpack(quantized), linear, exact
-        self.rounded = rounded
+        self.graph, self.model, self.linear, self.exact, self.rounded = parse(quantized), unpack(quantized), linear, exact, rounded
         self.last: dict[int, int] = {}
         for operator in self.graph.operators:
             self.last |= {tensor.index: operator.index for tensor in operator.inputs if tensor is not None}

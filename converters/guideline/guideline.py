@@ -19,6 +19,7 @@ from el_larq.converters.guideline.bias_correction import corrections
 from el_larq.converters.guideline.effects import Effect, Figures, Reference
 from el_larq.converters.guideline.guideline_options import Guideline
 from el_larq.converters.guideline.trials import BASELINE, Candidate, FloatFile, Search, kernel_layers
+from el_larq.converters.int8.int4_kernels import learned_kernels
 from el_larq.converters.int8.int8_operators import KERNEL_AXES
 from el_larq.converters.int8.quantized_file import Quantized, tensor_reports
 from el_larq.converters.int8.sign_offsets import Offsets
@@ -38,6 +39,8 @@ class ByGuideline:
     kept_float: the layers that stay float, by the name of their output. found, plain: figures on all calibration images, of this
     file and of the one with ranges from the extremes. worse: those of the file with the steps, if it was worse than the latter and
     therefore discarded. rounded: what AdaRound did to its layers.
+    int4, untrained: the layers whose kernels have 4 bits, and those of them that are rounded by that, by the name of their output.
+    with_int8_kernels: figures of this file with 8 bits for all kernels; None if no kernel is rounded to 4 bits.
     """
 
     made: Quantized
@@ -48,6 +51,9 @@ class ByGuideline:
     plain: Figures
     worse: Figures | None
     rounded: tuple[RoundedLayer, ...]
+    int4: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
+    with_int8_kernels: Figures | None = None
 
 
 def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGuideline:
@@ -68,7 +74,7 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
     kept = search.worst(best, chosen.keep_float)
     numbers = frozenset(kept)
     reference = Reference(content, images)
-    plain = made = Candidate(FloatFile(content, images), BASELINE, {})
+    plain = made = Candidate(FloatFile(content, images, chosen.kernel_bits), BASELINE, {})
     found = without = reference.compare(*plain.quantized(numbers)[:2])
     effects, worse = tuple(search.effects), None
     if best is not search.start:
@@ -79,20 +85,45 @@ def by_guideline(content: bytes, images: np.ndarray, chosen: Guideline) -> ByGui
             effects = (effects[0], *(replace(effect, kept=False) for effect in effects[1:]))
     result = _quantized(made, numbers)
     _check_computed(result, numbers)
-    return ByGuideline(result, effects, len(search.images), tuple(kept.values()), found, without, worse, tuple(search.rounded))
+    layers = kernel_layers(made.floats.graph)
+    int4 = sorted(result.scales.int4)
+    untrained = sorted(result.scales.int4 - learned_kernels(made.floats.graph))
+    return ByGuideline(
+        result,
+        effects,
+        len(search.images),
+        tuple(kept.values()),
+        found,
+        without,
+        worse,
+        tuple(search.rounded),
+        tuple(layers[index] for index in int4),
+        tuple(layers[index] for index in untrained),
+        _with_int8_kernels(made, chosen.bias, numbers, reference) if untrained else None,
+    )
+
+
+def _with_int8_kernels(made: Candidate, bias: str, kept: frozenset[int], reference: Reference) -> Figures:
+    other = replace(made, floats=FloatFile(made.floats.content, made.floats.images, 8))
+    return reference.compare(*_corrected(other, bias, kept).quantized(kept)[:2])
 
 
 def _on_all_images(best: Candidate, start: FloatFile, bias: str, kept: frozenset[int]) -> Candidate:
     """A candidate with ranges of all calibration images, which ``start`` has seen, and its biases corrected on them."""
     edited = best.floats.content is not start.content
-    floats = FloatFile(best.floats.content, start.images) if edited else start
-    made = replace(best, floats=floats, shifts={})
-    if best.shifts:
-        content, _, scales = made.quantized(kept)
-        largest = max(tensor.elements for tensor in floats.graph.tensors if not tensor.constant)
-        images = start.images[: max(1, _BIAS_VALUES // largest)]
-        made = replace(made, shifts=corrections(floats.content, content, scales.operators, images, bias, best.roundings))
-    return made
+    floats = FloatFile(best.floats.content, start.images, start.kernel_bits) if edited else start
+    return _corrected(replace(best, floats=floats), bias, kept)
+
+
+def _corrected(made: Candidate, bias: str, kept: frozenset[int]) -> Candidate:
+    """The candidate with its biases, if they are corrected at all, corrected on all images."""
+    if not made.shifts:
+        return made
+    made, floats = replace(made, shifts={}), made.floats
+    content, _, scales = made.quantized(kept)
+    largest = max(tensor.elements for tensor in floats.graph.tensors if not tensor.constant)
+    images = floats.images[: max(1, _BIAS_VALUES // largest)]
+    return replace(made, shifts=corrections(floats.content, content, scales.operators, images, bias))
 
 
 def _quantized(made: Candidate, kept: frozenset[int]) -> Quantized:

@@ -23,6 +23,9 @@ ADAROUND = ("first", "last", "worst:N")
 BIAS = ("empirical", "analytic")
 """How biases are corrected. The first is the default."""
 
+KERNEL_BITS = (8, 4)
+"""Bits of kernels. The first is the default."""
+
 
 @dataclass(frozen=True)
 class Guideline:
@@ -31,6 +34,7 @@ class Guideline:
     recipe: "guideline" or "minmax". skip: steps to leave out. keep_float: the number of layers that stay float: those whose int8
     form costs the outputs most. bias: "empirical" or "analytic", see `el_larq.converters.guideline.bias_correction`. adaround:
     layers that AdaRound rounds, of `ADAROUND`; none of them by default, because of its time.
+    kernel_bits: 8, or 4 for the kernels that can have so few, see `el_larq.converters.int8.int4_kernels`.
     """
 
     recipe: str = RECIPES[0]
@@ -38,6 +42,7 @@ class Guideline:
     keep_float: int = 0
     bias: str = BIAS[0]
     adaround: tuple[str, ...] = ()
+    kernel_bits: int = KERNEL_BITS[0]
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -51,6 +56,8 @@ class Guideline:
             raise UsageError(f"the number of layers to keep float must be 0 or more; got {self.keep_float}")
         if self.bias not in BIAS:
             raise unknown_name("kind of bias correction", self.bias, BIAS)
+        if self.kernel_bits not in KERNEL_BITS:
+            raise UsageError(f"kernel_bits must be 8 or 4; got {self.kernel_bits}")
         self._check_adaround()
 
     def _check_adaround(self) -> None:
@@ -64,6 +71,10 @@ class Guideline:
             raise UsageError("recipe minmax has none of the guideline's steps; omit --adaround")
         if self.adaround and "adaround" in self.skip:
             raise UsageError("adaround is asked for and skipped; omit --skip adaround")
+        if self.worst and self.kernel_bits == 4:
+            raise UsageError(
+                "adaround worst:N rounds to 8 bits, and kernel_bits 4 leaves them to the first and the last layer; omit it"
+            )
 
     @property
     def worst(self) -> int:

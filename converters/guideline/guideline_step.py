@@ -17,7 +17,10 @@ def quantize_by_guideline(job: Job, before: bytes, images: np.ndarray, source: d
     found = by_guideline(before, images, chosen)
     content = found.made.content
     details = _details(found, source, chosen, len(content) - len(before))
-    card = job.card | {"calibrated_on": source, "quantized_by": {"recipe": chosen.recipe, "steps": details["steps"]}}
+    card = job.card | {
+        "calibrated_on": source,
+        "quantized_by": {"recipe": chosen.recipe, "steps": details["steps"], "kernel_bits": chosen.kernel_bits},
+    }
     return job.done(_summary(found, source), details, tflite=content, unstored=before, card=card, quantized=found.made)
 
 
@@ -33,6 +36,10 @@ def _details(found: ByGuideline, source: dict[str, Any], chosen: Guideline, size
         **_figures(found.found),
         "minmax": _figures(found.plain),
         "discarded": None if found.worse is None else _figures(found.worse),
+        "kernel_bits": chosen.kernel_bits,
+        "int4_kernels": list(found.int4),
+        "untrained_int4_kernels": list(found.untrained),
+        "with_int8_kernels": None if found.with_int8_kernels is None else _figures(found.with_int8_kernels),
         "bytes": size,
         "int8": len(found.made.scales.operators),
         "tensors": to_list(found.made.reports),
@@ -58,4 +65,18 @@ def _summary(found: ByGuideline, source: dict[str, Any]) -> str:
         text += f"; the steps gave {_spelled(found.worse)} and were undone"
     elif found.found is not found.plain:
         text += f"; with ranges from the extremes only: {_spelled(found.plain)}"
-    return text + (f"; float: {', '.join(found.kept_float)}" if found.kept_float else "")
+    if found.kept_float:
+        text += f"; float: {', '.join(found.kept_float)}"
+    return text + _about_int4(found)
+
+
+def _about_int4(found: ByGuideline) -> str:
+    if not found.int4:
+        return ""
+    text = f"; {counted(len(found.int4), 'kernel')} as int4"
+    if found.with_int8_kernels is not None:
+        text += (
+            f"; warning: {len(found.untrained)} of them were not trained with 4 bits, so they are rounded; with int8 kernels, "
+            f"{_spelled(found.with_int8_kernels)}; el-larq train --qat-bits 4 trains them so"
+        )
+    return text

@@ -12,6 +12,7 @@ from el_larq.converters.guideline.effects import LAYER_IMAGES, Effect, LayerValu
 from el_larq.converters.guideline.guideline_options import Guideline
 from el_larq.converters.guideline.layer_pairs import equalized, with_absorbed_biases, without_relu6
 from el_larq.converters.int8.calibrate import affines, observe_all
+from el_larq.converters.int8.int4_kernels import learned_kernels, with_int4_kernels
 from el_larq.converters.int8.int8_file import Roundings, Shifts, with_int8
 from el_larq.converters.int8.int8_operators import KERNEL_AXES, Scales, find_scales
 from el_larq.errors import UsageError
@@ -22,12 +23,15 @@ TRIAL_IMAGES = 32
 
 BASELINE = "min-max"
 
+_CHANGE_KERNELS = ("relu6", "equalize")
+"""Equalization, and the step that prepares it."""
+
 
 class FloatFile:
     """A float file, with what was observed in it on some images, and the quantizations that follow from it."""
 
-    def __init__(self, content: bytes, images: np.ndarray):
-        self.content, self.graph, self.images = content, parse(content), images
+    def __init__(self, content: bytes, images: np.ndarray, kernel_bits: int):
+        self.content, self.graph, self.images, self.kernel_bits = content, parse(content), images, kernel_bits
         self.scales, self.observers = observe_all(content, self.graph, [images])
         _check_all_int8(self.scales)
         self._layers: LayerValues | None = None
@@ -38,6 +42,8 @@ class FloatFile:
         key = ranges, kept
         if key not in self._found:
             scales = find_scales(self.graph, kept=kept)
+            if self.kernel_bits == 4:
+                scales = with_int4_kernels(self.graph, scales)
             self._found[key] = scales, affines(self.observers, self.graph, scales, ranges)
         return self._found[key]
 
@@ -75,7 +81,7 @@ class Search:
         self.untried = images[others] if len(others) >= TRIAL_IMAGES else self.images
         self.others = images[others[:: len(others) // TRIAL_IMAGES][:TRIAL_IMAGES]] if len(others) >= TRIAL_IMAGES else self.images
         self.reference = Reference(content, self.images)
-        self.start = Candidate(FloatFile(content, self.images), BASELINE, {})
+        self.start = Candidate(self._floats(content), BASELINE, {})
         self.effects: list[Effect] = []
         self.rounded: list[RoundedLayer] = []
 
@@ -96,18 +102,26 @@ class Search:
         found = {index: reference.compare(*best.quantized(frozenset({index}))[:2]).sqnr for index in layers}
         return {index: layers[index] for index in sorted(sorted(layers, key=lambda index: -found[index])[:count])}
 
+    def _floats(self, content: bytes) -> FloatFile:
+        return FloatFile(content, self.images, self.chosen.kernel_bits)
+
+    def _steps(self) -> tuple[str, ...]:
+        """The chosen steps, without those that change kernels with learned steps: equalization scales their inputs."""
+        learned = self.chosen.kernel_bits == 4 and learned_kernels(self.start.floats.graph)
+        return tuple(step for step in self.chosen.steps if not (learned and step in _CHANGE_KERNELS))
+
     def _edits(self) -> Iterator[tuple[str, str, Candidate]]:
         """The steps that edit layers, each behind the others: name, note, candidate."""
-        content = self.start.floats.content
+        content, steps = self.start.floats.content, self._steps()
         for step, edit, unit in (
             ("relu6", without_relu6, "ReLU6 to ReLU"),
             ("equalize", equalized, "pairs of layers"),
             ("absorb", lambda content: with_absorbed_biases(content, self.images, self.all_images), "channels"),
         ):
-            if step in self.chosen.steps:
+            if step in steps:
                 content, count = edit(content)
                 if count:
-                    yield step, f"{count} {unit}", Candidate(FloatFile(content, self.images), BASELINE, {})
+                    yield step, f"{count} {unit}", Candidate(self._floats(content), BASELINE, {})
 
     def _ranges(self, best: Candidate) -> Iterator[tuple[str, str, Candidate]]:
         if "ranges" in self.chosen.steps:
@@ -128,7 +142,7 @@ class Search:
     def _bias(self, best: Candidate) -> Iterator[tuple[str, str, Candidate]]:
         if "bias" in self.chosen.steps:
             quantized, _, scales = best.quantized()
-            shifts = corrections(best.floats.content, quantized, scales.operators, self.others, self.chosen.bias, best.roundings)
+            shifts = corrections(best.floats.content, quantized, scales.operators, self.others, self.chosen.bias)
             yield "bias", f"{self.chosen.bias}, {len(shifts)} layers", replace(best, shifts=shifts)
 
     def _judged(self, best: Candidate, tried: Iterator[tuple[str, str, Candidate]]) -> Candidate:

@@ -6,7 +6,8 @@ Kernels that adaptive rounding rounds up or down are within one step.
 import numpy as np
 
 from el_larq.compression.affine import Affine
-from el_larq.compression.symmetric import SMALLEST, channel_scales
+from el_larq.compression.symmetric import SMALLEST
+from el_larq.converters.int8.int4_kernels import kernel_scales
 from el_larq.converters.int8.int8_operators import CLIPS, KERNEL_AXES, is_global_pool, shares_scale
 from el_larq.converters.int8.quantized_file import Quantized
 from el_larq.converters.int8.single_operators import SingleOperators
@@ -80,11 +81,15 @@ def _is_right_layer(made: Quantized, single: SingleOperators, operator: Operator
     axis, values, step = KERNEL_AXES[operator.name], kernel.array(), made.affines[made.scales.shares[source.index]].scale
     given = operator.inputs[2] if len(operator.inputs) > 2 else None
     bias = (0.0 if given is None else given.array().astype(np.float64)) + made.offsets.shifts.get(operator.index, 0.0)
-    steps = np.maximum(channel_scales(values, axis), np.maximum(np.abs(bias) / _LARGEST_BIAS, SMALLEST) / step)
+    scales, largest = kernel_scales(operator, made.scales)
+    steps = np.maximum(scales, np.maximum(np.abs(bias) / _LARGEST_BIAS, SMALLEST) / step)
     if position == 1:
-        shape = [-1 if number == axis else 1 for number in range(values.ndim)]
+        if stored.type != ("int4" if operator.index in made.scales.int4 else "int8"):
+            return False
+        each = steps.reshape([-1 if number == axis else 1 for number in range(values.ndim)])
+        wanted = np.clip(values, -largest * each, largest * each)  # int4 saturates where that costs less
         limit = _WHOLE if operator.index in made.roundings else _HALF
-        return bool(np.all(np.abs(single.stored(stored) - values) <= limit * steps.reshape(shape)))
+        return bool(np.all(np.abs(single.stored(stored) - wanted) <= limit * each))
     integers, products = partner.inputs[2], step * single.steps(stored).ravel()
     assert integers is not None
     error = np.abs(integers.array() * products - bias)

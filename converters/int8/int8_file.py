@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from el_larq.compression.affine import Affine
-from el_larq.compression.symmetric import SMALLEST, channel_scales, quantize, rounded_up_or_down
+from el_larq.compression.int4 import pack as pack_int4
+from el_larq.compression.symmetric import SMALLEST, quantize, rounded_up_or_down
+from el_larq.converters.int8.int4_kernels import kernel_scales
 from el_larq.converters.int8.int8_operators import KERNEL_AXES, Scales, is_global_pool, shares_scale
 from el_larq.converters.rewrite import add_buffer, add_operator_code, drop_unused_buffers, pack, unary_operator, unpack
 from el_larq.tflite.operators import BINARY
@@ -46,6 +48,9 @@ _VERSIONS = {
     "GATHER": 2,
 }
 """The first versions of TensorFlow Lite's operators that take int8, where it is not the first of all."""
+
+_INT4_VERSION = 7
+"""The first version of CONV_2D and DEPTHWISE_CONV_2D that takes a kernel of int4."""
 
 _LARGEST_BIAS = 2.0**30
 """In int32 steps: room for the sum of products."""
@@ -183,16 +188,20 @@ class _Writer:
         wanted = np.zeros(values.shape[axis]) if bias is None else bias.array().astype(np.float64)
         wanted = wanted + self.shifts.get(operator.index, 0.0)
         least = np.maximum(np.abs(wanted) / _LARGEST_BIAS, SMALLEST) / step  # a bias has no denormal steps either
-        steps = np.maximum(channel_scales(values, axis), least.astype(np.float32))
+        scales, largest = kernel_scales(operator, self.scales)
+        steps = np.maximum(scales, least.astype(np.float32))
         if np.all(steps == steps[0]):
             steps = steps[:1]  # the same for all channels, as in most links: 24 bytes less per channel
         bias_steps = (np.float64(step) * steps).astype(np.float32)
         integers = np.round(wanted / bias_steps).astype("<i4")
         kernel_steps = steps if len(steps) > 1 else np.repeat(steps, values.shape[axis])
         up = self.roundings.get(operator.index)
-        kernel_integers = quantize(values, kernel_steps, axis) if up is None else rounded_up_or_down(values, kernel_steps, axis, up)
+        if up is None:
+            kernel_integers = quantize(values, kernel_steps, axis, largest)
+        else:
+            kernel_integers = rounded_up_or_down(values, kernel_steps, axis, up)
         return {
-            1: self._add_constant(kernel_integers, steps, np.zeros(len(steps)), axis),
+            1: self._add_constant(kernel_integers, steps, np.zeros(len(steps)), axis, int4=operator.index in self.scales.int4),
             2: self._add_constant(integers, bias_steps, np.zeros(len(steps))),
         }
 
@@ -227,7 +236,8 @@ class _Writer:
 
     def _set_version(self, operator: Operator, edited: Any) -> None:
         code = self.model.operatorCodes[edited.opcodeIndex]
-        code.version = max(code.version, _VERSIONS.get(operator.name, 1))
+        needed = _INT4_VERSION if operator.index in self.scales.int4 else _VERSIONS.get(operator.name, 1)
+        code.version = max(code.version, needed)
 
     def _add_tensor(self, like: int, suffix: str, affine: Affine | None) -> int:
         """A computed tensor of another one's shape; float if it has no quantization."""
@@ -244,8 +254,8 @@ class _Writer:
         tensor.type = self.schema.TensorType.INT8
         tensor.quantization = self._quantization([affine.scale], [affine.zero])
 
-    def _add_constant(self, values: np.ndarray, steps: Any, zeros: Any, axis: int = 0) -> int:
-        """The number of a new constant."""
+    def _add_constant(self, values: np.ndarray, steps: Any, zeros: Any, axis: int = 0, *, int4: bool = False) -> int:
+        """The number of a new constant. int4: whether its values, int8, are stored with 4 bits."""
         kinds = {
             "float32": self.schema.TensorType.FLOAT32,
             "int8": self.schema.TensorType.INT8,
@@ -253,8 +263,8 @@ class _Writer:
         }
         tensor = self.schema.TensorT()
         tensor.shape, tensor.hasRank = np.array(values.shape, np.int32), True
-        tensor.type, tensor.name = kinds[values.dtype.name], f"c{len(self.tensors)}"
-        tensor.buffer = self._buffer(values.tobytes())
+        tensor.type = self.schema.TensorType.INT4 if int4 else kinds[values.dtype.name]
+        tensor.name, tensor.buffer = f"c{len(self.tensors)}", self._buffer(pack_int4(values) if int4 else values.tobytes())
         if len(steps):
             tensor.quantization = self._quantization(steps, zeros, axis)
         self.tensors.append(tensor)

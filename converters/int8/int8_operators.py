@@ -105,12 +105,14 @@ class Scales:
 
     operators: the numbers of those that compute with int8. shares: for each int8 tensor the first of those with which it shares
     its scale, by index. fixed: the scale that one of these requires, by the first. left: operators that stay float, and why.
+    int4: those of the operators whose kernel has 4 bits.
     """
 
     operators: frozenset[int]
     shares: dict[int, int]
     fixed: dict[int, Affine]
     left: tuple[tuple[Operator, str], ...]
+    int4: frozenset[int] = frozenset()
 
     def members(self, first: int) -> set[int]:
         return {tensor for tensor, group in self.shares.items() if group == first}

@@ -23,7 +23,7 @@ from el_larq.cli.conversion import (
     step_details,
     verify_on_option,
 )
-from el_larq.converters.guideline.guideline_options import ADAROUND, BIAS, RECIPES, STEPS
+from el_larq.converters.guideline.guideline_options import ADAROUND, BIAS, KERNEL_BITS, RECIPES, STEPS
 
 _WORST = 5
 """The number of layers that are shown."""
@@ -61,6 +61,13 @@ _WORST = 5
     metavar="N",
     help="Keep the N layers float that cost the outputs most; each is tried by itself, which takes a while.",
 )
+@click.option(
+    "--kernel-bits",
+    type=click.Choice([str(bits) for bits in KERNEL_BITS]),
+    default=str(KERNEL_BITS[0]),
+    show_default=True,
+    help="Bits of kernels; 4: of convolutions between the first and the last layer, best for a model of train --qat-bits 4.",
+)
 @image_size_option
 @verify_on_option
 @preprocessing_options
@@ -76,6 +83,7 @@ def command(
     bias: str,
     adaround: tuple[str, ...],
     keep_float: int,
+    kernel_bits: str,
     image_size: int | None,
     verify_on: str | None,
     modules: tuple[str, ...],
@@ -95,7 +103,7 @@ def command(
     from el_larq.outputs import TFLITE, check_output
     from el_larq.zoo.named_models import check_model
 
-    Guideline(recipe, skip, keep_float, bias, adaround)
+    Guideline(recipe, skip, keep_float, bias, adaround, int(kernel_bits))
     stated(**statements)
     if verify_on is not None:
         check_dataset(verify_on)
@@ -116,6 +124,7 @@ def command(
         keep_float=keep_float,
         bias=bias,
         adaround=adaround,
+        kernel_bits=int(kernel_bits),
         verify_on=verify_on,
         image_size=image_size,
         modules=modules,

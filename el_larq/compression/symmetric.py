@@ -33,9 +33,9 @@ def channel_scales(values: np.ndarray, axis: int) -> np.ndarray:
     return np.where(largest > 0, np.where(exact, candidates, scales), np.float32(1))
 
 
-def quantize(values: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:
-    """The integers, int8 in the shape of the values; values beyond the range saturate."""
-    return np.clip(np.round(values / _along(scales, values.ndim, axis)), -LARGEST, LARGEST).astype(np.int8)
+def quantize(values: np.ndarray, scales: np.ndarray, axis: int, largest: int = LARGEST) -> np.ndarray:
+    """The integers, int8 in the shape of the values; values beyond the range, ``largest`` steps on both sides, saturate."""
+    return np.clip(np.round(values / _along(scales, values.ndim, axis)), -largest, largest).astype(np.int8)
 
 
 def rounded_up_or_down(values: np.ndarray, scales: np.ndarray, axis: int, up: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from el_larq.errors import ElLarqError
 from el_larq.inspection.elementwise import work
 from el_larq.inspection.summary import Inspection, Layer, bit_class
 from el_larq.model_outputs import of_graph
+from el_larq.printable import counted
 from el_larq.tflite.arena import plan_arena
 from el_larq.tflite.instructions import predict_cost, predict_operator
 from el_larq.tflite.macs import count_macs, mac_bits
@@ -45,6 +46,12 @@ def inspect_graph(graph: TfliteGraph, source: str, core: str | None = None) -> I
         notes.append("an input or output has no fixed size: figures that depend on it are counted as 0")
     if restored := sum(tensor_bytes(tensor) for tensor in graph.tensors if tensor.stored is not None):
         notes.append(f"{restored:,} bytes of RAM in addition: weights stored as int8 or float16 are restored once, as float32")
+    if unpacked := [kernel.elements for operator in run if (kernel := _int4_kernel(operator)) is not None]:
+        notes.append(
+            f"{counted(len(unpacked), 'kernel')} as int4, {sum(unpacked):,} weights in {sum(-(-n // 2) for n in unpacked):,} "
+            "bytes; "
+            f"{max(unpacked):,} bytes of RAM in addition, since TensorFlow Lite unpacks one whenever its operator runs"
+        )
     return Inspection(
         source,
         "tflite",
@@ -86,6 +93,11 @@ def _layer(operator: Operator, live: int, core: str | None) -> Layer:
         balance([np.where(kernel_signs(operator), -1, 1)]) if operator.name == BINARY else None,
         _zeros(operator),
     )
+
+
+def _int4_kernel(operator: Operator) -> Tensor | None:
+    kernel = operator.inputs[1] if operator.name in KERNELS and len(operator.inputs) > 1 else None
+    return kernel if kernel is not None and kernel.constant and kernel.type == "int4" else None
 
 
 def _zeros(operator: Operator) -> float | None:
@@ -132,7 +144,8 @@ def _weights(operator: Operator) -> dict[int, int]:
 
 def _sizes(graph: TfliteGraph) -> dict[str, int]:
     """Bytes of the file by purpose. Buffers shared by several tensors count once."""
-    sizes = {"binary kernels": 0, "8-bit weights": 0, "real-valued weights": 0, "metadata": sum(map(len, graph.metadata.values()))}
+    names = ("binary kernels", "4-bit weights", "8-bit weights", "real-valued weights")
+    sizes = dict.fromkeys(names, 0) | {"metadata": sum(map(len, graph.metadata.values()))}
     kernels = {o.inputs[1].index for o in graph.operators if o.name == BINARY and o.inputs[1] is not None}
     seen: set[int] = set()
     for tensor in graph.tensors:
@@ -142,5 +155,6 @@ def _sizes(graph: TfliteGraph) -> dict[str, int]:
         if tensor.index in kernels:
             sizes["binary kernels"] += len(tensor.data)
         else:
-            sizes["8-bit weights" if BITS.get(tensor.type, 32) <= 8 else "real-valued weights"] += len(tensor.data)
+            bits = BITS.get(tensor.type, 32)
+            sizes[f"{bits}-bit weights" if bits in (4, 8) else "real-valued weights"] += len(tensor.data)
     return sizes

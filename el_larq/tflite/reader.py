@@ -105,13 +105,22 @@ class Tensor:
         return prod(self.shape)
 
     def array(self) -> np.ndarray:
-        """The values of the constant, in its shape."""
-        if self.type not in _NUMPY:
+        """The values of the constant, in its shape; int4 as int8."""
+        if self.type == "int4":
+            values = self._int4()
+        elif self.type not in _NUMPY:
             raise ElLarqError(f"tensor {self.name!r} has type {self.type}, which cannot be read as numbers")
-        values = np.frombuffer(self.data, _NUMPY[self.type])
+        else:
+            values = np.frombuffer(self.data, _NUMPY[self.type])
         if values.size != self.elements:
             raise ElLarqError(f"tensor {self.name!r} has {values.size} values for shape {self.shape}")
         return values.reshape(self.shape)
+
+    def _int4(self) -> np.ndarray:
+        """All values of int4, two in a byte and the first one in its lower half. Of an odd number, the last half is left over."""
+        octets = np.frombuffer(self.data, np.int8)
+        halves = np.stack([octets << 4, octets], axis=1).ravel() >> 4  # shifts of int8 keep the sign
+        return halves[: -1 if halves.size == self.elements + 1 else None]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ batches, in float. From FROZEN_FROM of the steps on, ranges and the statistics o
 latter are what the normalizations use.
 
 Real-valued networks may have learned steps in place of ranges (`learned_steps`), which are trained to the end. They may also have
-fewer than 8 bits, which no converted file has: then kernels and inputs of convolutions and dense layers are rounded, and nothing
-else. The first and the last of these layers have 8 bits, and the input of the first one is not rounded: images have 8 bits.
+fewer than 8 bits, which activations have in no converted file: then kernels and inputs of convolutions and dense layers are
+rounded, and nothing else. The first and the last of these layers have 8 bits, and the input of the first one is not rounded:
+images have 8 bits.
 """
 
 import contextlib
@@ -191,11 +192,12 @@ class Simulation:
             site.finish()
 
     def store_kernels(self) -> None:
-        """Give the network the kernels it computes with, if their steps are learned: a file's range is that of its weights.
+        """Give the network the kernels it computes with, if their steps are learned or their bits fewer than 8: a file finds the
+        steps in the weights.
 
         Frozen layers keep their weights.
         """
-        for layer, parts in self._kernels.items() if self.learns else ():
+        for layer, parts in self._kernels.items() if self.learns or self.bits < 8 else ():
             if not layer.trainable:
                 continue
             for part, kernel in parts.items():

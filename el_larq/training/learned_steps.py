@@ -22,13 +22,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from el_larq.compression.best_steps import best_steps
 from el_larq.errors import UsageError
 
 _SAMPLE = 4096
 """Values of a batch that a first step is chosen with."""
-
-_CANDIDATES = np.geomspace(0.02, 1, 64)
-"""First steps that are tried, as fractions of the one with which nothing is clipped."""
 
 
 class StepsTrained(keras.Model):
@@ -159,18 +157,3 @@ class LearnedStep:
     def round(self, values: Any) -> Any:
         count = math.prod(values.shape[1:])
         return round_learned(values, self._log_step, self._lowest, self._lowest + self._levels - 1, count)
-
-
-def best_steps(values: np.ndarray, axes: tuple[int, ...], lowest: int, highest: int) -> np.ndarray:
-    """The steps, of `_CANDIDATES`, whose rounded values have the least squared error; 1 where all values are 0.
-
-    axes: those that share a step; they have the size 1 in the result.
-    """
-    most = np.abs(values).max(axes, keepdims=True)
-    most = np.where(most > 0, most, highest).astype(np.float32)
-    least, best = np.full(most.shape, np.inf), most
-    for share in _CANDIDATES:
-        steps = np.float32(share) * most / highest
-        error = ((steps * np.clip(np.round(values / steps), lowest, highest) - values) ** 2).sum(axes, keepdims=True)
-        best, least = np.where(error <= least, steps, best), np.minimum(error, least)
-    return best

@@ -12,6 +12,19 @@ CRASHES = {
 """Bytes of tests/data/*.tflite that crash LCE's interpreter, although every offset in the file is valid: position and value."""
 
 
+INT4, KERNEL_TYPES = 17, (60699, 66115)
+"""TensorFlow Lite's number of the type, and where tests/data/int8.tflite has the types of two kernels."""
+
+
+def with_int4_types(data: Path) -> bytes:
+    """A .tflite whose kernels say that they are int4, and have a byte for each value."""
+    content = bytearray((data / "int8.tflite").read_bytes())
+    for position in KERNEL_TYPES:
+        assert content[position] == 9
+        content[position] = INT4
+    return bytes(content)
+
+
 def flatbuffer_files(_seeds: Path, data: Path, folder: Path) -> Iterator[tuple[str, str, Path]]:
     for stem, changes in CRASHES.items():
         content = (data / f"{stem}.tflite").read_bytes()
@@ -28,6 +41,7 @@ def flatbuffer_files(_seeds: Path, data: Path, folder: Path) -> Iterator[tuple[s
         "options-that-double": flatbuffer(options=doubling_options()),
         "options-of-itself": flatbuffer(options=bytes([1, 0, 0x28, 0, 0x28, 1])),
         "many-outputs": flatbuffer(tensors=9_000, operators=9_000),
+        "int4-kernels-too-long": with_int4_types(data),
         "identifier-only": b"\x08\0\0\0TFL3",
         "negative-root": b"\xff\xff\xff\xffTFL3" + bytes(64),
     }

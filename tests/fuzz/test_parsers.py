@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_flatbuffer import doubling_options, flatbuffer
+from hostile_flatbuffer import doubling_options, flatbuffer, with_int4_types
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +21,7 @@ from el_larq.tflite.reader import parse
 
 SEEDS = Path(__file__).parent / "seeds"
 CONTENT = (SEEDS / "model.tflite").read_bytes()
+DATA = Path(__file__).parents[1] / "data"
 
 quick = settings(
     max_examples=60,
@@ -72,6 +73,12 @@ def test_custom_options_of_any_bytes(options: bytes) -> None:
     graph = _or_named(lambda: parse(flatbuffer(options=options), "a.tflite"), "a.tflite")
     if graph is not None:
         assert all(isinstance(value, (bool, int, float, str)) for value in graph.operators[0].options.values())
+
+
+def test_int4_kernels_of_a_wrong_size_are_one_line() -> None:
+    graph = parse(with_int4_types(DATA), "a.tflite")
+    with pytest.raises(ElLarqError, match=r"^a\.tflite: tensor '.*' has 1728 values for shape \(32, 3, 3, 3\)$"):
+        inspect_graph(graph, "a.tflite")
 
 
 def test_work_grows_with_the_size_of_the_file_and_not_with_the_sizes_it_declares() -> None:

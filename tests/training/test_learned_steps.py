@@ -15,13 +15,14 @@ from conftest import BATCH, few_digits, lines
 from watched import kill_at
 
 from el_larq import card
+from el_larq.compression.best_steps import best_steps
 from el_larq.converters.job import Options
 from el_larq.converters.pipeline import convert
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
 from el_larq.evaluation.evaluate import evaluate
 from el_larq.training.int8_aware import Simulation
-from el_larq.training.learned_steps import LearnedKernel, LearnedStep, best_steps, round_learned, with_steps
+from el_larq.training.learned_steps import LearnedKernel, LearnedStep, round_learned, with_steps
 from el_larq.training.recipe import Recipe
 from el_larq.training.train import Trained, resume, train
 from el_larq.training.training_plan import make_plan

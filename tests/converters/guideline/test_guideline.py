@@ -202,6 +202,8 @@ def test_calibration_data_that_do_not_fit_are_refused(tmp_path: Path, images: np
         ({"recipe": "minmax", "skip": ("bias",)}, "recipe minmax has none of the guideline's steps"),
         ({"keep_float": -1}, "must be 0 or more"),
         ({"bias": "exact"}, "unknown kind of bias correction"),
+        ({"kernel_bits": 2}, "kernel_bits must be 8 or 4; got 2"),
+        ({"kernel_bits": 4, "adaround": ("worst:1",)}, "adaround worst:N rounds to 8 bits"),
     ],
 )
 def test_options_are_checked(arguments: dict[str, Any], reason: str) -> None:
