@@ -6,7 +6,8 @@
 
 Each seed trains a float parent, and from it, for as many further epochs, each of `MODES`. The control is `continued`, the parent
 trained as long in float32. Width and number of training images are reduced, so that all runs together take minutes; a training that
-was stopped resumes. Accuracies are of the whole test split: of the simulation for fewer than 8 bits, of the .tflite otherwise.
+was stopped resumes. Accuracies are of the whole test split: of the .tflite, or of the simulation where a mode has fewer than 8 bits
+and no file. The file with int4 kernels is measured of a training that is finished already, if the folder of `--scratch` has it.
 """
 
 import gzip
@@ -20,6 +21,7 @@ import numpy as np
 from recorded_runs import announce, append, commit, machine, paired, parser, points, read
 
 import el_larq
+from el_larq.converters.guideline.guideline_options import Guideline
 from el_larq.tflite.reader import parse
 from el_larq.training.recipe import Recipe
 from el_larq.training.recipes import RECIPES
@@ -45,13 +47,16 @@ MODES: dict[str, dict[str, Any]] = {
     "4 bits, learned": {"qat_bits": 4},
     "30 % of weights, int8": pruned("magnitude"),
     "continued, int8": CONTINUED,
+    "4 bits, learned, int4": {"qat_bits": 4},
     "4 bits, averaged": {"qat_bits": 4, "qat_ranges": "averaged"},
     "30 % of channels, int8": pruned("channels"),
 }
-SAME = {"continued, int8": "continued"}
+SAME = {"continued, int8": "continued", "4 bits, learned, int4": "4 bits, learned"}
 """Another file of the same training."""
 INT8: dict[str, Any] = {"int8": "full", "calibrate": DATASET}
-IN_A_FILE = {"parent": {}, "continued": {}} | {mode: INT8 for mode in MODES if mode.endswith("int8")}
+INT4: dict[str, Any] = INT8 | {"guideline": Guideline(kernel_bits=4)}
+IN_A_FILE: dict[str, dict[str, Any]] = {"parent": {}, "continued": {}}
+IN_A_FILE |= {mode: INT4 if mode.endswith("int4") else INT8 for mode in MODES if mode.endswith(("int8", "int4"))}
 """The modes that are measured in a .tflite, and the options of its conversion."""
 COLUMNS = ("mode", "seed", "epochs", "accuracy", "simulated", "sparsity", "bytes", "gzip_bytes", "seconds", "commit", "machine")
 
