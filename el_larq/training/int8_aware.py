@@ -176,8 +176,13 @@ class Simulation:
 
     def freezes(self, step: int, total: int) -> bool:
         """Whether ranges and statistics are frozen from this step on and were not before; then a step must be traced again."""
-        before, self._is_frozen = self._is_frozen, step >= math.ceil(FROZEN_FROM * total)
+        before, self._is_frozen = self._is_frozen, self.has_frozen(step, total)
         return before != self._is_frozen
+
+    @staticmethod
+    def has_frozen(step: int, total: int) -> bool:
+        """Whether ranges and statistics are frozen in a step, counted from 0."""
+        return step >= math.ceil(FROZEN_FROM * total)
 
     def calibrate(self, model: keras.Model, batches: Iterable[tuple[Any, ...]]) -> None:
         """Set ranges, or the first steps, to those of batches of the network in float."""

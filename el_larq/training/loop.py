@@ -125,8 +125,8 @@ class Loop:
         try:
             self._train(log)
             self.weights.restore()
-            if self.recipe.keep == "best" and self.simulation is not None and not self.simulation.learns:
-                self._calibrate()  # the ranges are those of the last epoch
+            if self.recipe.keep == "best" or self.recipe.average:
+                self._calibrate_ranges()  # they are those of the weights of the last step
             self.progress.doing("testing")
             return self._test()
         except StopRequestedError:  # while features were computed, between two steps
@@ -155,6 +155,11 @@ class Loop:
             self.progress.doing("calibrating")
             count = min(CALIBRATION, self.state.steps_per_epoch)
             self.simulation.calibrate(self.model, itertools.islice(self._batches(0), count))
+
+    def _calibrate_ranges(self) -> None:
+        """Of a simulation whose ranges are averages of what was seen, for weights that they were not seen with."""
+        if self.simulation is not None and not self.simulation.learns:
+            self._calibrate()
 
     def _tester(self) -> Evaluator:
         if (network := self.tested_apart) is None:
@@ -234,9 +239,12 @@ class Loop:
         if self.state.average is None:
             yield
             return
-        count = min(BATCHES, self.state.steps_per_epoch)
-        batches = itertools.islice(self._batches(self.state.step - count), count)
-        with self.state.average.applied(batches, self.state.of_model):
+        state, simulation = self.state, self.simulation
+        frozen = simulation is not None and simulation.has_frozen(state.step - 1, state.total)
+        count = 0 if frozen else min(BATCHES, state.steps_per_epoch)
+        batches = itertools.islice(self._batches(state.step - count), count)
+        with self.state.average.applied(batches, state.of_model):
+            self._calibrate_ranges()
             yield
 
     def _record_epoch(self, trained: dict[str, float], found: dict[str, float], log: EpochLog) -> None:

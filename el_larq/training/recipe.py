@@ -284,10 +284,6 @@ class Recipe:
             return
         if self.precision != FLOAT32:
             raise UsageError(f"qat_bits needs precision {FLOAT32}, since int8 is simulated in it; got {self.precision}")
-        if self.average:
-            raise UsageError(
-                "qat_bits freezes statistics of batch normalizations, which an average of weights collects again; set average to 0"
-            )
 
     def _check_prune(self) -> None:
         if self.prune not in PRUNE:

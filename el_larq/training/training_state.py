@@ -52,9 +52,9 @@ class TrainingState:
         if self.average is not None:
             named |= {f"average/{index}": variable for index, variable in enumerate(self.average.variables)}
         self._names, self._variables = list(named), ReplicaVariables(list(named.values()), distribution)
-        # The variables that a forward pass of the model may change.
+        # The variables that a forward pass of the model may change, and what belongs to its weights.
         self.of_model = ReplicaVariables(
-            [variable for name, variable in named.items() if name.startswith(("model/", "random/"))], distribution
+            [variable for name, variable in named.items() if name.startswith(("model/", "random/", "range/"))], distribution
         )
         self.kernels = KernelMetrics(model, self.steps_per_epoch)
         self.skipped = SkippedSteps(model.optimizer)

@@ -307,7 +307,6 @@ def test_the_recipe_is_int8_unless_another_is_given() -> None:
     [
         ({"qat_bits": 3}, "qat_bits must be 8, 6 or 4, or 0 for none; got 3"),
         ({"qat_bits": 8, "precision": "mixed_bfloat16"}, "qat_bits needs precision float32"),
-        ({"qat_bits": 8, "average": 0.99}, "set average to 0"),
         ({"qat_bits": 8, "strategy": "mirrored", "recipe": "demo"}, "qat_bits averages ranges on one replica only"),
     ],
 )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -21,6 +21,8 @@ from el_larq.converters.pipeline import convert
 from el_larq.data.in_memory import InMemory
 from el_larq.errors import UsageError
 from el_larq.evaluation.evaluate import evaluate
+from el_larq.training import training_state
+from el_larq.training.average import WeightAverage
 from el_larq.training.int8_aware import Simulation
 from el_larq.training.learned_steps import LearnedKernel, LearnedStep, round_learned, with_steps
 from el_larq.training.recipe import Recipe
@@ -255,6 +257,63 @@ def test_the_best_epoch_has_its_own_steps(trained: Trained, real: str, start: An
     found = start(tmp_path / "run", network=real, recipe=recipe, dataset=data)
     result = json.loads((found.folder / "result.json").read_text())
     assert result["simulated_int4_accuracy"] == pytest.approx(result["validation_accuracy"])
+
+
+class _Recorded(WeightAverage):
+    """Keeps what it averages: the weights and steps behind each step."""
+
+    seen: ClassVar[list[list[np.ndarray]]] = []
+
+    def update(self, step: int) -> None:
+        super().update(step)
+        self.seen.append([variable.numpy() for variable in self._weights])
+
+
+@pytest.mark.parametrize("ranges", ["learned", pytest.param("averaged", marks=pytest.mark.slow)])
+def test_the_average_of_weights_and_steps_is_tested_and_saved(
+    ranges: str, real: str, start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, epochs=2, qat_bits=8, qat_ranges=ranges, average=0.8)
+    monkeypatch.setattr(training_state, "WeightAverage", _Recorded)
+    monkeypatch.setattr(_Recorded, "seen", [])
+    found = start(tmp_path / "run", network=real, recipe=recipe)
+    averages = [np.zeros_like(value) for value in _Recorded.seen[0]]
+    for step, values in enumerate(_Recorded.seen):
+        decay = min(0.8, step / (step + 9))
+        averages = [decay * average + (1 - decay) * value for average, value in zip(averages, values, strict=True)]
+    weights = found.model.trainable_variables
+    kernels = [number for number, variable in enumerate(weights) if "kernel" in variable.name]
+    learned = averages[len(weights) :]
+    assert (len(learned) > len(kernels)) if ranges == "learned" else not learned
+    for number, log_step in zip(kernels, learned, strict=False):
+        steps = np.exp(log_step)
+        averages[number] = steps * np.clip(np.round(averages[number] / steps), -127, 127)
+    for variable, wanted in zip(weights, averages, strict=False):
+        assert np.mean(np.isclose(variable, wanted, atol=1e-5)) > 0.98  # but for ties of roundings
+    if learned:
+        with h5py.File(found.folder / "checkpoints/last.weights.h5") as file:
+            group: Any = file["el_larq_beside"]
+            beside = [value[()] for value in group.values()]
+        for wanted in learned:
+            assert any(one.shape == wanted.shape and np.allclose(one, wanted, atol=1e-5) for one in beside)
+    assert card.read(found.h5)["trained_with"]["average"] == 0.8
+    assert 0 < json.loads((found.folder / "result.json").read_text())["simulated_int8_accuracy"] <= 1
+    assert convert(found.folder, options=Options(verify_images=8)).report[-1].step == "write"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranges", ["learned", "averaged"])
+def test_an_average_with_simulated_int8_resumes_exactly(
+    ranges: str, real: str, start: Any, digits: InMemory, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"network": real, "recipe": replace(RECIPE, qat_bits=8, qat_ranges=ranges, average=0.8)}
+    whole = start(tmp_path / "whole", **arguments)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "run", checkpoint_steps=2, dataset=kill_at(digits, 11, stream=2), **arguments)
+    resumed = resume(tmp_path / "run", dataset=digits)
+    for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert lines(resumed.folder) == lines(whole.folder)
 
 
 def test_averaged_ranges_have_few_bits_too(real: str, digits: InMemory, tmp_path: Path) -> None:
