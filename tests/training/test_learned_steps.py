@@ -199,6 +199,22 @@ def test_frozen_layers_keep_their_weights() -> None:
     assert not np.array_equal(network.get_layer("logits").get_weights()[0], before["logits"])
 
 
+@pytest.mark.parametrize(("bits", "is_rounded"), [(4, True), (8, False)])
+def test_kernels_of_few_bits_are_stored_rounded_with_averaged_ranges_too(bits: int, is_rounded: bool) -> None:
+    """A file of 4 bits finds their steps in them. Of 8 bits, a file rounds them in the same way."""
+    image = keras.Input((4, 4, 2))
+    inner = keras.layers.Conv2D(3, 3, padding="same")
+    x = keras.layers.Flatten()(inner(keras.layers.Conv2D(4, 3)(image)))
+    network = keras.Model(image, keras.layers.Dense(2)(x))
+    kernel = inner.get_weights()[0].reshape(-1, 3)
+    with (simulation := Simulation(network, bits, "averaged")):
+        simulation.calibrate(network, [(np.ones((2, 4, 4, 2), np.float32),)])
+        simulation.store_kernels()
+    steps = np.abs(kernel).max(0) / 7
+    wanted = np.round(kernel / steps) * steps if is_rounded else kernel
+    np.testing.assert_allclose(inner.get_weights()[0].reshape(-1, 3), wanted, rtol=1e-5, atol=1e-7)
+
+
 def test_a_step_of_the_optimizer_changes_all_steps() -> None:
     image = keras.Input((4, 4, 2))
     x = keras.layers.Flatten()(keras.layers.Conv2D(3, 3, name="conv")(image))
