@@ -1,5 +1,7 @@
 """Converts SSD300 on VGG16 with the method bbg, at 300x300 pixels and for 20 classes, and prints the sizes of the files.
 
+Each network is converted with real-valued layers in float32 and with `--int8 full`.
+
     .venv/bin/python benchmarks/detector_conversion.py
 
 The weights are initial ones; those of the normalizations are at random, since a file of an untrained network is smaller: gates and
@@ -8,6 +10,7 @@ factors of exactly 1 vanish. Each file is verified on 16 images of `shapes`, bef
 
 import el_larq  # isort: skip  (first: it selects Keras 2)
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +31,14 @@ def build(heads: str) -> Any:
 
 
 def main() -> None:
+    exact = Options(verify_on="shapes", verify_images=16)
+    int8 = replace(exact, int8="full", calibrate="shapes", calibration_images=16)
     for heads in ("real", "binary"):
-        job = el_larq.convert(build(heads), options=Options(verify_on="shapes", verify_images=16))
-        print(f"heads {heads}")
-        for entry in job.report:
-            print(f"  {entry.step:8}{entry.seconds:6.1f} s  {entry.summary}", flush=True)
+        for options in (exact, int8):
+            job = el_larq.convert(build(heads), options=options)
+            print(f"heads {heads}{', int8' if options.int8 else ''}")
+            for entry in job.report:
+                print(f"  {entry.step:8}{entry.seconds:6.1f} s  {entry.summary}", flush=True)
 
 
 if __name__ == "__main__":
