@@ -164,6 +164,8 @@ def main(model, *pictures):
             found = dict(zip(names, outputs))  # noqa: B905  (Python 3.9 has no strict=)
             print_objects(picture, found, labels)
             continue
+        if outputs[0].ndim != 1:
+            raise ValueError("the model puts out a table, not a score per class; convert a detector without --skip select")
         best = int(np.argmax(outputs[0]))
         print(picture, best, labels[best] if best < len(labels) else "")
 

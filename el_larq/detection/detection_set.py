@@ -195,6 +195,9 @@ def load_splits(
             raise ElLarqError(f"{path}: no image with a box for {purpose} can be used: {findings.summary() or 'none is annotated'}")
     if summary := findings.summary():
         notify(f"{name}: {summary}")
+    if "validation" in annotated and not sum(len(found.required) for found in annotated["validation"].objects):
+        del annotated["validation"]
+        notify(f"{name}: none of the validation images has a box, so they are not used; a share of the others is held out instead")
     size = image_size or IMAGE_SIZE
     how = preprocessing or Preprocessing(size, size, 3, stretch=True)
     unreadable, cache = Unreadable(findings.strict, notify), Cache()

@@ -1,6 +1,7 @@
 """The mapping from a model's outputs to the classes of a data set."""
 
 from el_larq.errors import UsageError
+from el_larq.printable import printable
 
 
 def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str, dataset: str) -> tuple[list[int], tuple[str, ...]]:
@@ -10,7 +11,8 @@ def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str,
         labels: the names of the model's outputs; None means the data set's classes in their order.
 
     Raises:
-        UsageError: the numbers of labels and classes differ.
+        UsageError: the numbers of labels and classes differ; or the names differ, and one that both have is at another position,
+            so that neither names nor positions tell which output is which class.
     """
     same = list(range(len(classes)))
     if labels is None or labels == list(classes):
@@ -23,6 +25,13 @@ def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str,
     if len(set(labels)) == len(labels) and set(labels) == set(classes):
         return [labels.index(name) for name in classes], (f"{source}: its classes are in another order than those of {dataset}",)
     at = next(index for index in same if labels[index] != classes[index])
+    moved = [name for index, name in enumerate(classes) if name in labels and labels[index] != name]
+    if moved:
+        shared, only = printable(moved[0]), sorted(set(classes) - set(labels)) or sorted(classes)
+        raise UsageError(
+            f"{source}: {dataset} has other classes than it, and {shared} is another output there, so it cannot be scored on them "
+            f"({printable(only[0])} is not among its own); name its own --dataset, or give the labels of its outputs with --labels"
+        )
     note = (
         f"{source}: its labels are not the classes of {dataset}; outputs are assigned to classes by position "
         f"(output {at} is {labels[at]!r} there and {classes[at]!r} here); --labels sets other names"

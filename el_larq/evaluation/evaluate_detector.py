@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,6 +15,7 @@ from el_larq.data.stated import OPTIONS, Statements
 from el_larq.detection.annotations import Objects
 from el_larq.detection.average_precision import Detections, DetectionScores, precision_recall, score_detections
 from el_larq.detection.detection_set import DetectionSet
+from el_larq.detection.non_maximum_suppression import FOR_EVALUATION
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation.calibration_overlap import calibration_notes
 from el_larq.evaluation.classes import class_order
@@ -124,7 +125,10 @@ def is_detector(path: Path) -> bool:
     """Whether a file is a detector's: its card says so, or it is a .tflite that selects boxes."""
     if path.suffix != ".tflite":
         return card.read(path).get("task") == "detection"
-    return output_positions(parse(read_bytes(path), str(path)), str(path)) is not None
+    graph = parse(read_bytes(path), str(path))
+    stored = graph.metadata.get(card.NAME)
+    says = stored is not None and card.parse(stored, str(path)).get("task") == "detection"
+    return says or output_positions(graph, str(path)) is not None
 
 
 def evaluate_detector(
@@ -168,6 +172,7 @@ def evaluate_detector(
         if not any(len(objects.required) for objects in truths):
             raise UsageError(f"{data.name}: the chosen images have no objects to find; take more with --images")
         view = data.test_view(index)
+        notes += _limits(opened.card)
         notes += calibration_notes(opened.card, calibrated_on, data, view, preprocessing)
         for line in notes:
             note(line)
@@ -203,6 +208,15 @@ def evaluate_detector(
     _draw(result, truths, found)
     state.remove()
     return result
+
+
+def _limits(model_card: card.Card) -> list[str]:
+    """A note if a .tflite selects boxes by other limits than those that other models are scored with."""
+    usual, own = asdict(FOR_EVALUATION), model_card.get("selection")
+    if not isinstance(own, dict) or own == usual:
+        return []
+    mine, others = (", ".join(f"{name} {limits.get(name)}" for name in usual) for limits in (own, usual))
+    return [f"its file selects boxes by {printable(mine)}, other models are scored with {others}; its precision is lower for that"]
 
 
 def _classes(labels: list[str] | None, count: int, data: DetectionSet, path: Path, notes: list[str]) -> np.ndarray:

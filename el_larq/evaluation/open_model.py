@@ -81,6 +81,8 @@ def _open_tflite(path: Path, output: Asked, trust: bool, stack: ExitStack) -> Op
     interpreter, model_card = open_tflite(path, trust, stack)
     positions = output_positions(interpreter.graph, str(path))
     if positions is None:
+        if model_card.get("task") == "detection":
+            raise ElLarqError(f"{path}: is a detector that puts out predictions for all anchors; convert it without --skip select")
         position = choose(of_graph(interpreter.graph), output, str(path)).position
         return Opened(path, interpreter.input_shape, model_card, lambda images: interpreter.run_real(images, position))
     classes = class_count(interpreter.graph, str(path))

@@ -16,7 +16,7 @@ import el_larq
 from el_larq import card
 from el_larq.data.dataset_registry import load_dataset
 from el_larq.detection.average_precision import Detections, score_detections
-from el_larq.detection.non_maximum_suppression import detect
+from el_larq.detection.non_maximum_suppression import Selection, detect
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.evaluation import evaluate_detector
 from el_larq.evaluation.evaluate_detector import DetectionEvaluation
@@ -196,6 +196,24 @@ def test_an_int8_detector_that_was_calibrated_on_the_test_split_is_noted(model: 
     options = Options(int8="full", calibrate=str(tmp_path / "test.npy"), calibration_images=len(inputs), verify_images=4)
     convert(model, tmp_path / "model.tflite", options=options)
     noted = evaluated(tmp_path / "model.tflite", squares, tmp_path / "one").notes
+    assert not any("selects boxes by" in line for line in noted)
     assert any("calibrated on test.npy; the score means little if" in line for line in noted)
     noted = evaluated(tmp_path / "model.tflite", squares, tmp_path / "two", calibrated_on=str(tmp_path / "test.npy")).notes
     assert any(f"calibrated on {len(inputs)} of the {len(inputs)} images that it is scored on" in line for line in noted)
+
+
+def test_a_tflite_with_other_limits_is_noted_and_one_without_selection_refused(model: Path, squares: str, tmp_path: Path) -> None:
+    from el_larq.converters.job import Options
+    from el_larq.converters.pipeline import convert
+
+    convert(model, tmp_path / "few.tflite", options=Options(verify_images=4, selection=Selection(score=0.5, most=3)))
+    notes = evaluated(tmp_path / "few.tflite", squares, tmp_path / "few").notes
+    assert any("selects boxes by score 0.5, iou 0.45, most 3, other models are scored with score 0.01" in line for line in notes)
+    convert(model, tmp_path / "all.tflite", options=Options(verify_images=4), skip=("select",))
+    Image.new("RGB", (32, 32)).save(tmp_path / "black.png")
+    for use in (
+        lambda path: evaluated(path, squares, tmp_path / "all"),
+        lambda path: el_larq.detect(path, [tmp_path / "black.png"]),
+    ):
+        with pytest.raises(ElLarqError, match="convert it without --skip select"):
+            use(tmp_path / "all.tflite")

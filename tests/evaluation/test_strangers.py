@@ -90,6 +90,8 @@ def test_labels_are_matched_by_name() -> None:
     assert "output 1 is 'dog' there and 'dogs' here" in note
     with pytest.raises(UsageError, match="m: has 1 labels for 2 classes of d"):
         class_order(["a"], ("a", "b"), "m", "d")
+    with pytest.raises(UsageError, match="m: d has other classes than it, and car is another output there"):
+        class_order(["bike", "car", "dog"], ("car", "dog", "person"), "m", "d")
 
 
 def test_a_layer_that_scales_is_mentioned(tmp_path: Path) -> None:
