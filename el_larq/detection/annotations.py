@@ -27,6 +27,12 @@ KINDS = {
     "damaged": ("annotation cannot be read", "annotations cannot be read", "left out with the image"),
     "broken": ("box cannot be read", "boxes cannot be read", "left out"),
     "orphan": ("box belongs to no image", "boxes belong to no image", "left out"),
+    "turned": (
+        "image is turned by its EXIF data, and its boxes are of the stored image",
+        "images are turned by their EXIF data, and their boxes are of the stored image",
+        "left out",
+    ),
+    "mismatch": ("image has other proportions than stated", "images have other proportions than stated", "left out"),
     "sizeless": ("image has no size", "images have no size", "left out"),
     "empty": ("annotation has no boxes", "annotations have no boxes", "not used for training"),
     "background": ("image has no boxes", "images have no boxes", "not used for training"),
@@ -36,6 +42,9 @@ KINDS = {
     "clipped": ("box reaches beyond its image", "boxes reach beyond their images", "clipped"),
 }
 """What can be wrong: the words for one case and for several, and what is done."""
+
+_PROPORTIONS = 0.02
+"""The relative difference between the aspect ratios of a stated size and of a file, at most: scaled copies round their sides."""
 
 _MAX_SHOWN = 200
 """Characters of a name or of a text from an annotation in a message, at most."""
@@ -163,15 +172,28 @@ def collect_images(images: Sequence[StatedImage], labels: Sequence[str], finding
 
 
 def _size(image: StatedImage, findings: Findings) -> tuple[float, float] | None:
-    if image.size is not None and all(math.isfinite(side) and side > 0 for side in image.size):
-        return image.size
+    """Height and width that boxes refer to. A stated size is compared with the file, whose header is read."""
+    stated = image.size if image.size is not None and all(math.isfinite(side) and side > 0 for side in image.size) else None
+    if stated == (1, 1):
+        return stated
     try:
         with open(image.path, "rb") as file, Image.open(file, formats=image_formats()) as picture:
-            return (picture.width, picture.height) if orientation(picture) >= 5 else (picture.height, picture.width)
+            stored = float(picture.height), float(picture.width)
+            upright = (stored[1], stored[0]) if orientation(picture) >= 5 else stored
     except Exception as error:  # Pillow raises nearly every kind of error for damaged files
+        if stated is not None:
+            return stated  # the file is reported when it is decoded
         reason = "not an image that can be read" if isinstance(error, UnidentifiedImageError) else summarize(error, 120)
         findings.report("sizeless", image.path, f"neither its annotation nor the file has one: {reason}")
         return None
+    if stated is None:
+        return upright
+    across, along = stated[0] * upright[1], stated[1] * upright[0]
+    if stated == stored != upright or abs(across - along) > _PROPORTIONS * across:
+        sizes = f"{stated[1]:g}x{stated[0]:g} stated, {upright[1]:g}x{upright[0]:g} as displayed"
+        findings.report("turned" if stated == stored else "mismatch", image.source, sizes)
+        return None
+    return stated
 
 
 def _objects(image: StatedImage, size: tuple[float, float], numbers: Mapping[str, int], findings: Findings) -> Objects:

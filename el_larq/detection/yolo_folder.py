@@ -5,9 +5,11 @@
     PATH/images/a.jpg, PATH/labels/a.txt: a fixed fifth is for testing
 
 A line is "CLASS X Y WIDTH HEIGHT": the number of the class from 0, the box's centre and sides as fractions of the image; or the
-corners "CLASS X1 Y1 X2 Y2 X3 Y3 ..." of a polygon, whose bounding box is taken. An image without a file of labels, or with an empty
-one, is background. The names of the classes are in PATH/data.yaml (``names``) or, one per line, in classes.txt, there or in
-labels/. Where data.yaml names folders (``train``, ``val``, ``test``), these are used.
+corners "CLASS X1 Y1 X2 Y2 X3 Y3 ..." of a polygon, whose bounding box is taken. With ``kpt_shape`` in PATH/data.yaml, key points
+follow the box and are not read. An image without a file of labels, or with an empty one, is background. The labels of an image are
+where the last "images" in its path below PATH is replaced by "labels", or beside it. The names of the classes are in PATH/data.yaml
+(``names``) or, one per line, in classes.txt, there or in labels/. Where data.yaml names folders (``train``, ``val``, ``test``),
+these are used.
 """
 
 import itertools
@@ -57,7 +59,7 @@ def _read(path: Path, findings: Findings) -> Splits:
     folders = _stated_folders(path, settings) or _usual_folders(path)
     try:
         images = {
-            split: [image for place in places for image in _images(place, path, labels, findings)]
+            split: [image for place in places for image in _images(place, path, labels, bool(settings.get("kpt_shape")), findings)]
             for split, places in folders.items()
         }
     except OSError as error:
@@ -137,24 +139,26 @@ def _usual_folders(path: Path) -> dict[str, list[Path]]:
     raise UsageError(f"{path}: has no images/; yolo:PATH takes one with images/, labels/ and data.yaml or classes.txt")
 
 
-def _images(folder: Path, root: Path, labels: tuple[str, ...], findings: Findings) -> Iterator[StatedImage]:
-    text_folder = _labels_beside(folder, root)
-    named = set()
+def _images(folder: Path, root: Path, labels: tuple[str, ...], pose: bool, findings: Findings) -> Iterator[StatedImage]:
+    named, places = set(), {folder}
     for path, _ in image_files(str(folder)):
-        text = (text_folder / Path(path).relative_to(folder)).with_suffix(".txt")
+        place = Path(path).parent
+        text = (_labels_beside(place, root) / Path(path).name).with_suffix(".txt")
         named.add(text)
+        places.add(place)
         objects: list[StatedObject] = []
         if text.is_file():
             try:
-                objects = parse_yolo(read_lines(text), labels)
+                objects = parse_yolo(read_lines(text), labels, pose)
             except (ElLarqError, ValueError) as error:
                 findings.report("damaged", str(text), str(error).removeprefix(f"{text}: "))
                 continue
         yield StatedImage(path, str(text), (1, 1), objects)
-    if text_folder != folder and text_folder.is_dir():
-        for text in sorted(text_folder.rglob("*.txt")):
-            if text not in named and text.name != "classes.txt":
-                findings.report("missing", str(text), "no image of this name")
+    # A folder of both images and texts may have other texts.
+    texts = {text for place in places if (beside := _labels_beside(place, root)) != place for text in beside.rglob("*.txt")}
+    for text in sorted(texts - named):
+        if text.name != "classes.txt":
+            findings.report("missing", str(text), "no image of this name")
 
 
 def _labels_beside(folder: Path, root: Path) -> Path:
@@ -166,20 +170,25 @@ def _labels_beside(folder: Path, root: Path) -> Path:
     return root.joinpath(*parts[:last], "labels", *parts[last + 1 :])
 
 
-def parse_yolo(lines: list[str], labels: tuple[str, ...]) -> list[StatedObject]:
-    """The objects that the lines of a file name, as fractions. Raises ValueError for a line that is none."""
+def parse_yolo(lines: list[str], labels: tuple[str, ...], pose: bool = False) -> list[StatedObject]:
+    """The objects that the lines of a file name, as fractions. Raises ValueError for a line that is none.
+
+    pose: whether key points follow each box, which are not read.
+    """
     if len(lines) > MAX_OBJECTS:
         raise ValueError(f"more than {MAX_OBJECTS:,} lines")
-    return [_line(number, line, labels) for number, line in enumerate(lines, 1)]
+    return [_line(number, line, labels, pose) for number, line in enumerate(lines, 1)]
 
 
-def _line(number: int, line: str, labels: tuple[str, ...]) -> StatedObject:
+def _line(number: int, line: str, labels: tuple[str, ...], pose: bool) -> StatedObject:
     try:
         word, *rest = line.split()
         label, values = int(word), [float(value) for value in rest]
     except ValueError:
         raise ValueError(f"line {number} is not a class and numbers: {line[:60]!r}") from None
     name = labels[label] if 0 <= label < len(labels) else f"class {label}"
+    if pose:
+        values = values[:4]
     if len(values) == 4:
         x, y, width, height = values
         return StatedObject(name, (y - height / 2, x - width / 2, y + height / 2, x + width / 2))
