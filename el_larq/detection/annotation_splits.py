@@ -3,13 +3,13 @@
 import hashlib
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from el_larq.data.image_folder import TEST_SHARE, image_files
-from el_larq.detection.annotations import StatedImage
+from el_larq.detection.annotations import Findings, StatedImage
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
 
@@ -56,16 +56,31 @@ def is_inside(name: str) -> bool:
     return not (_ABSOLUTE.match(normal) or ".." in PurePosixPath(normal).parts or "\0" in normal)
 
 
-def image_index(folder: Path) -> dict[str, str]:
-    """The paths of the images in a folder and its subfolders, by name and by name without suffix; the former comes first."""
+def image_index(folder: Path) -> dict[str, list[str]]:
+    """The paths of the images in a folder and its subfolders, by path in the folder and by name, with and without suffix.
+
+    If the path or name of one image is that of another without suffix, it is the former's; a path comes before a name.
+    """
     try:
-        paths = [path for path, _ in image_files(str(folder))]
-        return {Path(path).stem: path for path in paths} | {Path(path).name: path for path in paths}
+        paths = [Path(path) for path, _ in image_files(str(folder))]
     except OSError as error:
         raise ElLarqError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
+    whole = [path.relative_to(folder) for path in paths]
+    index: dict[str, list[str]] = {}
+    for keys in (
+        [path.stem for path in paths],
+        [path.with_suffix("").as_posix() for path in whole],
+        [path.name for path in paths],
+        [path.as_posix() for path in whole],
+    ):
+        named = defaultdict(list)
+        for key, path in zip(keys, paths, strict=True):
+            named[key].append(str(path))
+        index |= named
+    return index
 
 
-def split_by_names(folder: Path, images: Sequence[StatedImage]) -> dict[str, list[StatedImage]]:
+def split_by_names(folder: Path, images: Sequence[StatedImage], findings: Findings) -> dict[str, list[StatedImage]]:
     """A fixed fifth of the images for testing, which follows from their names in the folder alone."""
 
     def key(image: StatedImage) -> bytes:
@@ -73,7 +88,9 @@ def split_by_names(folder: Path, images: Sequence[StatedImage]) -> dict[str, lis
         return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
     if len(images) < 2:
-        raise UsageError(f"{folder}: contains {len(images)} annotated images; at least two are needed, one of them for testing")
+        found = f"{len(images)} annotated image{'' if len(images) == 1 else 's'}"
+        reason = f": {findings.summary()}" if findings.counts else ""
+        raise UsageError(f"{folder}: contains {found}; at least two are needed, one of them for testing{reason}")
     test = {image.path for image in sorted(images, key=key)[: max(1, round(TEST_SHARE * len(images)))]}
     return {
         "train": [image for image in images if image.path not in test],
@@ -81,14 +98,22 @@ def split_by_names(folder: Path, images: Sequence[StatedImage]) -> dict[str, lis
     }
 
 
-def with_test(folder: Path, images: dict[str, list[StatedImage]]) -> dict[str, list[StatedImage]]:
-    """The splits that were found, completed: without test images, those for validation take their place, or a fixed fifth."""
+def with_test(
+    folder: Path, images: dict[str, list[StatedImage]], findings: Findings, notify: Callable[[str], None]
+) -> dict[str, list[StatedImage]]:
+    """The splits that were found, completed: without test images, those for validation take their place, or a fixed fifth.
+
+    Test images of which none has objects were published without annotations, and are left out.
+    """
     found = {split: part for split, part in images.items() if part}
+    labelled = {split for split, part in found.items() if any(image.objects for image in part)}
     if "train" not in found:
-        raise ElLarqError(f"{folder}: no annotated images for training")
-    if "test" not in found and "validation" in found:
+        raise ElLarqError(f"{folder}: no annotated images for training: {findings.summary() or 'none is annotated'}")
+    if "test" in found and "test" not in labelled:
+        notify(f"{len(found.pop('test')):,} test images left out: none is annotated")
+    if "test" not in found and "validation" in labelled:
         found["test"] = found.pop("validation")
-    return found if "test" in found else found | split_by_names(folder, found["train"])
+    return found if "test" in found else found | split_by_names(folder, found["train"], findings)
 
 
 def check_labels(path: Path, labels: Iterable[str]) -> tuple[str, ...]:

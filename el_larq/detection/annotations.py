@@ -39,6 +39,9 @@ KINDS = {
     "unknown": ("box is of an unknown class", "boxes are of an unknown class", "left out"),
     "outside": ("box is outside its image", "boxes are outside their images", "left out"),
     "flat": ("box has no area", "boxes have no area", "left out"),
+    "repeated": ("box is repeated", "boxes are repeated", "left out"),
+    "twice": ("box is stated twice", "boxes are stated twice", "kept, and each counts in scores"),
+    "ambiguous": ("annotation fits several images", "annotations fit several images", "left out"),
     "clipped": ("box reaches beyond its image", "boxes reach beyond their images", "clipped"),
 }
 """What can be wrong: the words for one case and for several, and what is done."""
@@ -200,6 +203,7 @@ def _objects(image: StatedImage, size: tuple[float, float], numbers: Mapping[str
     kept = []
     height, width = size
     unit = "of 1, as fractions" if size == (1, 1) else f"of {height:g} rows and {width:g} columns"
+    seen = set()
     for item in image.objects:
         with np.errstate(over="ignore", invalid="ignore"):  # of a box whose numbers are too large for floating point
             box = np.array(item.box) / (height, width, height, width)
@@ -215,6 +219,9 @@ def _objects(image: StatedImage, size: tuple[float, float], numbers: Mapping[str
             continue
         if np.abs(inside - box).max() > BORDER:
             findings.report("clipped", image.source, f"{item.label} {_shown(item.box)} {unit}")
+        if item in seen:
+            findings.report("twice", image.source, f"{item.label} {_shown(item.box)}")
+        seen.add(item)
         kept.append((inside, numbers[item.label], item.ignored))
     if not kept:
         return Objects()

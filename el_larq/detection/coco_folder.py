@@ -42,18 +42,18 @@ def load(
 ) -> DetectionSet:
     """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
     findings = Findings(strict)
-    splits = _read(Path(name.base), findings)
+    splits = _read(Path(name.base), findings, lambda line: notify(f"{name}: {line}"))
     return load_splits(name, splits, findings, "background", image_size, preprocessing, notify)
 
 
-def _read(path: Path, findings: Findings) -> Splits:
+def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Splits:
     files = _files(path)
     images, labels = {}, ()
     for split, file in files.items():
         images[split], found = read_coco(file, path, findings)
         if split == "train":
             labels = found
-    return Splits(labels, with_test(path, images))
+    return Splits(labels, with_test(path, images, findings, notify))
 
 
 def _files(path: Path) -> dict[str, Path]:

@@ -63,7 +63,7 @@ def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Spli
         for split, identifiers in _split_names(names, tested).items():
             stated[split] += _annotated(year, identifiers, images, findings)
     file = next((path / file for file in _LABEL_FILES if (path / file).is_file()), None)
-    splits = with_test(path, stated)
+    splits = with_test(path, stated, findings, notify)
     return Splits(check_labels(file, read_lines(file)) if file else class_names(splits["train"]), splits)
 
 
@@ -93,15 +93,15 @@ def _split_names(names: dict[str, list[str]], tested: bool) -> dict[str, list[st
     return {"train": both}
 
 
-def _images(year: Path) -> dict[str, str]:
-    """The paths of a year's images by their names without suffix."""
+def _images(year: Path) -> dict[str, list[str]]:
+    """A year's images; see `image_index`."""
     folder = next((year / name for name in _IMAGE_FOLDERS if (year / name).is_dir()), None)
     if folder is None:
         raise UsageError(f"{year}: contains Annotations/, but neither {'/ nor '.join(_IMAGE_FOLDERS)}/")
     return image_index(folder)
 
 
-def _annotated(year: Path, names: Sequence[str], images: dict[str, str], findings: Findings) -> Iterator[StatedImage]:
+def _annotated(year: Path, names: Sequence[str], images: dict[str, list[str]], findings: Findings) -> Iterator[StatedImage]:
     for name in names:
         xml = year / "Annotations" / f"{name}.xml"
         if not is_inside(name):
@@ -115,22 +115,24 @@ def _annotated(year: Path, names: Sequence[str], images: dict[str, str], finding
         if not is_inside(annotation.filename):
             findings.report("elsewhere", str(xml), annotation.filename)
             continue
-        image = _image_of(xml, annotation.filename, images)
-        if image is None:
-            findings.report("missing", str(xml), annotation.filename or name)
+        fitting = _images_of(xml, name, annotation.filename, images)
+        if len(fitting) != 1:
+            kind = "ambiguous" if fitting else "missing"
+            findings.report(kind, str(xml), " and ".join(fitting[:2]) or annotation.filename or name)
             continue
-        yield StatedImage(image, str(xml), annotation.size, annotation.objects)
+        yield StatedImage(fitting[0], str(xml), annotation.size, annotation.objects)
 
 
-def _image_of(xml: Path, filename: str, images: dict[str, str]) -> str | None:
+def _images_of(xml: Path, name: str, filename: str, images: dict[str, list[str]]) -> list[str]:
     """The image of an annotation: that of the same name. Copied and renamed files often state the name of another one.
 
-    The stated name decides between images that differ in their suffix. It is also taken if no image has the annotation's name,
-    unless the image that it names has an annotation of its own.
+    The stated path and name decide between images that differ in their folder or suffix. They are also taken if no image has the
+    annotation's name, unless the image that they name has an annotation of its own. Several images if nothing decides.
     """
     stated = PurePosixPath(filename.replace("\\", "/"))
-    own = ([stated.name] if stated.stem == xml.stem else []) + [xml.stem]
-    if image := next((images[name] for name in own if name in images), None):
-        return image
-    image = images.get(stated.name) or images.get(stated.stem)
-    return None if image is None or os.path.isfile(xml.with_name(f"{Path(image).stem}.xml")) else image
+    paths = [str(stated), stated.name]
+    own = [images[key] for key in [*(paths if stated.stem == xml.stem else []), name, xml.stem] if key in images]
+    if own:
+        return next((fitting for fitting in own if len(fitting) == 1), own[0])
+    fitting = next((images[key] for key in [*paths, stated.stem] if key in images), [])
+    return [image for image in fitting if not os.path.isfile(xml.with_name(f"{Path(image).stem}.xml"))]

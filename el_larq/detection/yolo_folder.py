@@ -14,6 +14,7 @@ these are used.
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,14 @@ def load(
 ) -> DetectionSet:
     """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
     findings = Findings(strict)
-    splits = _read(Path(name.base), findings)
+    splits = _read(Path(name.base), findings, lambda line: notify(f"{name}: {line}"))
     tested = {image.path for image in splits.images["test"]}
     if both := len(tested & {image.path for image in splits.images["train"]}):
         notify(f"{name}: {both:,} of {len(tested):,} test images are also training images; scores on them do not count for others")
     return load_splits(name, splits, findings, "background", image_size, preprocessing, notify)
 
 
-def _read(path: Path, findings: Findings) -> Splits:
+def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Splits:
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder; yolo:PATH takes one with images/, labels/ and data.yaml or classes.txt")
     settings = _settings(path)
@@ -64,7 +65,7 @@ def _read(path: Path, findings: Findings) -> Splits:
         }
     except OSError as error:
         raise ElLarqError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
-    return Splits(labels, with_test(path, images))
+    return Splits(labels, with_test(path, images, findings, notify))
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -153,7 +154,10 @@ def _images(folder: Path, root: Path, labels: tuple[str, ...], pose: bool, findi
             except (ElLarqError, ValueError) as error:
                 findings.report("damaged", str(text), str(error).removeprefix(f"{text}: "))
                 continue
-        yield StatedImage(path, str(text), (1, 1), objects)
+            for item, times in Counter(objects).items():
+                for _ in range(times - 1):
+                    findings.report("repeated", str(text), item.label)
+        yield StatedImage(path, str(text), (1, 1), list(dict.fromkeys(objects)))
     # A folder of both images and texts may have other texts.
     texts = {text for place in places if (beside := _labels_beside(place, root)) != place for text in beside.rglob("*.txt")}
     for text in sorted(texts - named):

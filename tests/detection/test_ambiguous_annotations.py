@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from annotated_folders import CAT, DOG, IMAGES, WRITERS, coco_json, voc_xml, write_coco, write_image, write_voc, write_yolo
+from annotated_folders import CAT, DOG, IMAGES, WRITERS, Item, coco_json, voc_xml, write_coco, write_image, write_voc, write_yolo
 from PIL import Image
 
 from el_larq.data.dataset_registry import load_dataset
@@ -288,7 +288,8 @@ def test_a_file_that_is_not_an_image_has_no_size(tmp_path: Path) -> None:
 
 def test_all_of_many_objects_are_listed_and_counted(tmp_path: Path) -> None:
     """150 objects: more than the usual number of rows."""
-    write_yolo(tmp_path, IMAGES | {name: [CAT] * 150 for name in "ab"})
+    many: list[Item] = [("cat", (0, 0, 20, 20 + row / 5)) for row in range(150)]
+    write_yolo(tmp_path, IMAGES | dict.fromkeys("ab", many))
     data = load(f"yolo:{tmp_path},augment=none")
     annotate, captions = annotator(data.labels), []
     for images, listed in data.augmented_batches(1, seed=0).take(len(data.train)):

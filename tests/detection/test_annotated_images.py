@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from annotated_folders import IMAGES, write_yolo
+from annotated_folders import CAT, DOG, IMAGES, WRITERS, voc_xml, write_image, write_voc, write_yolo
 from PIL import Image
 from test_annotation_formats import found, load
 
@@ -65,3 +65,71 @@ def test_the_box_of_a_pose_is_not_a_polygon(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: [cat, dog]\nkpt_shape: [4, 2]\n")
     for items in found(load(f"yolo:{tmp_path}")).values():
         assert items == [("cat", pytest.approx([0.6, 0.6, 0.8, 0.8]))]
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("voc", 2), ("coco", 2), ("yolo", 1)])
+def test_a_box_that_is_stated_twice(tmp_path: Path, kind: str, kept: int) -> None:
+    """Kept where a reference evaluation counts both. Neither another box nor another class in the same place is a repetition."""
+    other = ("cat", (1.0, 2.0, 3.0, 4.0))
+    WRITERS[kind](tmp_path, IMAGES | {"a": [CAT, CAT, other, ("dog", CAT[1])]})
+    images, said = warned(f"{kind}:{tmp_path}")
+    assert images["a"] == ["cat"] * kept + ["cat", "dog"]
+    assert ("1 box is repeated (left out; " if kind == "yolo" else "1 box is stated twice (kept, ") in said
+    with pytest.raises(ElLarqError, match="omit --strict"):
+        load(f"{kind}:{tmp_path}", strict=True)
+
+
+def test_if_all_annotations_are_wrong_the_cause_is_named(tmp_path: Path) -> None:
+    write_voc(tmp_path / "voc")
+    for xml in (tmp_path / "voc" / "Annotations").iterdir():
+        xml.write_text("<annotation>")
+    with pytest.raises(ElLarqError, match=r"no annotated images for training: 5 annotations cannot be read .*: not XML"):
+        load(f"voc:{tmp_path / 'voc'}")
+    write_yolo(tmp_path / "yolo", {"a": [CAT], "b": [DOG]})
+    (tmp_path / "yolo" / "labels" / "a.txt").write_text("cat\n")
+    with pytest.raises(ElLarqError, match=r"at least two are needed, .*: 1 annotation cannot be read .*a\.txt: line 1 is not"):
+        load(f"yolo:{tmp_path / 'yolo'}")
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_test_images_without_annotations_are_left_out(tmp_path: Path, validated: bool) -> None:
+    for split, names in (("train", "abc"), ("test", "fg"), *([("val", "de")] if validated else [])):
+        for name in names:
+            write_image(tmp_path / "images" / split / f"{name}.png")
+            if split != "test":
+                (tmp_path / "labels" / split).mkdir(parents=True, exist_ok=True)
+                (tmp_path / "labels" / split / f"{name}.txt").write_text("0 .5 .5 .1 .1\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    said: list[str] = []
+    data = load(f"yolo:{tmp_path}", strict=True, notify=said.append)
+    assert said == [f"yolo:{tmp_path}: 2 test images left out: none is annotated"]
+    assert set(found(data)) == set("abcde" if validated else "abc")
+    assert data.validation is None
+    assert set(found(data, "test")) == set("de") if validated else len(data.test) == 1
+
+
+def test_images_of_one_name_in_several_folders(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"0": [CAT], "1": [CAT], "2": [CAT]})
+    images = tmp_path / "JPEGImages"
+    (images / "0.png").unlink()
+    for folder in "abc":
+        write_image(images / folder / "0.png")
+    for stated in ("a/0.png", "b\\0.png", "c/0.png"):
+        (tmp_path / "Annotations" / "0.xml").write_text(voc_xml([CAT], stated))
+        paths = [part.name(index) for part in load(f"voc:{tmp_path}").annotated_splits.values() for index in range(len(part))]
+        assert str(images / stated.replace("\\", "/")) in paths
+    for stated in ("0.png", "", "other/0.png"):
+        (tmp_path / "Annotations" / "0.xml").write_text(voc_xml([CAT], stated))
+        found_images, said = warned(f"voc:{tmp_path}")
+        assert set(found_images) == set("12")
+        assert f"1 annotation fits several images (left out; {tmp_path}/Annotations/0.xml: {images}/a/0.png and" in said
+    # Lists that name the folder, with annotations in the same folders.
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("1\na/0\n")
+    (lists / "val.txt").write_text("2\nb/0\n")
+    for folder in "ab":
+        (tmp_path / "Annotations" / folder).mkdir()
+        (tmp_path / "Annotations" / folder / "0.xml").write_text(voc_xml([CAT], "0.png"))
+    data = load(f"voc:{tmp_path}", strict=True)
+    assert {data.train.name(0), data.train.name(1)} == {str(images / "1.png"), str(images / "a" / "0.png")}

@@ -315,7 +315,7 @@ REFUSED = {
     "no folder": (lambda path: f"voc:{path / 'none'}", "no such folder"),
     "no layout": (_folder("voc"), "contains no Annotations/"),
     "no images folder": (_folder("voc", "Annotations"), "neither JPEGImages/ nor images/"),
-    "one image": (_written({"a": [CAT]}), "contains 1 annotated images; at least two"),
+    "one image": (_written({"a": [CAT]}), "contains 1 annotated image; at least two"),
     "all wrong": (_written({name: [FLAT] for name in "abc"}), "can be used: 3 boxes have no area"),
     "augmentation": (_written(GOOD, ",augment=crop"), "augments images without boxes"),
     "no JSON": (_folder("coco"), "no JSON file with train"),
