@@ -1,14 +1,15 @@
 """What the formats of annotations have in common: lists of files, names of images, splits. Does not import TensorFlow."""
 
 import hashlib
+import itertools
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from el_larq.data.image_folder import TEST_SHARE, image_files
+from el_larq.data.image_folder import SPLITS, TEST_SHARE, image_files
 from el_larq.detection.annotations import Findings, StatedImage
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
@@ -17,6 +18,10 @@ MAX_TEXT = 1 << 22
 """Bytes of a text file that is read, at most."""
 
 MAX_CLASSES = 10_000
+
+_SPLITS = SPLITS | {"training": "train", "testing": "test"}
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
+_PURPOSES = {"train": "training", "validation": "validation", "test": "test"}
 
 _ABSOLUTE = re.compile("/|[A-Za-z]:/")
 
@@ -54,6 +59,27 @@ def is_inside(name: str) -> bool:
     """Whether a file's name in an annotation stays inside the folder it is relative to: neither absolute nor upwards."""
     normal = name.replace("\\", "/")
     return not (_ABSOLUTE.match(normal) or ".." in PurePosixPath(normal).parts or "\0" in normal)
+
+
+def split_of(*names: str) -> str | None:
+    """The split that a word of these names of files or folders stands for, such as "train" for "InstancesTrain2017"."""
+    words = [word.lower() for name in names for word in _WORD.findall(name)]
+    return next((_SPLITS[word] for word in words if word in _SPLITS), None)
+
+
+def left_out(names: Sequence[str]) -> str:
+    """What to say about files or folders whose names stand for no split."""
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    return f"{shown} left out: without train, val or test in the name"
+
+
+def overlaps(images: Mapping[str, Sequence[StatedImage]]) -> Iterator[str]:
+    """What to say about images that are in two splits."""
+    paths = {split: {image.path for image in images.get(split, ())} for split in _PURPOSES}
+    for one, other in itertools.combinations(_PURPOSES, 2):
+        if both := len(paths[one] & paths[other]):
+            counts = f"{both:,} of {len(paths[other]):,} {_PURPOSES[other]} images are also {_PURPOSES[one]} images"
+            yield f"{counts}; scores on them do not count for others"
 
 
 def image_index(folder: Path) -> dict[str, list[str]]:

@@ -41,6 +41,7 @@ KINDS = {
     "flat": ("box has no area", "boxes have no area", "left out"),
     "repeated": ("box is repeated", "boxes are repeated", "left out"),
     "twice": ("box is stated twice", "boxes are stated twice", "kept, and each counts in scores"),
+    "listed": ("name is listed twice", "names are listed twice", "used once"),
     "ambiguous": ("annotation fits several images", "annotations fit several images", "left out"),
     "clipped": ("box reaches beyond its image", "boxes reach beyond their images", "clipped"),
 }

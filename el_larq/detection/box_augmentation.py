@@ -1,9 +1,10 @@
 """SSD's augmentation of images with boxes. Does not import TensorFlow.
 
 In this order: brightness, contrast, saturation and hue change, each with probability 1/2; the image is zoomed out with probability
-1/2, onto a canvas of up to 4 times its sides in the training images' mean colour; a part is cut out: all of it, or a random part
-with sides of 0.3 to 1 and an aspect ratio of 1/2 to 2 that has an IoU of at least 0, 0.1, 0.3, 0.5, 0.7 or 0.9 with some object; it
-is mirrored with probability 1/2. Objects whose centre is outside the part are left out, the others clipped.
+1/2, onto a canvas of up to 4 times its sides in the mean colour of the preprocessing (the training images', or that of a source
+model); a part is cut out: all of it, or a random part with sides of 0.3 to 1 and an aspect ratio of 1/2 to 2 that has an IoU of at
+least 0, 0.1, 0.3, 0.5, 0.7 or 0.9 with some object; it is mirrored with probability 1/2. Objects whose centre is outside the part
+are left out, the others clipped.
 
 Source: Liu et al.: SSD, ECCV 2016, section 2.2 ("Data augmentation") and, for the zoom, section 3.6; amounts from the authors'
 code.

@@ -16,10 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from el_larq.data.image_folder import SPLITS
 from el_larq.data.names import Name
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.detection.annotation_splits import Splits, check_labels, is_inside, with_test
+from el_larq.detection.annotation_splits import Splits, check_labels, is_inside, left_out, split_of, with_test
 from el_larq.detection.annotations import MAX_OBJECTS, Findings, StatedImage, StatedObject
 from el_larq.detection.detection_set import DetectionSet, load_splits
 from el_larq.errors import ElLarqError, UsageError
@@ -28,9 +27,8 @@ from el_larq.files import parse_json, read_bytes
 MAX_BYTES = 200_000_000
 """A larger file is refused: as Python's objects, JSON takes about ten times its size in memory."""
 
-_SPLITS = SPLITS | {"training": "train", "testing": "test"}
-_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
-_OTHERS = re.compile("captions|keypoints|panoptic|stuff|image_info")
+_OTHERS = re.compile("(captions|(person_)?keypoints|panoptic|stuff|image_info)_")
+"""How the names of COCO's own files begin that are for other tasks."""
 
 
 def load(
@@ -47,7 +45,7 @@ def load(
 
 
 def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Splits:
-    files = _files(path)
+    files = _files(path, notify)
     images, labels = {}, ()
     for split, file in files.items():
         images[split], found = read_coco(file, path, findings)
@@ -56,30 +54,29 @@ def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Spli
     return Splits(labels, with_test(path, images, findings, notify))
 
 
-def _files(path: Path) -> dict[str, Path]:
+def _files(path: Path, notify: Callable[[str], None]) -> dict[str, Path]:
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder; coco:PATH takes one with annotations/*.json, or with train/ and its JSON file")
     candidates = [file for pattern in ("annotations/*.json", "*/*.json", "*.json") for file in sorted(path.glob(pattern))]
-    files = [file for file in dict.fromkeys(candidates) if not _OTHERS.search(file.name) and not file.name.startswith(".")]
+    files = [file for file in dict.fromkeys(candidates) if not _OTHERS.match(file.name) and not file.name.startswith(".")]
     if len(files) == 1:
         return {"train": files[0]}
     found: dict[str, Path] = {}
+    others = []
     for file in files:
-        split = _split(file, path)
-        if split in found:
+        split = split_of(file.stem, *([file.parent.name] if file.parent != path else []))
+        if split is None:
+            others.append(str(file.relative_to(path)))
+        elif split in found:
             one, other = (str(where.relative_to(path)) for where in (found[split], file))
             raise UsageError(f"{path}: {one} and {other} are both for the {split} split; keep one of them in the folder")
-        if split is not None:
+        else:
             found[split] = file
     if "train" not in found:
         raise UsageError(f"{path}: no JSON file with train in its name or its folder's name; coco:PATH takes COCO's layout")
+    if others:
+        notify(left_out(others))
     return found
-
-
-def _split(file: Path, root: Path) -> str | None:
-    names = [file.stem] + ([file.parent.name] if file.parent != root else [])
-    words = [word.lower() for name in names for word in _WORD.findall(name)]
-    return next((_SPLITS[word] for word in words if word in _SPLITS), None)
 
 
 def read_coco(file: Path, root: Path, findings: Findings) -> tuple[list[StatedImage], tuple[str, ...]]:
@@ -90,9 +87,7 @@ def read_coco(file: Path, root: Path, findings: Findings) -> tuple[list[StatedIm
     """
     size = file.stat().st_size
     if size > MAX_BYTES:
-        raise ElLarqError(
-            f"{file}: {size:,} bytes are more than the {MAX_BYTES:,} that are read; remove its segmentations or split it"
-        )
+        raise ElLarqError(f"{file}: {size:,} bytes are more than the {MAX_BYTES:,} that are read; remove its segmentations")
     try:
         content = parse_json(read_bytes(file, MAX_BYTES))
     except ValueError as error:
@@ -142,7 +137,7 @@ def _object(entry: Any, categories: dict[int, str]) -> tuple[int, StatedObject]:
 
 
 def _identifier(value: Any) -> Any:
-    if not isinstance(value, (int, str)):
+    if not isinstance(value, (int, str)) and not (isinstance(value, float) and value.is_integer()):
         raise TypeError(f"{value!r} is not an identifier")
     return value
 
@@ -152,11 +147,11 @@ def _images(
 ) -> list[StatedImage]:
     folders = _folders(file, root)
     found: list[StatedImage] = []
-    times = Counter(entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), (int, str)))
+    times = Counter(entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), (int, float, str)))
     for number, entry in enumerate(entries):
         where = f"{file}: images[{number}]"
         try:
-            name, identifier = str(entry["file_name"]), _identifier(entry["id"])
+            name, identifier = str(entry["file_name"]).replace("\\", "/"), _identifier(entry["id"])
             stated = float(entry.get("height") or 0), float(entry.get("width") or 0)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             findings.report("damaged", where, f"{type(error).__name__}: {error}")

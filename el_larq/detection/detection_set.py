@@ -18,7 +18,7 @@ from el_larq.data.indexed import IndexedImages
 from el_larq.data.names import Name
 from el_larq.data.preprocessing import Preprocessing
 from el_larq.data.threads import in_threads
-from el_larq.detection.annotation_splits import Splits
+from el_larq.detection.annotation_splits import Splits, overlaps
 from el_larq.detection.annotations import AnnotatedImages, Findings, Objects, collect_images
 from el_larq.detection.box_augmentation import BoxAugmentation
 from el_larq.detection.matching import targets
@@ -187,6 +187,8 @@ def load_splits(
     """
     augmentation = box_augmentation(name)
     path = folder or Path(name.base)
+    for line in overlaps(splits.images):
+        notify(f"{name}: {line}")
     annotated = {split: collect_images(images, splits.labels, findings, empty) for split, images in splits.images.items()}
     train = annotated["train"]
     annotated["train"] = train.part([index for index, found in enumerate(train.objects) if len(found.required)])

@@ -10,6 +10,7 @@ Classes are those that occur in the training images, sorted by name, or the line
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -59,12 +60,19 @@ def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Spli
     for year, names in sets.items():
         images = _images(year)
         if not listed:
-            stated["train"] += _annotated(year, sorted(xml.stem for xml in (year / "Annotations").glob("*.xml")), images, findings)
+            stated["train"] += _annotated(year, _annotations(year), images, findings)
         for split, identifiers in _split_names(names, tested).items():
-            stated[split] += _annotated(year, identifiers, images, findings)
+            for identifier, times in Counter(identifiers).items():
+                for _ in range(times - 1):
+                    findings.report("listed", f"{year / 'ImageSets'}: {split}", identifier)
+            stated[split] += _annotated(year, list(dict.fromkeys(identifiers)), images, findings)
     file = next((path / file for file in _LABEL_FILES if (path / file).is_file()), None)
     splits = with_test(path, stated, findings, notify)
     return Splits(check_labels(file, read_lines(file)) if file else class_names(splits["train"]), splits)
+
+
+def _annotations(year: Path) -> list[str]:
+    return sorted(xml.stem for xml in (year / "Annotations").glob("*.xml") if not xml.name.startswith("."))  # as macOS writes
 
 
 def _image_sets(year: Path) -> dict[str, list[str]]:

@@ -4,6 +4,8 @@
     PATH/train/images/a.jpg, PATH/train/labels/a.txt, and valid/ and test/ likewise
     PATH/images/a.jpg, PATH/labels/a.txt: a fixed fifth is for testing
 
+The split of a folder is a word of its name, as in images/Train or images/train2017.
+
 A line is "CLASS X Y WIDTH HEIGHT": the number of the class from 0, the box's centre and sides as fractions of the image; or the
 corners "CLASS X1 Y1 X2 Y2 X3 Y3 ..." of a polygon, whose bounding box is taken. With ``kpt_shape`` in PATH/data.yaml, key points
 follow the box and are not read. An image without a file of labels, or with an empty one, is background. The labels of an image are
@@ -12,7 +14,6 @@ where the last "images" in its path below PATH is replaced by "labels", or besid
 these are used.
 """
 
-import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ import yaml
 from el_larq.data.image_folder import image_files
 from el_larq.data.names import Name
 from el_larq.data.preprocessing import Preprocessing
-from el_larq.detection.annotation_splits import Splits, check_labels, is_inside, read_lines, with_test
+from el_larq.detection.annotation_splits import Splits, check_labels, is_inside, left_out, read_lines, split_of, with_test
 from el_larq.detection.annotations import MAX_OBJECTS, Findings, StatedImage, StatedObject
 from el_larq.detection.detection_set import DetectionSet, load_splits
 from el_larq.errors import ElLarqError, UsageError, summarize
@@ -46,9 +47,6 @@ def load(
     """Load the data set in a folder; see `el_larq.detection.detection_set.load_splits` for arguments and errors."""
     findings = Findings(strict)
     splits = _read(Path(name.base), findings, lambda line: notify(f"{name}: {line}"))
-    tested = {image.path for image in splits.images["test"]}
-    if both := len(tested & {image.path for image in splits.images["train"]}):
-        notify(f"{name}: {both:,} of {len(tested):,} test images are also training images; scores on them do not count for others")
     return load_splits(name, splits, findings, "background", image_size, preprocessing, notify)
 
 
@@ -57,7 +55,7 @@ def _read(path: Path, findings: Findings, notify: Callable[[str], None]) -> Spli
         raise UsageError(f"{path}: no such folder; yolo:PATH takes one with images/, labels/ and data.yaml or classes.txt")
     settings = _settings(path)
     labels = _labels(path, settings)
-    folders = _stated_folders(path, settings) or _usual_folders(path)
+    folders = _stated_folders(path, settings) or _usual_folders(path, notify)
     try:
         images = {
             split: [image for place in places for image in _images(place, path, labels, bool(settings.get("kpt_shape")), findings)]
@@ -116,9 +114,12 @@ def _stated_folders(path: Path, settings: dict[str, Any]) -> dict[str, list[Path
             if not isinstance(name, str):
                 raise UsageError(f"{path}: data.yaml names no folder for {keys[0]}, but something else; correct the line")
             relative = name.replace("\\", "/").removeprefix("../")
+            if os.path.isabs(name) and os.path.isdir(name):
+                relative = os.path.relpath(os.path.realpath(name), os.path.realpath(path))
             if not is_inside(relative) or not os.path.isdir(path / relative):
                 raise UsageError(
-                    f"{path}: data.yaml names {name[:80]!r} for {keys[0]}, which is not a folder in it; correct the line"
+                    f"{path}: data.yaml names {name[:80]!r} for {keys[0]}, "
+                    "which is not a folder in it; write it relative to this folder"
                 )
             places.append(path / relative)
         found[split] = places
@@ -127,14 +128,22 @@ def _stated_folders(path: Path, settings: dict[str, Any]) -> dict[str, list[Path
     return found
 
 
-def _usual_folders(path: Path) -> dict[str, list[Path]]:
-    found = {}
-    for (split, names), pattern in itertools.product(_SPLITS.items(), ("images/{}", "{}/images")):
-        places = [place for name in names if (place := path / pattern.format(name)).is_dir()]
-        if places:
-            found[split] = found.get(split, []) + places
+def _usual_folders(path: Path, notify: Callable[[str], None]) -> dict[str, list[Path]]:
+    """images/ with a folder per split, or a folder per split with images/; images/ itself if no name of a folder is a split's."""
+    places = [(place, place.name) for place in sorted(path.glob("images/*"))]
+    places += [(place, place.parent.name) for place in sorted(path.glob("*/images"))]
+    found: dict[str | None, list[Path]] = {}
+    for place, name in places:
+        if place.is_dir() and not name.startswith(".") and place.parent.name != place.name:
+            found.setdefault(split_of(name), []).append(place)
+    others = [str(place.relative_to(path)) for place in found.pop(None, [])]
     if "train" in found:
-        return found
+        if others:
+            notify(left_out(others))
+        return {split: found[split] for split in _SPLITS if split in found}
+    if found:
+        named = next(iter(found.values()))[0].relative_to(path)
+        raise UsageError(f"{path}: has {named}, but no such folder for train; add it, or rename {named}")
     if (path / "images").is_dir():
         return {"train": [path / "images"]}
     raise UsageError(f"{path}: has no images/; yolo:PATH takes one with images/, labels/ and data.yaml or classes.txt")
@@ -161,7 +170,7 @@ def _images(folder: Path, root: Path, labels: tuple[str, ...], pose: bool, findi
     # A folder of both images and texts may have other texts.
     texts = {text for place in places if (beside := _labels_beside(place, root)) != place for text in beside.rglob("*.txt")}
     for text in sorted(texts - named):
-        if text.name != "classes.txt":
+        if text.name != "classes.txt" and not text.name.startswith("."):  # as macOS writes
             findings.report("missing", str(text), "no image of this name")
 
 
@@ -187,9 +196,12 @@ def parse_yolo(lines: list[str], labels: tuple[str, ...], pose: bool = False) ->
 def _line(number: int, line: str, labels: tuple[str, ...], pose: bool) -> StatedObject:
     try:
         word, *rest = line.split()
-        label, values = int(word), [float(value) for value in rest]
+        number_of_class, values = float(word), [float(value) for value in rest]
+        if not number_of_class.is_integer():  # some tools write 0.0
+            raise ValueError
     except ValueError:
         raise ValueError(f"line {number} is not a class and numbers: {line[:60]!r}") from None
+    label = int(number_of_class)
     name = labels[label] if 0 <= label < len(labels) else f"class {label}"
     if pose:
         values = values[:4]

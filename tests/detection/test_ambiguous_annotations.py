@@ -183,7 +183,7 @@ def test_splits_of_coco_are_whole_words(tmp_path: Path, names: tuple[str, ...], 
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
-    assert sorted(coco_folder._files(tmp_path)) == split
+    assert sorted(coco_folder._files(tmp_path, lambda _: None)) == split
 
 
 def test_a_year_without_lists_is_mentioned(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Which image an annotation belongs to, and which of its pixels: stated sizes, folders of labels, splits, repeated entries."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from annotated_folders import CAT, DOG, IMAGES, WRITERS, voc_xml, write_image, write_voc, write_yolo
+from annotated_folders import CAT, DOG, IMAGES, WRITERS, coco_json, voc_xml, write_coco, write_image, write_voc, write_yolo
 from PIL import Image
 from test_annotation_formats import found, load
 
@@ -133,3 +135,75 @@ def test_images_of_one_name_in_several_folders(tmp_path: Path) -> None:
         (tmp_path / "Annotations" / folder / "0.xml").write_text(voc_xml([CAT], "0.png"))
     data = load(f"voc:{tmp_path}", strict=True)
     assert {data.train.name(0), data.train.name(1)} == {str(images / "1.png"), str(images / "a" / "0.png")}
+
+
+@pytest.mark.parametrize("kind", ["voc", "coco"])
+def test_images_in_two_splits_are_mentioned(tmp_path: Path, kind: str) -> None:
+    if kind == "voc":
+        lists = write_voc(tmp_path) / "ImageSets" / "Main"
+        lists.mkdir(parents=True)
+        (lists / "train.txt").write_text("a\nb\nb\nc\n")
+        (lists / "val.txt").write_text("c\nd\n")
+    else:
+        (write_coco(tmp_path) / "annotations.json").unlink()
+        for split, names in (("train", "abc"), ("val", "cd")):
+            (tmp_path / f"{split}.json").write_text(json.dumps(coco_json({name: IMAGES[name] for name in names})))
+    _, said = warned(f"{kind}:{tmp_path}")
+    assert "1 of 2 test images are also training images; scores on them do not count for others" in said
+    assert ("1 name is listed twice (used once; " in said) == (kind == "voc")
+
+
+def test_validation_images_that_are_training_images_are_mentioned(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_yolo(tmp_path / split, {name: IMAGES[name] for name in "abc"})
+    (tmp_path / "data.yaml").write_text("names: [cat, dog]\ntrain: train/images\nval: train/images\ntest: test/images\n")
+    _, said = warned(f"yolo:{tmp_path}")
+    assert said == f"yolo:{tmp_path}: 3 of 3 validation images are also training images; scores on them do not count for others"
+
+
+@pytest.mark.parametrize(("train", "val"), [("Train", "Val"), ("train2017", "val2017")])
+def test_splits_of_yolo_are_words_of_folders(tmp_path: Path, train: str, val: str) -> None:
+    for split, names in ((train, "abc"), (val, "de"), ("extra", "f")):
+        for name in names:
+            write_image(tmp_path / "images" / split / f"{name}.png")
+            (tmp_path / "labels" / split).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "labels" / split / f"{name}.txt").write_text("0 .5 .5 .1 .1\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    said: list[str] = []
+    data = load(f"yolo:{tmp_path}", notify=said.append)
+    assert (set(found(data, "train")), set(found(data, "test"))) == (set("abc"), set("de"))
+    assert said == [f"yolo:{tmp_path}: images/extra left out: without train, val or test in the name"]
+    (tmp_path / "images" / train).rename(tmp_path / "images" / "others")
+    with pytest.raises(ElLarqError, match=f"has images/{val}, but no such folder for train"):
+        load(f"yolo:{tmp_path}")
+
+
+def test_files_of_coco_without_a_split_are_mentioned(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    (tmp_path / "annotations.json").rename(tmp_path / "household_stuff_train.json")
+    (tmp_path / "stuff_train.json").write_text("{}")
+    (tmp_path / "instances_extra.json").write_text("{}")
+    images, said = warned(f"coco:{tmp_path}")
+    assert set(images) == set(IMAGES)
+    assert said == f"coco:{tmp_path}: instances_extra.json left out: without train, val or test in the name"
+
+
+def test_what_other_tools_write_is_read(tmp_path: Path) -> None:
+    """Separators of Windows, numbers with a fraction of 0, hidden files of macOS, absolute paths."""
+    content: dict[str, Any] = json.loads(json.dumps(coco_json(IMAGES)))
+    for entry in content["images"]:
+        entry |= {"file_name": f"images\\{entry['file_name']}", "id": float(entry["id"])}
+    (write_coco(tmp_path / "coco") / "annotations.json").write_text(json.dumps(content))
+    (write_voc(tmp_path / "voc") / "Annotations" / "._a.xml").write_bytes(b"\0\5\26\7")
+    folder = write_yolo(tmp_path / "yolo")
+    (folder / "labels" / "._a.txt").write_bytes(b"\0\5\26\7")
+    (folder / "labels" / "a.txt").write_text("0.0 .35 .35 .5 .5\n")
+    (folder / "data.yaml").write_text(f"names: [cat, dog]\ntrain: {folder / 'images'}\n")
+    for kind in WRITERS:
+        data = load(f"{kind}:{tmp_path / kind}", strict=True)
+        assert {image: [label for label, _ in items] for image, items in found(data).items()} == {
+            name: [label for label, _ in items] for name, items in IMAGES.items()
+        }
+    (folder / "labels" / "a.txt").write_text("0.5 .35 .35 .5 .5\n")
+    with pytest.raises(ElLarqError, match="line 1 is not a class and numbers"):
+        load(f"yolo:{folder}", strict=True)
