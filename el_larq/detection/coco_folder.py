@@ -109,8 +109,14 @@ def read_coco(file: Path, root: Path, findings: Findings) -> tuple[list[StatedIm
 
 def _categories(file: Path, entries: list[Any]) -> dict[int, str]:
     try:
-        listed = [(_category_number(entry["id"]), str(entry["name"])) for entry in entries]
-    except (KeyError, TypeError, ValueError, OverflowError):
+        # A well-known service lists the group of all categories as a category, which may have the name of its only member.
+        groups = {entry["name"] for entry in entries if entry["name"] == entry.get("supercategory")}
+        listed = [
+            (_category_number(entry["id"]), str(entry["name"]))
+            for entry in entries
+            if not (entry["name"] in groups and entry.get("supercategory") == "none")
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise ElLarqError(f"{file}: a category has no id or no name") from None
     named = dict(sorted(listed))
     if len(named) < len(listed):

@@ -90,6 +90,8 @@ def _labels(path: Path, settings: dict[str, Any]) -> tuple[str, ...]:
             raise ElLarqError(
                 f"{path}: names in data.yaml are not all texts; put those in quotes that YAML reads as something else"
             )
+        if isinstance(count := settings.get("nc"), int) and count != len(names):
+            raise ElLarqError(f"{path}: nc in data.yaml is {count}, but names has {len(names)}; correct one of them")
         return check_labels(path / _DATA[0], map(str, names))
     file = next((path / name for name in _CLASSES if (path / name).is_file()), None)
     if file is None:

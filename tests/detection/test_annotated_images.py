@@ -207,3 +207,16 @@ def test_what_other_tools_write_is_read(tmp_path: Path) -> None:
     (folder / "labels" / "a.txt").write_text("0.5 .35 .35 .5 .5\n")
     with pytest.raises(ElLarqError, match="line 1 is not a class and numbers"):
         load(f"yolo:{folder}", strict=True)
+
+
+def test_a_group_of_categories_with_the_name_of_its_member_is_none(tmp_path: Path) -> None:
+    content: dict[str, Any] = coco_json({name: [CAT] for name in "abc"}, ["cat"])
+    content["categories"] = [{"id": 0, "name": "cat", "supercategory": "none"}, {"id": 7, "name": "cat", "supercategory": "cat"}]
+    (write_coco(tmp_path) / "annotations.json").write_text(json.dumps(content))
+    assert load(f"coco:{tmp_path}", strict=True).labels == ("cat",)
+
+
+def test_the_number_of_classes_is_that_of_their_names(tmp_path: Path) -> None:
+    (write_yolo(tmp_path) / "data.yaml").write_text("nc: 5\nnames: [cat, dog]\n")
+    with pytest.raises(ElLarqError, match=r"nc in data\.yaml is 5, but names has 2"):
+        load(f"yolo:{tmp_path}")
