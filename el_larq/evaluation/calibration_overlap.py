@@ -22,7 +22,7 @@ _CHUNK = 256
 def check_calibrated_on(source: str) -> None:
     """Raise UsageError unless this is a .npy file or the name of a data set."""
     if not source.endswith(".npy"):
-        check_dataset(source)
+        check_dataset(source, None)  # of classifiers and detectors
     elif not Path(source).is_file():
         raise UsageError(f"there is no file {source}, on which the model is said to be calibrated")
 

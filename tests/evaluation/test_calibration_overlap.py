@@ -77,6 +77,7 @@ def test_images_scaled_one_by_one_cannot_be_compared(tmp_path: Path) -> None:
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
+    check_calibrated_on("shapes")  # of detectors
     with pytest.raises(UsageError, match=r"there is no file none\.npy"):
         check_calibrated_on("none.npy")
     with pytest.raises(UsageError, match="photo"):
