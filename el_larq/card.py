@@ -9,7 +9,7 @@ In .h5 it is the attribute ``el_larq_card``, in .keras a member of the archive, 
 import json
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ def parse(content: bytes | str, source: str) -> Card:
     if not isinstance(card, dict):
         raise ElLarqError(f"{source}: its el-larq card is damaged; convert or train the model again")
     return card
+
+
+def of_metadata(metadata: Mapping[str, bytes], source: str) -> Card:
+    """The card in the metadata of a .tflite; an empty one if there is none. Raises ElLarqError if it is damaged."""
+    content = metadata.get(NAME)
+    return parse(content, source) if content else {}
 
 
 def attach(path: Path, card: Card) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 from el_larq.compression.adaptive_rounding import LayerProducts, choose
 from el_larq.compression.affine import Affine
 from el_larq.compression.noise import decibels
-from el_larq.compression.symmetric import channel_scales
+from el_larq.compression.symmetric import along, channel_scales
 from el_larq.converters.int8.int8_file import Roundings
-from el_larq.converters.int8.int8_operators import KERNEL_AXES
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, NONE, RELU, RELU6, RELU_1
 from el_larq.converters.rewrite import unpack, with_outputs
 from el_larq.printable import counted
 from el_larq.tflite.interpreter import Interpreter
@@ -25,8 +25,8 @@ from el_larq.tflite.reader import Operator, parse
 _VALUES = 2**25
 """Input values of all rows of a layer that are held in memory."""
 
-_LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
-"""What TensorFlow Lite's fused activations clip to, by their numbers."""
+_LIMITS = {NONE: (-np.inf, np.inf), RELU: (0.0, np.inf), RELU_1: (-1.0, 1.0), RELU6: (0.0, 6.0)}
+"""What fused activations clip to."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,11 @@ def _layer(
     assert kernel is not None
     values, axis = kernel.array(), KERNEL_AXES[operator.name]
     matrices = _Matrices(operator, values.shape)
-    channels = [values.shape[axis] if number == axis else 1 for number in range(values.ndim)]
-    steps = np.broadcast_to(channel_scales(values, axis).reshape(channels), values.shape)
+    steps = np.broadcast_to(along(channel_scales(values, axis), values.ndim, axis), values.shape)
     bias = operator.inputs[2] if len(operator.inputs) > 2 else None
     added = np.zeros(values.shape[axis], np.float32) if bias is None else bias.array()
     inputs, targets = _rows(content, quantized, operator, matrices, images)
-    limits = _LIMITS[operator.options.get("activation", 0)]
+    limits = _LIMITS[operator.options.get("activation", NONE)]
     layer = LayerProducts(inputs, matrices.of(values), matrices.of(steps)[:, :1], matrices.outputs(added[None]), targets, limits)
     return layer, matrices.restored
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from el_larq.compression.symmetric import dequantize
 from el_larq.converters.guideline.one_operator import one_operator
 from el_larq.converters.int8.calibrate import run_tensors
 from el_larq.converters.int8.int8_file import Shifts
@@ -53,9 +54,8 @@ def _rounded_kernels(quantized: bytes, layers: Mapping[int, Operator]) -> dict[i
     for index, layer in layers.items():
         kernel = stored[layer.outputs[0].index].inputs[1]
         assert kernel is not None
-        shape = [-1 if axis == KERNEL_AXES[layer.name] else 1 for axis in range(len(kernel.shape))]
         steps = np.asarray(tensors[kernel.index].quantization.scale, np.float32)
-        found[index] = kernel.array().astype(np.float32) * steps.reshape(shape)
+        found[index] = dequantize(kernel.array(), steps, KERNEL_AXES[layer.name])
     return found
 
 

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from el_larq.compression.equalization import absorbed, channel_maxima, equalizing_scales
+from el_larq.compression.symmetric import along
 from el_larq.converters.int8.calibrate import run_tensors
-from el_larq.converters.int8.int8_operators import KERNEL_AXES
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, NONE, RELU, RELU6
 from el_larq.converters.rewrite import add_constant, add_operator_code, drop_unused_buffers, pack, unpack
 from el_larq.tflite.reader import Operator, TfliteGraph, parse
-
-NONE, RELU, RELU6 = 0, 1, 3
-"""TensorFlow Lite's numbers of fused activations."""
 
 _PASSING = ("MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "RESHAPE", "RELU")
 
@@ -133,7 +131,7 @@ class _Layers:
         axis = KERNEL_AXES[pair.first.name]
         maxima = channel_maxima(self.kernels[first], axis), channel_maxima(self.kernels[second], -1)
         scales = equalizing_scales(*maxima)
-        self.kernels[first] = self.kernels[first] / _along(scales, self.kernels[first].ndim, axis)
+        self.kernels[first] = self.kernels[first] / along(scales, self.kernels[first].ndim, axis)
         self.biases[first] = self.biases[first] / scales
         self.kernels[second] = self.kernels[second] * scales
         return float(np.abs(np.log(scales)).max())
@@ -156,10 +154,6 @@ class _Layers:
             edited.inputs = np.array([int(edited.inputs[0]), *numbers], np.int32)
         drop_unused_buffers(model)
         return pack(model)
-
-
-def _along(values: np.ndarray, dimensions: int, axis: int) -> np.ndarray:
-    return values.reshape([-1 if number == axis else 1 for number in range(dimensions)])
 
 
 def equalized(content: bytes) -> tuple[bytes, int]:

@@ -6,7 +6,7 @@ Kernels that adaptive rounding rounds up or down are within one step.
 import numpy as np
 
 from el_larq.compression.affine import Affine
-from el_larq.compression.symmetric import SMALLEST
+from el_larq.compression.symmetric import SMALLEST, along
 from el_larq.converters.int8.int4_kernels import kernel_scales
 from el_larq.converters.int8.int8_operators import CLIPS, KERNEL_AXES, is_global_pool, shares_scale
 from el_larq.converters.int8.quantized_file import Quantized
@@ -86,7 +86,7 @@ def _is_right_layer(made: Quantized, single: SingleOperators, operator: Operator
     if position == 1:
         if stored.type != ("int4" if operator.index in made.scales.int4 else "int8"):
             return False
-        each = steps.reshape([-1 if number == axis else 1 for number in range(values.ndim)])
+        each = along(steps, values.ndim, axis)
         wanted = np.clip(values, -largest * each, largest * each)  # int4 saturates where that costs less
         limit = _WHOLE if operator.index in made.roundings else _HALF
         return bool(np.all(np.abs(single.stored(stored) - wanted) <= limit * each))

@@ -12,7 +12,7 @@ from el_larq.compression.affine import Affine
 from el_larq.compression.int4 import pack as pack_int4
 from el_larq.compression.symmetric import SMALLEST, quantize, rounded_up_or_down
 from el_larq.converters.int8.int4_kernels import kernel_scales
-from el_larq.converters.int8.int8_operators import KERNEL_AXES, Scales, is_global_pool, shares_scale
+from el_larq.converters.int8.int8_operators import KERNEL_AXES, NONE, RELU, RELU6, RELU_1, Scales, is_global_pool, shares_scale
 from el_larq.converters.rewrite import add_buffer, add_operator_code, drop_unused_buffers, pack, unary_operator, unpack
 from el_larq.tflite.operators import BINARY
 from el_larq.tflite.reader import Operator, parse
@@ -54,9 +54,6 @@ _INT4_VERSION = 7
 
 _LARGEST_BIAS = 2.0**30
 """In int32 steps: room for the sum of products."""
-
-_NONE, _RELU, _RELU_1, _RELU6 = 0, 1, 2, 3
-"""TensorFlow Lite's numbers of fused activations."""
 
 Shifts = dict[int, np.ndarray | float]
 """What is added to the bias of an operator, by its number: one value, or one for each output channel."""
@@ -228,11 +225,11 @@ class _Writer:
         if operator.name == "RELU6" and affine.high < 6:
             edited.opcodeIndex = add_operator_code(self.model, self.schema.BuiltinOperator.RELU, 2)
             edited.builtinOptionsType, edited.builtinOptions = self.schema.BuiltinOptions.NONE, None
-        activation = operator.options.get("activation", _NONE)
-        if activation == _RELU6 and affine.high < 6:
-            edited.builtinOptions.fusedActivationFunction = _RELU
-        elif activation == _RELU_1 and affine.low > -1 and affine.high < 1:
-            edited.builtinOptions.fusedActivationFunction = _NONE
+        activation = operator.options.get("activation", NONE)
+        if activation == RELU6 and affine.high < 6:
+            edited.builtinOptions.fusedActivationFunction = RELU
+        elif activation == RELU_1 and affine.low > -1 and affine.high < 1:
+            edited.builtinOptions.fusedActivationFunction = NONE
 
     def _set_version(self, operator: Operator, edited: Any) -> None:
         code = self.model.operatorCodes[edited.opcodeIndex]

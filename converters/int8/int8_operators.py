@@ -15,6 +15,9 @@ from el_larq.tflite.reader import Operator, Tensor, TfliteGraph
 KERNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 """Operators with an int8 kernel and an int32 bias; the axis of the kernel's output channels."""
 
+NONE, RELU, RELU_1, RELU6 = range(4)
+"""TensorFlow Lite's numbers of fused activations; RELU_1 clips to -1 and 1."""
+
 OWN_SCALE = {*KERNEL_AXES, BINARY, "ADD", "SUB", "MUL", "PRELU", "LEAKY_RELU", "RELU", "RELU6", "MEAN", "HARD_SWISH"}
 """Operators whose output has a scale of its own."""
 

@@ -35,21 +35,21 @@ def channel_scales(values: np.ndarray, axis: int) -> np.ndarray:
 
 def quantize(values: np.ndarray, scales: np.ndarray, axis: int, largest: int = LARGEST) -> np.ndarray:
     """The integers, int8 in the shape of the values; values beyond the range, ``largest`` steps on both sides, saturate."""
-    return np.clip(np.round(values / _along(scales, values.ndim, axis)), -largest, largest).astype(np.int8)
+    return np.clip(np.round(values / along(scales.astype(np.float32), values.ndim, axis)), -largest, largest).astype(np.int8)
 
 
 def rounded_up_or_down(values: np.ndarray, scales: np.ndarray, axis: int, up: np.ndarray) -> np.ndarray:
     """The integers below the values, or above where ``up`` is true, int8 in the shape of both; values beyond the range saturate."""
-    return np.clip(np.floor(values / _along(scales, values.ndim, axis)) + up, -LARGEST, LARGEST).astype(np.int8)
+    return np.clip(np.floor(values / along(scales.astype(np.float32), values.ndim, axis)) + up, -LARGEST, LARGEST).astype(np.int8)
 
 
 def dequantize(integers: np.ndarray, scales: np.ndarray, axis: int) -> np.ndarray:
     """The values that the integers stand for, float32, rounded as TFLite's DEQUANTIZE does."""
-    return integers.astype(np.float32) * _along(scales, integers.ndim, axis)
+    return integers.astype(np.float32) * along(scales.astype(np.float32), integers.ndim, axis)
 
 
-def _along(scales: np.ndarray, dimensions: int, axis: int) -> np.ndarray:
-    """Scales in a shape that broadcasts along an axis."""
+def along(scales: np.ndarray, dimensions: int, axis: int) -> np.ndarray:
+    """Scales (C,) in a shape that broadcasts along an axis of an array of so many dimensions."""
     shape = [1] * dimensions
     shape[axis] = len(scales)
-    return scales.astype(np.float32).reshape(shape)
+    return scales.reshape(shape)

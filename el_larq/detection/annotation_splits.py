@@ -13,6 +13,7 @@ from el_larq.data.image_folder import SPLITS, TEST_SHARE, image_files
 from el_larq.detection.annotations import Findings, StatedImage
 from el_larq.errors import ElLarqError, UsageError
 from el_larq.files import read_bytes
+from el_larq.printable import counted, listed
 
 MAX_TEXT = 1 << 22
 """Bytes of a text file that is read, at most."""
@@ -69,8 +70,7 @@ def split_of(*names: str) -> str | None:
 
 def left_out(names: Sequence[str]) -> str:
     """What to say about files or folders whose names stand for no split."""
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
-    return f"{shown} left out: without train, val or test in the name"
+    return f"{listed(names, 3)} left out: without train, val or test in the name"
 
 
 def overlaps(images: Mapping[str, Sequence[StatedImage]]) -> Iterator[str]:
@@ -114,7 +114,7 @@ def split_by_names(folder: Path, images: Sequence[StatedImage], findings: Findin
         return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
     if len(images) < 2:
-        found = f"{len(images)} annotated image{'' if len(images) == 1 else 's'}"
+        found = counted(len(images), "annotated image")
         reason = f": {findings.summary()}" if findings.counts else ""
         raise UsageError(f"{folder}: contains {found}; at least two are needed, one of them for testing{reason}")
     test = {image.path for image in sorted(images, key=key)[: max(1, round(TEST_SHARE * len(images)))]}

@@ -27,10 +27,10 @@ def class_order(labels: list[str] | None, classes: tuple[str, ...], source: str,
     at = next(index for index in same if labels[index] != classes[index])
     moved = [name for index, name in enumerate(classes) if name in labels and labels[index] != name]
     if moved:
-        shared, only = printable(moved[0]), sorted(set(classes) - set(labels)) or sorted(classes)
+        shared, only = printable(moved[0]), printable(min(set(classes) - set(labels), default=moved[0]))
         raise UsageError(
             f"{source}: {dataset} has other classes than it, and {shared} is another output there, so it cannot be scored on them "
-            f"({printable(only[0])} is not among its own); name its own --dataset, or give the labels of its outputs with --labels"
+            f"({only} is not among its own); name its own --dataset, or give the labels of its outputs with --labels"
         )
     note = (
         f"{source}: its labels are not the classes of {dataset}; outputs are assigned to classes by position "

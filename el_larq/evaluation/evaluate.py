@@ -274,8 +274,7 @@ def _open_tflite(path: Path, workers: int | None, trust: bool) -> _Opened:
     graph = parse(content, str(path))
     if len(graph.inputs) != 1:
         raise ElLarqError(f"{path}: has {len(graph.inputs)} inputs; only models with one can be evaluated")
-    stored = graph.metadata.get(card.NAME)
-    model_card = card.parse(stored, str(path)) if stored else {}
+    model_card = card.of_metadata(graph.metadata, str(path))
     shape = tuple(graph.inputs[0].shape[1:])
     return _Opened(
         hashlib.sha256(content).hexdigest(),

@@ -126,8 +126,7 @@ def is_detector(path: Path) -> bool:
     if path.suffix != ".tflite":
         return card.read(path).get("task") == "detection"
     graph = parse(read_bytes(path), str(path))
-    stored = graph.metadata.get(card.NAME)
-    says = stored is not None and card.parse(stored, str(path)).get("task") == "detection"
+    says = card.of_metadata(graph.metadata, str(path)).get("task") == "detection"
     return says or output_positions(graph, str(path)) is not None
 
 

@@ -73,8 +73,7 @@ def open_tflite(model: Path, trust: bool, stack: ExitStack) -> "tuple[LimitedInt
     interpreter = stack.enter_context(LimitedInterpreter(read_bytes(model), source=str(model), trust=trust))
     if len(interpreter.graph.inputs) != 1:
         raise ElLarqError(f"{model}: has {len(interpreter.graph.inputs)} inputs; only models with one can predict")
-    content = interpreter.graph.metadata.get(card.NAME)
-    return interpreter, card.parse(content, str(model)) if content else {}
+    return interpreter, card.of_metadata(interpreter.graph.metadata, str(model))
 
 
 def _open_tflite(path: Path, output: Asked, trust: bool, stack: ExitStack) -> Opened:

@@ -39,7 +39,6 @@ def inspect_graph(graph: TfliteGraph, source: str, core: str | None = None) -> I
         raise ElLarqError(f"{source}: {error}") from None
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ElLarqError(f"{source}: its operators are inconsistent; the file is damaged, convert the model again") from error
-    content = graph.metadata.get(card.NAME)
     uncounted = sorted({o.name for o in run if _has_weights(o) and o.name not in KERNELS})
     notes = []
     if any(-1 in tensor.shape or 0 in tensor.shape for tensor in (*graph.inputs, *graph.outputs)):
@@ -63,7 +62,7 @@ def inspect_graph(graph: TfliteGraph, source: str, core: str | None = None) -> I
         memory.size,
         memory.lower_bound,
         max(memory.scratch.values(), default=0),
-        card.parse(content, source) if content else {},
+        card.of_metadata(graph.metadata, source),
         {name: len(value) for name, value in graph.metadata.items()},
         tuple(uncounted),
         tuple(notes),

@@ -306,7 +306,6 @@ def read_model(path: Path) -> ModelFile:
                 convolutions[operator.name] = convolutions.get(operator.name, 0) + 1
     except ElLarqError as error:
         raise ElLarqError(f"{path}: {error}") from None
-    metadata = graph.metadata.get(card.NAME)
-    facts = card.parse(metadata, str(path)) if metadata else {}
+    facts = card.of_metadata(graph.metadata, str(path))
     sha256 = hashlib.sha256(content).hexdigest()
     return ModelFile(path.name, str(path), sha256, len(content), dict(sorted(by_bits.items())), convolutions, facts)
